@@ -1,0 +1,1 @@
+"""The edge client of reidstream: numpy in, numpy out."""

@@ -1,0 +1,1 @@
+"""Crops in, embeddings out. Knows no network, no sessions, no metrics."""

@@ -1,0 +1,51 @@
+"""Everything this package raises.
+
+    EnginesError
+    ├── ImageError              the picture, not the engine, is at fault
+    │   ├── InvalidImage        garbage, truncated, shorter than its dimensions say
+    │   └── UnsupportedImage    a kind that is refused: CMYK, 16-bit, animated, unknown format
+    ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
+    ├── ModelError              the model file cannot be read or run
+    ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
+    ├── EngineFault             this batch failed; the engine can go on
+    └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
+
+Trap: an engine must not let any other exception out of `submit` or `result`; callers treat a foreign one as an
+EngineFault, and log it.
+"""
+
+
+class EnginesError(Exception):
+    """Root of the tree. The message is for people and says what to do next."""
+
+
+class ImageError(EnginesError):
+    """The picture is at fault."""
+
+
+class InvalidImage(ImageError):
+    """Garbage, truncated, empty, or not as long as its dimensions say."""
+
+
+class UnsupportedImage(ImageError):
+    """A well-formed picture of a kind that is refused."""
+
+
+class SpecError(EnginesError):
+    """There is no spec for a model, or it does not fit the model."""
+
+
+class ModelError(EnginesError):
+    """The model file cannot be read or run."""
+
+
+class UnsupportedProfile(EnginesError):
+    """The profile cannot be reproduced exactly on this device."""
+
+
+class EngineFault(EnginesError):
+    """One batch failed; the next one may succeed."""
+
+
+class EngineLost(EnginesError):
+    """The engine cannot go on."""

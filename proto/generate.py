@@ -1,0 +1,58 @@
+"""Generate the Python stubs from the .proto files, with type information (`make proto`).
+
+Why a script: the stubs are committed, so that installing needs no compiler, and a test regenerates them to see that
+they are
+fresh. Trap: generated code runs on the protobuf major of its tool and the next one only, so the tool is pinned to
+an old version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from grpc_tools import protoc
+
+HERE = Path(__file__).parent
+RELEASED = HERE / "released" / "reidstream.v1.binpb"
+
+
+def proto_files() -> list[str]:
+    """Paths of the .proto files relative to this folder, sorted."""
+    return sorted(str(path.relative_to(HERE)) for path in HERE.glob("reidstream_proto/**/*.proto"))
+
+
+def generate(out: Path) -> None:
+    """Write `_pb2.py`, `_pb2.pyi` for every file and gRPC stubs for the files with a service below `out`."""
+    flags = [f"--python_out={out}", f"--mypy_out=quiet:{out}"]
+    _protoc([*flags, *proto_files()])
+    services = [name for name in proto_files() if "\nservice " in (HERE / name).read_text(encoding="utf-8")]
+    _protoc([f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services])
+
+
+def descriptor_set(out: Path) -> None:
+    """Write the FileDescriptorSet of the whole contract to `out`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _protoc([f"--descriptor_set_out={out}", *proto_files()])
+
+
+def _protoc(arguments: list[str]) -> None:
+    if protoc.main(["protoc", f"-I{HERE}", *arguments]) != 0:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Regenerate the committed stubs; with --release also the descriptor set that later versions must stay
+    compatible with.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", action="store_true", help="also record the contract as released")
+    arguments = parser.parse_args()
+    generate(HERE)
+    if arguments.release:
+        descriptor_set(RELEASED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The reidstream service: transports over a pure core over engines."""
