@@ -127,7 +127,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """DEADLINE_EXCEEDED. Older than the session's latency budget before its inference began."""
     ERROR_REASON_ENGINE_LOST: _ErrorReason.ValueType  # 12
     """UNAVAILABLE. The engine cannot go on; send the frame elsewhere."""
-    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 13
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 13
+    """UNAVAILABLE. The server stopped before this frame was done; send it elsewhere."""
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
     """INTERNAL. A fault of the server, in its log."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -158,7 +160,9 @@ ERROR_REASON_OVER_BUDGET: ErrorReason.ValueType  # 11
 """DEADLINE_EXCEEDED. Older than the session's latency budget before its inference began."""
 ERROR_REASON_ENGINE_LOST: ErrorReason.ValueType  # 12
 """UNAVAILABLE. The engine cannot go on; send the frame elsewhere."""
-ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
+"""UNAVAILABLE. The server stopped before this frame was done; send it elsewhere."""
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 """INTERNAL. A fault of the server, in its log."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 

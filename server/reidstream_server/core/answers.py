@@ -1,0 +1,113 @@
+"""Handing answers out: in the agreed order, one outstanding list of unwritten ones per session.
+
+Why: a frame's place in the window is free only when its answer has been taken by the transport, so a client that
+does not read
+stops its own stream and nobody else's. Trap: answers are handed out in `flush` only, after all state has changed,
+so an answer never
+overtakes another one of its session.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from .effects import Answer, Effect, End, EndCause, Readable
+from .faults import CropOutcome
+from .state import FrameState, SessionState, Unwritten
+from .terms import Ordering
+from .timers import TimerKind, Timers
+
+P = TypeVar("P")
+
+
+class Answers(Generic[P]):
+    """Collects the sessions for which something changed, and hands out what they may have. Not thread-safe."""
+
+    def __init__(self, timers: Timers, *, stall_timeout_ns: int) -> None:
+        self._timers = timers
+        self._stall_timeout_ns = stall_timeout_ns
+        self._touched: dict[int, SessionState[P]] = {}
+
+    def touch(self, session: SessionState[P]) -> None:
+        """Something changed for this session."""
+        self._touched[session.key] = session
+
+    def written(self, session: SessionState[P]) -> None:
+        """The transport took the oldest unwritten answer."""
+        if not session.unwritten:
+            return
+        first = session.unwritten.popleft()
+        session.window_frames -= first.window_frames
+        session.window_bytes -= first.window_bytes
+        if not session.unwritten:
+            self._timers.cancel(session.stall_timer)
+            session.stall_timer = None
+
+    def stalled(self, session: SessionState[P], now: int) -> bool:
+        """Whether the oldest answer has not been taken for too long; if not, looks again later."""
+        if not session.unwritten:
+            return False
+        due = session.unwritten[0].emitted_ns + self._stall_timeout_ns
+        if due <= now:
+            return True
+        session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)
+        return False
+
+    def flush(self, now: int, effects: list[Effect[P]]) -> list[SessionState[P]]:
+        """Hand out answers and readability; the sessions that are over are returned, their End handed out."""
+        over: list[SessionState[P]] = []
+        while self._touched:
+            _, session = self._touched.popitem()
+            if session.gone:
+                continue
+            for frame in self._due(session):
+                self._hand_out(session, frame, now, effects)
+            readable = session.readable
+            if readable and not session.was_readable:
+                effects.append(Readable(session=session.key))
+            session.was_readable = readable
+            if session.finished:
+                cause = EndCause.FINISHED if session.half_closed else EndCause.DRAINED
+                effects.append(End(session=session.key, cause=cause))
+                over.append(session)
+        return over
+
+    def _due(self, session: SessionState[P]) -> list[FrameState[P]]:
+        """Take out the frames that may be answered now, in order."""
+        due: list[FrameState[P]] = []
+        match session.terms.ordering:
+            case Ordering.IN_ORDER:
+                while session.open_frames:
+                    first = next(iter(session.open_frames.values()))
+                    if not first.resolved:
+                        break
+                    session.open_frames.popitem(last=False)
+                    due.append(first)
+                session.resolved.clear()
+            case Ordering.AS_COMPLETED:
+                due.extend(session.resolved)
+                for frame in due:
+                    del session.open_frames[frame.key]
+                session.resolved.clear()
+        return due
+
+    def _hand_out(self, session: SessionState[P], frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
+        effects.append(
+            Answer(
+                session=session.key,
+                frame_id=frame.request.frame_id,
+                payload=frame.payload,
+                fault=frame.fault,
+                outcomes=() if frame.fault else tuple(o or CropOutcome.FAILED for o in frame.outcomes),
+                times=frame.times(),
+            )
+        )
+        session.unwritten.append(
+            Unwritten(
+                emitted_ns=now,
+                window_frames=int(frame.holds_window),
+                window_bytes=frame.request.message_bytes if frame.holds_window else 0,
+            )
+        )
+        if session.stall_timer is None:
+            session.stall_timer = self._timers.add(now + self._stall_timeout_ns, TimerKind.STALL, session.key)

@@ -1,0 +1,93 @@
+"""One model's ready crops, and the batches in flight.
+
+Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for; slot first, batch
+second, so a batch is as fresh as
+can be. Crops of a failed batch come again one by one, before anything else, so that a poisonous one fails alone.
+
+Trap: the crops of a frame that was resolved meanwhile (its session vanished, say) are cancelled in the queue, but
+skipped only when they come up
+among those that are tried alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .effects import CropRef
+from .fair_queue import Entry, FairQueue
+from .state import FrameState, ReadyCrop
+from .terms import BatchKey, ModelTerms
+from .timers import Timer
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Generic[P]):
+    """A batch in flight. `timeout` is due when its engine has taken too long."""
+
+    key: BatchKey
+    crops: tuple[ReadyCrop[P], ...]
+    timeout: Timer
+
+
+class Batcher(Generic[P]):
+    """Forms batches for one model. Not thread-safe."""
+
+    def __init__(self, terms: ModelTerms, *, quantum: int, aging_ns: int, linger_ns: int) -> None:
+        self.terms = terms
+        self.lost: str | None = None
+        self.running: dict[BatchKey, Batch[P]] = {}
+        self.staging_crops = 0
+        self.linger_timer: Timer | None = None
+        self._linger_ns = linger_ns
+        self._ready: FairQueue[ReadyCrop[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
+        self._alone: deque[ReadyCrop[P]] = deque()
+
+    @property
+    def ready_crops(self) -> int:
+        """Crops that wait for a slot."""
+        return len(self._ready) + len(self._alone)
+
+    @property
+    def hungry(self) -> bool:
+        """Whether staging another frame would keep the engine from running dry."""
+        return self.lost is None and self.ready_crops + self.staging_crops < self.terms.max_batch * self.terms.slots
+
+    def add(self, frame: FrameState[P], crop: CropRef[P], now: int) -> Entry[ReadyCrop[P]]:
+        """Queue a crop of a staged frame."""
+        terms = frame.session.terms
+        return self._ready.push(ReadyCrop(frame, crop), flow=terms.flow, priority=terms.priority, cost=1, now=now)
+
+    def cancel(self, entry: Entry[ReadyCrop[P]]) -> None:
+        """The crop is no longer wanted."""
+        self._ready.cancel(entry)
+
+    def retry_alone(self, crop: ReadyCrop[P]) -> None:
+        """Have a crop of a failed batch run in a batch of its own."""
+        self._alone.append(crop)
+
+    def take(self, now: int) -> list[ReadyCrop[P]]:
+        """The next batch, or nothing: no free slot, nothing ready, or still lingering (see `lingers_until`)."""
+        if self.lost is not None or len(self.running) >= self.terms.slots:
+            return []
+        while self._alone:
+            alone = self._alone.popleft()
+            if not alone.frame.resolved:
+                return [alone]
+        until = self.lingers_until()
+        if until is not None and now < until:
+            return []
+        batch: list[ReadyCrop[P]] = []
+        while len(batch) < self.terms.max_batch and (item := self._ready.pop(now)) is not None:
+            batch.append(item)
+        return batch
+
+    def lingers_until(self) -> int | None:
+        """Until when a batch that is not full may wait for more; None if it need not."""
+        if not self._linger_ns or not len(self._ready) or len(self._ready) >= self.terms.max_batch:
+            return None
+        oldest = self._ready.oldest_ns()
+        return None if oldest is None else oldest + self._linger_ns

@@ -1,0 +1,131 @@
+"""What the scheduler wants done: the only way out of the core.
+
+Effects are carried out in order. `payload` is whatever the caller gave with the frame; the core never looks at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeAlias, TypeVar
+
+from .faults import CropOutcome, FrameFault
+from .terms import BatchKey, DrainReason, FrameKey, ModelIndex, SessionKey
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameTimes:
+    """Monotonic nanoseconds; 0 where it did not happen. `batch_sizes` in the order the batches ended."""
+
+    arrived_ns: int
+    age_ns: int
+    decoded_ns: int
+    first_batch_ns: int
+    last_batch_ns: int
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Generic[P]):
+    """Bring the frame to the device; answer with `frame_staged` or `frame_staging_failed`."""
+
+    frame: FrameKey
+    payload: P
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropRef(Generic[P]):
+    """The `index`-th crop of a frame."""
+
+    frame: FrameKey
+    payload: P
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Generic[P]):
+    """Embed a batch; answer with `batch_done`, `batch_failed` or `engine_lost`."""
+
+    model: ModelIndex
+    batch: BatchKey
+    crops: tuple[CropRef[P], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Generic[P]):
+    """No crop of the staged frame will be looked at again."""
+
+    payload: P
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[P]):
+    """Write this answer next on the session's stream, then call `answer_written`.
+
+    Either `fault`, or one outcome per crop. `payload` is None for a frame that was refused before it had one.
+    """
+
+    session: SessionKey
+    frame_id: int
+    payload: P | None
+    fault: FrameFault | None
+    outcomes: tuple[CropOutcome, ...]
+    times: FrameTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    """The session may read its next message."""
+
+    session: SessionKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDrain:
+    """Tell the session's client to leave. `last_accepted_frame_id` is None if no frame was read."""
+
+    session: SessionKey
+    last_accepted_frame_id: int | None
+    deadline_ns: int
+    reason: DrainReason
+
+
+class EndCause(Enum):
+    """Why a session is over."""
+
+    FINISHED = "finished"
+    DRAINED = "drained"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Everything is answered (or, when STALLED, the client does not read): end the stream. The session is
+    forgotten.
+    """
+
+    session: SessionKey
+    cause: EndCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDied:
+    """A model's engine cannot go on: the process must end and say so. Emitted once per model."""
+
+    model: ModelIndex
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFailed:
+    """For the log and the counters: a batch failed; `retried` says whether its crops are tried one by one."""
+
+    model: ModelIndex
+    size: int
+    message: str
+    retried: bool
+
+
+Effect: TypeAlias = Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed

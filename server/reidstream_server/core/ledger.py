@@ -1,0 +1,132 @@
+"""Every frame's way through the bounds: what it holds, and that it gives all of it back.
+
+Why apart from the events: a frame can end in a dozen ways (answered, dropped, over its budget, its session
+vanished, its engine lost), and each must
+give back the same things exactly once. They all come through `resolve` and `settle`.
+
+Trap: resolving is not releasing. Pixels are given back only when no batch looks at them and no decoder writes to
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from .admission import Admission
+from .answers import Answers
+from .batcher import Batcher
+from .effects import Effect, Release
+from .fair_queue import FairQueue
+from .faults import FrameFault
+from .state import FrameState, Phase
+from .terms import FrameKey, SchedulerLimits
+from .timers import Timers
+
+P = TypeVar("P")
+
+
+class Ledger(Generic[P]):
+    """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe."""
+
+    def __init__(
+        self, limits: SchedulerLimits, batchers: Sequence[Batcher[P]], timers: Timers, answers: Answers[P]
+    ) -> None:
+        self.frames: dict[FrameKey, FrameState[P]] = {}
+        self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=limits.quantum_boxes, aging_ns=limits.aging_ns)
+        self.admission: Admission[P] = Admission(max_boxes=limits.max_queue_boxes, max_bytes=limits.max_queue_bytes)
+        self.staging_frames = 0
+        self.staged_bytes = 0
+        self._limits = limits
+        self._batchers = batchers
+        self._timers = timers
+        self._answers = answers
+        self._held: FrameState[P] | None = None
+
+    def queue(self, frame: FrameState[P], now: int) -> None:
+        """Let an admitted frame wait for its turn."""
+        terms = frame.session.terms
+        frame.phase = Phase.QUEUED
+        frame.queue_entry = self.waiting.push(
+            frame, flow=terms.flow, priority=terms.priority, cost=frame.boxes, now=now
+        )
+
+    def next_to_stage(self, now: int) -> FrameState[P] | None:
+        """The next frame in fair order, if a staging slot and its bytes are free; it keeps its turn until they
+        are.
+        """
+        if self.staging_frames >= self._limits.staging_slots:
+            return None
+        if self._held is None:
+            self._held = self.waiting.pop(now)
+        frame = self._held
+        if frame is None or self.staged_bytes + frame.request.staged_bytes > self._limits.max_staged_bytes:
+            return None
+        self._held = None
+        frame.phase = Phase.STAGING
+        frame.being_staged = frame.holds_staged_bytes = True
+        self.staging_frames += 1
+        self.staged_bytes += frame.request.staged_bytes
+        for model in frame.request.crops:
+            self._batchers[model].staging_crops += 1
+        return frame
+
+    def end_staging(self, key: FrameKey) -> FrameState[P] | None:
+        """The stager is done with the frame; None if it was not at work on it."""
+        frame = self.frames.get(key)
+        if frame is None or not frame.being_staged:
+            return None
+        frame.being_staged = False
+        self.staging_frames -= 1
+        for model in frame.request.crops:
+            self._batchers[model].staging_crops -= 1
+        self.admission.release_bytes(frame)
+        return frame
+
+    def resolve(
+        self, frame: FrameState[P], fault: FrameFault | None, effects: list[Effect[P]], *, keep_place: bool = False
+    ) -> None:
+        """Settle the frame's answer and take it out of every queue; `keep_place` leaves its session's place in
+        parking.
+        """
+        if frame.resolved:
+            return
+        session = frame.session
+        frame.resolved = True
+        frame.fault = fault
+        self._timers.cancel(frame.budget_timer)
+        if frame.queue_entry is not None:
+            self.waiting.cancel(frame.queue_entry)
+        for model, entry in frame.crop_entries:
+            self._batchers[model].cancel(entry)
+        if self._held is frame:
+            self._held = None
+        if session.parked is frame:
+            session.parked = None
+            if not keep_place:
+                self.admission.unpark(session)
+        self.admission.release_boxes(frame)
+        if not frame.being_staged:
+            self.admission.release_bytes(frame)
+        if fault is not None and frame.holds_window:  # a frame given up makes room for the next at once
+            frame.holds_window = False
+            session.window_frames -= 1
+            session.window_bytes -= frame.request.message_bytes
+        session.resolved.append(frame)
+        self._answers.touch(session)
+        self.settle(frame, effects)
+
+    def settle(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
+        """Resolve a frame whose crops are all decided; let go of one that nothing works on any more."""
+        if not frame.resolved:
+            if frame.phase is Phase.READY and not frame.open_crops:
+                self.resolve(frame, None, effects)
+            return
+        if frame.running_crops or frame.being_staged:
+            return
+        if frame.holds_staged_bytes:
+            frame.holds_staged_bytes = False
+            self.staged_bytes -= frame.request.staged_bytes
+            if frame.staged and frame.payload is not None:
+                effects.append(Release(payload=frame.payload))
+        self.frames.pop(frame.key, None)

@@ -1,0 +1,376 @@
+"""The scheduler: events in, effects out.
+
+Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step,
+so that no bound is exceeded in
+between. Each event method changes the state, then `_pump` starts whatever can start.
+
+    frame_arrived -> (parked) -> queued -> Stage -> frame_staged -> Run ... batch_done -> Release -> Answer ->
+    answer_written
+
+Trap: an event may come for something that is no longer there (a batch of a lost engine, an answer of a session that
+vanished). Such events are
+expected, and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Generic, Literal, TypeVar, assert_never
+
+from .answers import Answers
+from .arrival import Arrivals, engine_lost, over_budget
+from .batcher import Batch, Batcher
+from .effects import BatchFailed, CropRef, Effect, End, EndCause, EngineDied, Run, SendDrain, Stage
+from .faults import CropOutcome, FaultReason, FrameFault
+from .ledger import Ledger
+from .state import FrameState, Phase, ReadyCrop, SessionState
+from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate
+from .terms import (
+    BatchKey,
+    DrainReason,
+    FrameKey,
+    FrameRequest,
+    ModelIndex,
+    SchedulerLimits,
+    SessionKey,
+    SessionTerms,
+)
+from .timers import Timer, TimerKind, Timers
+
+P = TypeVar("P")
+
+_SESSION_LOST = FrameFault(reason=FaultReason.INTERNAL, message="the session is gone")
+_SHUTTING_DOWN = FrameFault(
+    reason=FaultReason.SHUTTING_DOWN,
+    message="the drain deadline passed before this frame was done; send it elsewhere",
+)
+
+
+class Scheduler(Generic[P]):
+    """See the module. `now` is a monotonic clock in nanoseconds and never goes back. Not thread-safe."""
+
+    def __init__(self, limits: SchedulerLimits) -> None:
+        self._limits = limits
+        self._keys = 0
+        self._sessions: dict[SessionKey, SessionState[P]] = {}
+        self._batchers: list[Batcher[P]] = [
+            Batcher(terms, quantum=limits.quantum_boxes, aging_ns=limits.aging_ns, linger_ns=limits.linger_ns)
+            for terms in limits.models
+        ]
+        self._timers = Timers()
+        self._rate = ServiceRate()
+        self._answers: Answers[P] = Answers(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
+        self._ledger: Ledger[P] = Ledger(limits, self._batchers, self._timers, self._answers)
+        self._arrivals: Arrivals[P] = Arrivals(limits, self._batchers, self._ledger, self._timers, self._rate)
+
+    # Sessions.
+
+    def open_session(self, terms: SessionTerms) -> SessionKey:
+        """Begin a session. It may be read at once."""
+        key = SessionKey(self._next_key())
+        self._sessions[key] = SessionState(key, terms)
+        return key
+
+    def readable(self, session: SessionKey) -> bool:
+        """Whether the session's next message may be read; if not, a Readable comes when it may."""
+        state = self._sessions.get(session)
+        return state is None or state.readable
+
+    def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
+        """The client sends no more; what is open is answered, then the session ends."""
+        state = self._sessions.get(session)
+        if state is not None:
+            state.half_closed = True
+        return self._pump(now, [], state)
+
+    def session_lost(self, session: SessionKey, now: int) -> list[Effect[P]]:
+        """The client is gone: nothing is answered, and what has not started never does."""
+        effects: list[Effect[P]] = []
+        state = self._sessions.get(session)
+        if state is not None:
+            self._forget(state, effects)
+        return self._pump(now, effects, None)
+
+    def drain(self, session: SessionKey, reason: DrainReason, deadline_ns: int, now: int) -> list[Effect[P]]:
+        """Ask one session to leave: what was read is answered, what comes after is not processed."""
+        effects: list[Effect[P]] = []
+        state = self._sessions.get(session)
+        if state is not None and not state.draining:
+            state.draining = True
+            state.drain_timer = self._timers.add(deadline_ns, TimerKind.DRAIN, session)
+            last = state.last_frame_id
+            effects.append(
+                SendDrain(session=session, last_accepted_frame_id=last, deadline_ns=deadline_ns, reason=reason)
+            )
+        return self._pump(now, effects, state)
+
+    # Frames.
+
+    def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
+        """A frame was read and understood."""
+        effects: list[Effect[P]] = []
+        frame = self._enter(session, request, payload, now)
+        if frame is not None:
+            self._arrivals.decide(frame, now, effects)
+        return self._pump(now, effects, self._sessions.get(session))
+
+    def frame_refused(self, session: SessionKey, frame_id: int, fault: FrameFault, now: int) -> list[Effect[P]]:
+        """A frame was read and is answered with a fault; it takes its place in the order."""
+        effects: list[Effect[P]] = []
+        request = FrameRequest(frame_id=frame_id, message_bytes=0, staged_bytes=0, age_ns=0, crops=())
+        frame = self._enter(session, request, None, now)
+        if frame is not None:
+            self._ledger.resolve(frame, self._arrivals.id_fault(frame) or fault, effects)
+        return self._pump(now, effects, self._sessions.get(session))
+
+    def frame_staged(self, key: FrameKey, now: int, invalid: Collection[int] = ()) -> list[Effect[P]]:
+        """Staging is done; `invalid` are the crops whose own image could not be decoded."""
+        effects: list[Effect[P]] = []
+        frame = self._ledger.end_staging(key)
+        if frame is not None:
+            frame.staged = True
+            frame.phase = Phase.READY
+            frame.decoded_ns = now
+            if not frame.resolved:
+                self._queue_crops(frame, invalid, now)
+            self._ledger.settle(frame, effects)
+        return self._pump(now, effects, None)
+
+    def frame_staging_failed(self, key: FrameKey, fault: FrameFault, now: int) -> list[Effect[P]]:
+        """The frame could not be staged."""
+        effects: list[Effect[P]] = []
+        frame = self._ledger.end_staging(key)
+        if frame is not None:
+            self._ledger.resolve(frame, fault, effects)
+            self._ledger.settle(frame, effects)
+        return self._pump(now, effects, None)
+
+    def answer_written(self, session: SessionKey, now: int) -> list[Effect[P]]:
+        """The session's oldest unwritten answer was taken by the transport."""
+        state = self._sessions.get(session)
+        if state is not None:
+            self._answers.written(state)
+        return self._pump(now, [], state)
+
+    # Batches.
+
+    def batch_done(self, model: ModelIndex, key: BatchKey, now: int) -> list[Effect[P]]:
+        """Every crop of the batch is embedded."""
+        effects: list[Effect[P]] = []
+        batch = self._end_batch(model, key, now)
+        if batch is not None:
+            self._rate.served(len(batch.crops), now)
+            for ready in batch.crops:
+                self._crop_decided(ready, CropOutcome.EMBEDDED, effects)
+        return self._pump(now, effects, None)
+
+    def batch_failed(self, model: ModelIndex, key: BatchKey, message: str, now: int) -> list[Effect[P]]:
+        """The engine failed on the batch and can go on: its crops are tried one by one; one that was alone failed."""
+        effects: list[Effect[P]] = []
+        batch = self._end_batch(model, key, now)
+        if batch is not None:
+            retried = len(batch.crops) > 1
+            effects.append(BatchFailed(model=model, size=len(batch.crops), message=message, retried=retried))
+            for ready in batch.crops:
+                if retried and not ready.frame.resolved:
+                    self._batchers[model].retry_alone(ready)
+                else:
+                    self._crop_decided(ready, CropOutcome.FAILED, effects)
+        return self._pump(now, effects, None)
+
+    def engine_lost(self, model: ModelIndex, message: str, now: int) -> list[Effect[P]]:
+        """The engine cannot go on: every frame that needs it is answered so, now and from now on."""
+        effects: list[Effect[P]] = []
+        self._lose_engine(model, message, effects)
+        return self._pump(now, effects, None)
+
+    # Time and statistics.
+
+    def next_timer_ns(self) -> int | None:
+        """When `on_timer` must be called, if nothing else happens."""
+        return self._timers.next_ns()
+
+    def on_timer(self, now: int) -> list[Effect[P]]:
+        """Time has passed."""
+        return self._pump(now, [], None)
+
+    def statistics(self, now: int) -> SchedulerStatistics:
+        """A snapshot of everything that is bounded or counted."""
+        ledger = self._ledger
+        oldest = ledger.waiting.oldest_ns()
+        return SchedulerStatistics(
+            sessions=len(self._sessions),
+            frames=len(ledger.frames),
+            queue_boxes=ledger.admission.boxes,
+            queue_bytes=ledger.admission.bytes,
+            staged_bytes=ledger.staged_bytes,
+            staging_frames=ledger.staging_frames,
+            parked_frames=ledger.admission.parked,
+            oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
+            timers=len(self._timers),
+            models=tuple(
+                ModelStatistics(
+                    ready_crops=batcher.ready_crops,
+                    running_batches=len(batcher.running),
+                    running_crops=sum(len(batch.crops) for batch in batcher.running.values()),
+                    lost=batcher.lost is not None,
+                )
+                for batcher in self._batchers
+            ),
+        )
+
+    # What follows from an event.
+
+    def _next_key(self) -> int:
+        self._keys += 1
+        return self._keys
+
+    def _enter(self, session: SessionKey, request: FrameRequest, payload: P | None, now: int) -> FrameState[P] | None:
+        """Give the frame its place in the session; None if the session does not take frames any more."""
+        state = self._sessions.get(session)
+        if state is None or state.draining:
+            return None
+        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload)
+        frame.outcomes = [None] * frame.boxes
+        frame.open_crops = frame.boxes
+        self._ledger.frames[frame.key] = frame
+        state.open_frames[frame.key] = frame
+        return frame
+
+    def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
+        """Start whatever can start, then hand out what may be written."""
+        if touched is not None:
+            self._answers.touch(touched)
+        while (timer := self._timers.pop_due(now)) is not None:
+            self._fire(timer, now, effects)
+        while (parked := self._ledger.admission.next_admitted()) is not None:
+            self._ledger.queue(parked, now)
+            self._answers.touch(parked.session)
+        while any(batcher.hungry for batcher in self._batchers):
+            frame = self._ledger.next_to_stage(now)
+            if frame is None or frame.payload is None:
+                break
+            effects.append(Stage(frame=frame.key, payload=frame.payload))
+        for index, batcher in enumerate(self._batchers):
+            while batch := batcher.take(now):
+                self._start_batch(ModelIndex(index), batcher, batch, now, effects)
+            self._watch_linger(index, batcher)
+        for over in self._answers.flush(now, effects):
+            self._forget(over, effects)
+        return effects
+
+    def _fire(self, timer: Timer, now: int, effects: list[Effect[P]]) -> None:
+        match timer.kind:
+            case TimerKind.FRAME_BUDGET:
+                frame = self._ledger.frames.get(FrameKey(timer.key))
+                if frame is not None and not frame.inference_begun:
+                    fault = over_budget(frame.session.terms.latency_budget_ns or 0)
+                    self._ledger.resolve(frame, fault, effects)
+            case TimerKind.LINGER:
+                pass  # the pump that follows forms the batch
+            case TimerKind.BATCH_TIMEOUT:
+                seconds = self._limits.batch_timeout_ns / 1e9
+                for index, batcher in enumerate(self._batchers):
+                    if timer.key in batcher.running:
+                        self._lose_engine(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
+            case TimerKind.STALL | TimerKind.DRAIN:
+                state = self._sessions.get(SessionKey(timer.key))
+                if state is not None:
+                    self._fire_session(state, timer.kind, now, effects)
+            case _:
+                assert_never(timer.kind)
+
+    def _fire_session(
+        self,
+        session: SessionState[P],
+        kind: Literal[TimerKind.STALL, TimerKind.DRAIN],
+        now: int,
+        effects: list[Effect[P]],
+    ) -> None:
+        match kind:
+            case TimerKind.STALL:
+                if self._answers.stalled(session, now):
+                    effects.append(End(session=session.key, cause=EndCause.STALLED))
+                    self._forget(session, effects)
+            case TimerKind.DRAIN:
+                for frame in list(session.open_frames.values()):
+                    self._ledger.resolve(frame, _SHUTTING_DOWN, effects)
+            case _:
+                assert_never(kind)
+
+    def _queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
+        for index, model in enumerate(frame.request.crops):
+            if index in invalid or frame.payload is None:
+                frame.outcomes[index] = CropOutcome.INVALID_IMAGE
+                frame.open_crops -= 1
+            else:
+                crop = CropRef(frame=frame.key, payload=frame.payload, index=index)
+                frame.crop_entries.append((model, self._batchers[model].add(frame, crop, now)))
+
+    def _start_batch(
+        self, model: ModelIndex, batcher: Batcher[P], taken: list[ReadyCrop[P]], now: int, effects: list[Effect[P]]
+    ) -> None:
+        key = BatchKey(self._next_key())
+        for ready in taken:
+            frame = ready.frame
+            frame.running_crops += 1
+            frame.first_batch_ns = frame.first_batch_ns or now
+            if not frame.inference_begun:
+                frame.inference_begun = True
+                self._timers.cancel(frame.budget_timer)
+        timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
+        batcher.running[key] = Batch(key=key, crops=tuple(taken), timeout=timeout)
+        effects.append(Run(model=model, batch=key, crops=tuple(ready.crop for ready in taken)))
+
+    def _end_batch(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
+        batch = self._batchers[model].running.pop(key, None)
+        if batch is None:
+            return None
+        self._timers.cancel(batch.timeout)
+        frames = {ready.frame.key: ready.frame for ready in batch.crops}
+        for ready in batch.crops:
+            ready.frame.running_crops -= 1
+        for frame in frames.values():
+            frame.last_batch_ns = now
+            frame.batch_sizes.append(len(batch.crops))
+        return batch
+
+    def _crop_decided(self, ready: ReadyCrop[P], outcome: CropOutcome, effects: list[Effect[P]]) -> None:
+        frame = ready.frame
+        if not frame.resolved:
+            frame.outcomes[ready.crop.index] = outcome
+            frame.open_crops -= 1
+        self._ledger.settle(frame, effects)
+
+    def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
+        """Have a timer due when the batch that waits to fill may wait no longer."""
+        until = batcher.lingers_until()
+        if len(batcher.running) >= batcher.terms.slots or batcher.lost is not None:
+            until = None
+        if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
+            self._timers.cancel(batcher.linger_timer)
+            batcher.linger_timer = None
+        if until is not None and batcher.linger_timer is None:
+            batcher.linger_timer = self._timers.add(until, TimerKind.LINGER, index)
+
+    def _lose_engine(self, model: ModelIndex, message: str, effects: list[Effect[P]]) -> None:
+        batcher = self._batchers[model]
+        if batcher.lost is not None:
+            return
+        batcher.lost = message
+        effects.append(EngineDied(model=model, message=message))
+        fault = engine_lost(model, message)
+        for frame in list(self._ledger.frames.values()):
+            if model in frame.request.crops:
+                self._ledger.resolve(frame, fault, effects)
+
+    def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
+        """The session is over: whatever it still has open is let go."""
+        session.gone = True
+        self._sessions.pop(session.key, None)
+        self._timers.cancel(session.stall_timer)
+        self._timers.cancel(session.drain_timer)
+        for frame in list(session.open_frames.values()):
+            self._ledger.resolve(frame, _SESSION_LOST, effects)
+        session.open_frames.clear()
+        self._ledger.admission.unpark(session)

@@ -1,0 +1,152 @@
+"""The mutable state of frames and sessions. Owned by the scheduler; nothing outside the core sees it.
+
+    frame:   PARKED -> QUEUED -> STAGING -> READY -> (answered)        any -> (answered with a fault)
+
+Trap: a frame is *resolved* (its answer is known) before it is *gone*: in order, the answer may wait its turn, and
+crops in a running batch may
+still look at its pixels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+from .effects import CropRef, FrameTimes
+from .fair_queue import Entry
+from .faults import CropOutcome, FrameFault
+from .terms import FrameKey, FrameRequest, ModelIndex, OverloadPolicy, SessionKey, SessionTerms
+from .timers import Timer
+
+P = TypeVar("P")
+
+# Refused and dropped frames do not count against the window, but their answers wait in line. So many windows of
+# answers may wait before even a session that never waits is no longer read.
+ANSWER_BACKLOG_WINDOWS = 4
+
+
+class Phase(Enum):
+    """How far a frame has come."""
+
+    PARKED = "parked"
+    QUEUED = "queued"
+    STAGING = "staging"
+    READY = "ready"
+
+
+@dataclass(slots=True, eq=False)
+class FrameState(Generic[P]):
+    """A frame from its arrival until nothing looks at its pixels any more."""
+
+    key: FrameKey
+    session: SessionState[P]
+    request: FrameRequest
+    arrived_ns: int
+    payload: P | None
+    phase: Phase = Phase.PARKED
+    resolved: bool = False
+    fault: FrameFault | None = None
+    outcomes: list[CropOutcome | None] = field(default_factory=list)
+    open_crops: int = 0
+    running_crops: int = 0
+    inference_begun: bool = False
+    holds_window: bool = False
+    holds_queue_boxes: bool = False
+    holds_queue_bytes: bool = False
+    holds_staged_bytes: bool = False
+    being_staged: bool = False
+    staged: bool = False
+    queue_entry: Entry[FrameState[P]] | None = None
+    crop_entries: list[tuple[ModelIndex, Entry[ReadyCrop[P]]]] = field(default_factory=list)
+    budget_timer: Timer | None = None
+    decoded_ns: int = 0
+    first_batch_ns: int = 0
+    last_batch_ns: int = 0
+    batch_sizes: list[int] = field(default_factory=list)
+
+    @property
+    def boxes(self) -> int:
+        """What it costs: its crops."""
+        return len(self.request.crops)
+
+    @property
+    def started(self) -> bool:
+        """Whether it has cost anything yet."""
+        return self.phase in (Phase.STAGING, Phase.READY)
+
+    def times(self) -> FrameTimes:
+        """A snapshot."""
+        return FrameTimes(
+            arrived_ns=self.arrived_ns,
+            age_ns=self.request.age_ns,
+            decoded_ns=self.decoded_ns,
+            first_batch_ns=self.first_batch_ns,
+            last_batch_ns=self.last_batch_ns,
+            batch_sizes=tuple(self.batch_sizes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyCrop(Generic[P]):
+    """A crop that may run, and its frame."""
+
+    frame: FrameState[P]
+    crop: CropRef[P]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwritten:
+    """An answer that was handed out and not yet written."""
+
+    emitted_ns: int
+    window_frames: int
+    window_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class SessionState(Generic[P]):
+    """A session: what it has open, in the order it came."""
+
+    key: SessionKey
+    terms: SessionTerms
+    open_frames: OrderedDict[FrameKey, FrameState[P]] = field(default_factory=OrderedDict)
+    resolved: list[FrameState[P]] = field(default_factory=list)
+    unwritten: deque[Unwritten] = field(default_factory=deque)
+    parked: FrameState[P] | None = None
+    last_frame_id: int | None = None
+    window_frames: int = 0
+    window_bytes: int = 0
+    half_closed: bool = False
+    draining: bool = False
+    gone: bool = False
+    was_readable: bool = True
+    stall_timer: Timer | None = None
+    drain_timer: Timer | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether its next message may be read."""
+        if self.half_closed or self.draining:
+            return True  # what still comes is the end of the stream, or is not processed
+        window = self.terms.window
+        backlog = len(self.open_frames) + len(self.unwritten)
+        if self.terms.overload_policy is not OverloadPolicy.WAIT:
+            return backlog < ANSWER_BACKLOG_WINDOWS * window.frames
+        return self.parked is None and backlog < window.frames and self.window_bytes < window.bytes
+
+    @property
+    def over_window(self) -> bool:
+        """Whether frames that hold a place in the window are more, or heavier, than it allows."""
+        window = self.terms.window
+        return self.window_frames > window.frames or (self.window_bytes > window.bytes and self.window_frames > 1)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is open and nothing more will come."""
+        return (self.half_closed or self.draining) and not self.open_frames and not self.unwritten
+
+    def oldest_unstarted(self) -> FrameState[P] | None:
+        """The oldest open frame that has not cost anything."""
+        return next((frame for frame in self.open_frames.values() if not frame.started and not frame.resolved), None)

@@ -1,0 +1,67 @@
+"""Snapshots of the scheduler, and the rate at which it serves.
+
+Why one snapshot: metrics, tests and the simulator read the same numbers, so a test can assert on state instead of
+waiting for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MEASURE_NS = 250_000_000
+_NEWEST_WEIGHT = 0.3
+_MIN_RETRY_MS, _MAX_RETRY_MS = 10, 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatistics:
+    """One model's crops and batches. `ready_crops` wait for a slot."""
+
+    ready_crops: int
+    running_batches: int
+    running_crops: int
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerStatistics:
+    """`frames` are those with an answer to come or pixels to give back; `parked_frames` wait for room in the
+    queue.
+    """
+
+    sessions: int
+    frames: int
+    queue_boxes: int
+    queue_bytes: int
+    staged_bytes: int
+    staging_frames: int
+    parked_frames: int
+    oldest_waiting_s: float
+    timers: int
+    models: tuple[ModelStatistics, ...]
+
+
+class ServiceRate:
+    """Crops a second, smoothed; tells a rejected client when to come back."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        self._count = 0
+        self._since_ns: int | None = None
+
+    def served(self, crops: int, now: int) -> None:
+        """A batch has ended."""
+        if self._since_ns is None:
+            self._since_ns = now
+        self._count += crops
+        passed = now - self._since_ns
+        if passed >= _MEASURE_NS:
+            measured = self._count * 1e9 / passed
+            self._rate = measured if not self._rate else self._rate + _NEWEST_WEIGHT * (measured - self._rate)
+            self._count, self._since_ns = 0, now
+
+    def milliseconds_for(self, crops: int) -> int:
+        """How long so many crops take at this rate, within 10 ms and 5 s."""
+        if not self._rate:
+            return _MIN_RETRY_MS
+        return int(min(max(crops * 1e3 / self._rate, _MIN_RETRY_MS), _MAX_RETRY_MS))

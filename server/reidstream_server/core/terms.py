@@ -1,0 +1,123 @@
+"""What is agreed before the first frame: limits of the service, terms of a session, and what a frame asks for.
+
+All times are integer nanoseconds of one monotonic clock; all sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NewType
+
+SessionKey = NewType("SessionKey", int)
+FrameKey = NewType("FrameKey", int)
+BatchKey = NewType("BatchKey", int)
+ModelIndex = NewType("ModelIndex", int)
+
+
+class Priority(Enum):
+    """Served in this order, highest value first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
+class Ordering(Enum):
+    """In which order frames are answered."""
+
+    IN_ORDER = "in_order"
+    AS_COMPLETED = "as_completed"
+
+
+class OverloadPolicy(Enum):
+    """What happens to a frame that finds the window or the queue full."""
+
+    WAIT = "wait"
+    DROP_OLDEST = "drop_oldest"
+    REJECT = "reject"
+
+
+class DrainReason(Enum):
+    """Why sessions are asked to leave."""
+
+    SHUTDOWN = "shutdown"
+    CONNECTION_AGE = "connection_age"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Who shares the engines fairly with whom: a camera within a client identity."""
+
+    client: str
+    camera_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Unanswered frames, and bytes of their messages, that a session may have at a time."""
+
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerms:
+    """What a session agreed on. `latency_budget_ns`: None for no budget."""
+
+    flow: Flow
+    priority: Priority
+    ordering: Ordering
+    overload_policy: OverloadPolicy
+    window: Window
+    latency_budget_ns: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRequest:
+    """What one frame asks for.
+
+    `crops[i]` is the model of the i-th crop to embed. `staged_bytes` will be held from staging until the last crop
+    is done. `age_ns` is the frame's
+    age at arrival.
+    """
+
+    frame_id: int
+    message_bytes: int
+    staged_bytes: int
+    age_ns: int
+    crops: tuple[ModelIndex, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTerms:
+    """A model's engine: the largest batch, and how many batches may be in flight."""
+
+    max_batch: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerLimits:
+    """Every bound the scheduler keeps.
+
+    `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
+    `max_queue_bytes`: messages admitted and not
+    yet staged, at least twice the largest message. `max_staged_bytes`: at least the largest staged frame.
+    `quantum_boxes`: a camera's turn.
+    `aging_ns`: after so long a lower priority gets a share. `linger_ns`: how long a batch may wait to fill, from
+    its first crop. `batch_timeout_ns`: a
+    batch that takes longer has lost its engine. `stall_timeout_ns`: a client that does not take an answer for so
+    long is gone.
+    """
+
+    models: tuple[ModelTerms, ...]
+    staging_slots: int
+    max_queue_boxes: int
+    max_queue_bytes: int
+    max_staged_bytes: int
+    quantum_boxes: int
+    aging_ns: int
+    linger_ns: int
+    batch_timeout_ns: int
+    stall_timeout_ns: int

@@ -1,0 +1,84 @@
+"""Deadlines, earliest first.
+
+Why one heap: whoever drives the core sleeps until `next_ns` and nobody polls. Trap: most deadlines never come true,
+so a cancelled one must
+leave; it is emptied at once and the heap is rebuilt when more than half of it is empty.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from enum import Enum
+
+_REBUILD_ABOVE = 64
+
+
+class TimerKind(Enum):
+    """What is due."""
+
+    FRAME_BUDGET = "frame_budget"
+    LINGER = "linger"
+    BATCH_TIMEOUT = "batch_timeout"
+    STALL = "stall"
+    DRAIN = "drain"
+
+
+@dataclass(slots=True, order=True)
+class Timer:
+    """`key` is the frame, model, batch or session that it is about."""
+
+    at_ns: int
+    made: int
+    kind: TimerKind = field(compare=False)
+    key: int = field(compare=False)
+    live: bool = field(compare=False, default=True)
+
+
+class Timers:
+    """A heap of timers. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._heap: list[Timer] = []
+        self._made = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._dead
+
+    def add(self, at_ns: int, kind: TimerKind, key: int) -> Timer:
+        """Have a timer due at `at_ns`; timers of the same time are due in the order they were added."""
+        self._made += 1
+        timer = Timer(at_ns, self._made, kind, key)
+        heapq.heappush(self._heap, timer)
+        return timer
+
+    def cancel(self, timer: Timer | None) -> None:
+        """Make it never due. Harmless for None and for one that was due already."""
+        if timer is None or not timer.live:
+            return
+        timer.live = False
+        self._dead += 1
+        if self._dead > _REBUILD_ABOVE and self._dead * 2 > len(self._heap):
+            self._heap = [other for other in self._heap if other.live]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def next_ns(self) -> int | None:
+        """When the earliest is due."""
+        self._drop_dead()
+        return self._heap[0].at_ns if self._heap else None
+
+    def pop_due(self, now: int) -> Timer | None:
+        """The earliest timer that is due at `now`."""
+        self._drop_dead()
+        if not self._heap or self._heap[0].at_ns > now:
+            return None
+        timer = heapq.heappop(self._heap)
+        timer.live = False
+        return timer
+
+    def _drop_dead(self) -> None:
+        while self._heap and not self._heap[0].live:
+            heapq.heappop(self._heap)
+            self._dead -= 1
