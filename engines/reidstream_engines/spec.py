@@ -25,6 +25,7 @@ class Resize(Enum):
     """How a crop is brought to the network's size."""
 
     OPENCV_BILINEAR = "opencv_bilinear"
+    OPENCV_BICUBIC = "opencv_bicubic"
     PIL_BILINEAR = "pil_bilinear"
     PIL_BICUBIC = "pil_bicubic"
 

@@ -108,7 +108,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INVALID_IMAGE: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. Missing, garbage, truncated, or not as long as its dimensions say."""
     ERROR_REASON_UNSUPPORTED_IMAGE: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, unknown format."""
+    """INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
     ERROR_REASON_IMAGE_TOO_LARGE: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT. More pixels than `Limits.max_image_pixels`."""
     ERROR_REASON_TOO_MANY_BOXES: _ErrorReason.ValueType  # 5
@@ -141,7 +141,7 @@ ERROR_REASON_INVALID_FRAME_ID: ErrorReason.ValueType  # 1
 ERROR_REASON_INVALID_IMAGE: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. Missing, garbage, truncated, or not as long as its dimensions say."""
 ERROR_REASON_UNSUPPORTED_IMAGE: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, unknown format."""
+"""INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
 ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. More pixels than `Limits.max_image_pixels`."""
 ERROR_REASON_TOO_MANY_BOXES: ErrorReason.ValueType  # 5

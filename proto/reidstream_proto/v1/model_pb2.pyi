@@ -35,6 +35,8 @@ class _ResizeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     """PIL.Image.resize, BILINEAR: antialiased."""
     RESIZE_PIL_BICUBIC: _Resize.ValueType  # 3
     """PIL.Image.resize, BICUBIC: antialiased."""
+    RESIZE_OPENCV_BICUBIC: _Resize.ValueType  # 4
+    """cv2.resize, INTER_CUBIC, on uint8."""
 
 class Resize(_Resize, metaclass=_ResizeEnumTypeWrapper):
     """How a crop is brought to the network's size."""
@@ -46,6 +48,8 @@ RESIZE_PIL_BILINEAR: Resize.ValueType  # 2
 """PIL.Image.resize, BILINEAR: antialiased."""
 RESIZE_PIL_BICUBIC: Resize.ValueType  # 3
 """PIL.Image.resize, BICUBIC: antialiased."""
+RESIZE_OPENCV_BICUBIC: Resize.ValueType  # 4
+"""cv2.resize, INTER_CUBIC, on uint8."""
 Global___Resize: typing_extensions.TypeAlias = Resize
 
 class _Fit:

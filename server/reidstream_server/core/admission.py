@@ -1,14 +1,13 @@
 """The bounds of the queue: boxes and message bytes that are admitted and not yet done with.
 
 A flow may hold as much as is still free (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
-packet switches", 1998, with
-factor 1): one greedy camera gets half of the queue at most, and there is always room for a newcomer. A frame that
-does not fit may be parked by
-its session, one per session, and waits here in the order of parking.
+packet switches", 1998, with factor 1): one greedy camera gets half of the queue at most, and there is always room for
+a newcomer. A frame that does not fit may be parked by its session, one per session, and waits here in the order of
+parking.
 
 Trap: with many greedy flows the free room can stay smaller than a large frame for ever. So the first parked frame
-whose flow holds nothing
-lets nobody else in until it fits; a flow that waits only for its own frames blocks nobody.
+whose flow holds nothing lets nobody else in until it fits; a flow that waits only for its own frames blocks nobody but
+its own later ones, of whatever session.
 """
 
 from __future__ import annotations
@@ -53,19 +52,19 @@ class Admission(Generic[P]):
         """Take the frame's boxes and bytes if they fit and nobody goes first; False leaves everything as it was."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        flow = frame.session.terms.flow
-        self._boxes += frame.boxes
-        self._bytes += frame.request.message_bytes
-        self._flow_boxes[flow] += frame.boxes
-        self._flow_bytes[flow] += frame.request.message_bytes
-        frame.holds_queue_boxes = frame.holds_queue_bytes = True
+        self._let_in(frame)
         return True
 
     def others_first(self, frame: FrameState[P]) -> bool:
         """Whether a parked frame of another session must be let in before this one."""
+        flow, behind = frame.session.terms.flow, True
         for session in self._parking.values():
-            if not self._flow_boxes[session.terms.flow]:
-                return session is not frame.session
+            if session is frame.session:
+                behind = False
+            elif (behind and session.terms.flow == flow) or not self._flow_boxes[session.terms.flow]:
+                return True
+            if not behind and not self._flow_boxes[flow]:
+                return False
         return False
 
     def release_bytes(self, frame: FrameState[P]) -> None:
@@ -93,13 +92,31 @@ class Admission(Generic[P]):
         self._parking.pop(session.key, None)
 
     def next_admitted(self) -> FrameState[P] | None:
-        """Admit and take out the first parked frame that may go; None when none may."""
+        """Admit and take out the first parked frame that may go; None when none may. One pass: every event asks."""
+        first: FrameState[P] | None = None
+        flows: set[Flow] = set()
         for session in self._parking.values():
-            frame = session.parked
-            if frame is not None and self.admit(frame):
-                self.unpark(session)
-                return frame
-        return None
+            frame, flow = session.parked, session.terms.flow
+            if frame is None:
+                continue
+            if not self._flow_boxes[flow]:
+                first = frame if self._fits(frame) else None
+                break
+            if first is None and flow not in flows and self._fits(frame):
+                first = frame
+            flows.add(flow)
+        if first is not None:
+            self._let_in(first)
+        return first
+
+    def _let_in(self, frame: FrameState[P]) -> None:
+        flow = frame.session.terms.flow
+        self._boxes += frame.boxes
+        self._bytes += frame.request.message_bytes
+        self._flow_boxes[flow] += frame.boxes
+        self._flow_bytes[flow] += frame.request.message_bytes
+        frame.holds_queue_boxes = frame.holds_queue_bytes = True
+        self.unpark(frame.session)
 
     def _fits(self, frame: FrameState[P]) -> bool:
         flow = frame.session.terms.flow

@@ -1,10 +1,8 @@
 """Handing answers out: in the agreed order, one outstanding list of unwritten ones per session.
 
-Why: a frame's place in the window is free only when its answer has been taken by the transport, so a client that
-does not read
-stops its own stream and nobody else's. Trap: answers are handed out in `flush` only, after all state has changed,
-so an answer never
-overtakes another one of its session.
+Why: a frame's place in the window is free only when its answer has been taken by the transport, so a client that does
+not read stops its own stream and nobody else's. Trap: answers are handed out in `flush` only, after all state has
+changed, so an answer never overtakes another one of its session.
 """
 
 from __future__ import annotations
@@ -32,22 +30,23 @@ class Answers(Generic[P]):
         """Something changed for this session."""
         self._touched[session.key] = session
 
-    def written(self, session: SessionState[P]) -> None:
+    def written(self, session: SessionState[P], now: int) -> None:
         """The transport took the oldest unwritten answer."""
         if not session.unwritten:
             return
         first = session.unwritten.popleft()
         session.window_frames -= first.window_frames
         session.window_bytes -= first.window_bytes
+        session.stalled_since_ns = now
         if not session.unwritten:
             self._timers.cancel(session.stall_timer)
             session.stall_timer = None
 
     def stalled(self, session: SessionState[P], now: int) -> bool:
-        """Whether the oldest answer has not been taken for too long; if not, looks again later."""
+        """Whether answers wait and none has been taken for too long; if not, looks again later."""
         if not session.unwritten:
             return False
-        due = session.unwritten[0].emitted_ns + self._stall_timeout_ns
+        due = session.stalled_since_ns + self._stall_timeout_ns
         if due <= now:
             return True
         session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)
@@ -104,10 +103,10 @@ class Answers(Generic[P]):
         )
         session.unwritten.append(
             Unwritten(
-                emitted_ns=now,
                 window_frames=int(frame.holds_window),
                 window_bytes=frame.request.message_bytes if frame.holds_window else 0,
             )
         )
         if session.stall_timer is None:
+            session.stalled_since_ns = now
             session.stall_timer = self._timers.add(now + self._stall_timeout_ns, TimerKind.STALL, session.key)

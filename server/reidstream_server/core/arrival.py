@@ -1,8 +1,7 @@
 """What happens to a frame that has just come: answered at once, admitted, parked, dropped or rejected.
 
 The window is looked at first (the session's own bound), then the queue (everybody's). Trap: under DROP_OLDEST the
-frame that has just come may
-itself be the oldest that has not started; then it is the one that is dropped.
+frame that has just come may itself be the oldest that has not started; then it is the one that is dropped.
 """
 
 from __future__ import annotations
@@ -51,6 +50,7 @@ class Arrivals(Generic[P]):
         session.window_bytes += request.message_bytes
         self._keep_window(frame, effects)
         if frame.resolved:
+            self._ledger.admission.unpark(session)
             return
         if session.parked is None and self._ledger.admission.admit(frame):
             self._ledger.queue(frame, now)
@@ -67,7 +67,7 @@ class Arrivals(Generic[P]):
         return None
 
     def _lost_fault(self, frame: FrameState[P]) -> FrameFault | None:
-        for model in frame.request.crops:
+        for model in frame.models:
             lost = self._batchers[model].lost
             if lost is not None:
                 return engine_lost(model, lost)
@@ -92,7 +92,7 @@ class Arrivals(Generic[P]):
                 pass  # the session was not read while its window was full
             case OverloadPolicy.DROP_OLDEST:
                 while session.over_window and (victim := session.oldest_unstarted()) is not None:
-                    self._ledger.resolve(victim, _dropped("the session's window is full"), effects)
+                    self._ledger.resolve(victim, _dropped("the session's window is full"), effects, keep_place=True)
             case OverloadPolicy.REJECT:
                 if session.over_window:
                     window = session.terms.window

@@ -1,12 +1,11 @@
 """One model's ready crops, and the batches in flight.
 
-Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for; slot first, batch
-second, so a batch is as fresh as
-can be. Crops of a failed batch come again one by one, before anything else, so that a poisonous one fails alone.
+Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for; slot first, batch second,
+so a batch is as fresh as can be. Crops of a failed batch come again one by one, before anything else, so that a
+poisonous one fails alone.
 
-Trap: the crops of a frame that was resolved meanwhile (its session vanished, say) are cancelled in the queue, but
-skipped only when they come up
-among those that are tried alone.
+Trap: a crop is in one of three places (ready, to be run alone, running), and a frame that is given up must leave the
+first two at once.
 """
 
 from __future__ import annotations
@@ -65,6 +64,11 @@ class Batcher(Generic[P]):
         """The crop is no longer wanted."""
         self._ready.cancel(entry)
 
+    def cancel_alone(self, frame: FrameState[P]) -> None:
+        """The frame's crops that were to run alone are no longer wanted."""
+        if self._alone:
+            self._alone = deque(ready for ready in self._alone if ready.frame is not frame)
+
     def retry_alone(self, crop: ReadyCrop[P]) -> None:
         """Have a crop of a failed batch run in a batch of its own."""
         self._alone.append(crop)
@@ -73,10 +77,8 @@ class Batcher(Generic[P]):
         """The next batch, or nothing: no free slot, nothing ready, or still lingering (see `lingers_until`)."""
         if self.lost is not None or len(self.running) >= self.terms.slots:
             return []
-        while self._alone:
-            alone = self._alone.popleft()
-            if not alone.frame.resolved:
-                return [alone]
+        if self._alone:
+            return [self._alone.popleft()]
         until = self.lingers_until()
         if until is not None and now < until:
             return []

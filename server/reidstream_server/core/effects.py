@@ -21,6 +21,7 @@ class FrameTimes:
 
     arrived_ns: int
     age_ns: int
+    staging_ns: int
     decoded_ns: int
     first_batch_ns: int
     last_batch_ns: int
@@ -102,9 +103,7 @@ class EndCause(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Everything is answered (or, when STALLED, the client does not read): end the stream. The session is
-    forgotten.
-    """
+    """Everything is answered (or, when STALLED, the client does not read): end the stream. The session is forgotten."""
 
     session: SessionKey
     cause: EndCause

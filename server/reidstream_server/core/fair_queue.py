@@ -1,19 +1,20 @@
 """Strict priorities that cannot starve, and deficit round robin by boxes within each.
 
 Why: a camera that sends more boxes must not take the engines from the others, and arrival order should hold while
-nobody is greedy. Each priority has
-a ring of flows; a flow's turn adds `quantum` to its deficit and lasts until the deficit does not pay for its next
-item (Shreedhar and Varghese,
-"Efficient fair queuing using deficit round robin", 1995). While a lower priority has an item older than `aging_ns`,
-one of every
-`AGED_SHARE` items is taken from it.
+nobody is greedy. Each priority has a ring of flows; a flow's turn adds `quantum` to its deficit and lasts until the
+deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair queuing using deficit round robin",
+1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes goes
+there.
 
-Trap: cancelled items stay in their deques until they come to the front; only `len` and `cost` are exact at all times.
+Trap: a flow that replaces what it has waiting (the newest frame instead of the oldest) must keep its place in the
+ring, and how long it has waited; otherwise it starves by being fresh. So a lane outlives its cancelled items, until
+its turn comes or nobody waits at all.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -27,36 +28,46 @@ _HIGHEST_FIRST = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
-    """An item in the queue. `live` turns False when it is taken or cancelled."""
+    """An item in the queue."""
 
     item: T
     cost: int
     since_ns: int
-    live: bool = True
+    number: int
+    lane: _Lane[T]
 
 
 @dataclass(slots=True, eq=False)
 class _Lane(Generic[T]):
-    """The items of one flow at one priority, oldest first."""
+    """The items of one flow at one priority, oldest first. `waits_since_ns`: since it has had something and nothing of
+    it was taken.
+    """
 
-    entries: deque[Entry[T]] = field(default_factory=deque)
+    level: _Level[T]
+    flow: Flow
+    waits_since_ns: int
+    entries: OrderedDict[int, Entry[T]] = field(default_factory=OrderedDict)
     deficit: int = 0
     in_turn: bool = False
+
+    def first(self) -> Entry[T]:
+        """Its oldest item. There must be one."""
+        return next(iter(self.entries.values()))
 
 
 @dataclass(slots=True, eq=False)
 class _Level(Generic[T]):
-    """One priority: lanes by flow, the ring of those with items, and all items by age."""
+    """One priority: its lanes in the order of their turns."""
 
-    lanes: dict[Flow, _Lane[T]] = field(default_factory=dict)
-    ring: deque[Flow] = field(default_factory=deque)
-    by_age: deque[Entry[T]] = field(default_factory=deque)
+    ring: OrderedDict[Flow, _Lane[T]] = field(default_factory=OrderedDict)
+    count: int = 0
+    known_oldest_ns: int | None = None
 
-    def oldest_ns(self) -> int | None:
-        """When the longest waiting live item came; None without one."""
-        while self.by_age and not self.by_age[0].live:
-            self.by_age.popleft()
-        return self.by_age[0].since_ns if self.by_age else None
+    def oldest_ns(self) -> int:
+        """Since when the lane has waited that has waited longest. There must be one."""
+        if self.known_oldest_ns is None:
+            self.known_oldest_ns = min(lane.waits_since_ns for lane in self.ring.values() if lane.entries)
+        return self.known_oldest_ns
 
 
 class FairQueue(Generic[T]):
@@ -66,93 +77,111 @@ class FairQueue(Generic[T]):
         self._quantum = quantum
         self._aging_ns = aging_ns
         self._levels: dict[Priority, _Level[T]] = {priority: _Level() for priority in _HIGHEST_FIRST}
-        self._since_aged = 0
+        self._made = 0
         self._count = 0
-        self._cost = 0
+        self._owed = 0  # boxes that go by priority before the next aged one
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def cost(self) -> int:
-        """Sum of the costs of the items in the queue."""
-        return self._cost
-
     def push(self, item: T, *, flow: Flow, priority: Priority, cost: int, now: int) -> Entry[T]:
         """Add an item of `cost` >= 1 at the end of its flow."""
         level = self._levels[priority]
-        entry = Entry(item, cost, now)
-        lane = level.lanes.get(flow)
+        lane = level.ring.get(flow)
         if lane is None:
-            lane = level.lanes[flow] = _Lane()
-            level.ring.append(flow)
-        lane.entries.append(entry)
-        level.by_age.append(entry)
+            lane = level.ring[flow] = _Lane(level, flow, now)
+        self._made += 1
+        entry = lane.entries[self._made] = Entry(item, cost, now, self._made, lane)
+        level.count += 1
+        if level.known_oldest_ns is not None:
+            level.known_oldest_ns = min(level.known_oldest_ns, lane.waits_since_ns)
         self._count += 1
-        self._cost += cost
         return entry
 
     def cancel(self, entry: Entry[T]) -> None:
         """Take an item out, wherever it is. Harmless for one that is out already."""
-        if entry.live:
+        if entry.number in entry.lane.entries:
             self._remove(entry)
 
-    def pop(self, now: int) -> T | None:
-        """The next item in fair order; None when there is none."""
-        level = self._next_level(now)
-        if level is None:
-            return None
-        entry = self._next_entry(level)
-        self._remove(entry)
-        return entry.item
+    def pop(
+        self, now: int, *, wanted: Callable[[T], bool] | None = None, fits: Callable[[T], bool] | None = None
+    ) -> T | None:
+        """The next item in fair order; None when there is none.
+
+        A flow whose next item is not `wanted` is passed over, and loses nothing by it. An item that is next and does
+        not fit is waited for: None is returned until it fits, or is cancelled.
+        """
+        waiting = [level for level in self._levels.values() if level.count]
+        aged = self._aged(waiting, now)
+        for level in waiting if aged is None else (aged, *waiting):
+            entry = self._next_entry(level, wanted)
+            if entry is None:
+                continue
+            if fits is not None and not fits(entry.item):
+                return None
+            if level is aged:
+                self._owed = (AGED_SHARE - 1) * entry.cost
+            else:
+                self._owed = max(self._owed - entry.cost, 0)
+            self._take(entry)
+            return entry.item
+        return None
 
     def oldest_ns(self) -> int | None:
-        """When the longest waiting item came; None when there is none."""
-        ages = [age for level in self._levels.values() if (age := level.oldest_ns()) is not None]
-        return min(ages, default=None)
+        """Since when the flow has waited that has waited longest; None when there is none."""
+        return min((level.oldest_ns() for level in self._levels.values() if level.count), default=None)
 
-    def _remove(self, entry: Entry[T]) -> None:
-        entry.live = False
-        self._count -= 1
-        self._cost -= entry.cost
+    def _aged(self, waiting: list[_Level[T]], now: int) -> _Level[T] | None:
+        """The level whose turn it is although a higher one has something."""
+        if len(waiting) < 2 or self._owed:  # noqa: PLR2004 - with one level there is nothing to choose
+            return None
+        aged = min(waiting[1:], key=_Level.oldest_ns)
+        return aged if now - aged.oldest_ns() >= self._aging_ns else None
 
-    def _next_level(self, now: int) -> _Level[T] | None:
-        waiting = [
-            (age, level)
-            for priority in _HIGHEST_FIRST
-            if (age := (level := self._levels[priority]).oldest_ns()) is not None
-        ]
-        if len(waiting) < 2:  # noqa: PLR2004 - with one level there is nothing to choose
-            return waiting[0][1] if waiting else None
-        aged_ns, aged = min(waiting[1:], key=lambda pair: pair[0])
-        if now - aged_ns < self._aging_ns:
-            return waiting[0][1]
-        self._since_aged += 1
-        if self._since_aged < AGED_SHARE:
-            return waiting[0][1]
-        self._since_aged = 0
-        return aged
-
-    def _next_entry(self, level: _Level[T]) -> Entry[T]:
-        """The deficit round robin. The level has at least one live item."""
-        while True:
-            flow = level.ring[0]
-            lane = level.lanes[flow]
-            while lane.entries and not lane.entries[0].live:
-                lane.entries.popleft()
-            if not lane.entries:
-                level.ring.popleft()
-                del level.lanes[flow]
-                continue
+    def _next_entry(self, level: _Level[T], wanted: Callable[[T], bool] | None) -> Entry[T] | None:
+        """The deficit round robin: the item whose turn it is, left where it is."""
+        while (lane := _first_lane(level, wanted)) is not None:
+            entry = lane.first()
             if not lane.in_turn:
                 lane.in_turn = True
                 lane.deficit += self._quantum
-            if lane.entries[0].cost <= lane.deficit:
-                entry = lane.entries.popleft()
-                lane.deficit -= entry.cost
-                if not lane.entries:  # whoever comes back goes to the end of the ring
-                    level.ring.popleft()
-                    del level.lanes[flow]
+            if entry.cost <= lane.deficit:
                 return entry
             lane.in_turn = False
-            level.ring.rotate(-1)
+            level.ring.move_to_end(lane.flow)
+        return None
+
+    def _take(self, entry: Entry[T]) -> None:
+        lane = entry.lane
+        self._remove(entry)
+        lane.deficit -= entry.cost
+        if lane.entries:
+            lane.waits_since_ns = lane.first().since_ns
+        else:  # whoever comes back goes to the end of the ring
+            lane.level.ring.pop(lane.flow, None)
+
+    def _remove(self, entry: Entry[T]) -> None:
+        lane = entry.lane
+        del lane.entries[entry.number]
+        lane.level.count -= 1
+        if lane.level.known_oldest_ns == lane.waits_since_ns:
+            lane.level.known_oldest_ns = None
+        self._count -= 1
+        if not self._count:  # nobody waits, so nobody keeps a place
+            for level in self._levels.values():
+                level.ring.clear()
+
+
+def _first_lane(level: _Level[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:
+    """The first in the ring whose next item is wanted. Those passed over stay where they are: a turn is not lost."""
+    empty: list[Flow] = []
+    found: _Lane[T] | None = None
+    for lane in level.ring.values():
+        if not lane.entries:
+            empty.append(lane.flow)
+        elif wanted is None or wanted(lane.first().item):
+            found = lane
+            break
+    for flow in empty:
+        del level.ring[flow]
+    return found

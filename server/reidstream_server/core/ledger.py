@@ -1,11 +1,9 @@
 """Every frame's way through the bounds: what it holds, and that it gives all of it back.
 
-Why apart from the events: a frame can end in a dozen ways (answered, dropped, over its budget, its session
-vanished, its engine lost), and each must
-give back the same things exactly once. They all come through `resolve` and `settle`.
+Why apart from the events: a frame can end in a dozen ways (answered, dropped, over its budget, its session vanished,
+its engine lost), and each must give back the same things exactly once. They all come through `resolve` and `settle`.
 
-Trap: resolving is not releasing. Pixels are given back only when no batch looks at them and no decoder writes to
-them.
+Trap: resolving is not releasing. Pixels are given back only when no batch looks at them and no decoder writes to them.
 """
 
 from __future__ import annotations
@@ -41,7 +39,6 @@ class Ledger(Generic[P]):
         self._batchers = batchers
         self._timers = timers
         self._answers = answers
-        self._held: FrameState[P] | None = None
 
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait for its turn."""
@@ -52,24 +49,26 @@ class Ledger(Generic[P]):
         )
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:
-        """The next frame in fair order, if a staging slot and its bytes are free; it keeps its turn until they
-        are.
-        """
-        if self.staging_frames >= self._limits.staging_slots:
+        """The next frame, in fair order, that an engine would run dry without, if a slot and its bytes are free."""
+        if self.staging_frames >= self._limits.staging_slots or not any(batcher.hungry for batcher in self._batchers):
             return None
-        if self._held is None:
-            self._held = self.waiting.pop(now)
-        frame = self._held
-        if frame is None or self.staged_bytes + frame.request.staged_bytes > self._limits.max_staged_bytes:
+        frame = self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)
+        if frame is None:
             return None
-        self._held = None
         frame.phase = Phase.STAGING
         frame.being_staged = frame.holds_staged_bytes = True
+        frame.staging_ns = now
         self.staging_frames += 1
         self.staged_bytes += frame.request.staged_bytes
         for model in frame.request.crops:
             self._batchers[model].staging_crops += 1
         return frame
+
+    def _would_feed(self, frame: FrameState[P]) -> bool:
+        return any(self._batchers[model].hungry for model in frame.models)
+
+    def _has_room(self, frame: FrameState[P]) -> bool:
+        return self.staged_bytes + frame.request.staged_bytes <= self._limits.max_staged_bytes
 
     def end_staging(self, key: FrameKey) -> FrameState[P] | None:
         """The stager is done with the frame; None if it was not at work on it."""
@@ -97,10 +96,12 @@ class Ledger(Generic[P]):
         self._timers.cancel(frame.budget_timer)
         if frame.queue_entry is not None:
             self.waiting.cancel(frame.queue_entry)
+            frame.queue_entry = None
         for model, entry in frame.crop_entries:
             self._batchers[model].cancel(entry)
-        if self._held is frame:
-            self._held = None
+        frame.crop_entries.clear()  # with queue_entry: a cycle would keep the pixels until the next full collection
+        for model in frame.models:
+            self._batchers[model].cancel_alone(frame)
         if session.parked is frame:
             session.parked = None
             if not keep_place:

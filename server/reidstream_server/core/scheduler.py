@@ -1,15 +1,13 @@
 """The scheduler: events in, effects out.
 
-Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step,
-so that no bound is exceeded in
-between. Each event method changes the state, then `_pump` starts whatever can start.
+Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step, so
+that no bound is exceeded in between. Each event method changes the state, then `_pump` starts whatever can start.
 
     frame_arrived -> (parked) -> queued -> Stage -> frame_staged -> Run ... batch_done -> Release -> Answer ->
     answer_written
 
 Trap: an event may come for something that is no longer there (a batch of a lost engine, an answer of a session that
-vanished). Such events are
-expected, and ignored.
+vanished). Such events are expected, and ignored.
 """
 
 from __future__ import annotations
@@ -92,12 +90,19 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, None)
 
     def drain(self, session: SessionKey, reason: DrainReason, deadline_ns: int, now: int) -> list[Effect[P]]:
-        """Ask one session to leave: what was read is answered, what comes after is not processed."""
+        """Ask one session to leave: what was read is answered, what comes after is not processed.
+
+        Asked again, only an earlier deadline counts, and the client is not told.
+        """
         effects: list[Effect[P]] = []
         state = self._sessions.get(session)
-        if state is not None and not state.draining:
-            state.draining = True
+        if state is None:
+            return self._pump(now, effects, None)
+        if state.drain_timer is None or deadline_ns < state.drain_timer.at_ns:
+            self._timers.cancel(state.drain_timer)
             state.drain_timer = self._timers.add(deadline_ns, TimerKind.DRAIN, session)
+        if not state.draining:
+            state.draining = True
             last = state.last_frame_id
             effects.append(
                 SendDrain(session=session, last_accepted_frame_id=last, deadline_ns=deadline_ns, reason=reason)
@@ -149,7 +154,7 @@ class Scheduler(Generic[P]):
         """The session's oldest unwritten answer was taken by the transport."""
         state = self._sessions.get(session)
         if state is not None:
-            self._answers.written(state)
+            self._answers.written(state, now)
         return self._pump(now, [], state)
 
     # Batches.
@@ -230,7 +235,7 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload)
+        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, frozenset(request.crops))
         frame.outcomes = [None] * frame.boxes
         frame.open_crops = frame.boxes
         self._ledger.frames[frame.key] = frame
@@ -246,15 +251,12 @@ class Scheduler(Generic[P]):
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
             self._answers.touch(parked.session)
-        while any(batcher.hungry for batcher in self._batchers):
-            frame = self._ledger.next_to_stage(now)
-            if frame is None or frame.payload is None:
-                break
-            effects.append(Stage(frame=frame.key, payload=frame.payload))
         for index, batcher in enumerate(self._batchers):
             while batch := batcher.take(now):
                 self._start_batch(ModelIndex(index), batcher, batch, now, effects)
             self._watch_linger(index, batcher)
+        while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
+            effects.append(Stage(frame=frame.key, payload=frame.payload))
         for over in self._answers.flush(now, effects):
             self._forget(over, effects)
         return effects
@@ -361,7 +363,7 @@ class Scheduler(Generic[P]):
         effects.append(EngineDied(model=model, message=message))
         fault = engine_lost(model, message)
         for frame in list(self._ledger.frames.values()):
-            if model in frame.request.crops:
+            if model in frame.models:
                 self._ledger.resolve(frame, fault, effects)
 
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:

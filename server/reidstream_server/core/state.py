@@ -3,8 +3,7 @@
     frame:   PARKED -> QUEUED -> STAGING -> READY -> (answered)        any -> (answered with a fault)
 
 Trap: a frame is *resolved* (its answer is known) before it is *gone*: in order, the answer may wait its turn, and
-crops in a running batch may
-still look at its pixels.
+crops in a running batch may still look at its pixels.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ class FrameState(Generic[P]):
     request: FrameRequest
     arrived_ns: int
     payload: P | None
+    models: frozenset[ModelIndex]
     phase: Phase = Phase.PARKED
     resolved: bool = False
     fault: FrameFault | None = None
@@ -61,6 +61,7 @@ class FrameState(Generic[P]):
     queue_entry: Entry[FrameState[P]] | None = None
     crop_entries: list[tuple[ModelIndex, Entry[ReadyCrop[P]]]] = field(default_factory=list)
     budget_timer: Timer | None = None
+    staging_ns: int = 0
     decoded_ns: int = 0
     first_batch_ns: int = 0
     last_batch_ns: int = 0
@@ -81,6 +82,7 @@ class FrameState(Generic[P]):
         return FrameTimes(
             arrived_ns=self.arrived_ns,
             age_ns=self.request.age_ns,
+            staging_ns=self.staging_ns,
             decoded_ns=self.decoded_ns,
             first_batch_ns=self.first_batch_ns,
             last_batch_ns=self.last_batch_ns,
@@ -100,7 +102,6 @@ class ReadyCrop(Generic[P]):
 class Unwritten:
     """An answer that was handed out and not yet written."""
 
-    emitted_ns: int
     window_frames: int
     window_bytes: int
 
@@ -122,6 +123,7 @@ class SessionState(Generic[P]):
     draining: bool = False
     gone: bool = False
     was_readable: bool = True
+    stalled_since_ns: int = 0
     stall_timer: Timer | None = None
     drain_timer: Timer | None = None
 

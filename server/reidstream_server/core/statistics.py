@@ -25,9 +25,7 @@ class ModelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerStatistics:
-    """`frames` are those with an answer to come or pixels to give back; `parked_frames` wait for room in the
-    queue.
-    """
+    """`frames` are those with an answer to come or pixels to give back; `parked_frames` wait for room in the queue."""
 
     sessions: int
     frames: int

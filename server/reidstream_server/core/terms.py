@@ -77,9 +77,8 @@ class SessionTerms:
 class FrameRequest:
     """What one frame asks for.
 
-    `crops[i]` is the model of the i-th crop to embed. `staged_bytes` will be held from staging until the last crop
-    is done. `age_ns` is the frame's
-    age at arrival.
+    `crops[i]` is the model of the i-th crop to embed. `staged_bytes` will be held from staging until the last crop is
+    done. `age_ns` is the frame's age at arrival.
     """
 
     frame_id: int
@@ -102,13 +101,10 @@ class SchedulerLimits:
     """Every bound the scheduler keeps.
 
     `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
-    `max_queue_bytes`: messages admitted and not
-    yet staged, at least twice the largest message. `max_staged_bytes`: at least the largest staged frame.
-    `quantum_boxes`: a camera's turn.
-    `aging_ns`: after so long a lower priority gets a share. `linger_ns`: how long a batch may wait to fill, from
-    its first crop. `batch_timeout_ns`: a
-    batch that takes longer has lost its engine. `stall_timeout_ns`: a client that does not take an answer for so
-    long is gone.
+    `max_queue_bytes`: messages admitted and not yet staged, at least twice the largest message. `max_staged_bytes`: at
+    least the largest staged frame. `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a
+    share. `linger_ns`: how long a batch may wait to fill, from its first crop. `batch_timeout_ns`: a batch that takes
+    longer has lost its engine. `stall_timeout_ns`: a client that does not take an answer for so long is gone.
     """
 
     models: tuple[ModelTerms, ...]

@@ -1,8 +1,7 @@
 """Deadlines, earliest first.
 
-Why one heap: whoever drives the core sleeps until `next_ns` and nobody polls. Trap: most deadlines never come true,
-so a cancelled one must
-leave; it is emptied at once and the heap is rebuilt when more than half of it is empty.
+Why one heap: whoever drives the core sleeps until `next_ns` and nobody polls. Trap: most deadlines never come true, so
+a cancelled one must leave; it is emptied at once and the heap is rebuilt when more than half of it is empty.
 """
 
 from __future__ import annotations

@@ -1,0 +1,90 @@
+# Everything that is run by hand or by CI. `make` alone lists it.
+#
+# Set-up is a file per environment (.venv/.runtime, ...): made once, made again when a dependency list changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+LISTS := constraints.txt $(wildcard */pyproject.toml)
+CODE := proto engines server client tests demo bench
+
+MODEL ?=
+PROFILE ?=
+PORT ?= 50051
+PYTEST ?=
+export REQUIRE_ALL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint format types proto docs environments simulation bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: $(VENV)/.runtime ## server, two cameras, matched identities and a picture, in under a minute
+	@$(BIN)/python -m demo
+
+serve: $(VENV)/.serve ## run the server: make serve [MODEL=osnet.onnx PROFILE=torchreid] [PORT=50051]
+	$(BIN)/reidstream-server --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE))
+
+test: $(VENV)/.dev environments lint types ## everything that CI runs; PYTEST="-k name" passes options on
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: $(VENV)/.dev ## mend what ruff can mend
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client demo tests bench
+
+proto: $(VENV)/.dev ## generate the stubs from the .proto files
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
+
+docs: $(VENV)/.dev ## write the generated parts of the documentation
+	$(BIN)/python -m docs.generate
+
+simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
+	$(BIN)/python -m tests.simulation --seeds 10000
+	$(BIN)/python -m tests.simulation.mutants
+
+environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
+	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \
+	else echo "no python3.10 here: the client is not tested on its oldest versions"; fi
+
+clean: ## remove the environments and caches
+	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version). reidstream needs 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python $(LISTS)
+	@$(PIP) -c constraints.txt -e proto -e engines -e server -e client
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.runtime
+	@$(PIP) -c constraints.txt -e 'engines[pil]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]'
+	@touch $@
+
+.venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml
+	@$(PYTHON) -m venv .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e proto -e client
+	@touch $@
+
+.venv-oldest/.client: tests/environments/oldest.txt proto/pyproject.toml client/pyproject.toml
+	@python3.10 -m venv .venv-oldest
+	@.venv-oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e proto -e client
+	@touch $@

@@ -1,0 +1,65 @@
+"""Memory that decoded frames reuse.
+
+Why: a block of a frame's size goes back to the system when it is freed, and the page faults of a fresh one cost about
+as much as decoding into it. Trap: a buffer that was given back may be handed out again at once, so whoever gives one
+back must not look at it any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+
+POOLED_FROM_BYTES = 128 * 1024
+"""Smaller blocks come from malloc's own arenas, which do reuse their pages."""
+
+
+class BufferPool:
+    """Keeps at most `max_idle_bytes` of given-back buffers, by their size; the size longest unused goes first.
+
+    Any thread.
+    """
+
+    def __init__(self, max_idle_bytes: int) -> None:
+        self._max_idle_bytes = max_idle_bytes
+        self._idle_bytes = 0
+        self._idle: OrderedDict[int, list[Bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes kept for reuse now."""
+        return self._idle_bytes
+
+    def take(self, size: int) -> Bytes:
+        """A buffer (size,) uint8 with undefined contents, the caller's until it is given back (or never)."""
+        with self._lock:
+            same = self._idle.get(size)
+            if same:
+                buffer = same.pop()
+                if not same:
+                    del self._idle[size]
+                self._idle_bytes -= size
+                return buffer
+        return np.empty(size, np.uint8)
+
+    def give(self, buffer: Bytes) -> None:
+        """Return a buffer that `take` handed out, once."""
+        size = buffer.nbytes
+        if size < POOLED_FROM_BYTES:
+            return
+        with self._lock:
+            self._idle.setdefault(size, []).append(buffer)
+            self._idle.move_to_end(size)
+            self._idle_bytes += size
+            while self._idle_bytes > self._max_idle_bytes:
+                oldest, same = next(iter(self._idle.items()))
+                same.pop()
+                if not same:
+                    del self._idle[oldest]
+                self._idle_bytes -= oldest

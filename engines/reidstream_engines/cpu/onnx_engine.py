@@ -1,0 +1,147 @@
+"""The engine for onnxruntime: batch buffers, tickets, and the exceptions that leave it.
+
+Why `submit` prepares and `result` computes: on a CPU both take the caller's own core, so there is nothing to overlap;
+a server with one thread per slot simply calls one after the other. Trap: a ticket owns a batch buffer until its result
+was taken, whatever came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from typing_extensions import assert_never
+
+from reidstream_engines.errors import EngineFault
+from reidstream_engines.protocol import BoxCrop, Crop, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
+from reidstream_engines.spec import ModelSpec
+
+from .network import CPU_PROVIDER, Network, OnnxOptions
+from .preprocess import Floats, Preprocessor, Scratch
+from .stager import CpuFrame
+
+
+class _BatchBuffer:
+    """`batch`: float32 (capacity, C, H, W), contiguous."""
+
+    __slots__ = ("batch", "scratch")
+
+    def __init__(self, spec: ModelSpec, capacity: int) -> None:
+        shape = (capacity, len(spec.input.mean), spec.input.height, spec.input.width)
+        self.batch: Floats = np.empty(shape, np.float32)
+        self.scratch = Scratch(spec.input)
+
+
+class OnnxTicket:
+    """A prepared batch. `result` is taken once; a second call raises EngineFault."""
+
+    __slots__ = ("_buffer", "_count", "_idle", "_network")
+
+    def __init__(self, network: Network, buffer: _BatchBuffer, count: int, idle: list[_BatchBuffer]) -> None:
+        self._network = network
+        self._buffer = [buffer]
+        self._count = count
+        self._idle = idle
+
+    def result(self) -> Embeddings:
+        """See `Ticket`. Computes in the calling thread."""
+        try:
+            buffer = self._buffer.pop()  # atomic, so that two takers cannot both have it
+        except IndexError:
+            raise EngineFault("a ticket's result was taken twice") from None
+        try:
+            return self._network.run(buffer.batch, self._count)
+        finally:
+            self._idle.append(buffer)
+
+
+class OnnxEngine:
+    """See `Engine`. Takes boxes of frames staged by a CpuStager, and tensors.
+
+    Batch buffers are made as tickets are opened and reused for ever: as many as were ever open at a time.
+    Raises UnsupportedProfile when made, if the spec's preprocessing cannot be exact here.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, options: OnnxOptions) -> None:
+        self._spec = spec
+        self._limits = EngineLimits(max_batch=options.max_batch, slots=options.slots)
+        self._preprocessor = Preprocessor(spec.input)
+        self._network: Network | None = Network(session, spec)
+        self._info = _info(self._network.providers, options.providers)
+        self._capacity = self._network.capacity(options.max_batch)
+        self._idle: list[_BatchBuffer] = []
+
+    @property
+    def spec(self) -> ModelSpec:
+        """See `Engine`."""
+        return self._spec
+
+    @property
+    def limits(self) -> EngineLimits:
+        """See `Engine`."""
+        return self._limits
+
+    @property
+    def info(self) -> EngineInfo:
+        """See `Engine`."""
+        return self._info
+
+    def health(self) -> Health:
+        """SERVING until it is closed."""
+        return Health.LOST if self._network is None else Health.SERVING
+
+    def submit(self, crops: Sequence[Crop]) -> OnnxTicket:
+        """See `Engine`. Prepares the crops in the calling thread; their frames may be closed when it returns."""
+        network = self._network
+        if network is None:
+            raise EngineFault(f"the engine of model {self._spec.name!r} is closed")
+        if not 1 <= len(crops) <= self._limits.max_batch:
+            raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
+        buffer = self._take_buffer()
+        try:
+            for row, crop in enumerate(crops):
+                self._prepare(crop, row, buffer)
+        except EngineFault:
+            self._idle.append(buffer)
+            raise
+        return OnnxTicket(network, buffer, len(crops), self._idle)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._network = None
+        self._idle.clear()
+
+    def _take_buffer(self) -> _BatchBuffer:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _BatchBuffer(self._spec, self._capacity)
+
+    def _prepare(self, crop: Crop, row: int, buffer: _BatchBuffer) -> None:
+        try:
+            self._write(crop, buffer.batch[row], buffer.scratch)
+        except Exception as error:
+            raise EngineFault(f"crop {row} could not be prepared: {error}") from error
+
+    def _write(self, crop: Crop, slot: Floats, scratch: Scratch) -> None:
+        match crop:
+            case BoxCrop(frame=CpuFrame() as frame, box=box):
+                self._preprocessor.write(frame, box, slot, scratch)
+            case BoxCrop():
+                raise EngineFault("its frame was not staged for the CPU")
+            case TensorCrop(tensor=tensor):
+                if tensor.shape != slot.shape or tensor.dtype != np.float32:
+                    raise EngineFault(
+                        f"it is a tensor {tensor.dtype} {tensor.shape}, the network takes float32 {slot.shape}"
+                    )
+                slot[...] = tensor
+            case _:
+                assert_never(crop)
+
+
+def _info(providers: tuple[str, ...], wanted: tuple[str, ...]) -> EngineInfo:
+    first = providers[0]
+    device = "cpu" if first == CPU_PROVIDER else first.removesuffix("ExecutionProvider").lower()
+    reason = "" if first == wanted[0] else f"onnxruntime could not start {wanted[0]} and uses {first}"
+    return EngineInfo(engine="onnxruntime", device=device, precision="fp32", fallback_reason=reason)

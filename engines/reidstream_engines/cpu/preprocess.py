@@ -1,0 +1,92 @@
+"""From a crop to the network's input: cut, resize on uint8, normalise into the slot of a batch.
+
+Why so few passes: at 256 x 128 the resize costs about 40 us and the normalisation about 22 us; written naively the
+latter is half a millisecond. `Scratch` is made once per batch buffer, and the only float writes go into the batch, so
+nothing is allocated per crop. y = x * (scale / std) - mean / std in float32, within 4e-7 of the exact value for
+the usual constants.
+
+Channel order: the frame says what it has, the spec what it wants, and the planes are dealt out in that order. GRAY
+networks get their crop turned to grey *before* the resize, as a training pipeline that loads grey pictures does: by
+OpenCV's BGR2GRAY where OpenCV resizes, by PIL's convert("L") where PIL does.
+
+Trap: OpenCV's own thread pool never starts for pictures of a crop's size, so nothing here depends on cv2.setNumThreads,
+which belongs to the process and not to a library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from reidstream_engines.image import PixelBox
+from reidstream_engines.spec import ColorOrder, InputSpec, Resize
+
+from .resize import Bytes, resizer
+from .stager import CpuFrame
+
+Floats = npt.NDArray[np.float32]
+
+
+class Scratch:
+    """What one thread needs while it prepares crops: the resized crop, and its planes.
+
+    `channels` are views of the `planes`, as a list because OpenCV writes only into those.
+    """
+
+    __slots__ = ("channels", "color", "gray", "planes")
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.color: Bytes = np.empty((spec.height, spec.width, 3), np.uint8)
+        self.gray: Bytes = np.empty((spec.height, spec.width), np.uint8)
+        self.planes: Bytes = np.empty((3, spec.height, spec.width), np.uint8)
+        self.channels: list[Bytes] = list(self.planes)
+
+
+class Preprocessor:
+    """Prepares crops as `spec` says. Any number of threads, each with its own `Scratch`.
+
+    Raises UnsupportedProfile when made, if the spec cannot be followed exactly here.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._order = spec.color_order
+        self._resize = resizer(spec)
+        self._to_gray = _gray_by_opencv if spec.resize is Resize.OPENCV_BILINEAR else _gray_by_pil()
+        std = np.array(spec.std, np.float64)
+        mean = np.array(spec.mean, np.float64)
+        self._factor: Floats = (spec.scale / std).astype(np.float32).reshape(-1, 1, 1)
+        self._offset: Floats = (-mean / std).astype(np.float32).reshape(-1, 1, 1)
+
+    def write(self, frame: CpuFrame, box: PixelBox, slot: Floats, scratch: Scratch) -> None:
+        """Fill `slot`, float32 (C, H, W) and contiguous, from the box. Raises EngineFault for a closed frame."""
+        crop = frame.pixels[box.y1 : box.y2, box.x1 : box.x2]
+        source: Bytes
+        if frame.order is ColorOrder.GRAY or self._order is ColorOrder.GRAY:
+            if frame.order is not ColorOrder.GRAY:
+                crop = self._to_gray(crop, frame.order)
+            self._resize(crop, scratch.gray)
+            source = scratch.gray  # the same plane for every channel of the network
+        else:
+            self._resize(crop, scratch.color)
+            source = scratch.planes
+            cv2.split(scratch.color, scratch.channels if frame.order is self._order else scratch.channels[::-1])
+        np.multiply(source, self._factor, out=slot)
+        np.add(slot, self._offset, out=slot)
+
+
+def _gray_by_opencv(crop: Bytes, order: ColorOrder) -> Bytes:
+    gray = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY if order is ColorOrder.BGR else cv2.COLOR_RGB2GRAY)
+    return np.asarray(gray, np.uint8)
+
+
+def _gray_by_pil() -> Callable[[Bytes, ColorOrder], Bytes]:
+    from PIL import Image  # noqa: PLC0415  optional; `resizer` has refused by now where it is missing
+
+    def convert(crop: Bytes, order: ColorOrder) -> Bytes:
+        rgb = crop if order is ColorOrder.RGB else crop[:, :, ::-1]
+        return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))
+
+    return convert

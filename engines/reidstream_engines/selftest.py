@@ -1,0 +1,137 @@
+"""Runs an engine before anybody depends on it.
+
+Why: the first call of every batch size is slow (memory is laid out, kernels are chosen), and an engine can be wrong
+without failing: rows in another order in a batch than alone, numbers that are not finite, one vector for everything.
+Seeded noise through the whole path, from pixels to rows, finds these in a fraction of a second.
+
+Trap: what is tested is that an engine agrees with itself. Whether the preprocessing is the one that the network was
+trained with, noise cannot tell; golden vectors do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import EngineFault
+from .image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
+from .protocol import BoxCrop, Embeddings, Engine, StagedFrame, Stager
+
+DEFAULT_TOLERANCE = 1e-5
+
+_SEED = 20_170
+_FRAME_WIDTH, _FRAME_HEIGHT, _BLOCK = 640, 480, 16
+_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTiming:
+    """How long a batch of `size` crops took when it was warm, preparation included."""
+
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestReport:
+    """A test that was passed.
+
+    `max_difference`: between a crop's vector alone and in the largest batch, relative to its length.
+    """
+
+    timings: tuple[BatchTiming, ...]
+    max_difference: float
+
+
+def batch_sizes(max_batch: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and `max_batch` itself."""
+    sizes = [1]
+    while sizes[-1] * 2 < max_batch:
+        sizes.append(sizes[-1] * 2)
+    if max_batch > 1:
+        sizes.append(max_batch)
+    return tuple(sizes)
+
+
+def self_test(
+    engine: Engine,
+    stager: Stager,
+    *,
+    tolerance: float = DEFAULT_TOLERANCE,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SelfTestReport:
+    """Warm every batch size up and compare the largest with single crops; EngineFault says what is wrong.
+
+    `tolerance`: the largest difference that batching may make to a number of a vector, relative to the vector's length.
+    """
+    limit = engine.limits.max_batch
+    with stager.stage(_noise()) as frame:
+        crops = _crops(frame, max(2, limit))
+        timings = []
+        batched = alone = _run(engine, crops[:1])
+        for size in batch_sizes(limit):
+            _run(engine, crops[:size])
+            start = clock()
+            batched = _run(engine, crops[:size])
+            timings.append(BatchTiming(size=size, seconds=clock() - start))
+        alone = np.concatenate([_run(engine, [crop]) for crop in crops])
+    lengths = np.linalg.norm(alone, axis=1)
+    differences = np.abs(batched - alone[: len(batched)]).max(axis=1) / lengths[: len(batched)]
+    worst = int(differences.argmax())
+    if differences[worst] > tolerance:
+        raise EngineFault(
+            f"row {worst} of a batch of {limit} differs from the same crop alone by {differences[worst]:.2g}, "
+            f"more than {tolerance:.2g}"
+        )
+    if (np.abs(alone - alone[0]).max(axis=1) <= tolerance * lengths).all():
+        raise EngineFault("every crop has the same vector, whatever is in it")
+    return SelfTestReport(timings=tuple(timings), max_difference=float(differences[worst]))
+
+
+def _run(engine: Engine, crops: Sequence[BoxCrop]) -> Embeddings:
+    rows = engine.submit(crops).result()
+    output = engine.spec.output
+    count = len(crops)
+    if rows.shape != (count, output.dim) or rows.dtype != np.float32:
+        raise EngineFault(f"a batch of {count} gave {rows.dtype} {rows.shape}, not float32 ({count}, {output.dim})")
+    if not np.isfinite(rows).all():
+        raise EngineFault(f"a batch of {count} gave numbers that are not finite")
+    lengths = np.linalg.norm(rows, axis=1)
+    if (lengths == 0.0).any():
+        raise EngineFault(f"a batch of {count} gave the zero vector")
+    if output.l2_normalize and np.abs(lengths - 1.0).max() > _NORM_TOLERANCE:
+        raise EngineFault(f"a batch of {count} gave vectors of length {lengths.tolist()}, not 1")
+    return rows
+
+
+def _noise() -> RawImage:
+    """Blocks of random colours, so that crops differ in what a network sees."""
+    rng = np.random.default_rng(_SEED)
+    blocks = rng.integers(0, 256, (_FRAME_HEIGHT // _BLOCK, _FRAME_WIDTH // _BLOCK, 3), np.uint8)
+    return RawImage(
+        data=blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1).tobytes(),
+        format=PixelFormat.BGR,
+        width=_FRAME_WIDTH,
+        height=_FRAME_HEIGHT,
+        stride=_FRAME_WIDTH * 3,
+        offset=0,
+        chroma_stride=0,
+        chroma_offset=0,
+        color_matrix=ColorMatrix.BT601,
+        color_range=ColorRange.LIMITED,
+    )
+
+
+def _crops(frame: StagedFrame, count: int) -> list[BoxCrop]:
+    """Upright boxes of 40 x 80 to 160 x 320 pixels anywhere in the frame."""
+    rng = np.random.default_rng(_SEED)
+    crops = []
+    for _ in range(count):
+        width = int(rng.integers(40, 161))
+        x1 = int(rng.integers(0, _FRAME_WIDTH - width + 1))
+        y1 = int(rng.integers(0, _FRAME_HEIGHT - 2 * width + 1))
+        crops.append(BoxCrop(frame=frame, box=PixelBox(x1=x1, y1=y1, x2=x1 + width, y2=y1 + 2 * width)))
+    return crops

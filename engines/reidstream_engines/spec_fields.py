@@ -1,0 +1,136 @@
+"""A spec as somebody writes it down: TOML or JSON keys, over a profile or complete.
+
+Why strict: a misspelt key would silently leave a default in place, and the vectors would be of another space. Trap:
+`channels` is not written; it is the length of `mean`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from typing import TypeVar
+
+from .errors import SpecError
+from .profiles import parse_profile
+from .spec import ColorOrder, CropRule, Fit, ModelSpec, Resize
+
+E = TypeVar("E", bound=Enum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecFields:
+    """What a spec says beside the network's own signature; None where it says nothing."""
+
+    color_order: ColorOrder
+    resize: Resize
+    fit: Fit
+    crop_rule: CropRule
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    l2_normalize: bool
+    output: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+_REQUIRED = ("color_order", "resize", "fit", "crop_rule", "scale", "mean", "std", "l2_normalize")
+_OPTIONAL = ("output", "width", "height")
+
+
+def fields_from_profile(text: str) -> SpecFields:
+    """The fields of a named profile. Raises SpecError."""
+    profile = parse_profile(text)
+    return SpecFields(**{name: getattr(profile, name) for name in _REQUIRED})
+
+
+def fields_from_mapping(mapping: Mapping[str, object], *, where: str) -> SpecFields:
+    """The fields that `mapping` has, over its `profile` if it names one; without a profile, all required ones.
+
+    Raises SpecError, which names `where`, the key and the value.
+    """
+    known = ("profile", *_REQUIRED, *_OPTIONAL)
+    unknown = sorted(set(mapping) - set(known))
+    if unknown:
+        raise SpecError(f"{where}: unknown {', '.join(unknown)}; the keys are {', '.join(known)}")
+    parsed = {key: _PARSERS[key](key, value, where) for key, value in mapping.items() if key != "profile"}
+    if "profile" in mapping:
+        return replace(fields_from_profile(str(mapping["profile"])), **parsed)  # type: ignore[arg-type]
+    missing = [key for key in _REQUIRED if key not in mapping]
+    if missing:
+        raise SpecError(f"{where}: {', '.join(missing)} missing; say them, or name a profile")
+    return SpecFields(**parsed)  # type: ignore[arg-type]
+
+
+def fields_to_mapping(spec: ModelSpec) -> dict[str, object]:
+    """What `fields_from_mapping` reads back."""
+    source = spec.input
+    return {
+        "color_order": source.color_order.value,
+        "resize": source.resize.value,
+        "fit": source.fit.value,
+        "crop_rule": source.crop_rule.value,
+        "scale": source.scale,
+        "mean": list(source.mean),
+        "std": list(source.std),
+        "l2_normalize": spec.output.l2_normalize,
+    }
+
+
+def _numbers(key: str, value: object, where: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) not in (1, 3):
+        raise SpecError(f"{where}: {key} is {value!r}; it must be a list of 1 or 3 numbers")
+    numbers = tuple(_number(key, item, where) for item in value)
+    if key == "std" and 0.0 in numbers:
+        raise SpecError(f"{where}: std is {value!r}; none may be 0")
+    return numbers
+
+
+def _switch(key: str, value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise SpecError(f"{where}: {key} is {value!r}; it must be true or false")
+    return value
+
+
+def _pixels(key: str, value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SpecError(f"{where}: {key} is {value!r}; it must be a whole number, at least 1")
+    return value
+
+
+def _text(key: str, value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise SpecError(f"{where}: {key} is {value!r}; it must be a text")
+    return value
+
+
+def _enum(kind: type[E], key: str, value: object, where: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(str(member.value) for member in kind)
+        raise SpecError(f"{where}: {key} is {value!r}; it must be one of {choices}") from None
+
+
+def _number(key: str, value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SpecError(f"{where}: {key} is {value!r}; a finite number is needed")
+    return float(value)
+
+
+_PARSERS: Mapping[str, Callable[[str, object, str], object]] = {
+    "color_order": partial(_enum, ColorOrder),
+    "resize": partial(_enum, Resize),
+    "fit": partial(_enum, Fit),
+    "crop_rule": partial(_enum, CropRule),
+    "scale": _number,
+    "mean": _numbers,
+    "std": _numbers,
+    "l2_normalize": _switch,
+    "output": _text,
+    "width": _pixels,
+    "height": _pixels,
+}

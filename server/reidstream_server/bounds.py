@@ -1,0 +1,77 @@
+"""Every bound, from the configuration to the part that keeps it.
+
+Why in one place: a limit is kept by one part, published by another and named in the error of a third; they must be the
+same number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from reidstream_engines.protocol import Engine
+from reidstream_proto.v1 import model_pb2
+from reidstream_server.config import ServerConfig
+from reidstream_server.core.terms import ModelTerms, SchedulerLimits
+from reidstream_server.transport.embedding import CallLimits
+from reidstream_server.transport.frames import FrameLimits
+from reidstream_server.transport.options import WindowLimits
+
+
+def cores() -> int:
+    """How many cores this process may use, at least 1."""
+    return len(os.sched_getaffinity(0))
+
+
+def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> SchedulerLimits:
+    """The core's bounds."""
+    limits, scheduling = config.limits, config.scheduling
+    return SchedulerLimits(
+        models=tuple(ModelTerms(max_batch=engine.limits.max_batch, slots=engine.limits.slots) for engine in engines),
+        staging_slots=config.engine.decode_threads or cores(),
+        max_queue_boxes=limits.max_queue_boxes,
+        max_queue_bytes=limits.max_queue_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
+        quantum_boxes=scheduling.quantum_boxes,
+        aging_ns=int(scheduling.aging_ms * 1e6),
+        linger_ns=int(scheduling.linger_ms * 1e6),
+        batch_timeout_ns=int(scheduling.batch_timeout_s * 1e9),
+        stall_timeout_ns=int(scheduling.stall_timeout_s * 1e9),
+    )
+
+
+def frame_limits(config: ServerConfig) -> FrameLimits:
+    """The parser's bounds."""
+    limits = config.limits
+    return FrameLimits(
+        max_image_pixels=limits.max_image_pixels,
+        max_boxes=limits.max_boxes_per_frame,
+        min_box_px=limits.min_box_px,
+        max_answer_bytes=limits.max_answer_bytes,
+    )
+
+
+def call_limits(config: ServerConfig) -> CallLimits:
+    """The service's bounds, and all that are published."""
+    limits = config.limits
+    return CallLimits(
+        max_sessions=limits.max_sessions,
+        open_timeout_s=config.scheduling.open_timeout_s,
+        window=WindowLimits(
+            max_frames=limits.max_window_frames,
+            max_bytes=limits.max_window_bytes,
+            default_frames=limits.default_window_frames,
+        ),
+        published=model_pb2.Limits(
+            max_message_bytes=limits.max_message_bytes,
+            max_image_pixels=limits.max_image_pixels,
+            max_boxes_per_frame=limits.max_boxes_per_frame,
+            min_box_px=limits.min_box_px,
+            max_window_frames=limits.max_window_frames,
+            max_window_bytes=limits.max_window_bytes,
+            max_queue_boxes=limits.max_queue_boxes,
+            max_staged_bytes=limits.max_staged_bytes,
+            max_answer_bytes=limits.max_answer_bytes,
+            max_sessions=limits.max_sessions,
+        ),
+    )

@@ -1,0 +1,47 @@
+"""`reidstream-server`: configuration in, exit code out.
+
+0   stopped, every accepted frame answered        2   the configuration is wrong; every problem is printed 1   a model
+or a port cannot be had               70  an engine cannot go on        75  the drain took too long
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from reidstream_server.app import serve
+from reidstream_server.config import ConfigError, load_config, redacted
+from reidstream_server.errors import StartupError
+from reidstream_server.loading import loaded_engines
+from reidstream_server.logs import configure, get_logger
+
+log = get_logger(__name__)
+
+EXIT_STARTUP = 1
+EXIT_CONFIG = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server until it is told to stop."""
+    try:
+        config = load_config(sys.argv[1:] if argv is None else argv, os.environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    configure(config.log.log_level, config.log.log_format)
+    log.info("configuration", values=redacted(config))
+    try:
+        with loaded_engines(config) as loaded:
+            if config.lifecycle.dry_run:
+                log.info("dry_run_passed")
+                return 0
+            return asyncio.run(serve(config, loaded))
+    except StartupError as error:
+        log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
+        return EXIT_STARTUP
+
+
+if __name__ == "__main__":
+    sys.exit(main())

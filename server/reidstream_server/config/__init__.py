@@ -1,0 +1,31 @@
+"""The configuration of the server: one frozen object from flags, environment and a TOML file, checked as a whole."""
+
+from reidstream_server.errors import ConfigError
+
+from .load import load_config
+from .models import ModelFile
+from .render import redacted, render_markdown
+from .settings import (
+    EngineSettings,
+    LifecycleSettings,
+    LimitSettings,
+    ListenSettings,
+    LogSettings,
+    SchedulingSettings,
+    ServerConfig,
+)
+
+__all__ = [
+    "ConfigError",
+    "EngineSettings",
+    "LifecycleSettings",
+    "LimitSettings",
+    "ListenSettings",
+    "LogSettings",
+    "ModelFile",
+    "SchedulingSettings",
+    "ServerConfig",
+    "load_config",
+    "redacted",
+    "render_markdown",
+]

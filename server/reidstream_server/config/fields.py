@@ -1,0 +1,299 @@
+"""The kinds of value that a setting can have: how each is read, bounded and shown.
+
+Why: the same text must mean the same in a flag, in the environment and in a file, and a bad one must be answered
+with what would be good. A kind reads text from any of them, and the typed values that TOML has.
+
+Trap: to Python a boolean is an integer and `nan` is a float; both are refused here, so nobody behind this module need
+think of them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Protocol
+
+from reidstream_server.logs import quoted
+
+_BINARY_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_DECIMAL_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS = {unit.lower(): size for unit, size in (_BINARY_UNITS | _DECIMAL_UNITS | {"B": 1, "": 1}).items()}
+_SIZE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*", re.ASCII)
+_GROUPED_FROM = 1_000_000
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a value. `key` leads from the setting to the part at fault ("" or "[1].name")."""
+
+    key: str = ""
+    value: object
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """A value that was refused, with every reason."""
+
+    faults: tuple[Fault, ...]
+
+
+class Kind(Protocol):
+    """A kind of value, with its bounds."""
+
+    @property
+    def metavar(self) -> str:
+        """Stands for the value in help texts; "" for a flag without one."""
+
+    @property
+    def range(self) -> str:
+        """The bounds in short, with their unit; "" where there are none to name."""
+
+    @property
+    def allowed(self) -> str:
+        """What is accepted, bounds included. Completes "must be ..."."""
+
+    def parse(self, given: object) -> object | Faults:
+        """Read what a flag, a variable (text) or a TOML file (text or typed) holds."""
+
+    def show(self, value: object) -> str:
+        """A parsed value as text that `parse` reads back to the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeNumber:
+    """An int from `low` to `high`, both included. `unit` is what is counted."""
+
+    low: int
+    high: int
+    unit: str = ""
+    metavar: str = "N"
+
+    @property
+    def range(self) -> str:
+        """See Kind."""
+        return f"{self.show(self.low)} to {self.show(self.high)} {self.unit}".rstrip()
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return f"a whole number, {self.range}"
+
+    def parse(self, given: object) -> int | Faults:
+        """See Kind."""
+        value: int | None = None
+        if isinstance(given, str):
+            try:
+                value = int(given)
+            except ValueError:
+                value = None
+        elif isinstance(given, int) and not isinstance(given, bool):
+            value = given
+        return value if value is not None and self.low <= value <= self.high else _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """Millions are grouped, as Python and TOML read them too."""
+        return f"{value:_}" if isinstance(value, int) and value >= _GROUPED_FROM else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """A finite float from `low` to `high`, both included, in `unit` ("ms" or "s")."""
+
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def metavar(self) -> str:
+        """See Kind."""
+        return self.unit.upper()
+
+    @property
+    def range(self) -> str:
+        """See Kind."""
+        return f"{self.low:g} to {self.high:g} {self.unit}"
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return f"a number, {self.range}"
+
+    def parse(self, given: object) -> float | Faults:
+        """See Kind."""
+        value = math.nan
+        if isinstance(given, str | int | float) and not isinstance(given, bool):
+            try:
+                value = float(given)
+            except (ValueError, OverflowError):
+                value = math.nan
+        return value if self.low <= value <= self.high else _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteSize:
+    """An int of bytes from `low` to `high`, both included; text may carry a unit ("1.5 GiB", in any case)."""
+
+    low: int
+    high: int
+    metavar: str = "SIZE"
+
+    @property
+    def range(self) -> str:
+        """See Kind."""
+        return f"{self.show(self.low)} to {self.show(self.high)}"
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return f"a size, {self.range}, in whole bytes or with a unit (KiB, MiB, GiB, KB, MB, GB)"
+
+    def parse(self, given: object) -> int | Faults:
+        """See Kind."""
+        value: int | None = None
+        if isinstance(given, str):
+            match = _SIZE.fullmatch(given)
+            unit = _UNITS.get(match[2].lower()) if match else None
+            if match and unit is not None:
+                exact = Fraction(match[1]) * unit
+                value = exact.numerator if exact.denominator == 1 else None
+        elif isinstance(given, int) and not isinstance(given, bool):
+            value = given
+        return value if value is not None and self.low <= value <= self.high else _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """In the largest binary unit that is exact."""
+        size = int(str(value))
+        for unit, factor in reversed(_BINARY_UNITS.items()):
+            if size and size % factor == 0:
+                return f"{size // factor} {unit}"
+        return str(size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """A bool. As a flag: --name and --no-name."""
+
+    metavar: str = ""
+    range: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return "true or false"
+
+    def parse(self, given: object) -> bool | Faults:
+        """See Kind."""
+        value = _SWITCH.get(given.lower()) if isinstance(given, str) else given
+        return value if isinstance(value, bool) else _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return "true" if value else "false"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """A member of a closed set, written as the member's value (text)."""
+
+    members: type[Enum]
+    metavar: str = "NAME"
+
+    @property
+    def range(self) -> str:
+        """See Kind."""
+        return ", ".join(str(member.value) for member in self.members)
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return f"one of {self.range}"
+
+    def parse(self, given: object) -> Enum | Faults:
+        """See Kind."""
+        for member in self.members:
+            if given == member.value:
+                return member
+        return _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Text that matches `pattern` as a whole. `allowed` says so in words."""
+
+    pattern: str
+    allowed: str
+    metavar: str = "TEXT"
+    range: str = ""
+
+    def parse(self, given: object) -> str | Faults:
+        """See Kind."""
+        if isinstance(given, str) and re.fullmatch(self.pattern, given, re.ASCII):
+            return given
+        return _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameList:
+    """A tuple of at least one different names. As text: with commas between; in TOML also a list."""
+
+    metavar: str = "NAME,..."
+    range: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return "one or more different names of letters, digits and _, with commas between"
+
+    def parse(self, given: object) -> tuple[str, ...] | Faults:
+        """See Kind."""
+        items: list[object] = list(given.split(",")) if isinstance(given, str) else _listed(given)
+        names = tuple(item.strip() for item in items if isinstance(item, str))
+        good = all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names)
+        if not names or len(names) != len(items) or not good or max(Counter(names).values()) > 1:
+            return _refused(self, given)
+        return names
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def shown(value: object) -> str:
+    """A value as it was given, for a message: on one line, and not longer than a line should be."""
+    limit = 80
+    if isinstance(value, str):
+        text = quoted(value)
+    elif isinstance(value, bool):
+        text = "true" if value else "false"
+    else:
+        try:
+            text = quoted(str(value))[1:-1]
+        except ValueError:  # Python writes no integers of thousands of digits
+            text = "a huge number"
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _listed(given: object) -> list[object]:
+    return given if isinstance(given, list) else []
+
+
+def _refused(kind: Kind, given: object) -> Faults:
+    return Faults((Fault(value=given, message=f"must be {kind.allowed}"),))

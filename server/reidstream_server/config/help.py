@@ -1,0 +1,70 @@
+"""What `--help` and `--version` print: argparse draws the table. Flags are read in `sources.py`.
+
+Trap: argparse fills in `%` itself, so no text of the table may hold a percent sign; `--help` fails if one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from .fields import Switch
+from .table import CONFIG_FILE, SETTINGS, Setting
+
+PROGRAM = "reidstream-server"
+
+EXAMPLES = (
+    ("The embedded default model, on this machine only", ""),
+    ("A network of your own, for every interface", "--model osnet.onnx --profile torchreid --host 0.0.0.0"),
+    (
+        "Two models by name; clients route boxes to them by class",
+        "--model person=osnet.onnx --model vehicle=vehicles.onnx --profile fastreid",
+    ),
+    ("Many cameras on a large machine", "--max-batch 32 --max-queue-boxes 32768 --max-staged-bytes 4GiB"),
+    ("Check a file and its models, and exit", "--config server.toml --dry-run"),
+)
+"""What each does, and its flags."""
+
+_INTRODUCTION = """\
+Turns frames and boxes into re-identification embeddings, as a gRPC stream.
+
+Every setting can be given in three places: a TOML file (--config), where it has the name of its flag with _ for -
+(and models are [[models]] with name, path and profile); the environment, as REIDSTREAM_ and that name in capitals; and
+here. The later one counts. All are checked, and all problems are reported, before anything starts."""
+
+
+def answer_help(argv: Sequence[str]) -> None:
+    """Print and exit with 0 if the arguments ask for help or the version."""
+    asked = [argument for argument in argv if argument in {"-h", "--help", "--version"}]
+    if asked:
+        _parser().parse_args(asked[:1])
+
+
+def _parser() -> argparse.ArgumentParser:
+    examples = "\n\n".join(f"  # {meaning}\n  {f'{PROGRAM} {flags}'.rstrip()}" for meaning, flags in EXAMPLES)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage="%(prog)s [--config FILE] [--model [NAME=]FILE] [--profile NAME] [--port N] [settings]",
+        description=_INTRODUCTION,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    sections: dict[str, argparse._ArgumentGroup] = {}
+    for setting in (CONFIG_FILE, *SETTINGS):
+        title = setting.group.title
+        if title not in sections:
+            sections[title] = parser.add_argument_group(title, setting.group.help)
+        _add(sections[title], setting)
+    return parser
+
+
+def _add(section: argparse._ArgumentGroup, setting: Setting) -> None:
+    bounds = f"; {setting.kind.range}" if setting.kind.range else ""
+    text = f"{setting.about.help} [default: {setting.show(setting.default)}{bounds}]"
+    if isinstance(setting.kind, Switch):
+        section.add_argument(setting.flag, f"--no-{setting.flag[2:]}", action="store_true", help=text)
+    else:
+        section.add_argument(setting.flag, metavar=setting.kind.metavar, help=text)

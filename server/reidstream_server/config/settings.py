@@ -1,0 +1,263 @@
+"""The configuration, and the one table of what can be configured.
+
+Why one: the dataclasses below are what the server reads *and* where flags, environment variables, TOML keys, help,
+documentation and checks come from. A field is its type, its default, and an `About`: its kind with its range, and what
+it means.
+
+Trap: a field's name is public three times over (--max-queue-boxes, REIDSTREAM_MAX_QUEUE_BOXES, max_queue_boxes), and
+names are unique over all groups. Building these classes directly checks nothing; `load_config` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from reidstream_server.logs import LogFormat, LogLevel
+
+from .fields import ByteSize, Duration, Kind, NameList, OneOf, Switch, Text, WholeNumber
+from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
+
+_KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
+_HOST = Text(
+    pattern=r"[A-Za-z0-9_.:%-]{1,253}", allowed="a host name or an IP address, without brackets", metavar="HOST"
+)
+_PORT = WholeNumber(low=0, high=65_535)
+_THREADS = WholeNumber(low=0, high=1024, unit="threads")
+_TIMEOUT = Duration(low=0.01, high=3600, unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the table says of a field beside its name, type and default. A secret is never shown.
+
+    `flag` names the flag and the variable where they differ from the field ("model", since it names one of `models`).
+    """
+
+    kind: Kind
+    help: str
+    secret: bool = False
+    flag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A heading of the help and the documentation."""
+
+    title: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenSettings:
+    """Where the server listens."""
+
+    host: Annotated[str, About(kind=_HOST, help="Address to serve gRPC on; 0.0.0.0 or :: for every interface.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, About(kind=_PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
+    metrics_enabled: Annotated[bool, About(kind=Switch(), help="Serve Prometheus metrics over HTTP.")] = True
+    metrics_host: Annotated[str, About(kind=_HOST, help="Address to serve metrics on.")] = "127.0.0.1"
+    metrics_port: Annotated[int, About(kind=_PORT, help="Port to serve metrics on; 0 takes any free one.")] = 9464
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How models are run."""
+
+    providers: Annotated[
+        tuple[str, ...],
+        About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),
+    ] = ("CPUExecutionProvider",)
+    threads_per_call: Annotated[
+        int, About(kind=_THREADS, help="Threads that compute one batch; 0: cores divided by slots, at least 1.")
+    ] = 0
+    slots: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=16, unit="batches"),
+            help="Batches in flight per model. 2 keeps the engine busy while the next batch is prepared; more adds "
+            "delay, not speed.",
+        ),
+    ] = 2
+    max_batch: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=1024, unit="crops"),
+            help="Most crops in a batch. Higher suits a GPU; on a CPU it makes urgent crops wait.",
+        ),
+    ] = 8
+    spinning: Annotated[
+        bool, About(kind=Switch(), help="Let idle engine threads spin: a little faster, and a core burnt for each.")
+    ] = False
+    decode_threads: Annotated[int, About(kind=_THREADS, help="Threads that decode images; 0: one per core.")] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What the server accepts and holds. Clients see most of it in SessionOpened and GetModel."""
+
+    max_message_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=4 * _KIB, high=_GIB),
+            help="Largest message that is read. A raw BGR frame is width * height * 3: 1080p is 5.9 MiB, 4K 23.7 MiB.",
+        ),
+    ] = 64 * _MIB
+    max_image_pixels: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=1_000_000_000, unit="pixels"),
+            help="Largest image, by its header, before anything is decoded. The default takes 8K (7680 x 4320).",
+        ),
+    ] = 40_000_000
+    max_boxes_per_frame: Annotated[
+        int, About(kind=WholeNumber(low=1, high=100_000, unit="boxes"), help="Most boxes, or ready crops, in a frame.")
+    ] = 1000
+    min_box_px: Annotated[
+        int,
+        About(kind=WholeNumber(low=1, high=4096, unit="pixels"), help="Boxes less wide or high are not embedded."),
+    ] = 1
+    max_window_frames: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=4096, unit="frames"), help="Most unanswered frames that a session may agree."
+        ),
+    ] = 64
+    max_window_bytes: Annotated[
+        int,
+        About(kind=ByteSize(low=4 * _KIB, high=_TIB), help="Most bytes of unanswered frames that a session may agree."),
+    ] = 256 * _MIB
+    default_window_frames: Annotated[
+        int,
+        About(kind=WholeNumber(low=1, high=4096, unit="frames"), help="The window of a session that asks for none."),
+    ] = 16
+    max_queue_boxes: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=2, high=10_000_000, unit="boxes"),
+            help="Boxes of all sessions that are admitted and not yet answered.",
+        ),
+    ] = 8192
+    max_queue_bytes: Annotated[
+        int,
+        About(kind=ByteSize(low=8 * _KIB, high=_TIB), help="Bytes of received messages that wait to be decoded."),
+    ] = 512 * _MIB
+    max_staged_bytes: Annotated[
+        int,
+        About(kind=ByteSize(low=4 * _KIB, high=_TIB), help="Bytes of decoded frames held at a time; others wait."),
+    ] = 512 * _MIB
+    max_answer_bytes: Annotated[
+        int, About(kind=ByteSize(low=_KIB, high=_GIB), help="Largest answer to a frame, in bytes of embeddings.")
+    ] = 16 * _MIB
+    max_sessions: Annotated[
+        int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="Sessions open at a time.")
+    ] = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulingSettings:
+    """Who is served when, and how long anything may take."""
+
+    linger_ms: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=1000, unit="ms"),
+            help="How long a batch may wait to fill, from its first crop. 0: a free engine takes what is there.",
+        ),
+    ] = 0.0
+    aging_ms: Annotated[
+        float,
+        About(
+            kind=Duration(low=1, high=60_000, unit="ms"),
+            help="A crop of lower priority that has waited so long gets a share of every batch.",
+        ),
+    ] = 1000.0
+    quantum_boxes: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=1024, unit="boxes"),
+            help="A camera's turn. Smaller shares more evenly between cameras, larger keeps frames together.",
+        ),
+    ] = 16
+    batch_timeout_s: Annotated[
+        float, About(kind=_TIMEOUT, help="A batch that takes longer has lost its engine: the process ends.")
+    ] = 60.0
+    stall_timeout_s: Annotated[
+        float, About(kind=_TIMEOUT, help="A client that does not read an answer for so long is cut off.")
+    ] = 30.0
+    open_timeout_s: Annotated[
+        float, About(kind=_TIMEOUT, help="A stream whose first message does not come within this is ended.")
+    ] = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleSettings:
+    """Start and stop."""
+
+    drain_timeout_s: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=3600, unit="s"),
+            help="After SIGTERM, how long accepted frames may take to be answered before the process exits.",
+        ),
+    ] = 20.0
+    dry_run: Annotated[bool, About(kind=Switch(), help="Load, warm up, self-test, print, and exit.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, to stderr."""
+
+    log_level: Annotated[LogLevel, About(kind=OneOf(members=LogLevel), help="The least severe events to log.")] = (
+        LogLevel.INFO
+    )
+    log_format: Annotated[
+        LogFormat, About(kind=OneOf(members=LogFormat), help="One event a line: text for people, json for programs.")
+    ] = LogFormat.TEXT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything the server is told. `ServerConfig()` is the default.
+
+    `models` empty: the embedded default model. `profile` has been applied to the models already, and is kept to be
+    shown.
+    """
+
+    models: Annotated[
+        tuple[ModelFile, ...],
+        About(
+            kind=ModelList(),
+            flag="model",
+            help="An ONNX file to serve, by the name that clients use (default: the file's stem); may be repeated. "
+            "The first is the default model. None: the embedded default model.",
+        ),
+    ] = ()
+    profile: Annotated[
+        str | None,
+        About(
+            kind=Text(pattern=PROFILE_PATTERN, allowed=PROFILE_ALLOWED, metavar="NAME"),
+            help="Preprocessing of every model that does not name its own, such as torchreid. Without it, the spec "
+            "is read from beside the file or from its metadata.",
+        ),
+    ] = None
+    listen: Annotated[ListenSettings, Group(title="Addresses", help="Where the server listens.")] = field(
+        default_factory=ListenSettings
+    )
+    engine: Annotated[EngineSettings, Group(title="Engine", help="How models are run.")] = field(
+        default_factory=EngineSettings
+    )
+    limits: Annotated[
+        LimitSettings,
+        Group(title="Limits", help="What the server accepts and holds. Clients are told the bounds that concern them."),
+    ] = field(default_factory=LimitSettings)
+    scheduling: Annotated[
+        SchedulingSettings, Group(title="Scheduling", help="Who is served when, and how long anything may take.")
+    ] = field(default_factory=SchedulingSettings)
+    lifecycle: Annotated[LifecycleSettings, Group(title="Lifecycle", help="Start and stop.")] = field(
+        default_factory=LifecycleSettings
+    )
+    log: Annotated[LogSettings, Group(title="Logs", help="What is logged, to stderr.")] = field(
+        default_factory=LogSettings
+    )

@@ -1,0 +1,56 @@
+"""Everything this package raises on purpose.
+
+    ServerError
+    ├── ConfigError             the configuration, as a whole; nothing was started
+    ├── StartupError            a model or a port cannot be had
+    └── CallRefused             a call, not a frame, is at fault; its status ends the call
+        ├── InvalidCall         the protocol or a field
+        ├── UnknownModel        a name that ListModels does not know
+        ├── WrongSpace          the model's vectors would not fit the client's
+        ├── NotOffered          a feature of the contract that this server does not have
+        ├── TooManySessions     the bound on open sessions
+        └── GoingAway           the server is stopping
+
+What is wrong with one frame is no exception but a `core.faults.FrameFault`: it is data, and answered in-band.
+`transport/status.py` has the one table from these to gRPC status codes.
+"""
+
+
+class ServerError(Exception):
+    """Root of the tree. The message is for people and says what to do next."""
+
+
+class ConfigError(ServerError):
+    """All problems of the configuration, one a line."""
+
+
+class StartupError(ServerError):
+    """A model cannot be loaded, or a port cannot be listened on."""
+
+
+class CallRefused(ServerError):
+    """A call ends with this message."""
+
+
+class InvalidCall(CallRefused):
+    """The call broke the protocol, or one of its fields is out of range."""
+
+
+class UnknownModel(CallRefused):
+    """No model of that name."""
+
+
+class WrongSpace(CallRefused):
+    """The client expects another embedding space."""
+
+
+class NotOffered(CallRefused):
+    """In the contract, and not in this server."""
+
+
+class TooManySessions(CallRefused):
+    """As many sessions as the configuration allows are open."""
+
+
+class GoingAway(CallRefused):
+    """The server is stopping."""

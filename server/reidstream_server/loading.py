@@ -1,0 +1,68 @@
+"""Models from the configuration to warmed engines.
+
+Trap: nothing is served that has not passed the numeric self-test; a wrong build of a network answers vectors that look
+like any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidstream_engines import default_model
+from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.errors import EnginesError
+from reidstream_engines.loading import load_onnx
+from reidstream_engines.protocol import Engine, Stager
+from reidstream_engines.selftest import self_test
+from reidstream_server.bounds import cores
+from reidstream_server.config import ServerConfig
+from reidstream_server.errors import StartupError
+from reidstream_server.logs import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What the server runs: loaded, warmed engines, the default first, and the stager of their device."""
+
+    engines: tuple[Engine, ...]
+    stager: Stager
+
+
+@contextmanager
+def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
+    """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
+    with ExitStack() as stack:
+        engines: list[Engine] = []
+        stager = CpuStager()
+        files = [(model.name, model.path, model.profile) for model in config.models]
+        for name, path, profile in files or [(default_model.NAME, default_model.PATH, None)]:
+            engine = _load(config, stager, name, path, profile)
+            stack.callback(engine.close)
+            engines.append(engine)
+        yield Engines(engines=tuple(engines), stager=stager)
+
+
+def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: str | None) -> OnnxEngine:
+    slots = config.engine.slots
+    options = OnnxOptions(
+        providers=config.engine.providers,
+        threads_per_call=config.engine.threads_per_call or max(1, cores() // slots),
+        spinning=config.engine.spinning,
+        max_batch=config.engine.max_batch,
+        slots=slots,
+    )
+    try:
+        engine = load_onnx(path, name=name, profile=profile, options=options)
+        report = self_test(engine, stager)
+    except EnginesError as error:
+        raise StartupError(f"model {name!r} ({path}): {error}") from error
+    log.info("model_loaded", model=name, path=str(path), space_id=engine.spec.space_id, profile=engine.spec.profile)
+    log.info("model_warm", model=name, **{f"batch_{item.size}_ms": item.seconds * 1e3 for item in report.timings})
+    return engine

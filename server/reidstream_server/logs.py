@@ -1,0 +1,178 @@
+"""Structured logs on stderr: one event, one line, as text or as JSON.
+
+    2026-01-31T12:00:00.000Z info session_opened camera_id=gate-1 models=1
+    {"ts": ..., "level": "info", "logger": "...", "event": "session_opened", "fields": {"camera_id": "gate-1", ...}}
+
+Why over the standard library's logging: gRPC, asyncio and the warnings module log there, and their records come out in
+the same form, as the event `python_log`. gRPC's C core is the exception: it writes to stderr itself, when the
+environment variable GRPC_VERBOSITY asks for it.
+
+Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own
+or a command to a terminal, so whatever is not plainly printable leaves here escaped, tracebacks included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from typing import assert_never
+
+Value = str | int | float | None | BaseException
+"""What a field may hold. An exception is written as its type and message."""
+
+_FIELDS = "reidstream_fields"
+_BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
+_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LAST_BMP = 0xFFFF
+
+
+class LogLevel(Enum):
+    """The least severe events that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    """How an event is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Logger:
+    """Writes events. Thread-safe. `event` is snake_case and fixed in the code; what varies goes into the fields."""
+
+    _log: logging.Logger
+
+    def debug(self, event: str, /, **fields: Value) -> None:
+        """For people who look for a fault."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: Value) -> None:
+        """Something that belongs to normal work."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: Value) -> None:
+        """Something that an operator may want to change."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, /, **fields: Value) -> None:
+        """Something failed that should not."""
+        self._write(logging.ERROR, event, fields)
+
+    def exception(self, event: str, error: BaseException, /, **fields: Value) -> None:
+        """An error whose cause is in the code: adds the fields `error` and `traceback`."""
+        self._write(logging.ERROR, event, fields, error)
+
+    def _write(self, level: int, event: str, fields: dict[str, Value], error: BaseException | None = None) -> None:
+        if self._log.isEnabledFor(level):
+            self._log.log(level, event, exc_info=error, extra={_FIELDS: fields})
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of a module: `get_logger(__name__)`. May be called before `configure`."""
+    return Logger(logging.getLogger(name))
+
+
+def configure(level: LogLevel, log_format: LogFormat) -> None:
+    """Send every log record and warning of the process to its present stderr. A later call replaces an earlier one."""
+    match log_format:
+        case LogFormat.TEXT:
+            formatter: logging.Formatter = _TextFormatter()
+        case LogFormat.JSON:
+            formatter = _JsonFormatter()
+        case _:
+            assert_never(log_format)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(force=True, handlers=[handler], level=level.name)
+    logging.captureWarnings(capture=True)
+
+
+def quoted(text: str) -> str:
+    r"""The text in double quotes, on one line, with no character that moves a cursor or hides another.
+
+    What is not printable becomes \\uXXXX or \\UXXXXXXXX; the result is a basic string of TOML.
+    """
+    return f'"{"".join(_escaped(character) for character in text)}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) <= _LAST_BMP else f"\\U{ord(character):08x}"
+
+
+class _TextFormatter(logging.Formatter):
+    """`ts level event key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event, fields = _event(record)
+        if not hasattr(record, _FIELDS):
+            fields = {"logger": record.name, **fields}
+        words = [_time(record), record.levelname.lower(), event]
+        words += [f"{key}={_text(value)}" for key, value in fields.items()]
+        return " ".join(words)
+
+
+class _JsonFormatter(logging.Formatter):
+    """An object a line; fields are nested, so that they cannot hide ts, level, logger or event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event, fields = _event(record)
+        line = {
+            "ts": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": event,
+            "fields": {key: _plain(value) for key, value in fields.items()},
+        }
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def _event(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:
+    """Name and fields of a record; one that did not come through a Logger is a `python_log` with its message."""
+    own: dict[str, Value] | None = getattr(record, _FIELDS, None)
+    fields: dict[str, Value] = {"message": record.getMessage()} if own is None else dict(own)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        fields |= {"error": error, "traceback": "".join(traceback.format_exception(error))}
+    return "python_log" if own is None else record.msg, fields
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _plain(value: Value) -> str | int | float | None:
+    """As JSON can hold it; JSON has neither exceptions nor infinities."""
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _text(value: Value) -> str:
+    match _plain(value):
+        case None:
+            return "none"
+        case bool() as switch:
+            return "true" if switch else "false"
+        case other:
+            text = str(other)
+            return text if _BARE.fullmatch(text) else quoted(text)

@@ -1,0 +1,78 @@
+"""Turns what the runtime tells into series.
+
+Trap: `answered` is called once per frame on the event loop; the labelled children are looked up once, at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reidstream_engines.protocol import Engine
+from reidstream_server.core.effects import EndCause, FrameTimes
+from reidstream_server.core.faults import CropOutcome
+from reidstream_server.core.terms import ModelIndex
+from reidstream_server.runtime.job import BoxRefusal, FrameJob
+from reidstream_server.runtime.runtime import JobAnswer
+
+from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, Series, Stage
+
+
+class MetricsObserver:
+    """The runtime's Observer. Event loop only."""
+
+    def __init__(self, series: Series, engines: Sequence[Engine]) -> None:
+        models = [engine.spec.name for engine in engines]
+        self._frames = {outcome: series.frames.labels(outcome) for outcome in FRAME_OUTCOMES}
+        self._boxes = {outcome: series.boxes.labels(outcome) for outcome in BOX_OUTCOMES}
+        self._stages = {stage: series.stage_seconds.labels(stage.value) for stage in Stage}
+        self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
+        self._embeddings = [series.embeddings.labels(model) for model in models]
+        self._batch_size = [series.batch_size.labels(model) for model in models]
+        self._batch_faults = [series.batch_faults.labels(model) for model in models]
+        self._frame_age = series.frame_age_seconds
+
+    def answered(self, answer: JobAnswer, now_ns: int) -> None:
+        """An answer was handed to its session."""
+        times = answer.times
+        self._frames["answered" if answer.fault is None else answer.fault.reason.value].inc()
+        self._frame_age.observe((times.age_ns + now_ns - times.arrived_ns) / 1e9)
+        if answer.fault is None:
+            self._observe_stages(times, now_ns)
+            if answer.payload is not None:
+                self._observe_boxes(answer.payload, answer.outcomes)
+
+    def batch_started(self, model: ModelIndex, size: int) -> None:
+        """A batch was handed to its engine."""
+        self._batch_size[model].observe(size)
+
+    def batch_failed(self, model: ModelIndex) -> None:
+        """An engine raised."""
+        self._batch_faults[model].inc()
+
+    def session_ended(self, cause: EndCause | None) -> None:
+        """A session is over; None when its client vanished."""
+        self._ended["vanished" if cause is None else cause.value].inc()
+
+    def _observe_stages(self, times: FrameTimes, now_ns: int) -> None:
+        self._stages[Stage.TOTAL].observe((now_ns - times.arrived_ns) / 1e9)
+        if not times.last_batch_ns:
+            return  # a frame without crops passes no stage
+        edges = (
+            times.arrived_ns,
+            times.staging_ns,
+            times.decoded_ns,
+            times.first_batch_ns,
+            times.last_batch_ns,
+            now_ns,
+        )
+        stages = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.ANSWER)
+        for stage, begin, end in zip(stages, edges, edges[1:], strict=False):
+            self._stages[stage].observe((end - begin) / 1e9)
+
+    def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
+        for box in job.boxes:
+            outcome = box if isinstance(box, BoxRefusal) else outcomes[box]
+            self._boxes[outcome.value].inc()
+        for crop, outcome in zip(job.crops, outcomes, strict=True):
+            if outcome is CropOutcome.EMBEDDED:
+                self._embeddings[crop.model].inc()

@@ -1,0 +1,76 @@
+"""Gauges read at scrape time from the scheduler's own snapshot, beside the limits they run against.
+
+Why a collector: a gauge that is set on every change costs every frame, and one that is set by a timer lies in between.
+Trap: a scrape comes in a thread of its own, so the snapshot is made on the event loop; if the loop does not answer in
+time, the last one is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from reidstream_server.core.statistics import SchedulerStatistics
+from reidstream_server.core.terms import SchedulerLimits
+
+_LOOP_TIMEOUT_S = 1.0
+
+
+class StateCollector(Collector):
+    """Yields the scheduler's state. Any thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Callable[[], SchedulerStatistics],
+        limits: SchedulerLimits,
+        models: Sequence[str],
+    ) -> None:
+        self._loop = loop
+        self._snapshot = snapshot
+        self._limits = limits
+        self._models = models
+        self._last = snapshot()
+
+    def collect(self) -> Iterable[Metric]:
+        """One family per gauge."""
+        now = self._fresh()
+        limits = self._limits
+        for name, text, value in (
+            ("sessions", "Open sessions.", now.sessions),
+            ("queue_boxes", "Boxes admitted and not yet answered.", now.queue_boxes),
+            ("queue_boxes_limit", "Most boxes that are admitted.", limits.max_queue_boxes),
+            ("queue_bytes", "Bytes of messages admitted and not yet staged.", now.queue_bytes),
+            ("queue_bytes_limit", "Most bytes of messages that are admitted.", limits.max_queue_bytes),
+            ("staged_bytes", "Bytes of decoded frames.", now.staged_bytes),
+            ("staged_bytes_limit", "Most bytes of decoded frames.", limits.max_staged_bytes),
+            ("parked_frames", "Frames that wait for room in the queue.", now.parked_frames),
+            ("oldest_waiting_seconds", "How long the oldest queued frame has waited.", now.oldest_waiting_s),
+        ):
+            yield GaugeMetricFamily(f"reidstream_{name}", text, value=value)
+        ready = GaugeMetricFamily("reidstream_ready_crops", "Crops that wait for a slot.", labels=["model"])
+        running = GaugeMetricFamily("reidstream_running_batches", "Batches in flight.", labels=["model"])
+        for model, state in zip(self._models, now.models, strict=True):
+            ready.add_metric([model], state.ready_crops)
+            running.add_metric([model], state.running_batches)
+        yield ready
+        yield running
+
+    def _fresh(self) -> SchedulerStatistics:
+        done: concurrent.futures.Future[SchedulerStatistics] = concurrent.futures.Future()
+
+        def take() -> None:
+            if done.set_running_or_notify_cancel():
+                done.set_result(self._snapshot())
+
+        try:
+            self._loop.call_soon_threadsafe(take)
+            self._last = done.result(_LOOP_TIMEOUT_S)
+        except (RuntimeError, TimeoutError):  # the loop is closed, or busy
+            done.cancel()
+        return self._last

@@ -1,0 +1,65 @@
+"""The gRPC server around the services: limits, health and reflection.
+
+Health speaks for "" (the process), for the service's name, and for each model by its name; it is never behind
+authentication. Trap: grpc's own receive limit is 4 MiB; ours is set on the server and published, and a client must set
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from reidstream_proto.v1 import service_pb2, service_pb2_grpc
+from reidstream_server.errors import StartupError
+
+SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
+
+
+class Endpoint:
+    """One listening port. Event loop only."""
+
+    def __init__(
+        self, service: service_pb2_grpc.EmbeddingServiceServicer, models: Sequence[str], max_message_bytes: int
+    ) -> None:
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        self._health = health.aio.HealthServicer()
+        self._names = ("", SERVICE, *models)
+        service_pb2_grpc.add_EmbeddingServiceServicer_to_server(service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and say SERVING; returns the port. Raises StartupError."""
+        address = address_of(host, port)
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return bound
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health watchers."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the port; calls that are open have `grace_s` to end."""
+        await self._server.stop(grace_s)
+
+
+def address_of(host: str, port: int) -> str:
+    """As gRPC clients write it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

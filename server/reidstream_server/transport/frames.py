@@ -1,0 +1,186 @@
+"""A frame from the wire: its pictures' headers are read, its boxes become pixel boxes, and it becomes a job, or a
+fault.
+
+Everything about a frame that can be wrong without decoding it is found here, so a hopeless frame costs neither a
+decode nor an inference. Trap: sizes are what headers *claim*; the stager refuses a picture that decodes to another
+size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reidstream_engines.errors import ImageError, UnsupportedImage
+from reidstream_engines.headers import parse_encoded, parse_raw
+from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
+from reidstream_engines.protocol import Stager
+from reidstream_proto.v1 import frame_pb2, image_pb2
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.terms import FrameRequest
+from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.job import BoxRefusal, FrameJob
+from reidstream_server.runtime.models import ModelTable
+
+from .plan import FramePlan
+
+V = TypeVar("V")
+
+_FORMATS: Mapping[int, PixelFormat] = {
+    image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
+    image_pb2.PIXEL_FORMAT_RGB: PixelFormat.RGB,
+    image_pb2.PIXEL_FORMAT_GRAY: PixelFormat.GRAY,
+    image_pb2.PIXEL_FORMAT_NV12: PixelFormat.NV12,
+}
+_MATRICES: Mapping[int, ColorMatrix] = {
+    image_pb2.COLOR_MATRIX_UNSPECIFIED: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT601: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT709: ColorMatrix.BT709,
+}
+_RANGES: Mapping[int, ColorRange] = {
+    image_pb2.COLOR_RANGE_UNSPECIFIED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_LIMITED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_FULL: ColorRange.FULL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameLimits:
+    """The bounds of one frame."""
+
+    max_image_pixels: int
+    max_boxes: int
+    min_box_px: int
+    max_answer_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameParser:
+    """Turns messages into jobs. Stateless; event loop only."""
+
+    limits: FrameLimits
+    models: ModelTable
+    stager: Stager
+
+    def parse(self, message: frame_pb2.Frame, agreement: Agreement) -> tuple[FrameRequest, FrameJob] | FrameFault:
+        """The frame as a job and what it asks of the scheduler; or why it has no embeddings."""
+        count = len(message.crops.crops) if message.HasField("crops") else len(message.boxes)
+        if count > self.limits.max_boxes:
+            return _fault(FaultReason.TOO_MANY_BOXES, f"{count} boxes; the limit is {self.limits.max_boxes} a frame")
+        plan = FramePlan(self.models, agreement, self.limits.min_box_px)
+        try:
+            match message.WhichOneof("image"):
+                case "encoded":
+                    fault = self._whole(plan, parse_encoded(message.encoded.data), message)
+                case "raw":
+                    fault = self._whole(plan, _raw(message.raw), message)
+                case "crops":
+                    fault = self._crops(plan, message)
+                case _:
+                    fault = _fault(FaultReason.INVALID_IMAGE, "no image: set one of encoded, raw, crops")
+        except ImageError as error:
+            unsupported = isinstance(error, UnsupportedImage)
+            return _fault(FaultReason.UNSUPPORTED_IMAGE if unsupported else FaultReason.INVALID_IMAGE, str(error))
+        fault = fault or self._answer_fault(plan, agreement)
+        if fault is not None:
+            return fault
+        return self._request(message, plan), plan.job(ready_crops=message.HasField("crops"))
+
+    def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
+        """One picture, many boxes."""
+        if (fault := self._too_large(image.width * image.height)) is not None:
+            return fault
+        scale_x = scale_y = 1.0
+        if message.HasField("source_size"):
+            source = message.source_size
+            if not (source.width and source.height):
+                return _fault(FaultReason.INVALID_ARGUMENT, f"source_size is {source.width} x {source.height}")
+            scale_x, scale_y = source.width / image.width, source.height / image.height
+        plan.images.append(image)
+        for box in message.boxes:
+            if not box.HasField("rect"):
+                plan.boxes.append(BoxRefusal.INVALID_BOX)
+                continue
+            rect = (box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2)
+            size = ((rect[2] - rect[0]) * scale_x, (rect[3] - rect[1]) * scale_y)
+            plan.add(box, 0, image, rect, size)
+        return None
+
+    def _crops(self, plan: FramePlan, message: frame_pb2.Frame) -> FrameFault | None:
+        """Many pictures, one crop each; a bad one harms no other."""
+        pixels = 0
+        for crop in message.crops.crops:
+            try:
+                image = _raw(crop.raw) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
+            except ImageError:
+                plan.boxes.append(BoxRefusal.INVALID_IMAGE)
+                continue
+            pixels += image.width * image.height
+            if (fault := self._too_large(pixels)) is not None:
+                return fault
+            inner = crop.inner_rect
+            rect = (
+                (inner.x1, inner.y1, inner.x2, inner.y2)
+                if crop.HasField("inner_rect")
+                else (0.0, 0.0, float(image.width), float(image.height))
+            )
+            size = (rect[2] - rect[0], rect[3] - rect[1])
+            if crop.box.HasField("rect"):
+                source = crop.box.rect
+                size = (source.x2 - source.x1, source.y2 - source.y1)
+            plan.images.append(image)
+            plan.add(crop.box, len(plan.images) - 1, image, rect, size)
+        return None
+
+    def _too_large(self, pixels: int) -> FrameFault | None:
+        if pixels <= self.limits.max_image_pixels:
+            return None
+        return _fault(
+            FaultReason.IMAGE_TOO_LARGE, f"{pixels} pixels by the header; the limit is {self.limits.max_image_pixels}"
+        )
+
+    def _answer_fault(self, plan: FramePlan, agreement: Agreement) -> FrameFault | None:
+        width = int(agreement.dtype.value[-1])
+        total = sum(self.models[crop.model].spec.output.dim * width for crop in plan.crops)
+        if total <= self.limits.max_answer_bytes:
+            return None
+        message = f"the embeddings would have {total} bytes; the limit is {self.limits.max_answer_bytes}"
+        return _fault(FaultReason.ANSWER_TOO_LARGE, message)
+
+    def _request(self, message: frame_pb2.Frame, plan: FramePlan) -> FrameRequest:
+        return FrameRequest(
+            frame_id=message.frame_id,
+            message_bytes=message.ByteSize(),
+            staged_bytes=sum(self.stager.staged_bytes(image) for image in plan.images),
+            age_ns=message.age_ns,
+            crops=tuple(crop.model for crop in plan.crops),
+        )
+
+
+def _raw(message: image_pb2.RawImage) -> Image:
+    """The layout of raw pixels. Raises ImageError."""
+    return parse_raw(
+        data=message.data,
+        format=_known("format", message.format, _FORMATS),
+        width=message.width,
+        height=message.height,
+        stride=message.stride,
+        offset=message.offset,
+        chroma_stride=message.chroma_stride,
+        chroma_offset=message.chroma_offset,
+        color_matrix=_known("color_matrix", message.color_matrix, _MATRICES),
+        color_range=_known("color_range", message.color_range, _RANGES),
+    )
+
+
+def _known(field: str, number: int, table: Mapping[int, V]) -> V:
+    if number not in table:
+        raise UnsupportedImage(
+            f"raw image: {field} is {number}; this server knows {', '.join(map(str, sorted(table)))}"
+        )
+    return table[number]
+
+
+def _fault(reason: FaultReason, message: str) -> FrameFault:
+    return FrameFault(reason=reason, message=message)

@@ -1,0 +1,76 @@
+"""What tests may need that a machine may lack, in one table.
+
+A test says `@pytest.mark.needs("prometheus")`. Where that is missing the test is skipped, and the run ends with one
+line per missing thing that says how to get it. With REQUIRE_ALL=1 (as CI runs) a missing thing is a failure, and so is
+any other skip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def _program(name: str) -> Callable[[], bool]:
+    return lambda: shutil.which(name) is not None
+
+
+NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
+    "prometheus": (_program("prometheus"), "apt-get install prometheus"),
+    "promtool": (_program("promtool"), "apt-get install prometheus"),
+    "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
+    "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),
+}
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
+
+_missing: Counter[str] = Counter()
+_skipped: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*names): what the test needs from the machine (tests/conftest.py)")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            present, remedy = NEEDS[name]
+            if present():
+                continue
+            _missing[name] += 1
+            if REQUIRE_ALL:
+                pytest.fail(f"needs {name}: {remedy}", pytrace=False)
+            pytest.skip(f"needs {name}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if REQUIRE_ALL and _skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, count in sorted(_missing.items()):
+        terminalreporter.write_line(f"{count} tests need {name}: {NEEDS[name][1]}", yellow=True)
+    if REQUIRE_ALL and _skipped:
+        terminalreporter.write_line(f"REQUIRE_ALL: {len(_skipped)} skipped tests count as failures", red=True)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real models, frames and golden vectors; for tests marked needs("shared-data")."""
+    return SHARED_DATA

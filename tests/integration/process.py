@@ -1,0 +1,64 @@
+"""The server as people run it: a process, its log, its exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Queue
+
+
+@dataclass(slots=True, eq=False)
+class ServerProcess:
+    """A running `reidstream-server`. `log` holds its events so far."""
+
+    process: subprocess.Popen[str]
+    log: list[dict[str, object]] = field(default_factory=list)
+    events: Queue[dict[str, object] | None] = field(default_factory=Queue)
+
+    def read_log(self) -> None:
+        """Take events as they come; runs in a thread, so that the pipe never fills."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            event = json.loads(line) if line.startswith("{") else {"event": "text", "text": line.rstrip()}
+            self.log.append(event)
+            self.events.put(event)
+        self.events.put(None)
+
+    def wait_for(self, name: str) -> dict[str, object]:
+        """The next event of that name. Fails with the log if the process ends before."""
+        while (event := self.events.get(timeout=60)) is not None:
+            if event["event"] == name:
+                return event
+        raise AssertionError(f"the server ended without {name!r}: {self.log}")
+
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def server_process(*arguments: str) -> Iterator[tuple[ServerProcess, str]]:
+    """A started server and its address; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0"]
+    process = subprocess.Popen([*command, "--log-format", "json", *arguments], stderr=subprocess.PIPE, text=True)
+    server = ServerProcess(process)
+    reader = threading.Thread(target=server.read_log)
+    reader.start()
+    try:
+        yield server, str(server.wait_for("serving")["address"])
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        if process.stderr is not None:
+            process.stderr.close()

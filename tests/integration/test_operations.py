@@ -1,0 +1,137 @@
+"""What operators rely on: health, reflection, metrics from the first scrape, and a real Prometheus that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from reidstream_server.app import RunningServer
+from tests.integration.harness import frame, serving, stream_to
+
+ROOT = Path(__file__).parents[2]
+
+
+async def scrape(server: RunningServer) -> str:
+    """The text of /metrics."""
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    return await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+
+
+def series_of(text: str) -> dict[str, float]:
+    """Our samples by name and labels."""
+    return {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith("reidstream_")
+    }
+
+
+async def test_every_series_is_there_from_the_first_scrape() -> None:
+    """No sample appears later than the first scrape, whatever happens after it."""
+    async with serving() as server:
+        first = series_of(await scrape(server))
+        async with stream_to(server) as stream:
+            await stream.open()
+            for message in (frame(1), frame(1), frame(2, image=b""), frame(3, boxes=[])):
+                await stream.call.write(message)
+                await stream.result()
+        later = series_of(await scrape(server))
+    assert set(later) == set(first)
+    moved = {name for name in first if later[name] != first[name]}
+    assert 'reidstream_frames_total{outcome="answered"}' in moved
+    assert 'reidstream_frames_total{outcome="invalid_frame_id"}' in moved
+    assert later['reidstream_boxes_total{outcome="embedded"}'] == 2
+    assert later['reidstream_stage_seconds_count{stage="inference"}'] == 1
+
+
+async def test_metrics_and_their_page_name_the_same_series() -> None:
+    """docs/metrics.md lists exactly what the server has."""
+    async with serving() as server:
+        text = await scrape(server)
+    live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for name in live if name.startswith("reidstream_")} == documented
+
+
+async def test_health_tells_of_the_process_the_service_and_each_model() -> None:
+    """SERVING while frames are taken, NOT_SERVING to watchers as soon as the drain begins."""
+    async with serving() as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "reidstream.v1.EmbeddingService", "fake"):
+            answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        draining = asyncio.create_task(server.drain())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+        await draining
+
+
+async def test_reflection_lists_the_services() -> None:
+    """A generic client can find out what is here."""
+    async with serving() as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        answer = await call.read()
+        names = {service.name for service in answer.list_services_response.service}
+        call.cancel()
+    assert "reidstream.v1.EmbeddingService" in names
+
+
+@pytest.mark.needs("prometheus", "promtool")
+async def test_a_real_prometheus_reads_every_series(tmp_path: Path) -> None:
+    """Prometheus scrapes the server and answers queries for its series; promtool finds nothing to complain of."""
+    async with serving() as server:
+        text = await scrape(server)
+        checked = await asyncio.to_thread(
+            subprocess.run, ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr + checked.stdout
+        config = tmp_path / "prometheus.yml"
+        config.write_text(
+            "scrape_configs: [{job_name: reidstream, scrape_interval: 200ms, "
+            f"static_configs: [{{targets: ['127.0.0.1:{server.metrics_port}']}}]}}]",
+            encoding="utf-8",
+        )
+        names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line.startswith("reidstream_")}
+        found = await asyncio.to_thread(_query_prometheus, tmp_path, config, len(names))
+    assert found == names
+
+
+def _query_prometheus(folder: Path, config: Path, expected: int) -> set[str]:
+    """Run Prometheus until it has scraped, and ask it for the names it knows."""
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        address = ""
+        for line in process.stderr:  # it names its port, and later that it is ready
+            if match := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", line):
+                address = match[1]
+            if "Server is ready" in line:
+                break
+        query = urllib.parse.quote('{__name__=~"reidstream_.*"}')
+        names: set[str] = set()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with urllib.request.urlopen(f"http://{address}/api/v1/query?query={query}", timeout=10) as answer:
+                result = json.load(answer)["data"]["result"]
+            names = {item["metric"]["__name__"] for item in result}
+            if len(names) >= expected:
+                break
+        return names
+    finally:
+        process.terminate()
+        process.communicate()

@@ -1,0 +1,428 @@
+"""The configuration as a whole: precedence, problems, rules between settings."""
+
+import dataclasses
+import os
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reidstream_server.config import (
+    EngineSettings,
+    LimitSettings,
+    ListenSettings,
+    ModelFile,
+    ServerConfig,
+    load_config,
+)
+from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
+from reidstream_server.errors import ConfigError
+from reidstream_server.logs import LogFormat, LogLevel
+
+
+def problems(argv: list[str], environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(argv, environ or {})
+    return str(caught.value).split("\n")
+
+
+def toml(folder: Path, text: str) -> str:
+    path = folder / "server.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_nothing_given_is_the_default() -> None:
+    """Without flags, environment and file the configuration is ServerConfig(), and foreign variables are no matter."""
+    assert load_config([], {"PATH": "/bin", "REIDSTREAMER": "x"}) == ServerConfig()
+
+
+def test_defaults_are_those_that_were_decided() -> None:
+    """Operators and documents rely on the defaults; a change of one is a decision, not an accident."""
+    config = ServerConfig()
+    assert config.listen == ListenSettings(
+        host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
+    )
+    assert config.engine == EngineSettings(
+        providers=("CPUExecutionProvider",), threads_per_call=0, slots=2, max_batch=8, spinning=False, decode_threads=0
+    )
+    assert config.limits == LimitSettings(
+        max_message_bytes=64 << 20,
+        max_image_pixels=40_000_000,
+        max_boxes_per_frame=1000,
+        min_box_px=1,
+        max_window_frames=64,
+        max_window_bytes=256 << 20,
+        default_window_frames=16,
+        max_queue_boxes=8192,
+        max_queue_bytes=512 << 20,
+        max_staged_bytes=512 << 20,
+        max_answer_bytes=16 << 20,
+        max_sessions=256,
+    )
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 16, 60.0, 30.0, 10.0)
+    assert dataclasses.astuple(config.lifecycle) == (20.0, False)
+    assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
+
+
+def test_the_later_source_counts(tmp_path: Path) -> None:
+    """A file beats a default, a variable the file, a flag the variable; each setting for itself."""
+    path = toml(tmp_path, "slots = 3\nmax_batch = 3\nquantum_boxes = 3")
+    environ = {"REIDSTREAM_CONFIG": path, "REIDSTREAM_MAX_BATCH": "4", "REIDSTREAM_QUANTUM_BOXES": "4"}
+    config = load_config(["--quantum-boxes", "5"], environ)
+    assert (config.engine.slots, config.engine.max_batch, config.scheduling.quantum_boxes) == (3, 4, 5)
+
+
+def test_a_flag_names_the_file_before_the_variable_does(tmp_path: Path) -> None:
+    """--config replaces REIDSTREAM_CONFIG, whose file is then not read."""
+    path = toml(tmp_path, "slots = 3")
+    assert load_config([f"--config={path}"], {"REIDSTREAM_CONFIG": "/nowhere"}).engine.slots == 3
+
+
+OTHER_VALUES: dict[str, tuple[str, object]] = {
+    "models": ("person=a.onnx", (ModelFile(name="person", path=Path("a.onnx").absolute()),)),
+    "profile": ("tao", "tao"),
+    "host": ("::1", "::1"),
+    "port": ("0", 0),
+    "metrics_enabled": ("false", False),
+    "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
+    "metrics_port": ("65535", 65535),
+    "providers": ("A,B", ("A", "B")),
+    "threads_per_call": ("4", 4),
+    "slots": ("16", 16),
+    "max_batch": ("1024", 1024),
+    "spinning": ("true", True),
+    "decode_threads": ("3", 3),
+    "max_message_bytes": ("32MiB", 32 << 20),
+    "max_image_pixels": ("1_000_000", 1_000_000),
+    "max_boxes_per_frame": ("10", 10),
+    "min_box_px": ("2", 2),
+    "max_window_frames": ("65", 65),
+    "max_window_bytes": ("1 GiB", 1 << 30),
+    "default_window_frames": ("1", 1),
+    "max_queue_boxes": ("2000", 2000),
+    "max_queue_bytes": ("600 MB", 600_000_000),
+    "max_staged_bytes": ("120000000", 120_000_000),
+    "max_answer_bytes": ("1KiB", 1024),
+    "max_sessions": ("1", 1),
+    "linger_ms": ("2.5", 2.5),
+    "aging_ms": ("1", 1.0),
+    "quantum_boxes": ("1", 1),
+    "batch_timeout_s": ("0.5", 0.5),
+    "stall_timeout_s": ("0.5", 0.5),
+    "open_timeout_s": ("1e1", 10.0),
+    "drain_timeout_s": ("0", 0.0),
+    "dry_run": ("true", True),
+    "log_level": ("debug", LogLevel.DEBUG),
+    "log_format": ("json", LogFormat.JSON),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_reaches_its_field_from_every_source(tmp_path: Path, setting: Setting) -> None:
+    """A flag, its variable and its key of the file mean the same, and land in the field of that name."""
+    text, expected = OTHER_VALUES[setting.name]
+    written = (
+        f"[{{name = 'person', path = '{Path('a.onnx').absolute()}'}}]" if setting.name == "models" else f"'{text}'"
+    )
+    other = ["--model=person=a.onnx"] if setting.name == "profile" else []
+    for config in (
+        load_config([*other, f"{setting.flag}={text}"], {}),
+        load_config(other, {setting.variable: text}),
+        load_config([*other, "--config", toml(tmp_path, f"{setting.name} = {written}")], {}),
+    ):
+        value = getattr(getattr(config, setting.owner) if setting.owner else config, setting.name)
+        if setting.name == "models":
+            value = tuple(dataclasses.replace(model, path=model.path.absolute()) for model in value)
+        assert value == expected
+        assert type(value) is type(expected)
+
+
+def test_toml_may_be_typed(tmp_path: Path) -> None:
+    """Numbers, switches and lists need no quotes in a file."""
+    text = 'spinning = true\nlinger_ms = 2\nport = 1\nmax_message_bytes = 8192\nproviders = ["A", "B"]'
+    config = load_config(["--config", toml(tmp_path, text)], {})
+    assert config.engine == EngineSettings(spinning=True, providers=("A", "B"))
+    assert (config.listen.port, config.limits.max_message_bytes) == (1, 8192)
+    assert config.scheduling.linger_ms == 2.0
+    assert isinstance(config.scheduling.linger_ms, float)
+
+
+def test_all_problems_are_reported_at_once_with_value_range_and_origin(tmp_path: Path) -> None:
+    """Bad values and unknown names of all three sources, a missing value and a broken rule: one line each."""
+    path = toml(tmp_path, 'slots = 17\nmax_bach = 3\n[[models]]\nname = "a"\n')
+    argv = ["--port", "70000", "--no-such", "1", "--host", "--linger-ms=inf", "--no-spinning=1", "stray"]
+    environ = {
+        "REIDSTREAM_CONFIG": path,
+        "REIDSTREAM_MAX_SESSIONS": "0",
+        "REIDSTREAM_LOG_LEVL": "info",
+        "REIDSTREAM_MAX_QUEUE_BOXES": "500",
+    }
+    assert problems(argv, environ) == [
+        "--no-such (command line): unknown; see --help",
+        "host (flag --host): needs a value: HOST",
+        'spinning = "1" (flag --no-spinning): takes no value',
+        "stray (command line): unknown; see --help",
+        "REIDSTREAM_LOG_LEVL (environment): unknown; did you mean REIDSTREAM_LOG_LEVEL?",
+        f"max_bach (file {path}): unknown; did you mean max_batch?",
+        f'models[0].path = "" (file {path}): must be the path of a model file',
+        'port = "70000" (flag --port): must be a whole number, 0 to 65535',
+        f"slots = 17 (file {path}): must be a whole number, 1 to 16 batches",
+        'max_sessions = "0" (environment REIDSTREAM_MAX_SESSIONS): must be a whole number, 1 to 100000 sessions',
+        'linger_ms = "inf" (flag --linger-ms): must be a number, 0 to 1000 ms',
+        (
+            "max_queue_boxes = 500 (environment REIDSTREAM_MAX_QUEUE_BOXES), max_boxes_per_frame = 1000 (default): "
+            "max_queue_boxes must be at least 2 * max_boxes_per_frame, so that one frame cannot fill the queue"
+        ),
+    ]
+
+
+def test_an_overridden_value_is_checked_too() -> None:
+    """A bad variable is reported although a flag overrides it."""
+    [problem] = problems(["--port", "1"], {"REIDSTREAM_PORT": "x"})
+    assert problem.startswith('port = "x" (environment REIDSTREAM_PORT)')
+
+
+@pytest.mark.parametrize(
+    ("argv", "suggestion"),
+    [
+        (["--prot", "1"], "--port?"),
+        (["--max_batch", "1"], "--max-batch?"),
+        (["--no-spining"], "--no-spinning?"),
+        (["--models", "a.onnx"], "--model?"),
+        (["--verson"], "--version?"),
+    ],
+)
+def test_a_misspelt_flag_is_answered_with_the_nearest(argv: list[str], suggestion: str) -> None:
+    """One line: the flag's value is not a second problem."""
+    [problem] = problems(argv)
+    assert problem == f"{argv[0]} (command line): unknown; did you mean {suggestion}"
+
+
+def test_flags_are_not_abbreviated() -> None:
+    """A prefix that is unique today would change its meaning with the next flag."""
+    [problem] = problems(["--metrics-p", "1"])
+    assert "unknown" in problem
+
+
+def test_a_repeated_flag_counts_once_and_models_add_up() -> None:
+    """The last --port counts; every --model is served, in order."""
+    config = load_config(["--port=1", "--model", "a.onnx", "--port=2", "--model=dir/b.onnx"], {})
+    assert config.listen.port == 2
+    assert config.models == (
+        ModelFile(name="a", path=Path("a.onnx")),
+        ModelFile(name="b", path=Path("dir/b.onnx")),
+    )
+
+
+def test_a_switch_can_be_turned_off_again() -> None:
+    """--no-name beats a variable."""
+    assert load_config(["--no-spinning"], {"REIDSTREAM_SPINNING": "true"}).engine.spinning is False
+    assert load_config(["--no-metrics-enabled"], {}).listen.metrics_enabled is False
+
+
+def test_a_negative_number_is_a_value_and_not_a_flag() -> None:
+    """`--port -1` is out of range, not an unknown flag."""
+    assert problems(["--port", "-1"]) == ['port = "-1" (flag --port): must be a whole number, 0 to 65535']
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """Composed environments set variables to nothing."""
+    assert load_config([], {"REIDSTREAM_PORT": "", "REIDSTREAM_CONFIG": ""}) == ServerConfig()
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored() -> None:
+    """A service named reidstream, or reidstream-metrics, does not keep the pod from starting."""
+    environ = {
+        "REIDSTREAM_SERVICE_HOST": "10.0.0.1",
+        "REIDSTREAM_SERVICE_PORT": "50051",
+        "REIDSTREAM_SERVICE_PORT_GRPC": "50051",
+        "REIDSTREAM_PORT": "tcp://10.0.0.1:50051",
+        "REIDSTREAM_PORT_50051_TCP": "tcp://10.0.0.1:50051",
+        "REIDSTREAM_PORT_50051_TCP_PROTO": "tcp",
+        "REIDSTREAM_PORT_50051_TCP_PORT": "50051",
+        "REIDSTREAM_PORT_50051_TCP_ADDR": "10.0.0.1",
+        "REIDSTREAM_METRICS_PORT": "tcp://10.0.0.2:9464",
+        "REIDSTREAM_METRICS_SERVICE_HOST": "10.0.0.2",
+    }
+    assert load_config([], environ) == ServerConfig()
+    assert problems([], {"REIDSTREAM_HOST": "tcp://10.0.0.1:50051"})
+
+
+def test_no_variable_of_ours_looks_like_one_of_kubernetes() -> None:
+    """Every setting's variable is read, with a value of its own kind."""
+    for setting in SETTINGS:
+        environ = {setting.variable: "\x00"}
+        assert problems([], environ)[0].startswith(setting.name), setting.variable
+
+
+def test_profile_applies_to_models_without_their_own(tmp_path: Path) -> None:
+    """A model's own profile stays; paths in a file are seen from its folder, an absolute one stays."""
+    text = """
+    profile = "torchreid"
+    [[models]]
+    path = "models/osnet.onnx"
+    [[models]]
+    name = "vehicle"
+    path = "/srv/v.onnx"
+    profile = "fastreid"
+    """
+    config = load_config([], {"REIDSTREAM_CONFIG": toml(tmp_path, text)})
+    assert config.models == (
+        ModelFile(name="osnet", path=tmp_path / "models/osnet.onnx", profile="torchreid"),
+        ModelFile(name="vehicle", path=Path("/srv/v.onnx"), profile="fastreid"),
+    )
+
+
+def test_flags_replace_the_models_of_a_file(tmp_path: Path) -> None:
+    """The list is one setting: the later source has all of it."""
+    path = toml(tmp_path, '[[models]]\npath = "a.onnx"')
+    assert [model.name for model in load_config(["--config", path, "--model", "b.onnx"], {}).models] == ["b"]
+
+
+def test_variables_hold_several_models() -> None:
+    """With commas between; blanks around them do not count."""
+    config = load_config([], {"REIDSTREAM_MODEL": "a.onnx, person=models/b.onnx"})
+    assert [(model.name, str(model.path)) for model in config.models] == [("a", "a.onnx"), ("person", "models/b.onnx")]
+
+
+@pytest.mark.parametrize(
+    ("values", "fragment"),
+    [
+        (["a/x.onnx", "b/x.onnx"], 'models[1].name = "x" (flag --model): must be unique'),
+        (["my model.onnx"], 'models[0].name = "my model"'),
+        (["a/b=x.onnx="], 'models[0].name = "b=x"'),
+        ([f"{'n' * 65}=x.onnx"], "must be 1 to 64 letters"),
+        (["=x.onnx"], 'models[0].name = ""'),
+        (["näme=x.onnx"], "models[0].name"),
+        (["name\n=x.onnx"], 'models[0].name = "name\\n"'),
+        (["a="], "there is no file"),
+        ([""], "there is no file"),
+    ],
+)
+def test_a_model_that_cannot_be_named_is_refused(values: list[str], fragment: str) -> None:
+    """Names are unique and tame; the answer says which model, and what to write."""
+    [problem] = problems([argument for value in values for argument in ("--model", value)])
+    assert fragment in problem
+
+
+def test_a_path_with_an_equals_sign_needs_a_slash_before_it() -> None:
+    """./a=b.onnx is a path, a=b.onnx a name and a path."""
+    [model] = load_config(["--model", "name=./a=b.onnx"], {}).models
+    assert (model.name, model.path) == ("name", Path("./a=b.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("models = 3", ["models = 3", "tables [[models]]"]),
+        ("models = [3]", ["models[0] = 3", "a table with path"]),
+        ('[[models]]\npath = "a.onnx"\npth = 1', ["models[0].pth = 1", "did you mean path?"]),
+        ('[[models]]\npath = "a.onnx"\nport = 1', ["models[0].port = 1", "before the first [[models]]"]),
+        ("[[models]]\npath = 1", ["models[0].path = 1"]),
+        ('[[models]]\npath = "a.onnx"\nname = 1', ["models[0].name = 1", "must be text"]),
+        ('[[models]]\npath = "a.onnx"\nprofile = "a b"', ['models[0].profile = "a b"']),
+        ("[limits]\nmax_sessions = 1", ["limits", "outside of any table"]),
+        ("port = true", ["port = true", "0 to 65535"]),
+        ("linger_ms = nan", ["linger_ms = nan"]),
+        ("linger_ms = true", ["linger_ms = true"]),
+        (f"linger_ms = 0x1{'0' * 300}", ["linger_ms ="]),
+        (f"port = 0x1{'0' * 5000}", ["port = a huge number"]),
+        ("max_message_bytes = 8192.0", ["max_message_bytes = 8192.0"]),
+        ("spinning = 1", ["spinning = 1", "true or false"]),
+        ("providers = []", ["providers = []"]),
+        ("providers = [1]", ["providers = [1]"]),
+        ("host = 1", ["host = 1"]),
+        ("log_level = 1", ["log_level = 1", "one of debug, info, warning, error"]),
+        ("config = 'x.toml'", ["config (file", "unknown"]),
+        ("port = 1979-05-27", ["port = 1979-05-27"]),
+        ("slots = 1\nport = x", ["must be TOML in UTF-8", "line 2"]),
+        ('"a\\nb" = 1', ["a\\nb (file"]),
+    ],
+)
+def test_a_file_that_says_something_wrong(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """Each mistake is one problem, on one line, that names the key."""
+    [problem] = problems(["--config", toml(tmp_path, text)])
+    for fragment in expected:
+        assert fragment in problem
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """Missing, a folder, and not UTF-8."""
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"port = '\xff'")
+    assert "No such file" in problems(["--config", str(tmp_path / "none")])[0]
+    assert "Is a directory" in problems([], {"REIDSTREAM_CONFIG": str(tmp_path)})[0]
+    assert "UTF-8" in problems(["--config", str(binary)])[0]
+    assert problems(["--config="]) == ['config = "" (flag --config): must be the path of a TOML file']
+
+
+@pytest.mark.parametrize(
+    ("enough", "too_little"),
+    [
+        (["--max-queue-boxes=2000"], ["--max-queue-boxes=1999"]),
+        (["--max-staged-bytes=120000000"], ["--max-staged-bytes=119999999"]),
+        (["--default-window-frames=64"], ["--default-window-frames=65"]),
+        (["--max-queue-bytes=128MiB"], ["--max-queue-bytes=134217727"]),
+        (["--max-window-bytes=64MiB"], ["--max-window-bytes=67108863"]),
+        (["--port=9465"], ["--port=9464"]),
+        (["--port=9464", "--no-metrics-enabled"], ["--port=9464", "--metrics-enabled"]),
+        (["--port=9464", "--metrics-host=127.0.0.2"], ["--port=9464", "--metrics-host=0.0.0.0"]),
+        (["--port=0", "--metrics-port=0"], ["--port=7", "--metrics-port=7"]),
+        (["--profile=tao", "--model=a.onnx"], ["--profile=tao"]),
+    ],
+)
+def test_rules_between_settings(enough: list[str], too_little: list[str]) -> None:
+    """Each rule holds exactly to its bound, and its violation names both settings and where they came from."""
+    load_config(enough, {})
+    [problem] = problems(too_little)
+    assert "(flag --" in problem
+    assert too_little[0].partition("=")[0].removeprefix("--").replace("-", "_") in problem
+
+
+@pytest.mark.parametrize(
+    "argv", [["--max-queue-boxes=0", "--max-boxes-per-frame=8000"], ["--profile=tao", "--model="], ["--profile=a b"]]
+)
+def test_a_rule_is_silent_about_values_that_are_refused_anyway(argv: list[str]) -> None:
+    """The default that stands in for a refused value breaks no rule: one mistake is one problem."""
+    assert len(problems(argv)) == 1
+
+
+def test_names_are_unique_over_all_groups() -> None:
+    """Flags, variables and keys are one name space each."""
+    for names in (
+        [setting.name for setting in (*SETTINGS, CONFIG_FILE)],
+        [setting.flag for setting in (*SETTINGS, CONFIG_FILE)],
+        [setting.variable for setting in (*SETTINGS, CONFIG_FILE)],
+    ):
+        assert len(set(names)) == len(names)
+
+
+FLAGS = [setting.flag for setting in (*SETTINGS, CONFIG_FILE)]
+VARIABLES = [setting.variable for setting in SETTINGS]
+WORDS = st.one_of(st.text(max_size=12), st.text(string.digits + ".-e_ KMiB,=/", max_size=8), st.sampled_from(FLAGS))
+
+
+@given(
+    argv=st.lists(WORDS.filter(lambda word: word not in {"-h", "--help", "--version"}), max_size=6),
+    environ=st.dictionaries(st.sampled_from([*VARIABLES, "REIDSTREAM_X"]), WORDS, max_size=3),
+)
+def test_whatever_is_given_is_a_configuration_or_lines_of_problems(argv: list[str], environ: dict[str, str]) -> None:
+    """Nothing but ConfigError comes out, and no value can break its line."""
+    try:
+        config = load_config(argv, environ)
+    except ConfigError as error:
+        lines = str(error).split("\n")
+    else:
+        assert isinstance(config, ServerConfig)
+        lines = ["none"]
+    assert all(line and line.isprintable() for line in lines)
+
+
+def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is passed counts."""
+    monkeypatch.setenv("REIDSTREAM_PORT", "1")
+    assert "REIDSTREAM_PORT" in os.environ
+    assert load_config([], {}) == ServerConfig()

@@ -1,0 +1,209 @@
+"""Structured logs, on the real stderr of a process."""
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reidstream_server.logs import LogFormat, LogLevel, quoted
+
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")
+
+PRELUDE = """
+import asyncio, logging, sys, warnings
+from reidstream_server.logs import LogFormat, LogLevel, configure, get_logger
+log = get_logger("reidstream_server.test")
+"""
+
+
+def stderr_lines(log_format: LogFormat, code: str, level: LogLevel = LogLevel.INFO) -> list[str]:
+    """What a process writes to stderr that configures its logs and runs the code."""
+    program = f"{PRELUDE}\nconfigure({level}, {log_format})\n{textwrap.dedent(code)}"
+    command = [sys.executable, "-X", "utf8", "-c", program]
+    result = subprocess.run(command, check=True, capture_output=True)
+    assert result.stdout == b""
+    text = result.stderr.decode()
+    assert text == "" or text.endswith("\n")
+    return text.split("\n")[:-1]
+
+
+ONE_OF_EACH = """
+log.debug("hidden")
+log.info("server_started", port=50051, ratio=0.5, ready=True, none=None, host="::1", empty="", odd="a b=c")
+log.warning("forged", camera_id='gate"\\n2026-01-01T00:00:00.000Z info fake x=1\\r\\x1b[2J\\u2028\\u202e\\x85\\\\')
+log.error("batch_failed", error=ValueError("line one\\nline two"))
+try:
+    raise KeyError("k\\n")
+except KeyError as error:
+    log.exception("unexpected", error, model="m")
+logging.getLogger("grpc._channel").warning("lost %s\\nconnection", "the")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("grpc").exception("callback failed")
+warnings.warn("old\\nthing", stacklevel=1)
+log.info("numbers", nan=float("nan"), inf=float("-inf"), big=10**30)
+log.info("named", level="x", event="y", logger="z", ts="t", msg="m", args="a", self="s")
+"""
+
+
+@pytest.fixture(scope="module")
+def text_lines() -> list[str]:
+    lines = stderr_lines(LogFormat.TEXT, ONE_OF_EACH)
+    assert all(STAMP.match(line) for line in lines)
+    return [STAMP.sub("", line, count=1) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def json_lines() -> list[dict[str, object]]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in stderr_lines(LogFormat.JSON, ONE_OF_EACH)]
+
+
+def test_text_is_one_event_a_line(text_lines: list[str]) -> None:
+    """`ts level event key=value`; what is not one plain word is quoted."""
+    assert len(text_lines) == 9
+    assert (
+        text_lines[0] == 'info server_started port=50051 ratio=0.5 ready=true none=none host=::1 empty="" odd="a b=c"'
+    )
+    assert text_lines[2] == r'error batch_failed error="ValueError: line one\nline two"'
+    assert text_lines[7] == "info numbers nan=nan inf=-inf big=1000000000000000000000000000000"
+    assert text_lines[8] == "info named level=x event=y logger=z ts=t msg=m args=a self=s"
+
+
+def test_a_client_cannot_forge_a_line(text_lines: list[str]) -> None:
+    """Line breaks, quotes, escape sequences, and characters that turn or break a line are escaped."""
+    expected = r'"gate\"\n2026-01-01T00:00:00.000Z info fake x=1\r\u001b[2J\u2028\u202e\u0085\\"'
+    assert text_lines[1] == f"warning forged camera_id={expected}"
+
+
+def test_exceptions_are_on_one_line(text_lines: list[str]) -> None:
+    """The cause by type and message, and the traceback with its line breaks escaped."""
+    cause = r"KeyError: 'k\\n'"
+    assert text_lines[3].startswith(f'error unexpected model=m error="{cause}" traceback="Traceback (most recent')
+    assert text_lines[3].endswith(rf'\n{cause}\n"')
+
+
+def test_records_of_other_libraries_come_out_in_the_same_form(text_lines: list[str]) -> None:
+    """gRPC's, with their exceptions, and warnings; the logger says whose they are."""
+    assert text_lines[4] == r'warning python_log logger=grpc._channel message="lost the\nconnection"'
+    assert text_lines[5].startswith('error python_log logger=grpc message="callback failed" error="ZeroDivisionError: ')
+    assert text_lines[6].startswith("warning python_log logger=py.warnings message=")
+    assert r"UserWarning: old\nthing" in text_lines[6]
+
+
+def test_json_says_the_same(text_lines: list[str], json_lines: list[dict[str, object]]) -> None:
+    """Every line is an object of ts, level, logger, event and fields; no field can take the place of those."""
+    assert len(json_lines) == len(text_lines)
+    for text, line in zip(text_lines, json_lines, strict=True):
+        assert list(line) == ["ts", "level", "logger", "event", "fields"]
+        assert STAMP.fullmatch(f"{line['ts']} ")
+        assert text.startswith(f"{line['level']} {line['event']}")
+    started, forged, failed, unexpected, grpc, _, _, numbers, named = json_lines
+    assert started["logger"] == "reidstream_server.test"
+    assert started["fields"] == {
+        "port": 50051,
+        "ratio": 0.5,
+        "ready": True,
+        "none": None,
+        "host": "::1",
+        "empty": "",
+        "odd": "a b=c",
+    }
+    assert forged["fields"] == {"camera_id": 'gate"\n2026-01-01T00:00:00.000Z info fake x=1\r\x1b[2J\u2028\u202e\x85\\'}
+    assert failed["fields"] == {"error": "ValueError: line one\nline two"}
+    assert isinstance(unexpected["fields"], dict)
+    assert list(unexpected["fields"]) == ["model", "error", "traceback"]
+    assert (grpc["logger"], grpc["fields"]) == ("grpc._channel", {"message": "lost the\nconnection"})
+    assert numbers["fields"] == {"nan": "nan", "inf": "-inf", "big": 10**30}
+    names = ("level", "event", "logger", "ts", "msg", "args", "self")
+    assert named["fields"] == dict(zip(names, "xyztmas", strict=True))
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_a_value_of_no_known_type_is_written_as_text(log_format: LogFormat) -> None:
+    """A caller's slip costs no event."""
+    [line] = stderr_lines(log_format, "import pathlib\nlog.info('found', path=pathlib.PurePosixPath('/a'))")
+    assert re.search(r'path(=|": ")/a', line)
+
+
+def test_the_level_is_a_threshold() -> None:
+    """For our events and for those of other libraries."""
+    code = """
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)(name)
+        getattr(logging.getLogger("grpc"), name)(name)
+    """
+    lines = stderr_lines(LogFormat.TEXT, code, LogLevel.WARNING)
+    assert [line.split(" ")[1:] for line in lines] == [
+        ["warning", "warning"],
+        ["warning", "python_log", "logger=grpc", "message=warning"],
+        ["error", "error"],
+        ["error", "python_log", "logger=grpc", "message=error"],
+    ]
+
+
+def test_a_later_configuration_replaces_the_earlier() -> None:
+    """Also handlers that a library installed: no event is written twice."""
+    code = """
+    logging.getLogger().addHandler(logging.StreamHandler())
+    configure(LogLevel.DEBUG, LogFormat.JSON)
+    log.debug("once")
+    """
+    [line] = stderr_lines(LogFormat.TEXT, code)
+    assert json.loads(line)["event"] == "once"
+
+
+def test_an_exception_that_nobody_awaited_is_one_line() -> None:
+    """The event loop reports it through logging, with its traceback."""
+    code = """
+    async def fail():
+        raise ValueError("boom")
+    async def main():
+        task = asyncio.ensure_future(fail())
+        await asyncio.wait([task])
+        task = None
+    asyncio.run(main())
+    """
+    [line] = stderr_lines(LogFormat.JSON, code)
+    record = json.loads(line)
+    assert (record["level"], record["logger"]) == ("error", "asyncio")
+    assert record["fields"]["error"] == "ValueError: boom"
+
+
+def test_threads_do_not_mix_their_lines() -> None:
+    """8 threads of 200 events each: every line is whole."""
+    code = """
+    import threading
+    def work(number):
+        for index in range(200):
+            log.info("event", thread=number, index=index, padding="x" * 200)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    """
+    records = [json.loads(line)["fields"] for line in stderr_lines(LogFormat.JSON, code)]
+    assert sorted((record["thread"], record["index"]) for record in records) == [
+        (thread, index) for thread in range(8) for index in range(200)
+    ]
+
+
+def test_a_closed_stderr_harms_nobody() -> None:
+    """Whoever read the logs is gone; the program goes on."""
+    program = f"{PRELUDE}\nconfigure(LogLevel.INFO, LogFormat.TEXT)\nlog.info('x')\nprint('alive')"
+    command = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", program]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert result.stdout == "alive\n"
+
+
+@given(st.text())
+def test_quoted_text_is_one_printable_word(text: str) -> None:
+    """And JSON reads it back, where no character beyond 16 bits had to be escaped."""
+    word = quoted(text)
+    assert word.isprintable()
+    if "\\U" not in word.replace("\\\\", ""):
+        assert json.loads(word) == text
