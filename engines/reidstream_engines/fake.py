@@ -2,8 +2,8 @@
 
 Why: what a server does with crops is right or wrong whatever the vectors mean. Here a vector is a hash of the
 picture's bytes and the box, so a row that was given to the wrong box, frame or camera does not go unnoticed
-(`fake_embedding` says what is right). Trap: nothing is decoded; two encodings of one picture have different vectors, and
-damaged pictures are accepted unless `refuse` says otherwise.
+(`fake_embedding` says what is right). Trap: nothing is decoded; two encodings of one picture have different vectors,
+and damaged pictures are accepted unless `refuse` says otherwise.
 """
 
 from __future__ import annotations

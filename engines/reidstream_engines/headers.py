@@ -1,8 +1,9 @@
 """What a picture claims to be, from its first bytes: format and size, before anything is decoded or allocated.
 
-Why a parser of our own: libraries allocate while they open a file, or check sizes against a global setting; a claim of
-100,000 x 100,000 pixels must cost nothing here. Trap: every length in a file is hostile. Nothing is read beyond the
-data, and each step moves forward.
+Why a parser of our own: libraries allocate while they open a file (Pillow's even checks sizes against a global
+setting, and warns); a claim of 100,000 x 100,000 pixels must cost nothing here. Trap: every length in a file is
+hostile. Nothing is read beyond the data, each step moves forward, and the number of steps is bounded, since this runs
+where nobody else can run meanwhile: 16 MB of empty JPEG segments would take seconds.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing_extensions import assert_never
 from .errors import InvalidImage, UnsupportedImage
 from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, PixelFormat, RawImage
 
+MAX_SEGMENTS = 4096
+"""JPEG segments and fill bytes before the frame header, PNG chunks before the pixels. Real files have dozens."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BASELINE_SOFS = (0xC0, 0xC1, 0xC2)
-_FILL = 0xFF
-_WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xD9))
-_OTHER_SOFS: Mapping[int, str] = {
+_PNG_AFTER_HEADER = 33  # signature, and IHDR's length, type, 13 bytes and checksum
+_PNG_DEPTHS = (1, 2, 4, 8)
+_JPEG_FRAMES = (0xC0, 0xC1, 0xC2)
+_JPEG_OTHER_FRAMES: Mapping[int, str] = {
     0xC3: "lossless",
     0xC5: "hierarchical",
     0xC6: "hierarchical",
@@ -32,15 +36,19 @@ _OTHER_SOFS: Mapping[int, str] = {
     0xCE: "hierarchical",
     0xCF: "hierarchical",
 }
+_JPEG_FILL = 0xFF
+_JPEG_ALONE = (0x01, *range(0xD0, 0xD8))
 _KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
     (0, b"II*\x00", "TIFF"),
     (0, b"MM\x00*", "TIFF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIF"),
+    (4, b"ftypmsf1", "HEIF"),
     (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (0, b"%PDF", "PDF"),
 )
@@ -49,10 +57,10 @@ _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, 
 
 
 def parse_encoded(data: bytes) -> EncodedImage:
-    """Format and size of a compressed picture.
+    """Format and size of a compressed picture, by its bytes alone. At most a few milliseconds, whatever they are.
 
-    Raises InvalidImage (empty, garbage, or a header that ends too early or claims no pixels) or UnsupportedImage (a format or a
-    kind that is refused).
+    Raises InvalidImage (empty, garbage, or a header that is damaged, ends too early or claims no pixels) or
+    UnsupportedImage (a format or a kind that is refused). What is behind the header may still not decode.
     """
     if not data:
         raise InvalidImage("the image is empty")
@@ -65,7 +73,7 @@ def parse_encoded(data: bytes) -> EncodedImage:
     else:
         _refuse_unknown(data)
     if not (width and height):
-        raise InvalidImage(f"the {image_format.value} header claims {width} x {height} pixels")
+        raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels")
     return EncodedImage(data=data, format=image_format, width=width, height=height)
 
 
@@ -82,23 +90,30 @@ def parse_raw(
     color_matrix: ColorMatrix,
     color_range: ColorRange,
 ) -> RawImage:
-    """Check a raw picture's layout against its length; 0 in strides and offsets stands for a packed picture.
+    """Check a raw picture's layout against its length. Takes a microsecond or two, and copies nothing.
 
-    Raises InvalidImage, with the numbers.
+    0 stands for: `stride`, packed rows; `chroma_stride`, the luma's; `chroma_offset`, right behind the luma plane.
+    Raises InvalidImage, with the numbers. The RawImage has every one filled in; all its rows lie within the data.
     """
     if width < 1 or height < 1:
         raise InvalidImage(f"raw image of {width} x {height} pixels; both must be at least 1")
-    name = format.value.upper()
+    if min(stride, offset, chroma_stride, chroma_offset) < 0:
+        raise InvalidImage(
+            f"raw image: strides and offsets must be at least 0, not {stride}, {offset}, "
+            f"{chroma_stride}, {chroma_offset}"
+        )
     match format:
         case PixelFormat.BGR | PixelFormat.RGB | PixelFormat.GRAY:
-            stride = _plane(data, f"{name} pixels", (width * _CHANNELS[format], height), stride, offset)
+            row = width * _CHANNELS[format]
+            stride = _plane(data, f"{format.name} pixels", row=row, rows=height, stride=stride, offset=offset)
         case PixelFormat.NV12:
             if width % 2 or height % 2:
                 raise InvalidImage(f"NV12 image of {width} x {height} pixels; both must be even")
-            stride = _plane(data, "NV12 luma", (width, height), stride, offset)
-            chroma_stride = chroma_stride or stride
+            stride = _plane(data, "NV12 luma", row=width, rows=height, stride=stride, offset=offset)
             chroma_offset = chroma_offset or offset + stride * height
-            _plane(data, "NV12 chroma", (width, height // 2), chroma_stride, chroma_offset)
+            chroma_stride = _plane(
+                data, "NV12 chroma", row=width, rows=height // 2, stride=chroma_stride or stride, offset=chroma_offset
+            )
         case _:
             assert_never(format)
     return RawImage(
@@ -115,38 +130,49 @@ def parse_raw(
     )
 
 
-def _plane(data: bytes | memoryview, what: str, size: tuple[int, int], stride: int, offset: int) -> int:
-    """Check that a plane of `size` (bytes a row, rows) lies in the data; returns the stride."""
-    row, rows = size
-    stride = stride or row
-    if stride < row:
+def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: int, offset: int) -> int:
+    """Check that `rows` rows of `row` bytes lie in the data; returns the stride.
+
+    A single row has none, whatever was said; it gets its own length, so that no number here exceeds the data's.
+    """
+    if stride and stride < row:
         raise InvalidImage(f"{what}: stride {stride} is shorter than a row of {row} bytes")
+    if not stride or rows == 1:
+        stride = row
     needed = offset + stride * (rows - 1) + row
-    if len(data) < needed:
-        raise InvalidImage(f"{what}: {needed} bytes are needed (offset {offset}, stride {stride}), {len(data)} given")
+    given = memoryview(data).nbytes
+    if given < needed:
+        raise InvalidImage(
+            f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} given"
+        )
     return stride
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Walk the segments to the frame header (ITU-T T.81, B.2)."""
+    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2)."""
     at = 2
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 4 > len(data):
+    for _ in range(MAX_SEGMENTS):
+        if at + 4 > len(data):
             raise InvalidImage("the JPEG ends before its frame header")
+        if data[at] != _JPEG_FILL:
+            raise InvalidImage(f"the JPEG is damaged: byte {at} should begin a segment")
         marker = data[at + 1]
-        if marker == _FILL:
+        if marker == _JPEG_FILL:
             at += 1
-        elif marker in _WITHOUT_LENGTH:
+        elif marker in _JPEG_ALONE:
             at += 2
+        elif marker in _JPEG_FRAMES:
+            return _jpeg_frame(data, at)
+        elif marker in _JPEG_OTHER_FRAMES:
+            raise UnsupportedImage(f"the JPEG is {_JPEG_OTHER_FRAMES[marker]}; send a baseline or progressive one")
         elif marker in (0xD9, 0xDA):
             raise InvalidImage("the JPEG has no frame header before its image data")
-        elif marker in _BASELINE_SOFS:
-            return _jpeg_frame(data, at)
-        elif marker in _OTHER_SOFS:
-            raise UnsupportedImage(f"the JPEG is {_OTHER_SOFS[marker]}; send a baseline or progressive one")
         else:
-            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+            if length < 2 or marker in (0x00, 0xD8):  # noqa: PLR2004 - a segment's length counts itself
+                raise InvalidImage(f"the JPEG is damaged: byte {at} begins a segment {marker:02X} of {length} bytes")
+            at += 2 + length
+    raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
 
 
 def _jpeg_frame(data: bytes, at: int) -> tuple[int, int]:
@@ -155,46 +181,55 @@ def _jpeg_frame(data: bytes, at: int) -> tuple[int, int]:
     precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
     if precision != 8:  # noqa: PLR2004 - bits a sample
         raise UnsupportedImage(f"the JPEG has {precision} bits a sample; 8 are supported")
+    if components == 4:  # noqa: PLR2004 - the inks
+        raise UnsupportedImage("the JPEG has 4 components (CMYK or YCCK); grey and colour are supported")
     if components not in (1, 3):
-        kind = "CMYK" if components == 4 else "unknown"  # noqa: PLR2004 - components
-        raise UnsupportedImage(f"the JPEG has {components} components ({kind}); grey and colour are supported")
+        raise UnsupportedImage(f"the JPEG has {components} components; grey and colour are supported")
     return width, height
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
-    """IHDR is the first chunk (PNG, 11.2.1); `acTL` before the pixels makes it an animation."""
-    if len(data) < 33 or data[12:16] != b"IHDR":  # noqa: PLR2004 - signature, length, type, 13 bytes, checksum
+    """IHDR is the first chunk (PNG, 11.2.1); `acTL` before the pixels makes it an animation (11.3.6.1)."""
+    if len(data) < _PNG_AFTER_HEADER:
         raise InvalidImage("the PNG ends within its header")
+    if data[8:16] != b"\x00\x00\x00\x0dIHDR":
+        raise InvalidImage("the PNG does not begin with its header")
     width, height, depth = struct.unpack_from(">IIB", data, 16)
     if depth == 16:  # noqa: PLR2004 - bits
         raise UnsupportedImage("the PNG has 16 bits a channel; 8 are supported")
-    at = 33
-    while at + 8 <= len(data) and (kind := data[at + 4 : at + 8]) != b"IDAT":
+    if depth not in _PNG_DEPTHS:
+        raise InvalidImage(f"the PNG header claims {depth} bits a channel")
+    at = _PNG_AFTER_HEADER
+    for _ in range(MAX_SEGMENTS):
+        kind = data[at + 4 : at + 8]
         if kind == b"acTL":
             raise UnsupportedImage("the PNG is animated; send one picture")
+        if kind == b"IDAT" or at + 8 > len(data):
+            return width, height
         at += 12 + int.from_bytes(data[at : at + 4], "big")
-    return width, height
+    raise InvalidImage(f"the PNG has no pixels within {MAX_SEGMENTS} chunks")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """The first chunk says it: VP8, VP8L or VP8X (RFC 9649, 2.5 to 2.7)."""
-    if len(data) < 30:  # noqa: PLR2004 - the longest of the three headers
+    """The first chunk says it: VP8, VP8L or VP8X (RFC 9649, 2.5 to 2.7 and 3.4; RFC 6386, 9.1)."""
+    kind = data[12:16]
+    if kind not in (b"VP8 ", b"VP8L", b"VP8X"):
+        raise InvalidImage(f"the WebP begins with an unknown chunk {kind!r}")
+    if len(data) < (25 if kind == b"VP8L" else 30):
         raise InvalidImage("the WebP ends within its header")
-    match data[12:16]:
-        case b"VP8 ":
-            if data[23:26] != b"\x9d\x01\x2a":
-                raise InvalidImage("the WebP has no key frame")
-            width, height = struct.unpack_from("<HH", data, 26)
-            return width & 0x3FFF, height & 0x3FFF
-        case b"VP8L":
-            bits = int.from_bytes(data[21:25], "little")
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8X":
-            if data[20] & 0x02:
-                raise UnsupportedImage("the WebP is animated; send one picture")
-            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        case other:
-            raise InvalidImage(f"the WebP begins with an unknown chunk {other!r}")
+    if kind == b"VP8 ":
+        if data[20] & 1 or data[23:26] != b"\x9d\x01\x2a":
+            raise InvalidImage("the WebP has no key frame")
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        if data[20] != 0x2F or bits >> 29:  # noqa: PLR2004 - the signature; the version
+            raise InvalidImage("the WebP is damaged: its lossless header is none")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if data[20] & 0x02:
+        raise UnsupportedImage("the WebP is animated; send one picture")
+    return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
 
 
 def _refuse_unknown(data: bytes) -> NoReturn:

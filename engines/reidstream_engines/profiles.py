@@ -1,9 +1,20 @@
 """Named preprocessings: how the weights that people already have were looked at.
 
 Why names: the same weights circulate with half a dozen preprocessings, and a wrong one costs accuracy without any
-error. A profile says everything but the sizes, which the network itself knows. Trap: `l2_normalize` is True in all of
-them, because the service answers unit vectors; a TOML beside the model may say otherwise, and the space is another one
-then.
+error. A profile says everything but the sizes, which the network itself knows. Read in the projects' own code:
+
+    torchreid   deep-person-reid's FeatureExtractor and BoxMOT's backends. OpenCV's resize, as the golden vectors.
+    fastreid    tools/deploy/onnx_inference.py: cv2 INTER_CUBIC on RGB, no scaling. The exported graph subtracts the
+                mean and divides by the deviation itself; vectors are divided by their norm after it. (Its training
+                loader resizes with PIL's bicubic; the deployment scripts, whose files are served here, do not.)
+    tao         tao_client's ReID mode: PIL BILINEAR; the deviation really is 0.224 in every channel.
+    paddleclas  the ReID configurations' ResizeImage with backend pil, ToTensor, Normalize.
+    deepstream  nvinfer's y = net-scale-factor * (x - offsets[c]), with the crop that it takes (`boxes.resolve`).
+                Two models never share these numbers, so the scale has no default. NVIDIA's scaler is not public:
+                OpenCV's bilinear stands in, and its vectors are near DeepStream's own, not in their space.
+
+Trap: `l2_normalize` is True in all of them, tao's too, whose client leaves it out, because the service answers unit
+vectors; a TOML beside the model may say otherwise, and the space is another one then.
 """
 
 from __future__ import annotations
@@ -11,13 +22,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import TypeVar
 
 from .errors import SpecError
 from .spec import ColorOrder, CropRule, Fit, Resize
 
-V = TypeVar("V")
+E = TypeVar("E", bound=Enum)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,8 +38,9 @@ _BYTE = 1.0 / 255.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Everything of an InputSpec but the tensor's name and size; see there for the formula. `description` is one line
-    for people.
+    """Everything of an InputSpec but the tensor's name and size; see there for the formula.
+
+    `description` is one line for people.
     """
 
     name: str
@@ -85,10 +98,10 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             replace(
                 _TORCHREID,
                 name="deepstream",
-                description="DeepStream nvinfer: scale * (x - offset), even-aligned crops; default 1/(255*0.226), 0; "
-                "deepstream:scale=S,offsets=R/G/B,color=rgb|bgr|gray,fit=stretch|letterbox_center|letterbox_corner",
+                description="DeepStream nvinfer: scale * (x - offset), even-aligned crops. Write deepstream:scale=S"
+                "[,offsets=A/B/C][,color=rgb|bgr|gray][,fit=stretch|letterbox_center|letterbox_corner]",
                 crop_rule=CropRule.EVEN_ALIGNED,
-                scale=1.0 / (255.0 * 0.226),
+                scale=1.0,
                 mean=(0.0, 0.0, 0.0),
                 std=(1.0, 1.0, 1.0),
             ),
@@ -96,21 +109,25 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
     }
 )
 
-_COLORS = {order.value: order for order in ColorOrder}
-_FITS = {fit.value: fit for fit in Fit}
+_PARAMETERS = ("scale", "offsets", "color", "fit")
 
 
 def parse_profile(text: str) -> Profile:
-    """A profile by name, or `deepstream:KEY=VALUE,...`. Raises SpecError, which says what there is."""
-    name, _, parameters = text.partition(":")
+    """A profile by name, or `deepstream:KEY=VALUE,...`, whose keys are nvinfer's under shorter names.
+
+    `scale`: net-scale-factor. `offsets`: one number per channel in the network's order, "/" between them; default 0.
+    `color`: model-color-format, default rgb. `fit`: letterbox_corner is maintain-aspect-ratio=1, letterbox_center that
+    with symmetric-padding=1; default stretch. Raises SpecError, which says what there is.
+    """
+    name, colon, parameters = text.partition(":")
     profile = PROFILES.get(name)
     if profile is None:
         raise SpecError(f"unknown profile {name!r}; the profiles are:\n{describe_profiles()}")
-    if not parameters:
-        return profile
-    if name != "deepstream":
-        raise SpecError(f"profile {name!r} takes no parameters; {parameters!r} was given")
-    return _with_parameters(profile, parameters)
+    if name == "deepstream":
+        return _deepstream(profile, _split(parameters))
+    if colon:
+        raise SpecError(f"profile {name} takes no parameters; {parameters!r} was given")
+    return profile
 
 
 def describe_profiles() -> str:
@@ -118,27 +135,45 @@ def describe_profiles() -> str:
     return "\n".join(f"  {profile.name:<12}{profile.description}" for profile in PROFILES.values())
 
 
-def _with_parameters(profile: Profile, parameters: str) -> Profile:
+def _split(parameters: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for part in parameters.split(",") if parameters else ():
+        key, equals, value = part.partition("=")
+        if key not in _PARAMETERS or not equals:
+            raise SpecError(
+                f"profile deepstream: unknown parameter {part!r}; it takes KEY=VALUE of {', '.join(_PARAMETERS)}"
+            )
+        if key in values:
+            raise SpecError(f"profile deepstream: {key} is given twice")
+        values[key] = value
+    return values
+
+
+def _deepstream(profile: Profile, values: Mapping[str, str]) -> Profile:
     """Write nvinfer's y = scale * (x - offset) as y = (x * scale - scale * offset) / 1."""
-    offsets: tuple[float, ...] | None = None
-    for part in parameters.split(","):
-        key, _, value = part.partition("=")
-        match key:
-            case "scale":
-                profile = replace(profile, scale=_number(key, value))
-            case "offsets":
-                offsets = tuple(_number(key, item) for item in value.split("/"))
-            case "color":
-                profile = replace(profile, color_order=_one_of(key, value, _COLORS))
-            case "fit":
-                profile = replace(profile, fit=_one_of(key, value, _FITS))
-            case _:
-                raise SpecError(f"profile deepstream: unknown parameter {key!r}; it takes scale, offsets, color, fit")
-    channels = 1 if profile.color_order is ColorOrder.GRAY else 3
-    offsets = offsets or (0.0,) * channels
+    if "scale" not in values:
+        raise SpecError(
+            "profile deepstream needs the numbers of the nvinfer configuration, such as "
+            "deepstream:scale=0.01735207,offsets=123.675/116.28/103.53"
+        )
+    scale = _number("scale", values["scale"])
+    if scale <= 0.0:
+        raise SpecError(f"profile deepstream: scale is {values['scale']!r}; it must be greater than 0")
+    color_order = _one_of("color", values.get("color", "rgb"), ColorOrder)
+    channels = 1 if color_order is ColorOrder.GRAY else 3
+    offsets = (
+        [_number("offsets", item) for item in values["offsets"].split("/")] if "offsets" in values else [0.0] * channels
+    )
     if len(offsets) != channels:
-        raise SpecError(f"profile deepstream: {len(offsets)} offsets for {channels} channels")
-    return replace(profile, mean=tuple(profile.scale * offset for offset in offsets), std=(1.0,) * channels)
+        raise SpecError(f"profile deepstream: offsets is {values['offsets']!r}; {color_order.value} needs {channels}")
+    return replace(
+        profile,
+        color_order=color_order,
+        fit=_one_of("fit", values.get("fit", "stretch"), Fit),
+        scale=scale,
+        mean=tuple(scale * offset for offset in offsets),
+        std=(1.0,) * channels,
+    )
 
 
 def _number(key: str, value: str) -> float:
@@ -147,11 +182,13 @@ def _number(key: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SpecError(f"profile deepstream: {key} is {value!r}; it must be a finite number")
+        raise SpecError(f"profile deepstream: {key} has {value!r}, which is no finite number")
     return number
 
 
-def _one_of(key: str, value: str, known: Mapping[str, V]) -> V:
-    if value not in known:
-        raise SpecError(f"profile deepstream: {key} is {value!r}; it must be one of {', '.join(known)}")
-    return known[value]
+def _one_of(key: str, value: str, kind: type[E]) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise SpecError(f"profile deepstream: {key} is {value!r}; it must be one of {known}") from None

@@ -1,8 +1,12 @@
 """The identity of an embedding space.
 
 Two vectors may be compared only if the same weights looked at pixels prepared in the same way; a digest over all of
-that names the space. Left out: names that change no number (the tensors', the profile's, the model's). Trap: the
-canonical form is for ever; a field that is added to the spec must stay out of it at its default.
+that names the space. Left out: names that change no number (the input's, the profile's, the model's; the output's too,
+unless the network has others to confuse it with). Floats are written as `float.hex` writes them: exact, and the same
+everywhere.
+
+Traps: the canonical form is for ever; a field that is added to the spec must stay out of it at its default. Two ways to
+write the same arithmetic (half the scale, or a std of 2) are two spaces; that errs on the safe side.
 """
 
 from __future__ import annotations
@@ -17,10 +21,16 @@ _VERSION = "1"
 _CHUNK = 1 << 20
 
 
-def space_id(*, artifact_sha256: str, input_spec: InputSpec, output_spec: OutputSpec) -> str:
-    """`1:` and the sha256 of the canonical form: JSON with sorted keys, no white space, floats as their hexadecimal
-    form.
+def space_id(
+    *, artifact_sha256: str, input_spec: InputSpec, output_spec: OutputSpec, chosen_output: str | None = None
+) -> str:
+    """`1:` and 64 hex digits: the sha256 of the canonical form, ASCII JSON with sorted keys and no white space.
+
+    `chosen_output`: the output's name, where the network has several; None where it has one.
     """
+    output: dict[str, object] = {"dim": output_spec.dim, "l2_normalize": output_spec.l2_normalize}
+    if chosen_output is not None:
+        output["name"] = chosen_output
     form = {
         "artifact": artifact_sha256,
         "features": {},
@@ -29,22 +39,26 @@ def space_id(*, artifact_sha256: str, input_spec: InputSpec, output_spec: Output
             "crop_rule": input_spec.crop_rule.value,
             "fit": input_spec.fit.value,
             "height": input_spec.height,
-            "mean": [value.hex() for value in map(float, input_spec.mean)],
+            "mean": [_exact(value) for value in input_spec.mean],
             "resize": input_spec.resize.value,
-            "scale": float(input_spec.scale).hex(),
-            "std": [value.hex() for value in map(float, input_spec.std)],
+            "scale": _exact(input_spec.scale),
+            "std": [_exact(value) for value in input_spec.std],
             "width": input_spec.width,
         },
-        "output": {"dim": output_spec.dim, "l2_normalize": output_spec.l2_normalize},
+        "output": output,
     }
     canonical = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{_VERSION}:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of a file, 64 hex digits. Raises OSError."""
+    """The sha256 of a file, 64 lower-case hex digits; reads a megabyte at a time. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _exact(value: float) -> str:
+    return (float(value) + 0.0).hex()  # the sum makes -0.0 the 0.0 that it equals

@@ -6,7 +6,7 @@ Why strict: a misspelt key would silently leave a default in place, and the vect
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,6 +18,8 @@ from .profiles import parse_profile
 from .spec import ColorOrder, CropRule, Fit, ModelSpec, Resize
 
 E = TypeVar("E", bound=Enum)
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +49,31 @@ def fields_from_profile(text: str) -> SpecFields:
     return SpecFields(**{name: getattr(profile, name) for name in _REQUIRED})
 
 
-def fields_from_mapping(mapping: Mapping[str, object], *, where: str) -> SpecFields:
-    """The fields that `mapping` has, over its `profile` if it names one; without a profile, all required ones.
+def fields_from_mapping(mapping: Mapping[str, object], *, where: str, profile: str | None = None) -> SpecFields:
+    """The fields that `mapping` has, over its own `profile` if it names one; without one, all required fields.
 
-    Raises SpecError, which names `where`, the key and the value.
+    `profile`, where given, takes the place of everything that the mapping says of preprocessing; what it says of the
+    network (output, width, height) stays. Raises SpecError, which names `where`, the key and the value.
     """
     known = ("profile", *_REQUIRED, *_OPTIONAL)
     unknown = sorted(set(mapping) - set(known))
     if unknown:
         raise SpecError(f"{where}: unknown {', '.join(unknown)}; the keys are {', '.join(known)}")
-    parsed = {key: _PARSERS[key](key, value, where) for key, value in mapping.items() if key != "profile"}
-    if "profile" in mapping:
-        return replace(fields_from_profile(str(mapping["profile"])), **parsed)  # type: ignore[arg-type]
+    parsed = {key: _PARSERS[key](key, value, where) for key, value in mapping.items()}
+    base = parsed.pop("profile", None)
+    if profile is not None:
+        base = fields_from_profile(profile)
+        parsed = {key: value for key, value in parsed.items() if key in _OPTIONAL}
+    if isinstance(base, SpecFields):
+        return replace(base, **parsed)  # type: ignore[arg-type]  # _PARSERS has a parser of its type for each field
     missing = [key for key in _REQUIRED if key not in mapping]
     if missing:
         raise SpecError(f"{where}: {', '.join(missing)} missing; say them, or name a profile")
-    return SpecFields(**parsed)  # type: ignore[arg-type]
+    return SpecFields(**parsed)  # type: ignore[arg-type]  # the same
 
 
 def fields_to_mapping(spec: ModelSpec) -> dict[str, object]:
-    """What `fields_from_mapping` reads back."""
+    """What `fields_from_mapping` reads back: the preprocessing and L2. Sizes and names are the network's."""
     source = spec.input
     return {
         "color_order": source.color_order.value,
@@ -84,8 +91,8 @@ def _numbers(key: str, value: object, where: str) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) not in (1, 3):
         raise SpecError(f"{where}: {key} is {value!r}; it must be a list of 1 or 3 numbers")
     numbers = tuple(_number(key, item, where) for item in value)
-    if key == "std" and 0.0 in numbers:
-        raise SpecError(f"{where}: std is {value!r}; none may be 0")
+    if key == "std" and min(numbers) <= 0.0:
+        raise SpecError(f"{where}: std is {value!r}; all must be greater than 0")
     return numbers
 
 
@@ -116,17 +123,32 @@ def _enum(kind: type[E], key: str, value: object, where: str) -> E:
 
 
 def _number(key: str, value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SpecError(f"{where}: {key} is {value!r}; a finite number is needed")
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:
+        return float(value)
+    raise SpecError(f"{where}: {key} is {value!r}; a finite number is needed")
+
+
+def _scale(key: str, value: object, where: str) -> float:
+    number = _number(key, value, where)
+    if number <= 0.0:
+        raise SpecError(f"{where}: {key} is {value!r}; it must be greater than 0")
+    return number
+
+
+def _profile(key: str, value: object, where: str) -> SpecFields:
+    try:
+        return fields_from_profile(_text(key, value, where))
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from error
 
 
 _PARSERS: Mapping[str, Callable[[str, object, str], object]] = {
+    "profile": _profile,
     "color_order": partial(_enum, ColorOrder),
     "resize": partial(_enum, Resize),
     "fit": partial(_enum, Fit),
     "crop_rule": partial(_enum, CropRule),
-    "scale": _number,
+    "scale": _scale,
     "mean": _numbers,
     "std": _numbers,
     "l2_normalize": _switch,

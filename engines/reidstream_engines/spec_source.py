@@ -1,9 +1,15 @@
 """Where a model's spec comes from: a named profile, a TOML beside the file, or the file's own metadata.
 
 Why never a default: weights without a preprocessing are half a model. In this order the first that says something
-wins; without any, serving refuses and lists the profiles. Sizes and tensor names come from the network itself. Trap: a
-file derived from another one (fp16, dynamic batch) carries the original's sha256 in its metadata, and that is the one
-that names the space.
+wins; without any, serving refuses and lists the profiles. Sizes and tensor names come from the network itself, and
+where it leaves them open (an axis, several outputs) from the TOML or the metadata, whoever named the profile.
+
+    # osnet.toml beside osnet.onnx; any field of the spec may stand here, over a profile or without one
+    profile = "torchreid"
+    output = "embedding"
+
+Trap: a file derived from another one (fp16, dynamic batch) carries the original's sha256 in its metadata, and that is
+the one that names the space.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from typing import Any
 from .errors import ModelError, SpecError
 from .profiles import describe_profiles
 from .space import sha256_file, space_id
-from .spec import InputSpec, ModelSpec, OutputSpec
+from .spec import ColorOrder, InputSpec, ModelSpec, OutputSpec
 from .spec_fields import SpecFields, fields_from_mapping, fields_from_profile, fields_to_mapping
 
 if sys.version_info >= (3, 11):
@@ -29,6 +35,10 @@ else:
 
 SPEC_KEY = "reidstream.spec"
 SHA_KEY = "reidstream.artifact_sha256"
+
+_FLOAT = "tensor(float)"
+_IMAGE_RANK = 4
+_VECTOR_RANK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +73,16 @@ def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntim
 
 
 def resolve_spec(*, path: Path, signature: ModelSignature, name: str | None, profile: str | None) -> ModelSpec:
-    """The spec of the model file at `path`. Raises SpecError (no spec, or one that does not fit) or ModelError."""
+    """The spec of the model file at `path`, whose network has `signature`. Reads the file once, for its sha256.
+
+    `name` None: the file's, without its suffix. `profile` None: what is beside or in the file.
+    Raises SpecError (no spec, or one that does not fit the network) or ModelError (the file cannot be read).
+    """
     fields, source = _fields(path, signature, profile)
     image = _image_tensor(signature)
     vector = _vector_tensor(signature, fields.output)
-    channels, height, width = _image_size(image, fields)
-    if not len(fields.mean) == len(fields.std) == channels:
-        raise SpecError(
-            f"the network's input has {channels} channels ({image}), "
-            f"the spec has {len(fields.mean)} means and {len(fields.std)} stds"
-        )
+    height, width = _image_size(image, fields)
+    _check_channels(image, fields)
     input_spec = InputSpec(
         name=image.name,
         width=width,
@@ -87,40 +97,44 @@ def resolve_spec(*, path: Path, signature: ModelSignature, name: str | None, pro
     )
     dim = vector.shape[1]
     if dim is None:
-        raise SpecError(f"the network's output {vector} has no fixed dimension")
+        raise SpecError(f"the network leaves the dimension of its output open: {vector}")
     output_spec = OutputSpec(name=vector.name, dim=dim, l2_normalize=fields.l2_normalize)
     sha = _artifact_sha(path, signature)
     return ModelSpec(
         name=name or path.stem,
         profile=source,
         artifact_sha256=sha,
-        space_id=space_id(artifact_sha256=sha, input_spec=input_spec, output_spec=output_spec),
+        space_id=space_id(
+            artifact_sha256=sha,
+            input_spec=input_spec,
+            output_spec=output_spec,
+            chosen_output=vector.name if len(signature.outputs) > 1 else None,
+        ),
         input=input_spec,
         output=output_spec,
     )
 
 
 def encode_spec_metadata(spec: ModelSpec) -> dict[str, str]:
-    """The metadata that makes a file carry its own spec; for whoever writes model files."""
+    """The metadata that makes a file carry its own preprocessing; for whoever writes model files.
+
+    A file that is derived from another one needs `SHA_KEY` with the original's sha256 besides.
+    """
     return {SPEC_KEY: json.dumps(fields_to_mapping(spec), sort_keys=True)}
 
 
 def _fields(path: Path, signature: ModelSignature, profile: str | None) -> tuple[SpecFields, str]:
     """The spec's fields, and where they are from: a profile's name, "toml" or "metadata"."""
-    if profile is not None:
-        return fields_from_profile(profile), profile
     beside = path.with_suffix(".toml")
     if beside.is_file():
-        return fields_from_mapping(_read_toml(beside), where=str(beside)), "toml"
+        fields = fields_from_mapping(_read_toml(beside), where=str(beside), profile=profile)
+        return fields, profile or "toml"
     if SPEC_KEY in signature.metadata:
         where = f"{path}, metadata {SPEC_KEY}"
-        try:
-            mapping = json.loads(signature.metadata[SPEC_KEY])
-        except ValueError as error:
-            raise SpecError(f"{where}: not JSON: {error}") from error
-        if not isinstance(mapping, dict):
-            raise SpecError(f"{where}: a JSON object is needed")
-        return fields_from_mapping(mapping, where=where), "metadata"
+        fields = fields_from_mapping(_read_json(signature.metadata[SPEC_KEY], where), where=where, profile=profile)
+        return fields, profile or "metadata"
+    if profile is not None:
+        return fields_from_profile(profile), profile
     raise SpecError(
         f"nothing says how {path.name} wants its pictures. Name a profile (--profile NAME), or put its fields into "
         f"{beside.name} beside it. The profiles are:\n{describe_profiles()}"
@@ -131,40 +145,68 @@ def _read_toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, no UTF-8
         raise SpecError(f"{path}: {error}") from error
+
+
+def _read_json(text: str, where: str) -> dict[str, object]:
+    try:
+        mapping = json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"{where}: not JSON: {error}") from error
+    if not isinstance(mapping, dict):
+        raise SpecError(f"{where}: a JSON object is needed, not {text[:80]!r}")
+    return mapping
 
 
 def _image_tensor(signature: ModelSignature) -> TensorSignature:
     inputs = signature.inputs
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].dtype != "tensor(float)":  # noqa: PLR2004 - NCHW
+    if len(inputs) != 1 or len(inputs[0].shape) != _IMAGE_RANK or inputs[0].dtype != _FLOAT:
         raise SpecError(f"one float input [batch, channels, height, width] is needed; found {_list(inputs)}")
     return inputs[0]
 
 
 def _vector_tensor(signature: ModelSignature, wanted: str | None) -> TensorSignature:
-    outputs = [tensor for tensor in signature.outputs if wanted in (None, tensor.name)]
-    vectors = [tensor for tensor in outputs if len(tensor.shape) == 2 and tensor.dtype == "tensor(float)"]  # noqa: PLR2004
-    if len(vectors) == 1:
-        return vectors[0]
     found = _list(signature.outputs)
+    if wanted is None and len(signature.outputs) > 1:
+        raise SpecError(f'which output is the embedding? Say output = "NAME" in the TOML; found {found}')
+    for tensor in signature.outputs:
+        if wanted in (None, tensor.name) and len(tensor.shape) == _VECTOR_RANK and tensor.dtype == _FLOAT:
+            return tensor
     if wanted is not None:
         raise SpecError(f"output {wanted!r} is no float output [batch, dim] of this network; found {found}")
-    if vectors:
-        raise SpecError(f'several outputs could be the embedding ({found}); name one in the TOML: output = "NAME"')
     raise SpecError(f"a float output [batch, dim] is needed; found {found}")
 
 
-def _image_size(image: TensorSignature, fields: SpecFields) -> tuple[int, int, int]:
-    """Channels, height, width: from the network, or from the spec where the network leaves them open."""
-    _, channels, height, width = image.shape
-    sizes = {"height": (height, fields.height), "width": (width, fields.width)}
-    for axis, (fixed, given) in sizes.items():
-        if fixed is None and given is None:
-            raise SpecError(f"the network leaves its {axis} open ({image}); say it in the TOML: {axis} = PIXELS")
-        if fixed is not None and given is not None and fixed != given:
-            raise SpecError(f"the network's {axis} is {fixed} ({image}), the spec says {given}")
-    return channels or len(fields.mean), height or fields.height or 0, width or fields.width or 0
+def _image_size(image: TensorSignature, fields: SpecFields) -> tuple[int, int]:
+    """Height and width: from the network, or from the spec where the network leaves them open."""
+    return (
+        _axis("height", image.shape[2], fields.height, image),
+        _axis("width", image.shape[3], fields.width, image),
+    )
+
+
+def _axis(axis: str, fixed: int | None, given: int | None, image: TensorSignature) -> int:
+    if fixed is not None and given is not None and fixed != given:
+        raise SpecError(f"the network's {axis} is {fixed} ({image}), the spec says {given}")
+    size = given if fixed is None else fixed
+    if size is None:
+        raise SpecError(f"the network leaves its {axis} open ({image}); say {axis} = PIXELS in the TOML")
+    return size
+
+
+def _check_channels(image: TensorSignature, fields: SpecFields) -> None:
+    needed = 1 if fields.color_order is ColorOrder.GRAY else 3
+    if image.shape[1] not in (None, needed):
+        raise SpecError(
+            f"the network's input has {image.shape[1]} channels ({image}, read as [batch, channels, height, width]); "
+            f"color_order {fields.color_order.value} needs {needed}"
+        )
+    if not len(fields.mean) == len(fields.std) == needed:
+        raise SpecError(
+            f"color_order {fields.color_order.value} needs {needed} means and stds; "
+            f"the spec has {len(fields.mean)} and {len(fields.std)}"
+        )
 
 
 def _artifact_sha(path: Path, signature: ModelSignature) -> str:

@@ -1,6 +1,6 @@
 """The composition root: the only place that sees everything.
 
-    load -> warm up and self-test -> listen -> SERVING ... NOT_SERVING -> Drain on every stream -> accepted frames answered -> stop
+    load -> warm up, self-test -> listen -> SERVING ... NOT_SERVING -> Drain -> accepted frames answered -> stop
 
 Trap: the port opens only when every model is warmed, and closes only when every accepted frame is answered or the
 drain's time is over. Metrics are there before and after.

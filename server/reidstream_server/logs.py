@@ -71,7 +71,7 @@ class Logger:
         """Something failed that should not."""
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: str, error: BaseException, /, **fields: Value) -> None:
+    def failure(self, event: str, error: BaseException, /, **fields: Value) -> None:
         """An error whose cause is in the code: adds the fields `error` and `traceback`."""
         self._write(logging.ERROR, event, fields, error)
 

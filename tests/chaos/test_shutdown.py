@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 
 import grpc
@@ -18,18 +19,18 @@ IMAGE = encode(picture(640, 480))
 BOXES = [box(20 * i, 30, 20 * i + 60, 200) for i in range(8)]
 
 
-async def pour(stream: RawStream) -> int:
-    """Send frames until the call does not take them any more; the number of the last that it took."""
+async def pour(stream: RawStream, drained: asyncio.Event) -> None:
+    """Send frames until the server asks to leave."""
     number = 0
-    try:
-        while True:
-            await stream.call.write(frame(number + 1, IMAGE, BOXES))
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while not drained.is_set():
             number += 1
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        return number
+            await stream.call.write(frame(number, IMAGE, BOXES))
 
 
-async def drink(stream: RawStream, warm: asyncio.Event) -> tuple[list[int], int, session_pb2.Drain]:
+async def drink(
+    stream: RawStream, warm: asyncio.Event, drained: asyncio.Event
+) -> tuple[list[int], int, session_pb2.Drain]:
     """Every answered frame in order, how many had a fault, and the drain; `warm` is set by the fifth answer."""
     answered: list[int] = []
     faults = 0
@@ -38,6 +39,7 @@ async def drink(stream: RawStream, warm: asyncio.Event) -> tuple[list[int], int,
         if answer.HasField("drain"):
             assert drain is None
             drain = answer.drain
+            drained.set()
         else:
             answered.append(answer.frame_result.frame_id)
             faults += answer.frame_result.HasField("error")
@@ -57,8 +59,9 @@ async def test_no_accepted_frame_is_lost_when_the_server_is_told_to_stop(number:
             warm = [asyncio.Event() for _ in streams]
             for index, stream in enumerate(streams):
                 await stream.open(camera_id=f"camera-{index}", window=session_pb2.Window(frames=16))
-            pouring = [asyncio.create_task(pour(stream)) for stream in streams]
-            drinking = [asyncio.create_task(drink(s, event)) for s, event in zip(streams, warm, strict=True)]
+            drained = [asyncio.Event() for _ in streams]
+            pouring = [asyncio.create_task(pour(s, event)) for s, event in zip(streams, drained, strict=True)]
+            drinking = [asyncio.create_task(drink(*each)) for each in zip(streams, warm, drained, strict=True)]
             for event in warm:
                 await event.wait()
             server.terminate(number)
@@ -97,7 +100,7 @@ async def test_a_drain_that_takes_too_long_says_so() -> None:
         async with grpc.aio.insecure_channel(address) as channel:
             stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
             await stream.open()
-            pouring = asyncio.create_task(pour(stream))
+            pouring = asyncio.create_task(pour(stream, asyncio.Event()))
             await stream.result()
             server.terminate()
             await stream.refusal()

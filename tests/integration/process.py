@@ -25,7 +25,7 @@ class ServerProcess:
         """Take events as they come; runs in a thread, so that the pipe never fills."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            event = json.loads(line) if line.startswith("{") else {"event": "text", "text": line.rstrip()}
+            event = _flat(json.loads(line)) if line.startswith("{") else {"event": "text", "text": line.rstrip()}
             self.log.append(event)
             self.events.put(event)
         self.events.put(None)
@@ -44,6 +44,13 @@ class ServerProcess:
     def wait(self) -> int:
         """Its exit code."""
         return self.process.wait(timeout=60)
+
+
+def _flat(event: dict[str, object]) -> dict[str, object]:
+    """An event with its fields beside its name."""
+    fields = event.pop("fields")
+    assert isinstance(fields, dict)
+    return event | fields
 
 
 @contextmanager

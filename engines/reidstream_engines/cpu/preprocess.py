@@ -20,6 +20,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import assert_never
 
 from reidstream_engines.image import PixelBox
 from reidstream_engines.spec import ColorOrder, InputSpec, Resize
@@ -54,7 +55,7 @@ class Preprocessor:
     def __init__(self, spec: InputSpec) -> None:
         self._order = spec.color_order
         self._resize = resizer(spec)
-        self._to_gray = _gray_by_opencv if spec.resize is Resize.OPENCV_BILINEAR else _gray_by_pil()
+        self._to_gray = _to_gray(spec.resize)
         std = np.array(spec.std, np.float64)
         mean = np.array(spec.mean, np.float64)
         self._factor: Floats = (spec.scale / std).astype(np.float32).reshape(-1, 1, 1)
@@ -77,13 +78,23 @@ class Preprocessor:
         np.add(slot, self._offset, out=slot)
 
 
+def _to_gray(resize: Resize) -> Callable[[Bytes, ColorOrder], Bytes]:
+    match resize:
+        case Resize.OPENCV_BILINEAR | Resize.OPENCV_BICUBIC:
+            return _gray_by_opencv
+        case Resize.PIL_BILINEAR | Resize.PIL_BICUBIC:
+            return _gray_by_pil()
+        case _:
+            assert_never(resize)
+
+
 def _gray_by_opencv(crop: Bytes, order: ColorOrder) -> Bytes:
     gray = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY if order is ColorOrder.BGR else cv2.COLOR_RGB2GRAY)
     return np.asarray(gray, np.uint8)
 
 
 def _gray_by_pil() -> Callable[[Bytes, ColorOrder], Bytes]:
-    from PIL import Image  # noqa: PLC0415  optional; `resizer` has refused by now where it is missing
+    from PIL import Image  # noqa: PLC0415 - optional; `resizer` has refused by now where it is missing
 
     def convert(crop: Bytes, order: ColorOrder) -> Bytes:
         rgb = crop if order is ColorOrder.RGB else crop[:, :, ::-1]

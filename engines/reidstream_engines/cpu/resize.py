@@ -1,9 +1,10 @@
 """Brings a crop to the network's size, in the one way that its spec names.
 
 Why so strict: vectors made with another resize are close enough to look right and far enough to be wrong (PIL's
-antialiased bilinear against OpenCV's: cosine 0.99). `cv2.resize` with INTER_LINEAR and `PIL.Image.resize` themselves do
-the work. A letterbox has the size of `PIL.ImageOps.contain` and the offset of `PIL.ImageOps.pad` whichever of them
-scales: both are rounded half to even, and a picture keeps at least one pixel a side.
+antialiased bilinear against OpenCV's: cosine 0.99). `cv2.resize` and `PIL.Image.resize` themselves do the work. A
+letterbox is that of the pipelines that use one. With PIL, `PIL.ImageOps.pad`: size and offset are rounded half to even.
+With OpenCV, DeepStream's nvinfer (`maintain-aspect-ratio`, centred by `symmetric-padding`): both are rounded down. In
+either, a picture keeps at least one pixel a side.
 
 Trap: `cv2.resize` silently makes a new array where `dst` has not exactly the right shape. Everything here writes into
 the target that it is given.
@@ -54,35 +55,32 @@ def resizer(spec: InputSpec) -> Resizer:
             scale = _pil(spec.resize)
         case _:
             assert_never(spec.resize)
-    if spec.fit is Fit.STRETCH:
-        return scale
-    return _letterbox(scale, spec.fit)
+    return scale if spec.fit is Fit.STRETCH else partial(_letterbox, scale, spec)
 
 
-def placement(fit: Fit, *, source: tuple[int, int], target: tuple[int, int]) -> Placement:
-    """Where a crop of the size `source` lies in `target`; both (width, height)."""
-    width, height = target
-    if fit is Fit.STRETCH:
-        return Placement(left=0, top=0, width=width, height=height)
-    source_width, source_height = source
-    if source_width * height > source_height * width:
-        height = max(1, round(source_height / source_width * width))
-    elif source_width * height < source_height * width:
-        width = max(1, round(source_width / source_height * height))
-    if fit is Fit.LETTERBOX_CORNER:
-        return Placement(left=0, top=0, width=width, height=height)
-    return Placement(
-        left=round((target[0] - width) / 2), top=round((target[1] - height) / 2), width=width, height=height
-    )
+def placement(spec: InputSpec, *, width: int, height: int) -> Placement:
+    """Where a crop of this size lies in the network's input."""
+    fit_width, fit_height = spec.width, spec.height
+    share = _share(spec.resize)
+    if spec.fit is not Fit.STRETCH:
+        if width * spec.height > height * spec.width:
+            fit_height = max(1, share(spec.width, height, width))
+        else:
+            fit_width = max(1, share(spec.height, width, height))
+    match spec.fit:
+        case Fit.LETTERBOX_CENTER:
+            left, top = share(spec.width - fit_width, 1, 2), share(spec.height - fit_height, 1, 2)
+        case Fit.LETTERBOX_CORNER | Fit.STRETCH:
+            left, top = 0, 0
+        case _:
+            assert_never(spec.fit)
+    return Placement(left=left, top=top, width=fit_width, height=fit_height)
 
 
-def _letterbox(scale: Resizer, fit: Fit) -> Resizer:
-    def fill(source: Bytes, target: Bytes) -> None:
-        place = placement(fit, source=(source.shape[1], source.shape[0]), target=(target.shape[1], target.shape[0]))
-        target.fill(0)
-        scale(source, target[place.top : place.top + place.height, place.left : place.left + place.width])
-
-    return fill
+def _letterbox(scale: Resizer, spec: InputSpec, source: Bytes, target: Bytes) -> None:
+    place = placement(spec, width=source.shape[1], height=source.shape[0])
+    target.fill(0)
+    scale(source, target[place.top : place.top + place.height, place.left : place.left + place.width])
 
 
 def _opencv(interpolation: int, source: Bytes, target: Bytes) -> None:
@@ -91,7 +89,7 @@ def _opencv(interpolation: int, source: Bytes, target: Bytes) -> None:
 
 def _pil(resize: Resize) -> Resizer:
     try:
-        from PIL import Image  # noqa: PLC0415  an optional extra, needed by these profiles only
+        from PIL import Image  # noqa: PLC0415 - an optional extra, needed by these profiles only
     except ImportError as error:
         raise UnsupportedProfile(
             f"the resize {resize.value} is PIL's, and Pillow is not installed: pip install 'reidstream-engines[pil]'"
@@ -103,3 +101,14 @@ def _pil(resize: Resize) -> Resizer:
         target[...] = np.asarray(Image.fromarray(np.ascontiguousarray(source)).resize(size, method))
 
     return scale
+
+
+def _share(resize: Resize) -> Callable[[int, int, int], int]:
+    """How `whole * part / of` becomes an integer."""
+    match resize:
+        case Resize.OPENCV_BILINEAR | Resize.OPENCV_BICUBIC:
+            return lambda whole, part, of: whole * part // of
+        case Resize.PIL_BILINEAR | Resize.PIL_BICUBIC:
+            return lambda whole, part, of: round(part / of * whole)  # in PIL's order, as halves may not be exact
+        case _:
+            assert_never(resize)

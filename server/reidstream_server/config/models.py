@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 
 from .fields import Fault, Faults
 
-# A name, or a name with parameters (deepstream:scale=0.0173,offsets=123.7/116.3/103.5); the engines know which there are.
+# A name, or one with parameters (deepstream:scale=0.0173,color=bgr); the engines know which there are.
 PROFILE_PATTERN = r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.,;:=/+-]+)?"
 PROFILE_ALLOWED = "the name of a profile, or NAME:KEY=VALUE,..."
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -16,12 +16,13 @@ from collections.abc import Collection
 from typing import Generic, Literal, TypeVar, assert_never
 
 from .answers import Answers
-from .arrival import Arrivals, engine_lost, over_budget
-from .batcher import Batch, Batcher
-from .effects import BatchFailed, CropRef, Effect, End, EndCause, EngineDied, Run, SendDrain, Stage
-from .faults import CropOutcome, FaultReason, FrameFault
+from .arrival import Arrivals, over_budget
+from .batcher import Batcher
+from .effects import Effect, End, EndCause, SendDrain, Stage
+from .faults import FaultReason, FrameFault
+from .inference import Inference
 from .ledger import Ledger
-from .state import FrameState, Phase, ReadyCrop, SessionState
+from .state import FrameState, Phase, SessionState
 from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate
 from .terms import (
     BatchKey,
@@ -56,10 +57,11 @@ class Scheduler(Generic[P]):
             for terms in limits.models
         ]
         self._timers = Timers()
-        self._rate = ServiceRate()
         self._answers: Answers[P] = Answers(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
         self._ledger: Ledger[P] = Ledger(limits, self._batchers, self._timers, self._answers)
-        self._arrivals: Arrivals[P] = Arrivals(limits, self._batchers, self._ledger, self._timers, self._rate)
+        rate = ServiceRate()
+        self._arrivals: Arrivals[P] = Arrivals(limits, self._batchers, self._ledger, self._timers, rate)
+        self._inference: Inference[P] = Inference(limits, self._batchers, self._ledger, self._timers, rate)
 
     # Sessions.
 
@@ -137,7 +139,7 @@ class Scheduler(Generic[P]):
             frame.phase = Phase.READY
             frame.decoded_ns = now
             if not frame.resolved:
-                self._queue_crops(frame, invalid, now)
+                self._inference.queue_crops(frame, invalid, now)
             self._ledger.settle(frame, effects)
         return self._pump(now, effects, None)
 
@@ -162,31 +164,19 @@ class Scheduler(Generic[P]):
     def batch_done(self, model: ModelIndex, key: BatchKey, now: int) -> list[Effect[P]]:
         """Every crop of the batch is embedded."""
         effects: list[Effect[P]] = []
-        batch = self._end_batch(model, key, now)
-        if batch is not None:
-            self._rate.served(len(batch.crops), now)
-            for ready in batch.crops:
-                self._crop_decided(ready, CropOutcome.EMBEDDED, effects)
+        self._inference.done(model, key, now, effects)
         return self._pump(now, effects, None)
 
     def batch_failed(self, model: ModelIndex, key: BatchKey, message: str, now: int) -> list[Effect[P]]:
         """The engine failed on the batch and can go on: its crops are tried one by one; one that was alone failed."""
         effects: list[Effect[P]] = []
-        batch = self._end_batch(model, key, now)
-        if batch is not None:
-            retried = len(batch.crops) > 1
-            effects.append(BatchFailed(model=model, size=len(batch.crops), message=message, retried=retried))
-            for ready in batch.crops:
-                if retried and not ready.frame.resolved:
-                    self._batchers[model].retry_alone(ready)
-                else:
-                    self._crop_decided(ready, CropOutcome.FAILED, effects)
+        self._inference.failed(model, key, message, now, effects)
         return self._pump(now, effects, None)
 
     def engine_lost(self, model: ModelIndex, message: str, now: int) -> list[Effect[P]]:
         """The engine cannot go on: every frame that needs it is answered so, now and from now on."""
         effects: list[Effect[P]] = []
-        self._lose_engine(model, message, effects)
+        self._inference.lose(model, message, effects)
         return self._pump(now, effects, None)
 
     # Time and statistics.
@@ -251,10 +241,7 @@ class Scheduler(Generic[P]):
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
             self._answers.touch(parked.session)
-        for index, batcher in enumerate(self._batchers):
-            while batch := batcher.take(now):
-                self._start_batch(ModelIndex(index), batcher, batch, now, effects)
-            self._watch_linger(index, batcher)
+        self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload))
         for over in self._answers.flush(now, effects):
@@ -271,10 +258,7 @@ class Scheduler(Generic[P]):
             case TimerKind.LINGER:
                 pass  # the pump that follows forms the batch
             case TimerKind.BATCH_TIMEOUT:
-                seconds = self._limits.batch_timeout_ns / 1e9
-                for index, batcher in enumerate(self._batchers):
-                    if timer.key in batcher.running:
-                        self._lose_engine(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
+                self._inference.timed_out(BatchKey(timer.key), effects)
             case TimerKind.STALL | TimerKind.DRAIN:
                 state = self._sessions.get(SessionKey(timer.key))
                 if state is not None:
@@ -300,72 +284,6 @@ class Scheduler(Generic[P]):
             case _:
                 assert_never(kind)
 
-    def _queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
-        for index, model in enumerate(frame.request.crops):
-            if index in invalid or frame.payload is None:
-                frame.outcomes[index] = CropOutcome.INVALID_IMAGE
-                frame.open_crops -= 1
-            else:
-                crop = CropRef(frame=frame.key, payload=frame.payload, index=index)
-                frame.crop_entries.append((model, self._batchers[model].add(frame, crop, now)))
-
-    def _start_batch(
-        self, model: ModelIndex, batcher: Batcher[P], taken: list[ReadyCrop[P]], now: int, effects: list[Effect[P]]
-    ) -> None:
-        key = BatchKey(self._next_key())
-        for ready in taken:
-            frame = ready.frame
-            frame.running_crops += 1
-            frame.first_batch_ns = frame.first_batch_ns or now
-            if not frame.inference_begun:
-                frame.inference_begun = True
-                self._timers.cancel(frame.budget_timer)
-        timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
-        batcher.running[key] = Batch(key=key, crops=tuple(taken), timeout=timeout)
-        effects.append(Run(model=model, batch=key, crops=tuple(ready.crop for ready in taken)))
-
-    def _end_batch(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
-        batch = self._batchers[model].running.pop(key, None)
-        if batch is None:
-            return None
-        self._timers.cancel(batch.timeout)
-        frames = {ready.frame.key: ready.frame for ready in batch.crops}
-        for ready in batch.crops:
-            ready.frame.running_crops -= 1
-        for frame in frames.values():
-            frame.last_batch_ns = now
-            frame.batch_sizes.append(len(batch.crops))
-        return batch
-
-    def _crop_decided(self, ready: ReadyCrop[P], outcome: CropOutcome, effects: list[Effect[P]]) -> None:
-        frame = ready.frame
-        if not frame.resolved:
-            frame.outcomes[ready.crop.index] = outcome
-            frame.open_crops -= 1
-        self._ledger.settle(frame, effects)
-
-    def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
-        """Have a timer due when the batch that waits to fill may wait no longer."""
-        until = batcher.lingers_until()
-        if len(batcher.running) >= batcher.terms.slots or batcher.lost is not None:
-            until = None
-        if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
-            self._timers.cancel(batcher.linger_timer)
-            batcher.linger_timer = None
-        if until is not None and batcher.linger_timer is None:
-            batcher.linger_timer = self._timers.add(until, TimerKind.LINGER, index)
-
-    def _lose_engine(self, model: ModelIndex, message: str, effects: list[Effect[P]]) -> None:
-        batcher = self._batchers[model]
-        if batcher.lost is not None:
-            return
-        batcher.lost = message
-        effects.append(EngineDied(model=model, message=message))
-        fault = engine_lost(model, message)
-        for frame in list(self._ledger.frames.values()):
-            if model in frame.models:
-                self._ledger.resolve(frame, fault, effects)
-
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
         """The session is over: whatever it still has open is let go."""
         session.gone = True
@@ -375,4 +293,5 @@ class Scheduler(Generic[P]):
         for frame in list(session.open_frames.values()):
             self._ledger.resolve(frame, _SESSION_LOST, effects)
         session.open_frames.clear()
+        session.resolved.clear()
         self._ledger.admission.unpark(session)

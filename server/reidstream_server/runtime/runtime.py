@@ -291,9 +291,9 @@ class Runtime:
         except EngineLost as error:
             job.release()
             self._back(self._device_lost, key, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the frame is answered and the server goes on
             job.release()
-            log.exception("staging_failed", error)
+            log.failure("staging_failed", error)
             fault = FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be staged")
             self._back(self._staging_failed, key, fault)
         else:
@@ -320,9 +320,9 @@ class Runtime:
                 ref.payload.store(ref.index, row)
         except EngineLost as error:
             self._back(self._engine_lost, model, batch, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's
             if not isinstance(error, EnginesError):
-                log.exception("engine_raised", error, model=engine.spec.name)
+                log.failure("engine_raised", error, model=engine.spec.name)
             self._back(self._batch_failed, model, batch, str(error) or repr(error))
         else:
             self._back(self._batch_done, model, batch)

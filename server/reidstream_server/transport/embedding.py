@@ -150,6 +150,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     if task.get_name() == "write":
                         return
                     if task.get_name() == "stalled":
+                        # The session is gone already; the status waits in line behind the answer that is not taken.
+                        log.warning("session_stalled", camera_id=session.agreement.terms.flow.camera_id)
                         await context.abort(
                             grpc.StatusCode.DEADLINE_EXCEEDED, "the client has not read its answers for too long"
                         )

@@ -16,6 +16,8 @@ from grpc_reflection.v1alpha import reflection
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc
 from reidstream_server.errors import StartupError
 
+_KEEPALIVE_MS = 60_000
+
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
 
@@ -30,6 +32,8 @@ class Endpoint:
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
+                ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
             ]
         )
         self._health = health.aio.HealthServicer()

@@ -40,7 +40,7 @@ log.error("batch_failed", error=ValueError("line one\\nline two"))
 try:
     raise KeyError("k\\n")
 except KeyError as error:
-    log.exception("unexpected", error, model="m")
+    log.failure("unexpected", error, model="m")
 logging.getLogger("grpc._channel").warning("lost %s\\nconnection", "the")
 try:
     1 / 0

@@ -1,0 +1,1 @@
+"""How speed and accuracy are measured; run by hand."""

@@ -1,0 +1,54 @@
+"""Width and height of an encoded image, from its header: enough to draw a box around all of it.
+
+Why not a decoder: an edge box has none installed, and the server decodes anyway. EXIF orientation is ignored, as the
+server ignores it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+# Start of frame, all kinds; 0xC4, 0xC8 and 0xCC are something else.
+_FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def encoded_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels of a JPEG, PNG or WebP file; None for anything else, or a header cut short."""
+    if data.startswith(_JPEG):
+        return _jpeg(data)
+    if data.startswith(_PNG) and data[12:16] == b"IHDR" and len(data) >= 24:  # noqa: PLR2004 - the header's end
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:  # noqa: PLR2004 - the shortest header's end
+        return _webp(data)
+    return None
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins with it
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may stand before a marker
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        elif marker in _FRAME_MARKERS:
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def _webp(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None

@@ -1,0 +1,59 @@
+"""The EmbedStream call, as a session needs it: bytes out, messages in, and the server's own word at the end.
+
+Trap: when a server ends a call while we write, `grpc.aio`'s own `write` replaces the server's status by an "internal
+error" of its own and gives up the messages that have not been read yet: answers would be lost, and "not ready, come
+back" would read as a crash. So messages are handed to the layer below it, where a failed send is just that, and the
+reader alone learns how the call ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import grpc.aio
+
+from reidstream_proto.v1 import service_pb2
+
+from .errors import from_status
+
+GrpcCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamResponse]"
+
+
+class StreamCall:
+    """One call. A task may write while another one reads; cancelling either leaves the call in no defined state."""
+
+    def __init__(self, call: GrpcCall, *, target: str) -> None:
+        self.target = target
+        self._call = call
+        below = getattr(call, "_cython_call", None)
+        self._send: Callable[[bytes], Awaitable[None]] = call.write if below is None else below.send_serialized_message
+
+    async def write(self, message: bytes) -> bool:
+        """Send a message; False where the call has ended, and reading tells how."""
+        try:
+            await self._call.wait_for_connection()
+            await self._send(message)
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            return False
+        return True
+
+    async def done_writing(self) -> None:
+        """Half-close."""
+        try:
+            await self._call.done_writing()
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError):
+            return  # the call has ended
+
+    async def read(self) -> service_pb2.EmbedStreamResponse | None:
+        """The next message; None when the server ended the call with OK. Raises the error of any other status."""
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error.code(), error.details(), target=self.target) from None
+        return message if isinstance(message, service_pb2.EmbedStreamResponse) else None
+
+    def cancel(self) -> None:
+        """End the call; harmless where it has ended."""
+        self._call.cancel()

@@ -1,0 +1,99 @@
+"""A session for programs without asyncio: `AsyncSession`, called from other threads.
+
+Trap: changing threads costs more than parsing an answer, so an iteration takes all answers that are there at once.
+They are put into `_taken` in the loop's thread, so that giving up waiting (Ctrl-C) loses none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy.typing as npt
+
+from .aio_session import AsyncSession
+from .images import Image
+from .ledger import LedgerStatistics
+from .loop_thread import LoopThread
+from .opening import SessionInfo
+from .types import FrameEmbeddings
+
+
+class Session:
+    """One camera's stream, open. Made by `ReidClient.stream`. One thread may send while another one iterates."""
+
+    def __init__(self, session: AsyncSession, thread: LoopThread) -> None:
+        self._session = session
+        self._thread = thread
+        self._taken: deque[FrameEmbeddings] = deque()
+
+    @property
+    def opened(self) -> SessionInfo:
+        """What was agreed."""
+        return self._session.opened
+
+    def send(
+        self,
+        image: Image,
+        boxes: npt.ArrayLike | None = None,
+        *,
+        frame_id: int | None = None,
+        class_ids: npt.ArrayLike | None = None,
+        scores: npt.ArrayLike | None = None,
+        track_ids: npt.ArrayLike | None = None,
+        source_size: tuple[int, int] | None = None,
+        capture_unix_ns: int | None = None,
+        captured_monotonic: float | None = None,
+        age_s: float | None = None,
+    ) -> int:
+        """Hand a frame over; returns its id. Arguments and errors as for `AsyncSession.send`."""
+        return self._thread.call(
+            self._session.send(
+                image,
+                boxes,
+                frame_id=frame_id,
+                class_ids=class_ids,
+                scores=scores,
+                track_ids=track_ids,
+                source_size=source_size,
+                capture_unix_ns=capture_unix_ns,
+                captured_monotonic=captured_monotonic,
+                age_s=age_s,
+            )
+        )
+
+    def finish(self) -> None:
+        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        self._thread.call(self._session.finish())
+
+    def take(self) -> list[FrameEmbeddings]:
+        """The answers that are here, without waiting, and without raising why a session ended."""
+        self._thread.call(self._take())
+        return [self._taken.popleft() for _ in range(len(self._taken))]
+
+    def statistics(self) -> LedgerStatistics:
+        """What is in the window, held and undelivered now."""
+        return self._thread.call(self._statistics())
+
+    def __iter__(self) -> Iterator[FrameEmbeddings]:
+        return self
+
+    def __next__(self) -> FrameEmbeddings:
+        if not self._taken:
+            self._thread.call(self._next())
+        if not self._taken:
+            raise StopIteration
+        return self._taken.popleft()
+
+    async def _take(self) -> None:
+        self._taken.extend(self._session.take())
+
+    async def _statistics(self) -> LedgerStatistics:
+        return self._session.statistics()
+
+    async def _next(self) -> None:
+        """Take all answers that are here, and wait for one if there is none; at the end there is none."""
+        async for answer in self._session:
+            self._taken.append(answer)
+            self._taken.extend(self._session.take())
+            return

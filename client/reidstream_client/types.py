@@ -1,0 +1,176 @@
+"""What comes back for a frame: arrays and closed sets, frozen.
+
+Trap: vectors of different models must never stand in one matrix. `embeddings` is there for the usual session of one
+model; with several it refuses, and `for_model` gives each its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InvalidRequest, SeveralModels
+from .models import AgreedModel
+
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+
+
+class Outcome(Enum):
+    """What became of a box. EMBEDDED and CACHED have a vector, all others have none.
+
+    UNKNOWN and FRAME_FAILED are the client's own: a value that this client does not know, which counts as failed, and
+    a box of a frame that has an `error`.
+    """
+
+    EMBEDDED = 1
+    CACHED = 2
+    TOO_SMALL = 3
+    OUTSIDE_FRAME = 4
+    INVALID_BOX = 5
+    FILTERED = 6
+    NO_MODEL = 7
+    INVALID_IMAGE = 8
+    FAILED = 9
+    UNKNOWN = -1
+    FRAME_FAILED = -2
+
+
+class ErrorReason(Enum):
+    """Why a whole frame has no embeddings. UNKNOWN is the client's own: a reason that it does not know."""
+
+    INVALID_FRAME_ID = 1
+    INVALID_IMAGE = 2
+    UNSUPPORTED_IMAGE = 3
+    IMAGE_TOO_LARGE = 4
+    TOO_MANY_BOXES = 5
+    ANSWER_TOO_LARGE = 6
+    INVALID_ARGUMENT = 7
+    DROPPED = 8
+    WINDOW_FULL = 9
+    QUEUE_FULL = 10
+    OVER_BUDGET = 11
+    ENGINE_LOST = 12
+    SHUTTING_DOWN = 13
+    INTERNAL = 14
+    UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFailure:
+    """A frame's error. `retry_after_s`: None where trying again makes no sense."""
+
+    code: grpc.StatusCode
+    reason: ErrorReason
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When things happened on the server, in seconds since the frame arrived there; None: did not happen.
+
+    `round_trip_s` is the client's: from handing the frame to gRPC to reading its answer; None where it was not sent.
+    `batch_sizes`: crops in each batch that held a crop of this frame, other cameras' crops included.
+    """
+
+    decoded_s: float | None = None
+    first_batch_started_s: float | None = None
+    last_batch_ended_s: float | None = None
+    sent_s: float | None = None
+    round_trip_s: float | None = None
+    batch_sizes: tuple[int, ...] = ()
+
+    @property
+    def queue_s(self) -> float | None:
+        """From decoded to the first batch's start."""
+        return _between(self.decoded_s, self.first_batch_started_s)
+
+    @property
+    def inference_s(self) -> float | None:
+        """From the first batch's start to the last one's end."""
+        return _between(self.first_batch_started_s, self.last_batch_ended_s)
+
+    @property
+    def reply_s(self) -> float | None:
+        """From the last batch's end to the answer: waiting for its turn, mostly."""
+        return _between(self.last_batch_ended_s, self.sent_s)
+
+    @property
+    def network_s(self) -> float | None:
+        """What the server did not see: both ways of the network, and gRPC on both sides."""
+        return _between(self.sent_s, self.round_trip_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelEmbeddings:
+    """One model's part of an answer. `embeddings`: (N, dim) float32, zero where `valid` (N,) is False; N is all boxes
+    of the frame.
+    """
+
+    model: AgreedModel
+    embeddings: Embeddings
+    valid: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameEmbeddings:
+    """The answer to one frame of N boxes (or crops); row i of everything belongs to box i. The arrays are the
+    caller's.
+
+    `valid` (N,) bool: the box has a vector. `outcomes`: N. `quality` (N,) float32, 0 to 1: how much picture there was
+    to look at. `source_frame_ids` (N,) uint64: the frame that the vector was computed from, this one unless CACHED.
+    `blocks`: one per model of the session. `error`: why the whole frame has none. `local`: answered by the client,
+    without the server.
+    """
+
+    frame_id: int
+    outcomes: tuple[Outcome, ...]
+    valid: npt.NDArray[np.bool_]
+    quality: npt.NDArray[np.float32]
+    source_frame_ids: npt.NDArray[np.uint64]
+    blocks: tuple[ModelEmbeddings, ...]
+    timing: Timing
+    error: FrameFailure | None = None
+    local: bool = False
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """(N, D) float32, zero rows where `valid` is False. Raises SeveralModels in a session of several."""
+        return self._only().embeddings
+
+    @property
+    def model(self) -> AgreedModel:
+        """The model. Raises SeveralModels in a session of several."""
+        return self._only().model
+
+    @property
+    def space_id(self) -> str:
+        """The space of `embeddings`: compare no vectors of different spaces. Raises SeveralModels."""
+        return self._only().model.space_id
+
+    def for_model(self, name: str) -> ModelEmbeddings:
+        """The part of the model `name`. Raises InvalidRequest for a name that the session does not use."""
+        for block in self.blocks:
+            if block.model.name == name:
+                return block
+        raise InvalidRequest(f"no model {name!r} in this session; its models: {self._names()}")
+
+    def _only(self) -> ModelEmbeddings:
+        if len(self.blocks) != 1:
+            raise SeveralModels(
+                f"this session uses several models ({self._names()}), whose vectors belong in no common matrix; "
+                "take .for_model(name) or .blocks"
+            )
+        return self.blocks[0]
+
+    def _names(self) -> str:
+        return ", ".join(block.model.name for block in self.blocks)
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)

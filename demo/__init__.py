@@ -1,0 +1,1 @@
+"""The demonstration: two drawn cameras, one server, and who is who across them."""

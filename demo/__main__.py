@@ -1,0 +1,111 @@
+"""`python -m demo`: draw, serve, stream, match, show; then stop everything.
+
+Why the server starts before anything is drawn: it loads and warms up while the cameras draw. Trap: SIGTERM and a closed
+terminal would end Python without unwinding and leave the server behind, so both are turned into the exception that
+Ctrl-C raises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from reidstream_client import ReidError
+
+from .clips import Clip, draw_clips
+from .identify import identify
+from .picture import compose, save
+from .report import matches, performance
+from .serving import ServerFailed, reach_without_proxy, started, wait_until_healthy
+from .streaming import Run, StreamFailed, stream_clips
+
+_FAILED, _INTERRUPTED = 1, 130
+_MAX_FRAMES = 2000
+_THERE_S = 5.0  # for a server that should be there already
+_PICTURE = Path(os.path.relpath(Path(__file__).parents[1] / "out" / "demo" / "matches.png"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns the exit code."""
+    options = _parser().parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if options.server is None:
+            clips, run = _with_own_server(options.seed, options.frames)
+        else:
+            wait_until_healthy(options.server, timeout_s=_THERE_S)
+            clips = _draw(options.seed, options.frames)
+            run = _stream(options.server, clips)
+        found = identify(clips, run.answers)
+        save(options.output, compose(clips, found))
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; nothing was left running\n")
+        return _INTERRUPTED
+    except (ServerFailed, StreamFailed, ReidError, OSError) as error:
+        sys.stderr.write(f"\nthe demonstration failed: {error}\n")
+        return _FAILED
+    sys.stdout.write(f"\n{performance(run, clips)}\n\n{matches(found, clips)}\n\npicture     {options.output}\n")
+    return 0
+
+
+def _with_own_server(seed: int, frames: int) -> tuple[tuple[Clip, Clip], Run]:
+    reach_without_proxy()
+    with started() as server:
+        clips = _draw(seed, frames)
+        address = server.address()
+        wait_until_healthy(address)
+        return clips, _stream(address, clips)
+
+
+def _draw(seed: int, frames: int) -> tuple[Clip, Clip]:
+    with _bar("drawing two cameras", 2 * frames) as bar:
+        return draw_clips(seed, frames, bar.update)
+
+
+def _stream(target: str, clips: tuple[Clip, Clip]) -> Run:
+    with _bar("streaming them", sum(len(clip.shots) for clip in clips)) as bar:
+        return stream_clips(target, clips, bar.update)
+
+
+def _bar(what: str, frames: int) -> tqdm[NoReturn]:
+    return tqdm(desc=f"{what:<20}", total=frames, unit="frame", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description="Draws two cameras, streams them to a server, finds the people of one again in the other, and "
+        "paints a picture of the matches.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another crowd, and another order of entry (default 0)")
+    parser.add_argument(
+        "--frames", type=_frames, default=90, help="frames for each camera, 15 of them a second (default 90)"
+    )
+    parser.add_argument("--output", type=Path, default=_PICTURE, help=f"where the picture goes (default {_PICTURE})")
+    parser.add_argument(
+        "--server", metavar="HOST:PORT", help="a server that is running already (default: one is started and stopped)"
+    )
+    return parser
+
+
+def _frames(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_FRAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames from 1 to {_MAX_FRAMES}")
+    return int(text)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what signal handlers are given
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

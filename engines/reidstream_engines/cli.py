@@ -1,0 +1,161 @@
+"""`reidstream-engines`: look at a model file, and try it, without a server.
+
+Why: most trouble with a model is found before it is served: which tensors it has, which preprocessing is assumed, which
+space its vectors are in, how fast it is on this machine. Trap: `inspect` must work for a file that nothing is known of;
+that is when people reach for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from . import default_model
+from .cpu.network import OnnxOptions, open_session
+from .cpu.preprocess import Preprocessor
+from .cpu.stager import CpuStager
+from .errors import EnginesError, SpecError, UnsupportedProfile
+from .loading import load_onnx
+from .profiles import describe_profiles
+from .selftest import self_test
+from .spec import ModelSpec
+from .spec_source import SPEC_KEY, ModelSignature, read_signature, resolve_spec
+
+DEFAULT = "default"
+
+_DESCRIPTION = """\
+Look at a ReID model in ONNX, and try it, without a server.
+
+A model file says what tensors it takes, but rarely how a crop becomes such a tensor: which resize, which colour
+order, which mean and std. That is the model's spec. It comes from a named profile (--profile), from a TOML file beside
+the model (model.toml beside model.onnx), or from the file's own metadata. Two models whose space_id differs give
+vectors that must never be compared, even if their files have the same name.
+"""
+
+_EPILOG = f"""\
+profiles:
+{describe_profiles()}
+
+examples:
+  reidstream-engines inspect default                             the model that is served when none is named
+  reidstream-engines inspect osnet.onnx                          what is in the file, and what is missing
+  reidstream-engines inspect osnet.onnx --profile torchreid      the whole spec, and the space of its vectors
+  reidstream-engines selftest osnet.onnx --profile torchreid     does it work here, and how fast
+
+exit codes: 0 all is well, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    path = default_model.PATH if arguments.model == DEFAULT else Path(arguments.model)
+    name = default_model.NAME if arguments.model == DEFAULT else None
+    try:
+        if arguments.command == "inspect":
+            _inspect(path, name, arguments.profile)
+        else:
+            options = OnnxOptions(max_batch=arguments.max_batch, threads_per_call=arguments.threads)
+            _selftest(path, name, arguments.profile, options)
+    except EnginesError as error:
+        print(f"reidstream-engines: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reidstream-engines",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('reidstream-engines')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    inspect = commands.add_parser(
+        "inspect",
+        help="print a model's tensors, metadata, spec and space_id",
+        description="Print a model's tensors, metadata, spec and space_id. Without a spec: what is missing.",
+    )
+    selftest = commands.add_parser(
+        "selftest",
+        help="run a model in every batch size, check it and time it",
+        description="Run a model on noise in every batch size. Fails (exit code 1) if a crop's vector depends on its "
+        "batch, or is not finite, or not of length 1. Prints the time per crop, preprocessing included.",
+    )
+    selftest.add_argument("--max-batch", type=int, default=8, metavar="N", help="largest batch (default: 8)")
+    selftest.add_argument("--threads", type=int, default=1, metavar="N", help="threads per batch (default: 1)")
+    for command in (inspect, selftest):
+        command.add_argument("model", metavar="MODEL", help=f"an ONNX file, or the word '{DEFAULT}'")
+        command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
+    return parser
+
+
+def _inspect(path: Path, name: str | None, profile: str | None) -> None:
+    signature = read_signature(open_session(path, OnnxOptions()))
+    _print_file(path, signature)
+    try:
+        spec = resolve_spec(path=path, signature=signature, name=name, profile=profile)
+    except SpecError as error:
+        if profile is not None or SPEC_KEY in signature.metadata or path.with_suffix(".toml").is_file():
+            raise  # there is a spec, and it is wrong
+        print(f"spec         none: {error}")
+        return
+    _print_fields(_spec_fields(spec))
+    try:
+        Preprocessor(spec.input)
+    except UnsupportedProfile as error:
+        print(f"here         cannot be served: {error}")
+    else:
+        print("here         can be served")
+
+
+def _selftest(path: Path, name: str | None, profile: str | None, options: OnnxOptions) -> None:
+    engine = load_onnx(path, name=name, profile=profile, options=options)
+    print(f"{engine.spec.name}: {engine.info.engine} on {engine.info.device}, {options.threads_per_call} thread(s)")
+    if engine.info.fallback_reason:
+        print(f"fallback: {engine.info.fallback_reason}")
+    report = self_test(engine, CpuStager())
+    engine.close()
+    print(f"{'batch':>6} {'ms':>9} {'ms/crop':>9} {'crops/s':>9}")
+    for timing in report.timings:
+        per_crop = timing.seconds / timing.size
+        print(f"{timing.size:>6} {timing.seconds * 1e3:>9.2f} {per_crop * 1e3:>9.3f} {1 / per_crop:>9.0f}")
+    print(f"passed: a vector changes by at most {report.max_difference:.1e} of its length with its batch")
+
+
+def _print_file(path: Path, signature: ModelSignature) -> None:
+    _print_fields({"file": str(path), "bytes": f"{path.stat().st_size:,}"})
+    for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for tensor in tensors:
+            _print_fields({kind: str(tensor)})
+    for key, value in sorted(signature.metadata.items()):
+        _print_fields({"metadata": f"{key} = {value}"})
+    if not signature.metadata:
+        _print_fields({"metadata": "none"})
+
+
+def _spec_fields(spec: ModelSpec) -> Mapping[str, str]:
+    source = spec.input
+    return {
+        "name": f"{spec.name}, version {spec.version}",
+        "profile": spec.profile,
+        "size": f"{source.width} x {source.height} (width x height)",
+        "color": source.color_order.value,
+        "resize": f"{source.resize.value}, {source.fit.value}",
+        "crop": source.crop_rule.value,
+        "scale": f"{source.scale:.9g}",
+        "mean": ", ".join(f"{value:g}" for value in source.mean),
+        "std": ", ".join(f"{value:g}" for value in source.std),
+        "vector": f"{spec.output.dim} numbers{', length 1' if spec.output.l2_normalize else ''}",
+        "artifact": spec.artifact_sha256,
+        "space_id": spec.space_id,
+    }
+
+
+def _print_fields(fields: Mapping[str, str]) -> None:
+    for key, value in fields.items():
+        print(f"{key:<12} {value}")

@@ -1,0 +1,148 @@
+"""Batches from their start to their end, and the supervision of engines.
+
+Why apart from the batcher: that one decides which crops go next, this one what follows for their frames. An engine that
+fails on a batch fails only those crops, each tried alone before it is given up; one that cannot go on, or does not come
+back, is lost for good, and every frame that needs it is answered so.
+
+Trap: a batch may come back for frames that were answered long ago, or after its engine was given up. Its crops still
+hold their frames' pixels until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Generic, TypeVar
+
+from .arrival import engine_lost
+from .batcher import Batch, Batcher
+from .effects import BatchFailed, CropRef, Effect, EngineDied, Run
+from .faults import CropOutcome
+from .ledger import Ledger
+from .state import FrameState, ReadyCrop
+from .statistics import ServiceRate
+from .terms import BatchKey, ModelIndex, SchedulerLimits
+from .timers import TimerKind, Timers
+
+P = TypeVar("P")
+
+
+class Inference(Generic[P]):
+    """Starts and ends batches. Not thread-safe."""
+
+    def __init__(
+        self,
+        limits: SchedulerLimits,
+        batchers: Sequence[Batcher[P]],
+        ledger: Ledger[P],
+        timers: Timers,
+        rate: ServiceRate,
+    ) -> None:
+        self._limits = limits
+        self._batchers = batchers
+        self._ledger = ledger
+        self._timers = timers
+        self._rate = rate
+        self._batches = 0
+
+    def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
+        """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
+        for index, model in enumerate(frame.request.crops):
+            if index in invalid or frame.payload is None:
+                frame.outcomes[index] = CropOutcome.INVALID_IMAGE
+                frame.open_crops -= 1
+            else:
+                crop = CropRef(frame=frame.key, payload=frame.payload, index=index)
+                frame.crop_entries.append((model, self._batchers[model].add(frame, crop, now)))
+
+    def start(self, now: int, effects: list[Effect[P]]) -> None:
+        """Fill every free slot for which something is ready."""
+        for index, batcher in enumerate(self._batchers):
+            while taken := batcher.take(now):
+                self._start(ModelIndex(index), batcher, taken, now, effects)
+            self._watch_linger(index, batcher)
+
+    def done(self, model: ModelIndex, key: BatchKey, now: int, effects: list[Effect[P]]) -> None:
+        """Every crop of the batch is embedded."""
+        batch = self._end(model, key, now)
+        if batch is not None:
+            self._rate.served(len(batch.crops), now)
+            for ready in batch.crops:
+                self._decide(ready, CropOutcome.EMBEDDED, effects)
+
+    def failed(self, model: ModelIndex, key: BatchKey, message: str, now: int, effects: list[Effect[P]]) -> None:
+        """The engine failed on the batch and can go on."""
+        batch = self._end(model, key, now)
+        if batch is None:
+            return
+        retried = len(batch.crops) > 1
+        effects.append(BatchFailed(model=model, size=len(batch.crops), message=message, retried=retried))
+        for ready in batch.crops:
+            if retried and not ready.frame.resolved:
+                self._batchers[model].retry_alone(ready)
+            else:
+                self._decide(ready, CropOutcome.FAILED, effects)
+
+    def lose(self, model: ModelIndex, message: str, effects: list[Effect[P]]) -> None:
+        """The engine cannot go on."""
+        batcher = self._batchers[model]
+        if batcher.lost is not None:
+            return
+        batcher.lost = message
+        effects.append(EngineDied(model=model, message=message))
+        fault = engine_lost(model, message)
+        for frame in list(self._ledger.frames.values()):
+            if model in frame.models:
+                self._ledger.resolve(frame, fault, effects)
+
+    def timed_out(self, key: BatchKey, effects: list[Effect[P]]) -> None:
+        """The batch has not come back in time."""
+        seconds = self._limits.batch_timeout_ns / 1e9
+        for index, batcher in enumerate(self._batchers):
+            if key in batcher.running:
+                self.lose(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
+
+    def _start(
+        self, model: ModelIndex, batcher: Batcher[P], taken: list[ReadyCrop[P]], now: int, effects: list[Effect[P]]
+    ) -> None:
+        self._batches += 1
+        key = BatchKey(self._batches)
+        for ready in taken:
+            frame = ready.frame
+            frame.running_crops += 1
+            frame.first_batch_ns = frame.first_batch_ns or now
+            if not frame.inference_begun:
+                frame.inference_begun = True
+                self._timers.cancel(frame.budget_timer)
+        timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
+        batcher.running[key] = Batch(key=key, crops=tuple(taken), timeout=timeout)
+        effects.append(Run(model=model, batch=key, crops=tuple(ready.crop for ready in taken)))
+
+    def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
+        batch = self._batchers[model].running.pop(key, None)
+        if batch is None:
+            return None
+        self._timers.cancel(batch.timeout)
+        for ready in batch.crops:
+            ready.frame.running_crops -= 1
+        for frame in {ready.frame.key: ready.frame for ready in batch.crops}.values():
+            frame.last_batch_ns = now
+            frame.batch_sizes.append(len(batch.crops))
+        return batch
+
+    def _decide(self, ready: ReadyCrop[P], outcome: CropOutcome, effects: list[Effect[P]]) -> None:
+        frame = ready.frame
+        if not frame.resolved:
+            frame.outcomes[ready.crop.index] = outcome
+            frame.open_crops -= 1
+        self._ledger.settle(frame, effects)
+
+    def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
+        """Have a timer due when the batch that waits to fill may wait no longer."""
+        until = batcher.lingers_until()
+        if len(batcher.running) >= batcher.terms.slots or batcher.lost is not None:
+            until = None
+        if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
+            self._timers.cancel(batcher.linger_timer)
+            batcher.linger_timer = None
+        if until is not None and batcher.linger_timer is None:
+            batcher.linger_timer = self._timers.add(until, TimerKind.LINGER, index)

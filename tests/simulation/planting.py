@@ -1,0 +1,106 @@
+"""Plants a fault in the core, in memory, and runs the simulator against it.
+
+Why in memory: a mutant on disk can be left behind. The core and the simulator are imported once more, under their own
+names, with one snippet of one module's source replaced; afterwards the modules that were there are put back. Trap: two
+copies of an enum are not equal, so everything that shares types with the core must be imported afresh along with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+CORE = "reidstream_server.core"
+SIMULATOR = "tests.simulation.simulator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A fault: in the source of `module` of the core, `old`, which occurs once, becomes `new`."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+class SnippetError(Exception):
+    """A mutant's snippet does not occur exactly once: the core has changed under it."""
+
+
+def mutate(mutant: Mutant, source: str) -> str:
+    """The faulty source. Raises SnippetError."""
+    if source.count(mutant.old) != 1:
+        raise SnippetError(f"{mutant.name}: the snippet occurs {source.count(mutant.old)} times in {mutant.module}")
+    return source.replace(mutant.old, mutant.new)
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, mutant: Mutant) -> None:
+        super().__init__(fullname, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str) -> object:
+        """Compile from the changed source, past any cache."""
+        source = mutate(self._mutant, Path(self.path).read_text(encoding="utf-8"))
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Only for the mutant's module."""
+        if fullname != f"{CORE}.{self._mutant.module}":
+            return None
+        found = PathFinder.find_spec(fullname, path, target)
+        if found is None or found.origin is None:
+            raise SnippetError(f"{self._mutant.name}: there is no module {fullname}")
+        return importlib.util.spec_from_file_location(
+            fullname, found.origin, loader=_Loader(fullname, found.origin, self._mutant)
+        )
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[Callable[[int], str | None]]:
+    """Within the block, a function that runs a seed against the faulty core: the violated invariant, or None."""
+    finder = _Finder(mutant)
+    kept = _take_out()
+    sys.meta_path.insert(0, finder)
+    try:
+        run = importlib.import_module(f"{SIMULATOR}.run")
+
+        def invariant(seed: int) -> str | None:
+            outcome = run.run_seed(seed)
+            return None if outcome.violation is None else outcome.violation.invariant
+
+        yield invariant
+    finally:
+        sys.meta_path.remove(finder)
+        _take_out()
+        sys.modules.update(kept)
+        for name, module in kept.items():
+            parent, _, own = name.rpartition(".")
+            if parent in sys.modules:
+                setattr(sys.modules[parent], own, module)
+
+
+def _take_out() -> dict[str, ModuleType]:
+    """Forget the core and the simulator; what was forgotten."""
+    names = [name for name in sys.modules if _within(name, CORE) or _within(name, SIMULATOR)]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")

@@ -1,0 +1,187 @@
+"""What the simulator itself knows about frames and sessions, kept from plans, engines' returns and effects.
+
+Why books of our own: an invariant that is checked with the core's own numbers cannot find a wrong number. The one
+thing that cannot be seen from outside is that an answer is already decided while it waits its turn, or that a frame
+waits for room; for that, and that only, a frame's book holds a view of the core's state. Trap: `view` may be None for
+a frame that was answered within the very call that brought it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from reidstream_server.core.effects import CropRef
+from reidstream_server.core.faults import CropOutcome, FaultReason
+from reidstream_server.core.scheduler import Scheduler
+from reidstream_server.core.state import FrameState, Phase
+from reidstream_server.core.terms import BatchKey, Flow, ModelIndex, SessionKey
+
+from .plan import ClientPlan, FramePlan, Scenario
+from .situations import Situation
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+    def __init__(self, invariant: str, detail: str) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant = invariant
+        self.detail = detail
+
+
+class Pixels(Enum):
+    """Where a frame's pixels are."""
+
+    NOWHERE = "nowhere"
+    STAGING = "staging"
+    STAGED = "staged"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+class Crop(Enum):
+    """How far a crop has come. ALONE: it was in a batch that failed, and must run by itself."""
+
+    UNSTAGED = "unstaged"
+    READY = "ready"
+    ALONE = "alone"
+    RUNNING = "running"
+    EMBEDDED = "embedded"
+    FAILED = "failed"
+    UNDECODABLE = "undecodable"
+
+
+DECIDED = {
+    Crop.EMBEDDED: CropOutcome.EMBEDDED,
+    Crop.FAILED: CropOutcome.FAILED,
+    Crop.UNDECODABLE: CropOutcome.INVALID_IMAGE,
+}
+
+
+@dataclass(slots=True, eq=False)
+class ClientBook:
+    """One session as its client and the shell see it. The last six are of the end of the last step."""
+
+    plan: ClientPlan
+    number: int
+    key: SessionKey | None = None
+    over: bool = False
+    half_closed: bool = False
+    drain_ns: int | None = None
+    drain_sent: bool = False
+    last_id: int | None = None
+    unanswered: dict[int, FrameBook] = field(default_factory=dict)
+    unwritten: deque[FrameBook] = field(default_factory=deque)
+    stalled_since_ns: int = 0
+    place: int | None = None
+    backlog: int = 0
+    window_frames: int = 0
+    window_bytes: int = 0
+    parked: FrameBook | None = None
+    unstarted: list[FrameBook] = field(default_factory=list)
+    open_seen: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether the scheduler should know it."""
+        return self.key is not None and not self.over
+
+    @property
+    def flow(self) -> Flow:
+        """Its camera."""
+        return self.plan.terms.flow
+
+    def __str__(self) -> str:
+        terms = self.plan.terms
+        words = (terms.priority.name, terms.ordering.name, terms.overload_policy.name)
+        return f"client {self.number} ({' '.join(words)}, window {terms.window.frames}, {terms.flow.camera_id})"
+
+
+@dataclass(slots=True, eq=False)
+class FrameBook:
+    """One frame that the scheduler was told of: the payload of the simulation."""
+
+    client: ClientBook
+    plan: FramePlan
+    number: int
+    arrived_ns: int
+    due_ns: int | None
+    id_valid: bool
+    crops: list[Crop]
+    undecided: int
+    view: FrameState[FrameBook] | None = None
+    phase: Phase | None = None
+    pixels: Pixels = Pixels.NOWHERE
+    running: int = 0
+    ready: Counter[ModelIndex] = field(default_factory=Counter)
+    alone: Counter[ModelIndex] = field(default_factory=Counter)
+    queued_ns: int | None = None
+    staging_ns: int = 0
+    staged_ns: int = 0
+    begun: bool = False
+    resolved: bool = False
+    fault: FaultReason | None = None
+    isolated: set[int] = field(default_factory=set)
+    batch_sizes: list[int] = field(default_factory=list)
+    last_batch_ns: int = 0
+    answered: bool = False
+    answered_ns: int = 0
+    written: bool = False
+
+    @property
+    def boxes(self) -> int:
+        """How many crops it has."""
+        return len(self.plan.crops)
+
+    @property
+    def in_window(self) -> bool:
+        """Whether it takes a place in its session's window, as long as it has no fault and is not written."""
+        return self.id_valid and not self.plan.refused and bool(self.plan.crops)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody has any claim on it any more."""
+        return (self.written or self.client.over) and self.pixels not in (Pixels.STAGING, Pixels.STAGED)
+
+    def __str__(self) -> str:
+        return f"frame {self.number} (id {self.plan.frame_id}, {self.boxes} crops) of {self.client}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchBook:
+    """A batch that an engine has."""
+
+    model: ModelIndex
+    key: BatchKey
+    crops: tuple[CropRef[FrameBook], ...]
+    started_ns: int
+
+
+@dataclass(slots=True, eq=False)
+class Books:
+    """Everything that is known, and what the last step came to.
+
+    `staged_now` and `ran_now` are what this step has staged, and taken from a queue to run, so far.
+    """
+
+    scenario: Scenario
+    scheduler: Scheduler[FrameBook]
+    seen: Counter[Situation]
+    clients: dict[SessionKey, ClientBook] = field(default_factory=dict)
+    frames: dict[int, FrameBook] = field(default_factory=dict)
+    batches: dict[BatchKey, BatchBook] = field(default_factory=dict)
+    told_lost: set[ModelIndex] = field(default_factory=set)
+    lost: set[ModelIndex] = field(default_factory=set)
+    frames_told: int = 0
+    checks: int = 0
+    queue_boxes: int = 0
+    queue_bytes: int = 0
+    flow_boxes: Counter[Flow] = field(default_factory=Counter)
+    flow_bytes: Counter[Flow] = field(default_factory=Counter)
+    staging: int = 0
+    staged_bytes: int = 0
+    parked: int = 0
+    staged_now: list[FrameBook] = field(default_factory=list)
+    ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)

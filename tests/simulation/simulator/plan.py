@@ -1,0 +1,128 @@
+"""What a simulated run will do, decided before it begins.
+
+Why apart from the world: a plan is data, drawn from a seed or written by hand in a test, and the world only carries it
+out. All times are nanoseconds of the virtual clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from reidstream_server.core.terms import FrameRequest, ModelIndex, SchedulerLimits, SessionTerms
+
+MS = 1_000_000
+
+
+class Fault(Enum):
+    """The kinds of things that go wrong on purpose."""
+
+    ENGINE_RAISES = "an engine raises on a batch"
+    POISON = "a crop fails every batch that it is in"
+    ENGINE_LOST = "an engine cannot go on"
+    BATCH_NEVER_RETURNS = "a batch never returns"
+    BATCH_RETURNS_LATE = "a batch returns after its engine was given up"
+    BATCH_SLOW = "a batch takes very long"
+    STAGING_FAILS = "a frame cannot be decoded"
+    STAGING_SLOW = "a frame takes very long to decode"
+    CROPS_UNDECODABLE = "crops of a frame cannot be decoded"
+    DEVICE_LOST = "staging finds the device lost"
+    CLIENT_VANISHES = "a client vanishes"
+    CLIENT_STALLS = "a client stops reading"
+    CLIENT_SLOW = "a client reads slowly"
+    CLIENT_FLOODS = "a client ignores its window"
+    DRAIN_ONE = "one session is drained"
+    DRAIN_ALL = "all sessions are drained"
+
+
+class BatchFate(Enum):
+    """What happens to a batch."""
+
+    RAISES = "raises"
+    LOSES_ENGINE = "loses its engine"
+    NEVER_RETURNS = "never returns"
+    RETURNS_LATE = "returns late"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramePlan:
+    """A frame that a client will send. `refused`: the transport cannot understand it."""
+
+    frame_id: int
+    message_bytes: int
+    staged_bytes: int
+    age_ns: int
+    crops: tuple[ModelIndex, ...]
+    staging_ns: int
+    refused: bool = False
+    staging_fails: bool = False
+    poison: frozenset[int] = frozenset()
+    undecodable: frozenset[int] = frozenset()
+
+    def request(self) -> FrameRequest:
+        """As the scheduler is told."""
+        return FrameRequest(
+            frame_id=self.frame_id,
+            message_bytes=self.message_bytes,
+            staged_bytes=self.staged_bytes,
+            age_ns=self.age_ns,
+            crops=self.crops,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientPlan:
+    """One session's client. `stalls_after` counts answers; `read_ns` is how long it takes for each."""
+
+    terms: SessionTerms
+    opens_ns: int
+    interval_ns: int
+    read_ns: int
+    frames: tuple[FramePlan, ...]
+    floods: bool = False
+    stalls_after: int | None = None
+    vanishes_ns: int | None = None
+    leaves_on_drain: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlan:
+    """One model's engine: how long batches take, and which of them (counted from 0) go wrong."""
+
+    batch_ns: int
+    crop_ns: int
+    fates: dict[int, BatchFate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainPlan:
+    """Ask one client's session, or all, to leave. A shutdown of all also keeps new sessions out."""
+
+    at_ns: int
+    client: int | None
+    allowed_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Everything that a run depends on.
+
+    `timer_lag_ns`: how late the shell's timers fire. `device_lost_at`: the staging (counted from 0) that finds the
+    device lost. `stops_when_engine_dies`: whether the shell then drains everything, as a service does.
+    """
+
+    seed: int
+    limits: SchedulerLimits
+    engines: tuple[EnginePlan, ...]
+    clients: tuple[ClientPlan, ...]
+    drains: tuple[DrainPlan, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    timer_lag_ns: int = 0
+    device_lost_at: int | None = None
+    stops_when_engine_dies: bool = False
+
+    @property
+    def frames(self) -> int:
+        """How many frames the clients mean to send."""
+        return sum(len(client.frames) for client in self.clients)

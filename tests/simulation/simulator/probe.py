@@ -1,0 +1,45 @@
+"""The only place that looks inside the core.
+
+Why at all: an answer that is decided but waits its turn cannot be seen from outside, and neither can a map that is
+never emptied.
+"""
+
+from __future__ import annotations
+
+from reidstream_server.core.scheduler import Scheduler
+from reidstream_server.core.state import FrameState
+from reidstream_server.core.terms import FrameKey, SessionKey
+
+from .books import FrameBook
+
+
+def next_frame_key(scheduler: Scheduler[FrameBook]) -> FrameKey:
+    """The key that the next frame will get."""
+    return FrameKey(scheduler._keys + 1)
+
+
+def frame_state(scheduler: Scheduler[FrameBook], session: SessionKey, key: FrameKey) -> FrameState[FrameBook] | None:
+    """The core's state of a frame; None if the frame is answered, and nothing looks at it."""
+    known = scheduler._sessions.get(session)
+    waiting = known.open_frames.get(key) if known is not None else None
+    return waiting or scheduler._ledger.frames.get(key)
+
+
+def leftovers(scheduler: Scheduler[FrameBook]) -> dict[str, int]:
+    """Sizes of everything in the core that must be empty when nothing is open, except frames and batches."""
+    ledger, admission = scheduler._ledger, scheduler._ledger.admission
+    sizes = {
+        "sessions": len(scheduler._sessions),
+        "timers": len(scheduler._timers),
+        "sessions with news": len(scheduler._answers._touched),
+        "cameras that wait": sum(len(level.ring) for level in ledger.waiting._levels.values()),
+        "frames that wait": len(ledger.waiting),
+        "cameras with boxes": len(admission._flow_boxes),
+        "cameras with bytes": len(admission._flow_bytes),
+        "parked": len(admission._parking),
+    }
+    for index, batcher in enumerate(scheduler._batchers):
+        sizes[f"crops ready of model {index}"] = batcher.ready_crops
+        sizes[f"cameras ready of model {index}"] = sum(len(level.ring) for level in batcher._ready._levels.values())
+        sizes[f"crops being staged of model {index}"] = batcher.staging_crops
+    return {name: size for name, size in sizes.items() if size}

@@ -1,0 +1,302 @@
+"""The simulated service: carries effects out as the real shell does, with engines and decoders that take virtual time
+and fail as planned.
+
+It reads a session's next message only while that session is readable, believes a `Readable` and nothing else when that
+changes back, tells `answer_written` when the client has taken an answer, and calls `on_timer` when the core has asked
+for it. Trap: everything goes through `_step`, so that no call of the scheduler escapes the oracle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from random import Random
+
+from reidstream_server.core.effects import Answer, End, EngineDied, Readable, Run, SendDrain, Stage
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.scheduler import Scheduler
+from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelIndex
+
+from .arrival_rule import before, judge
+from .audit import Audit
+from .books import Books, ClientBook, FrameBook, Violation
+from .clients import Client, Mail
+from .oracle import FrameEffect, Oracle
+from .plan import MS, BatchFate, FramePlan, Scenario
+from .probe import frame_state, leftovers, next_frame_key
+from .situations import Situation
+from .timeline import Timeline
+
+_MOST_STEPS = 200_000
+_READ_NS = MS // 20
+_REFUSED = FrameFault(reason=FaultReason.INVALID_ARGUMENT, message="not understood")
+_UNDECODABLE = FrameFault(reason=FaultReason.INVALID_IMAGE, message="not decodable")
+_DEVICE_LOST = FrameFault(reason=FaultReason.ENGINE_LOST, message="the device is lost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call of the scheduler, for the trace."""
+
+    at_ns: int
+    event: str
+    subject: object
+    effects: list[FrameEffect]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. `violation` is None if every invariant held."""
+
+    scenario: Scenario
+    violation: Violation | None
+    steps: int
+    frames: int
+    checks: int
+    virtual_ns: int
+    seen: Counter[Situation]
+    trace: list[Step] = field(default_factory=list)
+
+
+class World:
+    """One run of a scenario. `trace_steps`: how many of the last steps are kept."""
+
+    def __init__(self, scenario: Scenario, *, trace_steps: int = 40) -> None:
+        self._scenario = scenario
+        self._rng = Random(scenario.seed)
+        self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
+        self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
+        self._books = Books(scenario, self._scheduler, Counter())
+        self._oracle = Oracle(self._books)
+        self._audit = Audit(self._books)
+        self._trace: deque[Step] = deque(maxlen=trace_steps)
+        self._steps = 0
+        self._timer_ns: int | None = None
+        self._staged = 0
+        self._batches: Counter[ModelIndex] = Counter()
+        self._closing = False
+        self._clients = [
+            Client(ClientBook(plan, number), self, self._timeline) for number, plan in enumerate(scenario.clients)
+        ]
+        self._by_book = {client.book: client for client in self._clients}
+
+    def run(self) -> Outcome:
+        """Let everything happen, until nothing does any more."""
+        for client in self._clients:
+            client.start()
+        for drain in self._scenario.drains:
+            self._timeline.at(drain.at_ns, self._drain, drain.client, drain.allowed_ns)
+        start = self._timeline.now
+        violation: Violation | None = None
+        try:
+            while self._timeline.advance():
+                pass
+            self._finish()
+        except Violation as found:
+            violation = found
+        except Exception as error:  # noqa: BLE001 - whatever the core raises is what we are looking for
+            violation = Violation("crash", repr(error))
+            violation.__cause__ = error
+        return Outcome(
+            scenario=self._scenario,
+            violation=violation,
+            steps=self._steps,
+            frames=self._books.frames_told,
+            checks=self._books.checks + self._audit.checks,
+            virtual_ns=self._timeline.now - start,
+            seen=self._books.seen,
+            trace=list(self._trace),
+        )
+
+    # What clients call.
+
+    def open(self, client: Client) -> None:
+        """A stream was opened, unless the service is stopping."""
+        book = client.book
+        if self._closing:
+            return
+        shared = any(other.known and other.flow == book.flow for other in self._books.clients.values())
+        self._books.seen[Situation.CAMERA_SHARED] += shared
+        book.key = self._scheduler.open_session(book.plan.terms)
+        self._books.clients[book.key] = book
+
+    def read(self, client: Client) -> None:
+        """Read the next message, if there is one and the session may be read."""
+        if client.inbox and client.gate and not client.reading and client.book.known and not client.gone:
+            client.reading = True
+            self._timeline.at(self._timeline.now + _READ_NS, self._read, client)
+
+    def taken(self, client: Client, item: Mail) -> None:
+        """The client took an answer, or something else that the scheduler need not know."""
+        book, now = client.book, self._timeline.now
+        if isinstance(item, Answer) and book.known and book.key is not None:
+            self._oracle.told_written(book, now)
+            self._step("answer_written", book, self._scheduler.answer_written(book.key, now))
+
+    def vanish(self, client: Client) -> None:
+        """The client's connection broke."""
+        if client.book.key is not None:
+            self._oracle.told_lost(client.book)
+            self._step("session_lost", client.book, self._scheduler.session_lost(client.book.key, self._timeline.now))
+
+    # The shell.
+
+    def _step(self, event: str, subject: object, effects: list[FrameEffect]) -> None:
+        now = self._timeline.now
+        self._steps += 1
+        self._trace.append(Step(at_ns=now, event=event, subject=subject, effects=effects))
+        for effect in effects:
+            self._oracle.effect(effect, now)
+            self._carry_out(effect)
+        self._audit.step(now)
+        if self._steps > _MOST_STEPS:
+            raise Violation("nothing hangs", f"still busy after {_MOST_STEPS} steps")
+        self._arm_timer()
+
+    def _carry_out(self, effect: FrameEffect) -> None:
+        match effect:
+            case Stage():
+                self._stage(effect.frame, effect.payload)
+            case Run():
+                self._run(effect)
+            case Answer() | SendDrain() | End():
+                self._by_book[self._books.clients[effect.session]].deliver(effect)
+            case Readable():
+                client = self._by_book[self._books.clients[effect.session]]
+                client.gate = True
+                self.read(client)
+            case EngineDied():
+                if self._scenario.stops_when_engine_dies:
+                    self._timeline.at(self._timeline.now + 5 * MS, self._drain, None, 50 * MS)
+            case _:
+                pass
+
+    def _read(self, client: Client) -> None:
+        client.reading = False
+        book, now = client.book, self._timeline.now
+        if not book.known or book.key is None or client.gone:
+            return
+        plan = client.inbox.popleft()
+        if plan is None:
+            book.half_closed = True
+            self._books.seen[Situation.HALF_CLOSED_OPEN] += bool(book.unanswered)
+            self._step("half_closed", book, self._scheduler.half_closed(book.key, now))
+        else:
+            self._frame(client, plan)
+        if book.known and not self._scheduler.readable(book.key):
+            client.gate = False
+        self.read(client)
+
+    def _frame(self, client: Client, plan: FramePlan) -> None:
+        book, now, key = client.book, self._timeline.now, next_frame_key(self._scheduler)
+        assert book.key is not None
+        was = before(self._books, book, plan)
+        frame = self._oracle.told_of_frame(book, plan, now)
+        payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, crops=[], undecided=0)
+        if plan.refused:
+            effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now)
+        else:
+            effects = self._scheduler.frame_arrived(book.key, plan.request(), payload, now)
+        if frame is not None:
+            frame.view = frame_state(self._scheduler, book.key, key)
+        self._step("frame", plan if frame is None else frame, effects)
+        if frame is not None and book.known:
+            judge(was, frame, now, self._books.seen)
+
+    def _drain(self, number: int | None, allowed_ns: int) -> None:
+        now = self._timeline.now
+        if number is None:
+            self._closing = True
+        reason = DrainReason.SHUTDOWN if number is None else DrainReason.CONNECTION_AGE
+        for client in self._clients:
+            book = client.book
+            if (number is not None and book.number != number) or not book.known or book.key is None:
+                continue
+            deadline = now + allowed_ns
+            self._books.seen[Situation.DRAINED_TWICE] += book.drain_ns is not None and deadline < book.drain_ns
+            book.drain_ns = deadline if book.drain_ns is None else min(book.drain_ns, deadline)
+            self._step("drain", book, self._scheduler.drain(book.key, reason, deadline, now))
+
+    def _arm_timer(self) -> None:
+        due = self._scheduler.next_timer_ns()
+        if due is not None and due != self._timer_ns:
+            self._timeline.at(due + self._scenario.timer_lag_ns, self._on_timer, due)
+        self._timer_ns = due
+
+    def _on_timer(self, due: int) -> None:
+        if due == self._timer_ns:
+            self._timer_ns = None
+            self._step("on_timer", due, self._scheduler.on_timer(self._timeline.now))
+
+    # Decoders and engines.
+
+    def _stage(self, key: FrameKey, frame: FrameBook) -> None:
+        lost = self._staged == self._scenario.device_lost_at
+        self._staged += 1
+        self._timeline.at(self._timeline.now + frame.plan.staging_ns, self._staging_over, key, frame, lost)
+
+    def _staging_over(self, key: FrameKey, frame: FrameBook, lost: bool) -> None:  # noqa: FBT001 - called by the timeline
+        now = self._timeline.now
+        if lost:
+            self._books.seen[Situation.DEVICE_LOST] += 1
+            for index in range(len(self._scenario.engines)):
+                self._engine_lost(ModelIndex(index))
+        if lost or frame.plan.staging_fails:
+            self._oracle.told_staging_failed(frame)
+            fault = _DEVICE_LOST if lost else _UNDECODABLE
+            self._step("staging_failed", frame, self._scheduler.frame_staging_failed(key, fault, now))
+        else:
+            self._oracle.told_staged(frame, now)
+            self._step("staged", frame, self._scheduler.frame_staged(key, now, frame.plan.undecodable))
+
+    def _run(self, run: Run[FrameBook]) -> None:
+        engine, size = self._scenario.engines[run.model], len(run.crops)
+        fate = engine.fates.get(self._batches[run.model])
+        self._batches[run.model] += 1
+        takes = engine.batch_ns + engine.crop_ns * size + self._rng.randint(0, engine.batch_ns // 4)
+        timeout = self._scenario.limits.batch_timeout_ns
+        match fate:
+            case BatchFate.NEVER_RETURNS:
+                return
+            case BatchFate.RETURNS_LATE:
+                takes = timeout + self._rng.randint(10, 100) * MS
+            case BatchFate.SLOW:
+                takes = timeout * self._rng.randint(3, 8) // 10
+            case _:
+                pass
+        self._timeline.at(self._timeline.now + takes, self._batch_over, run, fate)
+
+    def _batch_over(self, run: Run[FrameBook], fate: BatchFate | None) -> None:
+        model, key = run.model, run.batch
+        self._books.seen[Situation.BATCH_CAME_LATE] += fate is BatchFate.RETURNS_LATE
+        poisoned = any(ref.index in ref.payload.plan.poison for ref in run.crops)
+        failed = poisoned or fate in (BatchFate.RAISES, BatchFate.LOSES_ENGINE)
+        if fate is BatchFate.LOSES_ENGINE:
+            self._engine_lost(model)
+        self._oracle.told_batch_over(key, failed=failed, now=self._timeline.now)
+        self._returned(model, key, failed=failed)
+
+    def _returned(self, model: ModelIndex, key: BatchKey, *, failed: bool) -> None:
+        now = self._timeline.now
+        if failed:
+            self._step("batch_failed", key, self._scheduler.batch_failed(model, key, "raised", now))
+        else:
+            self._step("batch_done", key, self._scheduler.batch_done(model, key, now))
+
+    def _engine_lost(self, model: ModelIndex) -> None:
+        self._books.told_lost.add(model)
+        self._step("engine_lost", model, self._scheduler.engine_lost(model, "lost", self._timeline.now))
+
+    def _finish(self) -> None:
+        """Nothing will happen any more: everything must be over, and everything empty."""
+        for client in self._clients:
+            if client.book.known:
+                raise Violation("nothing hangs", f"{client.book} is open for ever; {len(client.inbox)} messages unread")
+        left = leftovers(self._scheduler)
+        if left:
+            raise Violation("leftovers", f"{left}")
+        statistics = self._scheduler.statistics(self._timeline.now)
+        stuck = {ref.payload.number for batch in self._books.batches.values() for ref in batch.crops}
+        if statistics.frames != len(stuck) or (statistics.staged_bytes and not stuck):
+            raise Violation("leftovers", f"{statistics} with {len(stuck)} frames in batches that never returned")
+        self._books.checks += 3

@@ -1,0 +1,170 @@
+"""`reidstream-engines`: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from reidstream_engines import default_model
+from reidstream_engines.cli import main
+from reidstream_engines.profiles import PROFILES
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """The default model's network with nothing that says how its input is made."""
+    path = tmp_path / "bare.onnx"
+    model = onnx.load(default_model.PATH)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A network that answers not-a-number."""
+    path = tmp_path / "broken.onnx"
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Mul", ["flat", "nothing"], ["embedding"]),
+        ],
+        "broken",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 32, 16])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3])],
+        [onnx.numpy_helper.from_array(np.array([np.nan], np.float32), "nothing")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def fields(output: str) -> dict[str, str]:
+    return {key: value.strip() for key, _, value in (line.partition(" ") for line in output.splitlines())}
+
+
+def test_it_is_installed_under_its_name() -> None:
+    """The console script is this function."""
+    (script,) = entry_points(group="console_scripts", name="reidstream-engines")
+    assert script.load() is main
+
+
+def test_help_teaches(capsys: Captured) -> None:
+    """Every profile, where a spec comes from, examples, exit codes."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    for word in (*PROFILES, "inspect", "selftest", "TOML", "metadata", "space_id", "exit codes"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["inspect"], ["polish", "default"], ["selftest", "default", "--max-batch", "x"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
+    """With the usage on stderr."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: reidstream-engines" in capsys.readouterr().err
+
+
+def test_inspect_default(capsys: Captured) -> None:
+    """The word stands for the embedded model; its spec is in its metadata."""
+    assert main(["inspect", "default"]) == 0
+    found = fields(capsys.readouterr().out)
+    assert found["name"].startswith(default_model.NAME)
+    assert found["file"] == str(default_model.PATH)
+    assert found["profile"] == "metadata"
+    assert found["input"].startswith("input tensor(float) [?, 3,")
+    assert found["here"] == "can be served"
+    assert len(found["artifact"]) == 64
+    assert found["space_id"].startswith("1:")
+
+
+def test_inspect_without_a_spec_lists_what_is_missing(bare: Path, capsys: Captured) -> None:
+    """The tensors are shown all the same, and the profiles to choose from; that is no failure."""
+    assert main(["inspect", str(bare)]) == 0
+    out = capsys.readouterr().out
+    found = fields(out)
+    assert found["metadata"] == "none"
+    assert found["input"].startswith("input tensor(float)")
+    assert found["spec"].startswith("none:")
+    assert "space_id" not in found
+    for profile in PROFILES:
+        assert profile in out
+
+
+def test_inspect_with_a_profile(bare: Path, capsys: Captured) -> None:
+    """The whole spec."""
+    assert main(["inspect", str(bare), "--profile", "torchreid"]) == 0
+    found = fields(capsys.readouterr().out)
+    assert found["name"].startswith("bare")
+    assert found["profile"] == "torchreid"
+    assert (found["color"], found["resize"]) == ("rgb", "opencv_bilinear, stretch")
+    assert found["mean"] == "0.485, 0.456, 0.406"
+
+
+def test_inspect_says_when_a_profile_cannot_be_exact_here(
+    bare: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spec is shown, with what to install."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["inspect", str(bare), "--profile", "paddleclas"]) == 0
+    found = fields(capsys.readouterr().out)
+    assert found["here"].startswith("cannot be served: ")
+    assert "pip install" in found["here"]
+
+
+def test_a_spec_that_is_there_but_wrong_is_a_failure(bare: Path, capsys: Captured) -> None:
+    """A misspelt TOML is not the same as none."""
+    bare.with_suffix(".toml").write_text('profile = "torchread"\n')
+    assert main(["inspect", str(bare)]) == 1
+    assert "torchread" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "selftest"])
+def test_failures_are_exit_code_1_and_one_message(command: str, bare: Path, tmp_path: Path, capsys: Captured) -> None:
+    """No file, no model, no such profile: no traceback."""
+    (tmp_path / "text.onnx").write_text("no model")
+    for arguments in (["missing.onnx"], [str(tmp_path / "text.onnx")], [str(bare), "--profile", "nope"]):
+        assert main([command, *arguments]) == 1
+        assert capsys.readouterr().err.startswith("reidstream-engines: ")
+
+
+def test_selftest_prints_a_row_per_batch_size(capsys: Captured) -> None:
+    """Batch, milliseconds, milliseconds per crop, crops per second."""
+    assert main(["selftest", "default", "--max-batch", "3", "--threads", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{default_model.NAME}: onnxruntime on cpu, 2 thread(s)"
+    assert lines[1].split() == ["batch", "ms", "ms/crop", "crops/s"]
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
+    assert lines[5].startswith("passed")
+
+
+def test_selftest_fails_with_the_reason(broken: Path, capsys: Captured) -> None:
+    """A network that answers nonsense, and options that make none."""
+    assert main(["selftest", str(broken), "--profile", "torchreid"]) == 1
+    assert "not finite" in capsys.readouterr().err
+    assert main(["selftest", "default", "--max-batch", "0"]) == 1
+    assert "max_batch must be at least 1" in capsys.readouterr().err
+
+
+def test_a_file_called_default_is_reached_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """The word wins over a file of that name; a path to it does not."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(default_model.PATH, tmp_path / "default")
+    assert main(["inspect", "./default"]) == 0
+    assert fields(capsys.readouterr().out)["name"].startswith("default,")
