@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client tests demo bench
+CODE := proto engines server client tests demo bench README.md
 
 MODEL ?=
 PROFILE ?=
@@ -44,8 +44,8 @@ types: $(VENV)/.dev ## mypy --strict
 proto: $(VENV)/.dev ## generate the stubs from the .proto files
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
 
-docs: $(VENV)/.dev ## write the generated parts of the documentation
-	$(BIN)/python -m docs.generate
+docs: $(VENV)/.runtime ## write the generated page of settings
+	$(BIN)/python -m reidstream_server.config > docs/configuration.md
 
 simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
 	$(BIN)/python -m tests.simulation --seeds 10000

@@ -29,7 +29,6 @@ from .streaming import Run, StreamFailed, stream_clips
 
 _FAILED, _INTERRUPTED = 1, 130
 _MAX_FRAMES = 2000
-_THERE_S = 5.0  # for a server that should be there already
 _PICTURE = Path(os.path.relpath(Path(__file__).parents[1] / "out" / "demo" / "matches.png"))
 
 
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.server is None:
             clips, run = _with_own_server(options.seed, options.frames)
         else:
-            wait_until_healthy(options.server, timeout_s=_THERE_S)
+            wait_until_healthy(options.server, timeout_s=0)
             clips = _draw(options.seed, options.frames)
             run = _stream(options.server, clips)
         found = identify(clips, run.answers)

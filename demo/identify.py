@@ -19,7 +19,7 @@ from .matching import Floats, Ids, Pair, Vectors, chance, mean_per_id, pair_up, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A rank-1 (0 to 1) beside what guessing would have, over so many queries."""
+    """A rank-1 (0 to 1) beside what guessing would have, over so many queries: those whom both cameras saw."""
 
     rank1: float
     chance: float
@@ -87,4 +87,8 @@ def _people(clip: Clip, tracks: Ids) -> Ids:
 
 
 def _score(similarity: Floats, queries: Ids, gallery: Ids) -> Score:
-    return Score(rank1=rank1(similarity, queries, gallery), chance=chance(queries, gallery), queries=len(queries))
+    return Score(
+        rank1=rank1(similarity, queries, gallery),
+        chance=chance(queries, gallery),
+        queries=int(np.isin(queries, gallery).sum()),
+    )

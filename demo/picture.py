@@ -79,7 +79,9 @@ def save(path: Path, picture: Pixels) -> None:
 def _title(picture: Pixels, found: Identification) -> None:
     right = sum(found.right(pair) for pair in found.pairs)
     end = write(picture, "reidstream", (_MARGIN, 68), 30, _TEXT, bold=True)
-    write(picture, f"{right} of {len(found.pairs)} people found again by the other camera", (end + 26, 68), 22, _TEXT)
+    write(
+        picture, f"{right} of {found.tracks.queries} people found again by the other camera", (end + 26, 68), 22, _TEXT
+    )
     numbers = (
         f"rank-1 {found.tracks.rank1:.0%} (guessing {found.tracks.chance:.0%})",
         f"{found.boxes.rank1:.0%} for single boxes",

@@ -50,7 +50,7 @@ def matches(found: Identification, clips: tuple[Clip, Clip]) -> str:
     """Who was found again, and how that compares with guessing."""
     right = sum(found.right(pair) for pair in found.pairs)
     lines = [
-        f"matched     {right} of {len(found.pairs)} people paired rightly across the cameras",
+        f"matched     {right} of {found.tracks.queries} people paired rightly across the cameras",
         f"rank-1      {_share(found.tracks, 'tracks')}, {_share(found.boxes, 'single boxes')}",
     ]
     first, second = clips

@@ -23,6 +23,7 @@ from reidstream_client import Health, ReidClient, ReidError
 COMMAND = (sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0")
 START_S, STOP_S = 60.0, 30.0
 _LAST_LINES = 20
+_NO_PROXY = "no_grpc_proxy"  # gRPC reads it in lower case only
 _SERVING = re.compile(r"\S+ info serving address=(\S+)")
 
 
@@ -108,8 +109,8 @@ def started(command: Sequence[str] = COMMAND) -> Iterator[Server]:
 
 def reach_without_proxy(host: str = "127.0.0.1") -> None:
     """Let gRPC connect to `host` directly: it sends even this machine's own address through a configured http_proxy."""
-    exceptions = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")
-    os.environ["no_grpc_proxy"] = f"{exceptions},{host}" if exceptions else host
+    exceptions = os.environ.get(_NO_PROXY) or os.environ.get("no_proxy")
+    os.environ[_NO_PROXY] = f"{exceptions},{host}" if exceptions else host
 
 
 def serving_address(line: str) -> str | None:
@@ -119,7 +120,7 @@ def serving_address(line: str) -> str | None:
 
 
 def wait_until_healthy(target: str, timeout_s: float = START_S) -> None:
-    """Return when the server at "host:port" says SERVING. Raises ServerFailed."""
+    """Return when the server at "host:port" says SERVING; 0 seconds: ask once. Raises ServerFailed."""
     deadline = time.monotonic() + timeout_s
     with ReidClient(target, timeout_s=5) as client:
         while True:
@@ -130,5 +131,5 @@ def wait_until_healthy(target: str, timeout_s: float = START_S) -> None:
             except ReidError as error:
                 said = str(error)
             if time.monotonic() > deadline:
-                raise ServerFailed(f"no server was ready at {target} within {timeout_s:.0f} s: {said}")
+                raise ServerFailed(f"no server is ready at {target} (waited {timeout_s:.0f} s): {said}")
             time.sleep(0.1)

@@ -22,7 +22,7 @@ from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from .aio_session import AsyncSession
 from .answers import answering_models, parse_result, without_vectors
 from .connection import SERVICE, Connection, Health, with_retries
-from .errors import ProtocolFault
+from .errors import InvalidRequest, ProtocolFault
 from .framing import PreparedFrame, check_message_size, prepare
 from .images import Image
 from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
@@ -160,6 +160,8 @@ class AsyncReidClient:
         as much as the server gives. `answer_timeout_s`: a session with a frame that waits longer ends with
         CallTimeout.
         """
+        if answer_timeout_s <= 0:
+            raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
         options = self._options
         if camera_id is not None:
             check_camera_id(camera_id)
@@ -198,9 +200,9 @@ class AsyncReidClient:
 
     async def ping(self) -> Ping:
         """Ask the server for its health, twice: the first time connects, the second is timed. Raises, not repeated."""
-        await self._connection.health("", timeout_s=self._timeout_s)
+        await self._connection.health(timeout_s=self._timeout_s)
         start = time.monotonic()
-        health = await self._connection.health("", timeout_s=self._timeout_s)
+        health = await self._connection.health(timeout_s=self._timeout_s)
         return Ping(health=health, round_trip_s=time.monotonic() - start)
 
     async def close(self) -> None:

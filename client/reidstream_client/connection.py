@@ -20,7 +20,6 @@ import grpc.aio
 from reidstream_proto.v1 import service_pb2
 
 from .errors import ServerUnavailable, SessionEnded, from_status
-from .framing import varint
 from .options import RetryPolicy
 from .stream_call import StreamCall
 
@@ -35,7 +34,7 @@ _FIRST_RECONNECT_MS, _MAX_RECONNECT_MS = 100, 5_000
 
 
 class Health(Enum):
-    """What `grpc.health.v1` says of a server or a model."""
+    """What `grpc.health.v1` says of a server; the values are its answers, byte by byte."""
 
     UNKNOWN = b""
     SERVING = b"\x08\x01"
@@ -84,11 +83,9 @@ class Connection:
         )
         return StreamCall(start(), target=self.target)
 
-    async def health(self, service: str, *, timeout_s: float) -> Health:
-        """`grpc.health.v1.Health/Check` of "" (the process) or of a model's name."""
-        name = service.encode()
-        request = b"\x0a" + varint(len(name)) + name if name else b""
-        return await self.unary("/grpc.health.v1.Health/Check", request, _parse_health, timeout_s=timeout_s)
+    async def health(self, *, timeout_s: float) -> Health:
+        """`grpc.health.v1.Health/Check` of the process, whose request has no fields set."""
+        return await self.unary("/grpc.health.v1.Health/Check", b"", _parse_health, timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Close the channel; calls that are open end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from .errors import InvalidRequest, ReidError
 from .sources import FrameBoxes, Source
 from .sync_session import Session
 from .types import FrameEmbeddings
@@ -41,13 +42,19 @@ def stream_source(
                 captured = start + index / fps
                 time.sleep(max(0.0, captured - time.monotonic()))
             waiting[frame.number] = frame.name, frame.boxes
-            session.send(
-                frame.image,
-                frame.boxes.xyxy,
-                frame_id=frame.number,
-                class_ids=frame.boxes.class_ids,
-                captured_monotonic=captured,
-            )
+            try:
+                session.send(
+                    frame.image,
+                    frame.boxes.xyxy,
+                    frame_id=frame.number,
+                    class_ids=frame.boxes.class_ids,
+                    captured_monotonic=captured,
+                )
+            except InvalidRequest:
+                raise
+            except ReidError:
+                hand_out(session)  # what was taken is still answered; then it raises why the session ended
+                raise
             hand_out(session.take())
         session.finish()
         hand_out(session)

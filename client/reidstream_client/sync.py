@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from .aio import DEFAULT_MAX_MESSAGE_BYTES, AsyncReidClient, Ping
-from .errors import SessionEnded
+from .errors import InvalidRequest, ReidError, SessionEnded
 from .images import Image
 from .loop_thread import LoopThread
 from .models import ModelInfo, ModelSummary
@@ -125,20 +125,27 @@ class ReidClient:
         """The answers to all frames, pipelined over one stream; each frame is answered exactly once.
 
         Frames are taken from `frames` in the caller's thread, and answers that came meanwhile are given between two of
-        them. Raises as `Session.send` and the iteration over a session do.
+        them. Raises as `Session.send` and the iteration over a session do; frames that a leaving server accepted are
+        given before SessionDrained.
         """
         with self.stream(camera_id=camera_id, ordering=ordering, overload_policy=overload_policy) as session:
             for item in frames:
                 frame = item if isinstance(item, FrameInput) else FrameInput(image=item[0], boxes=item[1])
-                session.send(
-                    frame.image,
-                    frame.boxes,
-                    frame_id=frame.frame_id,
-                    class_ids=frame.class_ids,
-                    scores=frame.scores,
-                    track_ids=frame.track_ids,
-                    captured_monotonic=frame.captured_monotonic,
-                )
+                try:
+                    session.send(
+                        frame.image,
+                        frame.boxes,
+                        frame_id=frame.frame_id,
+                        class_ids=frame.class_ids,
+                        scores=frame.scores,
+                        track_ids=frame.track_ids,
+                        captured_monotonic=frame.captured_monotonic,
+                    )
+                except InvalidRequest:
+                    raise
+                except ReidError:
+                    yield from session  # what was taken is still answered; then it raises why the session ended
+                    raise
                 yield from session.take()
             session.finish()
             yield from session

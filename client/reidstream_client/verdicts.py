@@ -49,9 +49,8 @@ def verdict(
     if drain is not None:
         last = drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else -1
         if all(frame_id > last for frame_id in unanswered):
-            return SessionDrained(
-                f"{target} is leaving ({drain_reason(drain)}); {len(unanswered)} frames are to be sent elsewhere"
-            )
+            rest = f"{len(unanswered)} frames are to be sent elsewhere" if unanswered else "every frame was answered"
+            return SessionDrained(f"{target} is leaving ({drain_reason(drain)}); {rest}")
     return SessionEnded(f"{target} ended the stream with {len(unanswered)} frames unanswered")
 
 

@@ -33,9 +33,12 @@ MAX_MESSAGE = 64 * 2**20
 
 
 def settings(**changes: object) -> ServerConfig:
-    """The default configuration on free ports, with changes: `max_queue_boxes=100` finds its group by itself."""
+    """The default configuration on free ports, with changes: `max_queue_boxes=100` finds its group by itself.
+
+    Metrics are off unless asked for: their HTTP server takes half a second to stop.
+    """
     config = ServerConfig()
-    config = replace(config, listen=replace(config.listen, port=0, metrics_port=0))
+    config = replace(config, listen=replace(config.listen, port=0, metrics_port=0, metrics_enabled=False))
     for name, value in changes.items():
         for group in ("listen", "engine", "limits", "scheduling", "lifecycle"):
             if hasattr(getattr(config, group), name):
@@ -66,7 +69,7 @@ async def stub_of(port: int) -> AsyncIterator[service_pb2_grpc.EmbeddingServiceA
     """A raw stub."""
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", MAX_MESSAGE)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-        yield service_pb2_grpc.EmbeddingServiceStub(channel)  # type: ignore[misc]
+        yield service_pb2_grpc.EmbeddingServiceStub(channel)
 
 
 def opening(**fields: object) -> service_pb2.EmbedStreamRequest:
@@ -114,12 +117,10 @@ def frame(
     )
 
 
-def raw_image(pixels: Pixels, **fields: object) -> image_pb2.RawImage:
+def raw_image(pixels: Pixels) -> image_pb2.RawImage:
     """BGR pixels as they are."""
     height, width = pixels.shape[:2]
-    return image_pb2.RawImage(
-        format=image_pb2.PIXEL_FORMAT_BGR, width=width, height=height, data=pixels.tobytes(), **fields
-    )
+    return image_pb2.RawImage(format=image_pb2.PIXEL_FORMAT_BGR, width=width, height=height, data=pixels.tobytes())
 
 
 @dataclass(slots=True)

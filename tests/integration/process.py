@@ -25,7 +25,9 @@ class ServerProcess:
         """Take events as they come; runs in a thread, so that the pipe never fills."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            event = _flat(json.loads(line)) if line.startswith("{") else {"event": "text", "text": line.rstrip()}
+            event: dict[str, object] = (
+                _flat(json.loads(line)) if line.startswith("{") else {"event": "text", "text": line.rstrip()}
+            )
             self.log.append(event)
             self.events.put(event)
         self.events.put(None)

@@ -26,8 +26,6 @@ from tests.integration.harness import (
     until,
 )
 
-Reason = frame_pb2.ErrorReason.ValueType
-
 
 def _huge_png() -> bytes:
     """A PNG whose header claims 100,000 x 100,000 pixels, and nothing behind it."""
@@ -49,7 +47,7 @@ def _cmyk_jpeg() -> bytes:
     return JPEG[:start] + b"\xff\xc0" + struct.pack(">HBHHB", 20, 8, 64, 64, 4) + components + JPEG[start + 19 :]
 
 
-BAD_IMAGES: dict[str, tuple[bytes, Reason, str]] = {
+BAD_IMAGES: dict[str, tuple[bytes, frame_pb2.ErrorReason.ValueType, str]] = {
     "garbage": (b"\x00\x01garbage" * 40, frame_pb2.ERROR_REASON_INVALID_IMAGE, "no known format"),
     "truncated": (JPEG[: len(JPEG) // 2], frame_pb2.ERROR_REASON_INVALID_IMAGE, ""),
     "empty": (b"", frame_pb2.ERROR_REASON_INVALID_IMAGE, "empty"),

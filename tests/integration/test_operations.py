@@ -39,7 +39,7 @@ def series_of(text: str) -> dict[str, float]:
 
 async def test_every_series_is_there_from_the_first_scrape() -> None:
     """No sample appears later than the first scrape, whatever happens after it."""
-    async with serving() as server:
+    async with serving(metrics_enabled=True) as server:
         first = series_of(await scrape(server))
         async with stream_to(server) as stream:
             await stream.open()
@@ -57,7 +57,7 @@ async def test_every_series_is_there_from_the_first_scrape() -> None:
 
 async def test_metrics_and_their_page_name_the_same_series() -> None:
     """docs/metrics.md lists exactly what the server has."""
-    async with serving() as server:
+    async with serving(metrics_enabled=True) as server:
         text = await scrape(server)
     live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
@@ -93,7 +93,7 @@ async def test_reflection_lists_the_services() -> None:
 @pytest.mark.needs("prometheus", "promtool")
 async def test_a_real_prometheus_reads_every_series(tmp_path: Path) -> None:
     """Prometheus scrapes the server and answers queries for its series; promtool finds nothing to complain of."""
-    async with serving() as server:
+    async with serving(metrics_enabled=True) as server:
         text = await scrape(server)
         checked = await asyncio.to_thread(
             subprocess.run, ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False

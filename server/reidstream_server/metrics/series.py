@@ -44,7 +44,8 @@ class Series:
     """The series, registered. prometheus_client's own locks make them safe in any thread."""
 
     def __init__(self, registry: CollectorRegistry, engines: Sequence[Engine]) -> None:
-        disable_created_metrics()  # a process-wide switch of the library; `_created` doubles the series and says little
+        # A process-wide switch of the library: `_created` doubles the series and says little.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         models = [engine.spec.name for engine in engines]
         self.frames = Counter("reidstream_frames", "Frames by how they were answered.", ["outcome"], registry=registry)
         self.boxes = Counter("reidstream_boxes", "Boxes of answered frames by outcome.", ["outcome"], registry=registry)

@@ -198,6 +198,28 @@ def test_a_server_that_leaves_ends_the_run_early_with_what_came(
     assert "1 frames and 2 boxes" in said.out
 
 
+def test_what_a_leaving_server_accepted_is_written(
+    run: Command, served: ScriptedServer, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third frame finds the server leaving; the first two are answered after that, and are in the output."""
+
+    async def leaving(stream: ServerStream) -> None:
+        await stream.opened(frames=2)
+        frames = await stream.take(2)
+        await stream.drain(frames[-1].frame_id)
+        assert await stream.frame() is None
+        for frame in frames:
+            await stream.answer(frame)
+
+    served.on_stream = leaving
+    output = tmp_path / "out.npz"
+    assert run("stream", sequence, "-o", output) == 1
+    assert "is leaving (shutdown)" in capsys.readouterr().err
+    with np.load(output) as arrays:
+        assert arrays["frame"].tolist() == [1, 1]
+        assert arrays["valid"].all()
+
+
 def test_a_file_that_vanishes_ends_the_run_with_what_came(
     run: Command, served: ScriptedServer, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

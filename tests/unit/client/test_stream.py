@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -21,6 +22,7 @@ from reidstream_client import (
     ModelChoice,
     ModelNotFound,
     Ordering,
+    Overloaded,
     OverloadPolicy,
     ProtocolFault,
     ReidError,
@@ -263,6 +265,39 @@ async def test_no_boxes_and_frame_errors_are_answers_like_others(server: Scripte
     assert answers[1].error is not None
     assert answers[1].error.reason is ErrorReason.INVALID_IMAGE
     assert answers[2].valid.all()
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_a_server_that_ends_while_we_write_loses_no_answer(server: ScriptedServer, leaving: bool) -> None:  # noqa: FBT001
+    """Large frames are still going out when the last answers and the end come in: all are read, and the end is the
+    server's own word, not an error of the write that failed.
+    """
+
+    async def script(stream: ServerStream) -> None:
+        await stream.opened(frames=8, size=64 << 20)
+        frames = await stream.take(3)
+        if leaving:
+            await stream.drain(frames[2].frame_id)
+        for frame in frames:
+            await stream.answer(frame)
+        if not leaving:
+            await stream.context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "enough")
+
+    server.on_stream = script
+    async with AsyncReidClient(server.target) as client:
+        for _ in range(10):
+            async with client.stream() as session:
+
+                async def feed(session: AsyncSession) -> None:
+                    with contextlib.suppress(SessionDrained, Overloaded):
+                        while True:
+                            await session.send(b"x" * 300_000, BOX)
+
+                feeding = asyncio.create_task(feed(session))
+                answers, error = await collect(session)
+                await feeding
+            assert frame_ids(answers) == [0, 1, 2]
+            assert type(error) is (SessionDrained if leaving else Overloaded)
 
 
 async def test_several_models_are_agreed_with_their_classes(server: ScriptedServer) -> None:
@@ -594,15 +629,25 @@ async def test_a_server_that_stops_answering_is_given_up(server: ScriptedServer)
 
 
 async def test_an_idle_session_is_not_given_up(server: ScriptedServer) -> None:
-    """A camera may send nothing for hours: the stall check finds no frame that waits."""
-    async with AsyncReidClient(server.target) as client, client.stream(answer_timeout_s=0.01) as session:
-        looked = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.05, looked.set)
-        await looked.wait()
+    """A camera may send nothing for hours: the stall check finds no frame that waits, since all were answered."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.send(b"x", BOX)
+        assert (await anext(session)).frame_id == 0
+        session._answer_timeout_s = 1e-9
+        session._check_stall()
+        session._answer_timeout_s = 60.0
         await session.send(b"x", BOX)
         await session.finish()
         answers, error = await collect(session)
-    assert (frame_ids(answers), error) == ([0], None)
+    assert (frame_ids(answers), error) == ([1], None)
+
+
+async def test_patience_must_be_some(server: ScriptedServer) -> None:
+    """A session without any would end before its first answer."""
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(InvalidRequest, match="answer_timeout_s must be above 0, not 0"):
+            async with client.stream(answer_timeout_s=0):
+                pytest.fail("there is no session")
 
 
 async def test_giving_up_a_wait_leaves_the_session_alone(server: ScriptedServer) -> None:

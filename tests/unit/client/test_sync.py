@@ -21,6 +21,7 @@ from reidstream_client import (
     ReidClient,
     RetryPolicy,
     ServerUnavailable,
+    SessionDrained,
     SessionEnded,
 )
 from tests.unit.client.scripted_server import DIM, SPACE, ScriptedServer, ServerStream
@@ -112,6 +113,26 @@ def test_embed_many_pipelines_and_keeps_the_order(served: ScriptedServer) -> Non
     assert [answer.frame_id for answer in answers] == [0, 10, 20, 21, 22, 23]
     assert [answer.embeddings[0, 2] for answer in answers] == [0, 1, 2, 3, 4, 5]
     assert served.streams[0].max_frames == 3
+
+
+async def leave_when_full(stream: ServerStream) -> None:
+    """Accept a whole window, leave, and answer only once the client has said that it sends no more."""
+    await stream.opened(frames=2)
+    frames = await stream.take(2)
+    await stream.drain(frames[-1].frame_id)
+    assert await stream.frame() is None
+    for frame in frames:
+        await stream.answer(frame)
+
+
+def test_embed_many_gives_what_a_leaving_server_accepted(served: ScriptedServer) -> None:
+    """The third frame finds the server leaving; the first two are answered after that, and given."""
+    served.on_stream = leave_when_full
+    given: list[int] = []
+    with ReidClient(served.target) as client, pytest.raises(SessionDrained) as caught:
+        given.extend(answer.frame_id for answer in client.embed_many([(b"x", BOX)] * 5))
+    assert given == [0, 1]
+    assert caught.value.unanswered == ()
 
 
 def test_leaving_embed_many_early_ends_its_session(served: ScriptedServer) -> None:

@@ -60,7 +60,7 @@ def test_they_are_a_stager_and_an_engine() -> None:
 
 def test_a_vector_belongs_to_one_picture_and_one_box() -> None:
     """The same for the same, and far from every other."""
-    images: list[Image] = [encoded(), encoded(b"another"), raw(b"1234"), raw(b"1234567890ab", PixelFormat.BGR)]
+    images: list[Image] = [encoded(), encoded(b"another"), raw(b"1234567890ab"), raw(b"1234567890ab", PixelFormat.BGR)]
     crops: list[Crop] = [crop(image, box) for image in images for box in (BOX, OTHER_BOX)]
     rows = FakeEngine().submit(crops).result()
     expected = [fake_embedding(image, box, 32) for image in images for box in (BOX, OTHER_BOX)]
@@ -154,7 +154,7 @@ def test_a_poisoned_crop_fails_its_batch() -> None:
 def test_lost_is_for_good() -> None:
     """From its batch on, whatever is asked, earlier tickets included."""
     engine = FakeEngine(script=FakeScript(lost_at=1))
-    early, late = engine.submit([crop()]), engine.submit([crop()])
+    early, _, late = (engine.submit([crop()]) for _ in range(3))
     assert engine.health() is Health.SERVING
     with pytest.raises(EngineLost):
         late.result()

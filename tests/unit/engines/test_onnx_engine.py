@@ -188,12 +188,13 @@ def test_buffers_are_reused_also_after_faults(tmp_path: Path) -> None:
     """A batch that cannot be prepared and one that cannot be computed both give their buffer back."""
     engine = engine_of(only_one(tmp_path / "m.onnx"), spec(dim=3))
     engine.submit([tensor(1.0)]).result()
+    (buffer,) = engine._idle
     for _ in range(3):
         with pytest.raises(EngineFault):
             engine.submit([TensorCrop(tensor=np.zeros((1, 2, 3), np.float32))])
         with pytest.raises(EngineFault):
             engine.submit([tensor(1.0), tensor(2.0)]).result()
-    assert len(engine._idle) == 1
+    assert engine._idle == [buffer]
 
 
 def test_the_zero_vector_stays_zero_and_extremes_keep_norm_1(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("kind", "parameters"), [(JPEG, []), (PNG, []), (WEBP, LOSSLESS_WEBP), (WEBP, [cv2.IMWRITE_WEBP_QUALITY, 80])]
     )
-    @pytest.mark.parametrize("missing", [1, 2, 13, 500, None])
+    @pytest.mark.parametrize("missing", [1, 2, 12, 13, 500, None])
     def test_truncated(
         self,
         stager: CpuStager,
@@ -248,14 +248,13 @@ class TestRefusals:
         pixels = picture(640, 480)
         data = encode(JPEG, pixels)
         stager = CpuStager()
-        good = stager.stage(encoded(JPEG, data, pixels))
-        address = good.pixels.ctypes.data
-        good.close()
-        for _ in range(3):
+        stager.stage(encoded(JPEG, data, pixels)).close()
+        assert stager._pool.idle_bytes == pixels.nbytes
+        wrong_size = EncodedImage(data=data, format=JPEG, width=480, height=640)
+        for refused in (encoded(JPEG, data[:-2], pixels), wrong_size):
             with pytest.raises(InvalidImage):
-                stager.stage(encoded(JPEG, data[:-2], pixels))
-        with stager.stage(encoded(JPEG, data, pixels)) as frame:
-            assert frame.pixels.ctypes.data == address
+                stager.stage(refused)
+            assert stager._pool.idle_bytes == pixels.nbytes
 
 
 class TestRaw:
@@ -378,6 +377,17 @@ class TestBufferPool:
         kept = {pool.take(size + 1).ctypes.data, pool.take(size + 1).ctypes.data}
         assert kept <= {buffer.ctypes.data for buffer in new}
         assert pool.idle_bytes == 0
+
+    def test_a_size_in_use_is_not_the_one_to_go(self) -> None:
+        """Even if its first buffer was given back before all others."""
+        size = POOLED_FROM_BYTES
+        pool = BufferPool(3 * size + 10)
+        busy, spare, idle, late = pool.take(size), pool.take(size), pool.take(size + 1), pool.take(size + 2)
+        for buffer in (busy, spare, idle):
+            pool.give(buffer)
+        pool.give(pool.take(size))
+        pool.give(late)
+        assert pool.idle_bytes == 3 * size + 2
 
     def test_small_buffers_are_left_to_malloc(self) -> None:
         """Ready crops, all of different sizes, do not push the frames out."""

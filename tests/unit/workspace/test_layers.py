@@ -30,7 +30,7 @@ WATCHED = {
 # Rooms of the server that the room on the left may look into.
 ROOMS = {
     "core": set(),
-    "config": {"errors"},
+    "config": {"errors", "logs"},
     "runtime": {"core", "errors", "logs"},
     "metrics": {"core", "runtime"},
     "transport": {"core", "runtime", "errors", "logs"},

@@ -1,0 +1,397 @@
+"""headers: format and size by the bytes alone, and a clear refusal of everything else."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image as PilImage
+
+from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
+from reidstream_engines.headers import MAX_SEGMENTS, parse_encoded, parse_raw
+from reidstream_engines.image import ColorMatrix, ColorRange, ImageFormat, PixelFormat, RawImage
+
+JPEG, PNG, WEBP = ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def encode(suffix: str, *parameters: int, width: int = 37, height: int = 21) -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    done, data = cv2.imencode(suffix, pixels, list(parameters))
+    assert done
+    return data.tobytes()
+
+
+def save(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    target = io.BytesIO()
+    PilImage.new(mode, (37, 21), 1).save(target, kind, **options)
+    return target.getvalue()
+
+
+def save_frames(kind: str) -> bytes:
+    target = io.BytesIO()
+    frames = [PilImage.new("RGB", (37, 21), (shade, 0, 0)) for shade in (0, 120, 240)]
+    frames[0].save(target, kind, save_all=True, append_images=frames[1:])
+    return target.getvalue()
+
+
+def jpeg(*segments: tuple[int, bytes]) -> bytes:
+    return b"\xff\xd8" + b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
+
+
+def frame_header(marker: int = 0xC0, *, bits: int = 8, height: int = 21, width: int = 37, components: int = 3) -> bytes:
+    return jpeg((marker, struct.pack(">BHHB", bits, height, width, components) + bytes(3 * components)))
+
+
+def png(*chunks: tuple[bytes, bytes], depth: int = 8, width: int = 37, height: int = 21) -> bytes:
+    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
+    return PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (header, *chunks)
+    )
+
+
+def webp(kind: bytes, body: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I", len(body) + 12) + b"WEBP" + kind + struct.pack("<I", len(body)) + body
+
+
+REAL = {
+    "jpeg": (JPEG, encode(".jpg")),
+    "progressive jpeg": (JPEG, encode(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+    "jpeg with restarts": (JPEG, encode(".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 1)),
+    "grey jpeg": (JPEG, save("JPEG", "L")),
+    "jpeg with exif, icc and a comment": (
+        JPEG,
+        save("JPEG", exif=b"Exif\0\0" + bytes(99), icc_profile=bytes(150_000), comment=b"hi"),
+    ),
+    "png": (PNG, encode(".png")),
+    "palette png": (PNG, save("PNG", "P")),
+    "one-bit png": (PNG, save("PNG", "1")),
+    "grey png": (PNG, save("PNG", "L")),
+    "png with alpha": (PNG, save("PNG", "RGBA")),
+    "interlaced png with a profile": (PNG, save("PNG", icc_profile=bytes(3000), dpi=(72, 72))),
+    "lossy webp": (WEBP, encode(".webp", cv2.IMWRITE_WEBP_QUALITY, 70)),
+    "lossless webp": (WEBP, encode(".webp", cv2.IMWRITE_WEBP_QUALITY, 101)),
+    "webp with alpha": (WEBP, save("WEBP", "RGBA")),
+    "webp with exif": (WEBP, save("WEBP", exif=b"Exif\0\0" + bytes(99))),
+}
+
+
+class TestSizes:
+    @pytest.mark.parametrize("kind", REAL)
+    def test_real_files(self, kind: str) -> None:
+        """As their encoders wrote them; the data is passed on, not copied."""
+        image_format, data = REAL[kind]
+        image = parse_encoded(data)
+        assert (image.format, image.width, image.height) == (image_format, 37, 21)
+        assert image.data is data
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 999), (1000, 1), (641, 479)])
+    def test_sizes(self, suffix: str, size: tuple[int, int]) -> None:
+        """Width is width."""
+        image = parse_encoded(encode(suffix, width=size[0], height=size[1]))
+        assert (image.width, image.height) == size
+
+    @pytest.mark.parametrize(
+        ("data", "size"),
+        [
+            (frame_header(width=65_535, height=65_535), (65_535, 65_535)),
+            (png(width=100_000, height=100_000), (100_000, 100_000)),
+            (png(width=2**32 - 1, height=2**32 - 1), (2**32 - 1, 2**32 - 1)),
+            (webp(b"VP8L", b"\x2f" + (2**28 - 1).to_bytes(4, "little")), (16_384, 16_384)),
+            (webp(b"VP8X", bytes(4) + b"\xff" * 6), (2**24, 2**24)),
+        ],
+    )
+    def test_a_huge_claim_is_only_a_number(self, data: bytes, size: tuple[int, int]) -> None:
+        """Nothing is allocated for it; whoever asked compares it with a limit."""
+        image = parse_encoded(data)
+        assert (image.width, image.height) == size
+
+    def test_the_scaling_bits_of_a_webp_are_no_size(self) -> None:
+        """The upper two bits of a VP8 size tell a player how to scale."""
+        body = bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 37 | 0x4000, 21 | 0xC000)
+        image = parse_encoded(webp(b"VP8 ", body))
+        assert (image.width, image.height) == (37, 21)
+
+    @pytest.mark.parametrize(
+        "lead", [b"\xff\xff\xff", b"\xff\x01", b"\xff\xd3", b"\xff\xfe\x00\x02", b"\xff\xfe\x00\x04\xff\xc0"]
+    )
+    def test_what_may_stand_before_a_frame_header(self, lead: bytes) -> None:
+        """Fill bytes, markers without a length, empty comments, and comments that look like a frame header."""
+        data = frame_header()
+        image = parse_encoded(data[:2] + lead + data[2:])
+        assert (image.width, image.height) == (37, 21)
+
+    @pytest.mark.needs("shared-data")
+    def test_every_frame_of_the_test_data(self, shared_data: Path) -> None:
+        """Real cameras' JPEGs, with the sizes that the data's README names."""
+        paths = sorted((shared_data / "frames").glob("*/img1/*.jpg"))
+        assert len(paths) > 30
+        for path in paths:
+            image = parse_encoded(path.read_bytes())
+            assert (image.width, image.height) == ((640, 480) if "MOT17-05" in str(path) else (1920, 1080))
+
+
+UNSUPPORTED = {
+    "CMYK": save("JPEG", "CMYK"),
+    "2 components": frame_header(components=2),
+    "12 bits": frame_header(0xC1, bits=12),
+    "lossless": frame_header(0xC3),
+    "hierarchical": frame_header(0xC5),
+    "arithmetic": frame_header(0xC9),
+    "arithmetic-coded lossless": frame_header(0xCB),
+    "16 bits": save("PNG", "I;16"),
+    "PNG is animated": save_frames("PNG"),
+    "WebP is animated": save_frames("WEBP"),
+    "GIF": save("GIF", "P"),
+    "BMP": save("BMP"),
+    "TIFF": save("TIFF"),
+    "AVIF": b"\x00\x00\x00\x20ftypavif" + bytes(20),
+    "HEIC": b"\x00\x00\x00\x20ftypheix" + bytes(20),
+    "HEIF": b"\x00\x00\x00\x20ftypmif1" + bytes(20),
+    "JPEG XL": b"\xff\x0a" + bytes(20),
+    "JPEG 2000": b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+    "PDF": b"%PDF-1.7",
+}
+
+INVALID = {
+    "empty": b"",
+    "no known format": b"\x00\x01garbage" * 40,
+    r"begins with 50": b"P5 37 21 255\n" + bytes(777),
+    "PNG ends within its header": png()[:32],
+    "does not begin with its header": png()[:8] + b"\x00\x00\x00\x0dIHDX" + png()[16:],
+    "claims 3 bits": png(depth=3),
+    "PNG header claims 0 x 21": png(width=0),
+    "PNG has no pixels within": png(*[(b"tEXt", b"")] * MAX_SEGMENTS),
+    "JPEG header claims 37 x 0": frame_header(height=0),
+    "JPEG header claims 0 x 21": frame_header(width=0),
+    "JPEG ends before its frame header": b"\xff\xd8",
+    "JPEG ends within its frame header": frame_header()[:11],
+    "no frame header before its image data": jpeg((0xFE, b"hi"), (0xDA, bytes(8))),
+    "segment E0 of 1 bytes": b"\xff\xd8\xff\xe0\x00\x01" + bytes(40),
+    "segment D8": b"\xff\xd8" + frame_header(),
+    "byte 8 should begin a segment": jpeg((0xFE, b"hi")) + b"junk" + frame_header()[2:],
+    "within 4096 segments": b"\xff\xd8" + b"\xff" * (MAX_SEGMENTS + 9),
+    "begins with an unknown chunk": webp(b"ANMF", bytes(30)),
+    "WebP ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
+    "no key frame": webp(b"VP8 ", b"\x01" + bytes(30)),
+    "lossless header": webp(b"VP8L", bytes(30)),
+}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("words", UNSUPPORTED)
+    def test_kinds_that_are_refused(self, words: str) -> None:
+        """Whole and well-formed, so that the answer is what to send instead, by name."""
+        with pytest.raises(UnsupportedImage, match=words):
+            parse_encoded(UNSUPPORTED[words])
+
+    @pytest.mark.parametrize("words", INVALID)
+    def test_what_is_no_picture(self, words: str) -> None:
+        """Each with its own reason."""
+        with pytest.raises(InvalidImage, match=words):
+            parse_encoded(INVALID[words])
+
+    @pytest.mark.parametrize("kind", REAL)
+    def test_truncated_anywhere(self, kind: str) -> None:
+        """A file cut at any byte keeps its size, once its header is whole, or is InvalidImage."""
+        data = REAL[kind][1]
+        sized = 0
+        for length in sorted({*range(min(len(data), 700)), *range(0, len(data), 997), len(data)}):
+            try:
+                image = parse_encoded(data[:length])
+            except InvalidImage:
+                assert sized == 0, "the header was whole before"
+            else:
+                sized += 1
+                assert (image.width, image.height) == (37, 21)
+        assert sized
+
+    @pytest.mark.parametrize(
+        "hostile",
+        [
+            b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
+            b"\xff\xd8" + b"\xff" * 4_000_000 + frame_header()[2:],
+            png() + b"\x00\x00\x00\x00tEXt1234" * 300_000,
+        ],
+    )
+    def test_work_is_bounded_whatever_the_size(self, hostile: bytes) -> None:
+        """Megabytes of the shortest segments are given up after a few thousand of them."""
+        with pytest.raises(InvalidImage, match=f"within {MAX_SEGMENTS}"):
+            parse_encoded(hostile)
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        st.one_of(
+            st.binary(max_size=200),
+            st.tuples(
+                st.sampled_from(
+                    [b"\xff\xd8", PNG_SIGNATURE, png()[:33], *(webp(k, b"")[:20] for k in (b"VP8 ", b"VP8L", b"VP8X"))]
+                ),
+                st.binary(max_size=100),
+            ).map(b"".join),
+            st.tuples(
+                st.sampled_from([data for _, data in REAL.values()]),
+                st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=6),
+            ).map(lambda pair: changed(*pair)),
+        )
+    )
+    @example(b"\xff\xd8\xff")
+    @example(b"RIFF\x00\x00\x00\x00WEBP")
+    def test_any_bytes(self, data: bytes) -> None:
+        """A size of at least 1 x 1 or an ImageError; never another exception."""
+        try:
+            image = parse_encoded(data)
+        except ImageError:
+            return
+        assert min(image.width, image.height) >= 1
+
+
+def changed(data: bytes, changes: list[tuple[int, int]]) -> bytes:
+    content = bytearray(data)
+    for at, value in changes:
+        content[at % len(content)] = value
+    return bytes(content)
+
+
+def raw(
+    data: bytes | memoryview,
+    kind: PixelFormat = PixelFormat.BGR,
+    *,
+    width: int = 10,
+    height: int = 6,
+    stride: int = 0,
+    offset: int = 0,
+    chroma_stride: int = 0,
+    chroma_offset: int = 0,
+) -> RawImage:
+    return parse_raw(
+        data=data,
+        format=kind,
+        width=width,
+        height=height,
+        stride=stride,
+        offset=offset,
+        chroma_stride=chroma_stride,
+        chroma_offset=chroma_offset,
+        color_matrix=ColorMatrix.BT709,
+        color_range=ColorRange.FULL,
+    )
+
+
+class TestRaw:
+    @pytest.mark.parametrize(("kind", "row"), [(PixelFormat.BGR, 30), (PixelFormat.RGB, 30), (PixelFormat.GRAY, 10)])
+    def test_packed_rows_are_the_default(self, kind: PixelFormat, row: int) -> None:
+        """0 is filled in, and the data passed on."""
+        data = bytes(row * 6)
+        image = raw(data, kind)
+        assert (image.format, image.width, image.height, image.stride, image.offset) == (kind, 10, 6, row, 0)
+        assert (image.color_matrix, image.color_range) == (ColorMatrix.BT709, ColorRange.FULL)
+        assert image.data is data
+
+    def test_the_chroma_plane_follows_the_luma(self) -> None:
+        """With the luma's stride, where nothing else was said."""
+        image = raw(bytes(5 + 16 * 6 + 16 * 3), PixelFormat.NV12, stride=16, offset=5)
+        assert (image.stride, image.offset, image.chroma_stride, image.chroma_offset) == (16, 5, 16, 101)
+
+    def test_planes_anywhere(self) -> None:
+        """Chroma before luma, each with its own stride."""
+        image = raw(bytes(200), PixelFormat.NV12, stride=20, offset=60, chroma_stride=12, chroma_offset=4)
+        assert (image.stride, image.offset, image.chroma_stride, image.chroma_offset) == (20, 60, 12, 4)
+
+    @pytest.mark.parametrize(
+        ("kind", "needed", "layout"),
+        [
+            (PixelFormat.BGR, 180, {}),
+            (PixelFormat.BGR, 7 + 5 * 40 + 30, {"stride": 40, "offset": 7}),  # the last row need not be padded
+            (PixelFormat.GRAY, 60, {}),
+            (PixelFormat.NV12, 90, {}),
+            (PixelFormat.NV12, 500 + 2 * 16 + 10, {"chroma_offset": 500, "chroma_stride": 16}),
+            (PixelFormat.NV12, 500 + 60, {"offset": 500, "chroma_offset": 1}),
+        ],
+    )
+    def test_one_byte_short(self, kind: PixelFormat, needed: int, layout: dict[str, int]) -> None:
+        """Exactly enough is enough; a byte less is refused with both numbers; more is ignored."""
+        raw(bytes(needed), kind, **layout)
+        raw(bytes(needed + 1000), kind, **layout)
+        with pytest.raises(InvalidImage, match=rf"{needed} bytes are needed .*{needed - 1} given"):
+            raw(bytes(needed - 1), kind, **layout)
+
+    @pytest.mark.parametrize(
+        ("layout", "words"),
+        [
+            ({"width": 0}, "0 x 6 pixels"),
+            ({"height": 0}, "10 x 0 pixels"),
+            ({"width": -10}, "-10 x 6 pixels"),
+            ({"stride": 29}, "stride 29 is shorter than a row of 30 bytes"),
+            ({"offset": -1}, "at least 0"),
+            ({"stride": -30}, "at least 0"),
+            ({"offset": 2**63}, "bytes are needed"),
+            ({"stride": 2**63}, "bytes are needed"),
+            ({"width": 2**32 - 1, "height": 2**32 - 1}, "55340232195358851075 bytes are needed"),
+        ],
+    )
+    def test_layouts_that_are_refused(self, layout: dict[str, int], words: str) -> None:
+        """Before anything is multiplied in 64 bits."""
+        with pytest.raises(InvalidImage, match=words):
+            raw(bytes(1000), PixelFormat.BGR, **layout)
+
+    @pytest.mark.parametrize("layout", [{"width": 9}, {"height": 5}])
+    def test_nv12_has_even_sizes(self, layout: dict[str, int]) -> None:
+        """Its chroma is of half the size."""
+        with pytest.raises(InvalidImage, match="even"):
+            raw(bytes(1000), PixelFormat.NV12, **layout)
+
+    def test_nv12_chroma_stride(self) -> None:
+        """A row of chroma has as many bytes as one of luma."""
+        with pytest.raises(InvalidImage, match="NV12 chroma: stride 9 is shorter than a row of 10 bytes"):
+            raw(bytes(1000), PixelFormat.NV12, chroma_stride=9)
+
+    def test_the_stride_of_a_single_row(self) -> None:
+        """It leads nowhere, so no number of it can do harm."""
+        assert raw(bytes(30), height=1, stride=2**62).stride == 30
+        assert raw(bytes(30), PixelFormat.NV12, height=2, chroma_stride=2**62).chroma_stride == 10
+
+    def test_a_memoryview_is_measured_in_bytes(self) -> None:
+        """Not in its items."""
+        words = memoryview(bytes(200)).cast("I")
+        assert len(words) == 50
+        assert raw(words).stride == 30
+
+    @settings(deadline=None)
+    @given(
+        st.sampled_from(PixelFormat),
+        st.integers(0, 300),
+        st.tuples(*[st.integers(-1, 40) | st.sampled_from([2**31, 2**32 - 1, sys.maxsize, 2**64])] * 6),
+    )
+    def test_every_row_lies_in_the_data(self, kind: PixelFormat, size: int, layout: tuple[int, ...]) -> None:
+        """What is accepted can be viewed by numpy, which checks the bounds itself."""
+        width, height, stride, offset, chroma_stride, chroma_offset = layout
+        data = bytes(size)
+        try:
+            image = raw(
+                data,
+                kind,
+                width=width,
+                height=height,
+                stride=stride,
+                offset=offset,
+                chroma_stride=chroma_stride,
+                chroma_offset=chroma_offset,
+            )
+        except InvalidImage:
+            return
+        channels = 1 if kind in (PixelFormat.GRAY, PixelFormat.NV12) else 3
+        np.ndarray((height, width, channels), np.uint8, data, image.offset, (image.stride, channels, 1))
+        if kind is PixelFormat.NV12:
+            shape = (height // 2, width // 2, 2)
+            np.ndarray(shape, np.uint8, data, image.chroma_offset, (image.chroma_stride, 2, 1))
