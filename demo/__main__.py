@@ -24,7 +24,7 @@ from .clips import Clip, draw_clips
 from .identify import identify
 from .picture import compose, save
 from .report import matches, performance
-from .serving import ServerFailed, reach_without_proxy, started, wait_until_healthy
+from .serving import ServerFailed, started, wait_until_healthy
 from .streaming import Run, StreamFailed, stream_clips
 
 _FAILED, _INTERRUPTED = 1, 130
@@ -57,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_own_server(seed: int, frames: int) -> tuple[tuple[Clip, Clip], Run]:
-    reach_without_proxy()
     with started() as server:
         clips = _draw(seed, frames)
         address = server.address()

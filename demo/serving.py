@@ -23,7 +23,6 @@ from reidstream_client import Health, ReidClient, ReidError
 COMMAND = (sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0")
 START_S, STOP_S = 60.0, 30.0
 _LAST_LINES = 20
-_NO_PROXY = "no_grpc_proxy"  # gRPC reads it in lower case only
 _SERVING = re.compile(r"\S+ info serving address=(\S+)")
 
 
@@ -105,12 +104,6 @@ def started(command: Sequence[str] = COMMAND) -> Iterator[Server]:
     code = server.stop()
     if code != 0:
         raise server.failed(f"the server ended with exit code {code}, not 0")
-
-
-def reach_without_proxy(host: str = "127.0.0.1") -> None:
-    """Let gRPC connect to `host` directly: it sends even this machine's own address through a configured http_proxy."""
-    exceptions = os.environ.get(_NO_PROXY) or os.environ.get("no_proxy")
-    os.environ[_NO_PROXY] = f"{exceptions},{host}" if exceptions else host
 
 
 def serving_address(line: str) -> str | None:

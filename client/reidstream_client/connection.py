@@ -55,6 +55,8 @@ class Connection:
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.min_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
+            # gRPC would send even 127.0.0.1 through the proxy that an environment names.
+            ("grpc.enable_http_proxy", int(not _is_loopback(target))),
         )
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
@@ -120,3 +122,9 @@ async def with_retries(attempt: Callable[[float], Awaitable[T]], policy: RetryPo
 
 def _parse_health(answer: bytes) -> Health:
     return Health(answer) if answer in {health.value for health in Health} else Health.UNKNOWN
+
+
+def _is_loopback(target: str) -> bool:
+    """Whether a target names this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from reidstream_server.app import serve
-from reidstream_server.config import ConfigError, load_config, redacted
+from reidstream_server.config import ConfigError, ServerConfig, load_config, redacted
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import configure, get_logger
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     configure(config.log.log_level, config.log.log_format)
-    log.info("configuration", values=redacted(config))
+    log.info("configuration", **_fields(config))
     try:
         with loaded_engines(config) as loaded:
             if config.lifecycle.dry_run:
@@ -41,6 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
         return EXIT_STARTUP
+
+
+def _fields(config: ServerConfig) -> dict[str, str]:
+    """The configuration as fields of one event; models by name."""
+    settings, _, _ = redacted(config).partition("[[models]]")
+    fields = dict(line.split(" = ", 1) for line in settings.splitlines() if " = " in line)
+    models = ", ".join(f"{model.name}={model.path}" for model in config.models)
+    return {name: value.strip('"') for name, value in fields.items()} | {"models": models or "the embedded one"}
 
 
 if __name__ == "__main__":

@@ -68,6 +68,14 @@ async def test_every_box_gets_its_own_vector(server: ScriptedServer) -> None:
     assert server.model_requests == []
 
 
+async def test_a_proxy_is_not_asked_for_this_machine(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment's proxy is for other machines, whatever gRPC thinks."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with AsyncReidClient(server.target, retry=RetryPolicy(attempts=1)) as client:
+        assert (await client.embed(IMAGE, BOXES)).valid.all()
+
+
 async def test_options_are_sent_as_given(server: ScriptedServer) -> None:
     """Everything that a client can be told."""
     async with AsyncReidClient(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from demo import serving
 from demo.clips import Clip
-from demo.serving import ServerFailed, reach_without_proxy, serving_address, started
+from demo.serving import ServerFailed, serving_address, started
 from demo.streaming import StreamFailed, stream_clips
 
 ROOT = Path(__file__).parents[3]
@@ -69,11 +68,8 @@ def test_a_server_is_stopped_whatever_happens(error: BaseException) -> None:
     assert [process.returncode for process in processes] == [0]
 
 
-def test_the_real_server_is_stopped_when_a_stream_fails(
-    clips: tuple[Clip, Clip], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_real_server_is_stopped_when_a_stream_fails(clips: tuple[Clip, Clip]) -> None:
     """A frame that cannot be decoded ends both cameras with its name, and the server stops in order all the same."""
-    monkeypatch.setenv("no_grpc_proxy", "127.0.0.1")
     bad = replace(clips[1].shots[0], jpeg=b"not a picture")
     broken = replace(clips[1], shots=(*clips[1].shots[:2], bad))
     with pytest.raises(StreamFailed, match="camera B, frame 2"), started() as server:
@@ -123,13 +119,6 @@ def test_settings_of_the_environment_do_not_reach_the_server(monkeypatch: pytest
     with started((sys.executable, "-c", source)) as server:
         server.process.wait()
     assert server.process.returncode == 0
-
-
-def test_a_proxy_is_kept_out_of_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's address joins the exceptions that are there already."""
-    monkeypatch.setenv("no_grpc_proxy", "intranet")
-    reach_without_proxy()
-    assert dict(os.environ)["no_grpc_proxy"] == "intranet,127.0.0.1"
 
 
 def run_demo(*options: str) -> subprocess.CompletedProcess[str]:
