@@ -64,5 +64,6 @@ def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: 
     except EnginesError as error:
         raise StartupError(f"model {name!r} ({path}): {error}") from error
     log.info("model_loaded", model=name, path=str(path), space_id=engine.spec.space_id, profile=engine.spec.profile)
-    log.info("model_warm", model=name, **{f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in report.timings})
+    times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in report.timings}
+    log.info("model_warm", model=name, **times)
     return engine

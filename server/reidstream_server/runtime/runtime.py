@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, TypeVarTuple, Unpack, assert_never
+from typing import Protocol, Self, TypeVarTuple, Unpack, assert_never
 
-from typing_extensions import Self
 
 from reidstream_engines.errors import EngineLost, EnginesError, ImageError, UnsupportedImage
 from reidstream_engines.protocol import Stager
