@@ -86,6 +86,7 @@ class Limits:
     max_window_frames: int
     max_window_bytes: int
     max_queue_boxes: int
+    max_queue_bytes: int
     max_staged_bytes: int
     max_answer_bytes: int
     max_sessions: int
@@ -126,6 +127,7 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_window_frames=message.max_window_frames,
         max_window_bytes=message.max_window_bytes,
         max_queue_boxes=message.max_queue_boxes,
+        max_queue_bytes=message.max_queue_bytes,
         max_staged_bytes=message.max_staged_bytes,
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,

@@ -62,8 +62,9 @@ def resolve(rect: Rect, *, width: int, height: int, rule: CropRule, min_px: int)
 def quality(rect: Rect, box: PixelBox, input_spec: InputSpec) -> float:
     """How much picture there is to look at, 0 to 1; `box` is what `resolve` made of `rect`.
 
-    The share of the box that lies in the image, times the share of the network's input that it fills without being
-    enlarged; each by width and by height, so that what rounding adds to one side makes up for nothing on the other.
+    The share of the box that its crop holds (the image's edge and rounding may take some away), times the share of the
+    network's input that the crop fills without being enlarged. Each is taken by width and by height, so that what
+    rounding adds to one side makes up for nothing on the other.
     """
     x1, y1, x2, y2 = rect
     visible = min(1.0, box.width / (x2 - x1)) * min(1.0, box.height / (y2 - y1))

@@ -51,12 +51,16 @@ def space_id(
     return f"{_VERSION}:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 
 
-def sha256_file(path: Path) -> str:
-    """The sha256 of a file, 64 lower-case hex digits; reads a megabyte at a time. Raises OSError."""
+def sha256_file(path: Path, *more: Path) -> str:
+    """The sha256 of a file, 64 lower-case hex digits; of several, as if they were one file. Raises OSError.
+
+    Reads a megabyte at a time.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for part in (path, *more):
+        with part.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

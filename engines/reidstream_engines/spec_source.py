@@ -8,8 +8,9 @@ where it leaves them open (an axis, several outputs) from the TOML or the metada
     profile = "torchreid"
     output = "embedding"
 
-Trap: a file derived from another one (fp16, dynamic batch) carries the original's sha256 in its metadata, and that is
-the one that names the space.
+Traps: a file derived from another one (fp16, dynamic batch) carries the original's sha256 in its metadata, and that is
+the one that names the space. A file whose weights lie beside it is hashed together with them: the sha256 is what
+`cat osnet.onnx osnet.onnx.data | sha256sum` prints.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ModelError, SpecError
+from .external_data import external_files
 from .profiles import describe_profiles
 from .space import sha256_file, space_id
 from .spec import ColorOrder, InputSpec, ModelSpec, OutputSpec
@@ -39,6 +41,8 @@ SHA_KEY = "reidstream.artifact_sha256"
 _FLOAT = "tensor(float)"
 _IMAGE_RANK = 4
 _VECTOR_RANK = 2
+_WHITE = 255
+_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,32 +77,17 @@ def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntim
 
 
 def resolve_spec(*, path: Path, signature: ModelSignature, name: str | None, profile: str | None) -> ModelSpec:
-    """The spec of the model file at `path`, whose network has `signature`. Reads the file once, for its sha256.
+    """The spec of the model file at `path`, whose network has `signature`. Reads the file for its sha256.
 
     `name` None: the file's, without its suffix. `profile` None: what is beside or in the file.
     Raises SpecError (no spec, or one that does not fit the network) or ModelError (the file cannot be read).
     """
     fields, source = _fields(path, signature, profile)
-    image = _image_tensor(signature)
-    vector = _vector_tensor(signature, fields.output)
-    height, width = _image_size(image, fields)
-    _check_channels(image, fields)
-    input_spec = InputSpec(
-        name=image.name,
-        width=width,
-        height=height,
-        color_order=fields.color_order,
-        resize=fields.resize,
-        fit=fields.fit,
-        crop_rule=fields.crop_rule,
-        scale=fields.scale,
-        mean=fields.mean,
-        std=fields.std,
-    )
-    dim = vector.shape[1]
-    if dim is None:
-        raise SpecError(f"the network leaves the dimension of its output open: {vector}")
-    output_spec = OutputSpec(name=vector.name, dim=dim, l2_normalize=fields.l2_normalize)
+    try:
+        input_spec = _input_spec(signature, fields)
+        output_spec = _output_spec(signature, fields)
+    except SpecError as error:
+        raise SpecError(f"{path} (spec from {source}): {error}") from error
     sha = _artifact_sha(path, signature)
     return ModelSpec(
         name=name or path.stem,
@@ -108,7 +97,7 @@ def resolve_spec(*, path: Path, signature: ModelSignature, name: str | None, pro
             artifact_sha256=sha,
             input_spec=input_spec,
             output_spec=output_spec,
-            chosen_output=vector.name if len(signature.outputs) > 1 else None,
+            chosen_output=output_spec.name if len(signature.outputs) > 1 else None,
         ),
         input=input_spec,
         output=output_spec,
@@ -121,6 +110,33 @@ def encode_spec_metadata(spec: ModelSpec) -> dict[str, str]:
     A file that is derived from another one needs `SHA_KEY` with the original's sha256 besides.
     """
     return {SPEC_KEY: json.dumps(fields_to_mapping(spec), sort_keys=True)}
+
+
+def _input_spec(signature: ModelSignature, fields: SpecFields) -> InputSpec:
+    image = _image_tensor(signature)
+    _check_channels(image, fields)
+    _check_range(fields)
+    height, width = _image_size(image, fields)
+    return InputSpec(
+        name=image.name,
+        width=width,
+        height=height,
+        color_order=fields.color_order,
+        resize=fields.resize,
+        fit=fields.fit,
+        crop_rule=fields.crop_rule,
+        scale=fields.scale,
+        mean=fields.mean,
+        std=fields.std,
+    )
+
+
+def _output_spec(signature: ModelSignature, fields: SpecFields) -> OutputSpec:
+    vector = _vector_tensor(signature, fields.output)
+    dim = vector.shape[1]
+    if dim is None:
+        raise SpecError(f"the network leaves the dimension of its output open: {vector}")
+    return OutputSpec(name=vector.name, dim=dim, l2_normalize=fields.l2_normalize)
 
 
 def _fields(path: Path, signature: ModelSignature, profile: str | None) -> tuple[SpecFields, str]:
@@ -145,14 +161,14 @@ def _read_toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, ValueError) as error:  # no TOML, no UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8; nested a thousand deep
         raise SpecError(f"{path}: {error}") from error
 
 
 def _read_json(text: str, where: str) -> dict[str, object]:
     try:
         mapping = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{where}: not JSON: {error}") from error
     if not isinstance(mapping, dict):
         raise SpecError(f"{where}: a JSON object is needed, not {text[:80]!r}")
@@ -209,12 +225,23 @@ def _check_channels(image: TensorSignature, fields: SpecFields) -> None:
         )
 
 
+def _check_range(fields: SpecFields) -> None:
+    """An engine computes x * (scale / std) - mean / std in float32; nothing of that may be infinite."""
+    for mean, std in zip(fields.mean, fields.std, strict=True):
+        largest = _WHITE * fields.scale / std + abs(mean / std)
+        if not largest <= _LARGEST_FLOAT32:
+            raise SpecError(
+                f"scale {fields.scale!r}, mean {mean!r} and std {std!r} make a white pixel {largest:g}, "
+                "more than a float32 holds"
+            )
+
+
 def _artifact_sha(path: Path, signature: ModelSignature) -> str:
-    """The original's sha256: from the metadata of a derived file, else of the file itself."""
+    """The original's sha256: from the metadata of a derived file, else of the file and those that it refers to."""
     carried = signature.metadata.get(SHA_KEY)
     if carried is None:
         try:
-            return sha256_file(path)
+            return sha256_file(path, *external_files(path))
         except OSError as error:
             raise ModelError(f"{path}: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{64}", carried):
@@ -226,7 +253,7 @@ def _tensors(arguments: Any) -> tuple[TensorSignature, ...]:  # noqa: ANN401 - o
     return tuple(
         TensorSignature(
             name=argument.name,
-            shape=tuple(axis if isinstance(axis, int) and axis > 0 else None for axis in argument.shape),
+            shape=tuple(axis if isinstance(axis, int) else None for axis in argument.shape),
             dtype=argument.type,
         )
         for argument in arguments

@@ -70,6 +70,7 @@ def call_limits(config: ServerConfig) -> CallLimits:
             max_window_frames=limits.max_window_frames,
             max_window_bytes=limits.max_window_bytes,
             max_queue_boxes=limits.max_queue_boxes,
+            max_queue_bytes=limits.max_queue_bytes,
             max_staged_bytes=limits.max_staged_bytes,
             max_answer_bytes=limits.max_answer_bytes,
             max_sessions=limits.max_sessions,

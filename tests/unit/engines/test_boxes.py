@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
@@ -216,6 +216,19 @@ def test_quality(rect: Rect, expected: float) -> None:
     found = exact(rect)
     assert isinstance(found, PixelBox)
     assert quality(rect, found, NETWORK) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.floats()] * 4), sizes, sizes, st.sampled_from(CropRule))
+@example((-1.7e308, -1.7e308, 1.7e308, 1.7e308), 300, 300, CropRule.EXACT)  # its width is infinite
+@example((0.5, 0.5, math.nextafter(0.5, 1), 2.0), 300, 300, CropRule.EXACT)
+@example((0.5 - 2**-54, 0.0, 0.5 + 2**-53, 9.0), 300, 300, CropRule.EXACT)  # next to nothing, and yet a pixel
+def test_quality_of_any_box(rect: Rect, width: int, height: int, rule: CropRule) -> None:
+    """Between 0 and 1, whatever doubles the box is made of, and no more than the crop fills of the input."""
+    found = resolve(rect, width=width, height=height, rule=rule, min_px=1)
+    if isinstance(found, PixelBox):
+        filled = min(1.0, found.width / NETWORK.width) * min(1.0, found.height / NETWORK.height)
+        assert 0.0 <= quality(rect, found, NETWORK) <= filled <= 1.0
 
 
 def test_rounding_up_one_side_does_not_make_up_for_the_other() -> None:

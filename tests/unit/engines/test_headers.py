@@ -131,6 +131,24 @@ class TestSizes:
         image = parse_encoded(data[:2] + lead + data[2:])
         assert (image.width, image.height) == (37, 21)
 
+    def test_a_png_is_looked_at_as_far_as_its_pixels(self) -> None:
+        """An animation's chunk behind them animates nothing."""
+        image = parse_encoded(png((b"tEXt", b"a"), (b"IDAT", b"pixels"), (b"acTL", bytes(8))))
+        assert (image.width, image.height) == (37, 21)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.data(), st.integers(1, 200), st.integers(1, 200))
+    def test_pillow_agrees(self, data: st.DataObject, width: int, height: int) -> None:
+        """On files of any size, kind and option that another encoder writes."""
+        kind, modes, options = data.draw(st.sampled_from(WRITERS))
+        mode, chosen = data.draw(st.sampled_from(modes)), data.draw(st.fixed_dictionaries({}, optional=options))
+        target = io.BytesIO()
+        PilImage.effect_noise((width, height), 80).convert(mode).save(target, kind.name, **chosen)
+        image = parse_encoded(target.getvalue())
+        with PilImage.open(target) as opened:
+            assert (image.format.name, image.width, image.height) == (opened.format, *opened.size)
+            assert (image.width, image.height) == (width, height)
+
     @pytest.mark.needs("shared-data")
     def test_every_frame_of_the_test_data(self, shared_data: Path) -> None:
         """Real cameras' JPEGs, with the sizes that the data's README names."""
@@ -141,6 +159,28 @@ class TestSizes:
             assert (image.width, image.height) == ((640, 480) if "MOT17-05" in str(path) else (1920, 1080))
 
 
+METADATA = st.binary(max_size=70_000)
+WRITERS = (
+    (
+        JPEG,
+        ("RGB", "L"),
+        {
+            "progressive": st.booleans(),
+            "optimize": st.booleans(),
+            "subsampling": st.sampled_from(("4:4:4", "4:2:2", "4:2:0")),
+            "restart_marker_blocks": st.integers(1, 9),
+            "comment": st.binary(max_size=65_000),
+            "exif": st.binary(max_size=60_000).map(b"Exif\0\0".__add__),
+            "icc_profile": METADATA,
+        },
+    ),
+    (PNG, ("RGB", "L", "1", "P", "LA", "RGBA"), {"compress_level": st.integers(0, 2), "icc_profile": METADATA}),
+    (
+        WEBP,
+        ("RGB", "RGBA"),
+        {"lossless": st.booleans(), "quality": st.integers(0, 100), "method": st.just(0), "icc_profile": METADATA},
+    ),
+)
 UNSUPPORTED = {
     "CMYK": save("JPEG", "CMYK"),
     "2 components": frame_header(components=2),
@@ -183,8 +223,10 @@ INVALID = {
     "within 4096 segments": b"\xff\xd8" + b"\xff" * (MAX_SEGMENTS + 9),
     "begins with an unknown chunk": webp(b"ANMF", bytes(30)),
     "WebP ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
-    "no key frame": webp(b"VP8 ", b"\x01" + bytes(30)),
+    "no key frame": webp(b"VP8 ", bytes(30)),
+    "has no key frame": webp(b"VP8 ", b"\x01\x00\x00\x9d\x01\x2a" + bytes(30)),
     "lossless header": webp(b"VP8L", bytes(30)),
+    "lossless header is none": webp(b"VP8L", b"\x2f\x00\x00\x00\x20" + bytes(30)),
 }
 
 

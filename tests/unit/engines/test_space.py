@@ -133,6 +133,15 @@ def test_sha256_file(tmp_path: Path, size: int) -> None:
     assert sha256_file(path) == hashlib.sha256(content).hexdigest()
 
 
+def test_sha256_of_several_files(tmp_path: Path) -> None:
+    """As of one file that holds them all, in the order given."""
+    paths = [tmp_path / name for name in "abc"]
+    for path, content in zip(paths, (b"plan", b"", b"weights"), strict=True):
+        path.write_bytes(content)
+    assert sha256_file(*paths) == hashlib.sha256(b"planweights").hexdigest()
+    assert sha256_file(*reversed(paths)) == hashlib.sha256(b"weightsplan").hexdigest()
+
+
 def test_sha256_of_a_file_that_is_not_there(tmp_path: Path) -> None:
     """OSError; whoever asked knows what the file is."""
     with pytest.raises(FileNotFoundError):

@@ -96,10 +96,9 @@ class TestOrder:
 
     def test_the_toml_names_a_profile(self, model: Path) -> None:
         """The same vectors as with the flag, so the same space."""
+        by_flag = resolve(model, profile="fastreid")
         write_toml(model, 'profile = "fastreid"\n')
-        spec = resolve(model)
-        assert spec.profile == "toml"
-        assert spec.space_id == resolve(model, profile="fastreid").space_id
+        assert resolve(model) == replace(by_flag, profile="toml")
 
     def test_the_toml_corrects_a_profile(self, model: Path) -> None:
         """A field beside it wins."""
@@ -141,9 +140,10 @@ class TestOrder:
 
     def test_the_flag_comes_before_both(self, model: Path) -> None:
         """All of their preprocessing is replaced, none of it is mixed in."""
+        plain = resolve(model, profile="torchreid")
+        assert resolve(model, with_metadata(**WHOLE), profile="torchreid") == plain
         write_toml(model, 'profile = "fastreid"\nscale = 0.5\nl2_normalize = false\n')
-        spec = resolve(model, with_metadata(profile="tao"), profile="torchreid")
-        assert (spec.profile, spec.space_id) == ("torchreid", resolve(model, profile="torchreid").space_id)
+        assert resolve(model, with_metadata(profile="tao"), profile="torchreid") == plain
 
     def test_the_flag_leaves_what_is_said_of_the_network(self, model: Path) -> None:
         """Which output, and sizes that the network leaves open, are no preprocessing."""
@@ -173,6 +173,11 @@ class TestRoundTrip:
         spec = resolve(model, profile=profile)
         read = resolve(model, replace(signature(), metadata=encode_spec_metadata(spec)))
         assert replace(read, profile=profile) == spec
+
+    def test_vectors_of_any_length_are_read_back(self, model: Path) -> None:
+        """Every field, none of them a profile's."""
+        spec = resolve(model, with_metadata(**WHOLE))
+        assert resolve(model, replace(signature(), metadata=encode_spec_metadata(spec))) == spec
 
     def test_a_derived_file_is_in_the_space_of_its_original(self, model: Path) -> None:
         """Its own bytes do not count; where it is renamed, nor does its name."""
