@@ -16,7 +16,7 @@ PYTEST ?=
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs environments simulation bench clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -50,6 +50,9 @@ docs: $(VENV)/.runtime ## write the generated page of settings
 simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
 	$(BIN)/python -m tests.simulation --seeds 10000
 	$(BIN)/python -m tests.simulation.mutants
+
+cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
+	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
 
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \

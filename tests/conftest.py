@@ -26,6 +26,7 @@ def _program(name: str) -> Callable[[], bool]:
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
+    "openssl": (_program("openssl"), "apt-get install openssl"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),

@@ -8,6 +8,7 @@ from .aio import AsyncReidClient, Ping
 from .aio_session import AsyncSession
 from .boxes import from_cxcywh, from_ltwh
 from .connection import Health
+from .credentials import TlsOptions
 from .errors import (
     CallRejected,
     CallTimeout,
@@ -32,6 +33,7 @@ from .ledger import LedgerStatistics
 from .models import AgreedModel, EngineInfo, InputSpec, Limits, ModelInfo, ModelSummary, OutputSpec
 from .opening import SessionInfo
 from .options import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .resuming import ResumingSession
 from .sync import FrameInput, ReidClient
 from .sync_session import Session
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
@@ -78,6 +80,7 @@ __all__ = [
     "RawFrame",
     "ReidClient",
     "ReidError",
+    "ResumingSession",
     "RetryPolicy",
     "ServerFault",
     "ServerUnavailable",
@@ -88,6 +91,7 @@ __all__ = [
     "SeveralModels",
     "SpaceMismatch",
     "Timing",
+    "TlsOptions",
     "UnreadAnswers",
     "from_cxcywh",
     "from_ltwh",

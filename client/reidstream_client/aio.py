@@ -22,11 +22,12 @@ from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from .aio_session import AsyncSession
 from .answers import answering_models, parse_result, without_vectors
 from .connection import SERVICE, Connection, Health, with_retries
+from .credentials import TlsOptions
 from .errors import InvalidRequest, ProtocolFault
 from .framing import PreparedFrame, check_message_size, prepare
 from .images import Image
 from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
-from .opening import check_spaces, open_session
+from .opening import check_spaces, new_session_id, open_session
 from .options import (
     BoxFilter,
     EmbeddingDtype,
@@ -39,6 +40,7 @@ from .options import (
     embed_options,
     resolve_choices,
 )
+from .resuming import ResumingSession
 from .types import FrameEmbeddings, Timing
 
 if TYPE_CHECKING:
@@ -70,8 +72,11 @@ class AsyncReidClient:
     opening a session max_message_bytes  largest message, both ways; the server has a limit of its own retry how calls
     that met no ready server are repeated
 
+    `tls`: how the server is known, and this client shown; None is no TLS. `token`: sent with every call; without TLS to
+    this machine only.
+
     Opens nothing before the first call. Belongs to the event loop of that call. Raises InvalidRequest for a value out
-    of its range.
+    of its range, FileError for a file of `tls` that cannot be used.
     """
 
     def __init__(
@@ -89,6 +94,8 @@ class AsyncReidClient:
         timeout_s: float = 10.0,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         retry: RetryPolicy | None = None,
+        tls: TlsOptions | None = None,
+        token: str | None = None,
     ) -> None:
         self.target = target
         self._choices = resolve_choices(model, expected_space_id, models)
@@ -104,7 +111,7 @@ class AsyncReidClient:
         self._timeout_s = timeout_s
         self._max_message_bytes = max_message_bytes
         self._retry = retry or RetryPolicy()
-        self._connection = Connection(target, max_message_bytes=max_message_bytes)
+        self._connection = Connection(target, max_message_bytes=max_message_bytes, tls=tls, token=token)
         self._known: dict[str, AgreedModel] = {}
 
     async def embed(
@@ -153,12 +160,13 @@ class AsyncReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
-    ) -> AsyncIterator[AsyncSession]:
+        resume: bool = False,
+    ) -> AsyncIterator[AsyncSession | ResumingSession]:
         """Open a session; leaving the block ends it, so `finish` and iterate first to get every answer.
 
         `camera_id`: instead of the client's. `window_frames`, `window_bytes`: how much may be unanswered; 0 asks for
         as much as the server gives. `answer_timeout_s`: a session with a frame that waits longer ends with
-        CallTimeout.
+        CallTimeout. `resume`: a stream that is cut or drained is opened anew, and what has no answer is sent again.
         """
         if answer_timeout_s <= 0:
             raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
@@ -174,15 +182,20 @@ class AsyncReidClient:
             overload_policy=session_pb2.OverloadPolicy.ValueType(overload_policy.value),
             window=session_pb2.Window(frames=window_frames, bytes=window_bytes),
         )
-        call, opened = await open_session(
-            self._connection, request, choices=self._choices, retry=self._retry, timeout_s=self._timeout_s
-        )
-        session = AsyncSession(
-            call,
-            opened,
-            max_message_bytes=self._max_message_bytes,
-            answer_timeout_s=answer_timeout_s,
-        )
+
+        async def open_epoch(epoch: int) -> AsyncSession:
+            if not epoch or not resume:
+                request.session_id = new_session_id()
+            request.epoch = epoch
+            call, opened = await open_session(
+                self._connection, request, choices=self._choices, retry=self._retry, timeout_s=self._timeout_s
+            )
+            return AsyncSession(
+                call, opened, max_message_bytes=self._max_message_bytes, answer_timeout_s=answer_timeout_s
+            )
+
+        first = await open_epoch(0)
+        session = ResumingSession(first, open_epoch) if resume else first
         try:
             yield session
         finally:

@@ -124,17 +124,30 @@ class AsyncSession:
                 capture_unix_ns=capture_unix_ns,
                 captured_s=captured_monotonic,
             )
-            check_message_size(frame, self._max_message)
-            self._ledger.check(frame.frame_id, frame.max_bytes)
-            while (offer := self._offer(frame)) is Offer.WAIT:
-                self._room.clear()
-                await self._room.wait()
-                self._check_open()
-            self._pending[frame.frame_id] = _Pending(boxes=frame.boxes)
-            if offer is Offer.SEND:
-                self._post(frame)
-            self._deliver(self._ledger.deliverable())
+            await self._submit(frame)
             return frame.frame_id
+
+    async def submit(self, frame: PreparedFrame) -> None:
+        """Hand over a frame that is prepared already; raises as `send` does."""
+        async with self._sending:
+            self._check_open()
+            await self._submit(frame)
+
+    def check_size(self, frame: PreparedFrame) -> None:
+        """Raises FrameTooLarge for a frame that this session can never take."""
+        check_message_size(frame, self._max_message)
+
+    async def _submit(self, frame: PreparedFrame) -> None:
+        self.check_size(frame)
+        self._ledger.check(frame.frame_id, frame.max_bytes)
+        while (offer := self._offer(frame)) is Offer.WAIT:
+            self._room.clear()
+            await self._room.wait()
+            self._check_open()
+        self._pending[frame.frame_id] = _Pending(boxes=frame.boxes)
+        if offer is Offer.SEND:
+            self._post(frame)
+        self._deliver(self._ledger.deliverable())
 
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""

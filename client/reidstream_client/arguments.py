@@ -145,6 +145,19 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--server", default=default, metavar="HOST:PORT", help=f"default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}"
     )
     parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="who signs the server's certificate, PEM; any --tls-... means TLS"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="this client's certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert, PEM")
+    parser.add_argument("--tls-server-name", metavar="NAME", help="the name in the server's certificate")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        default=os.environ.get("REIDSTREAM_TOKEN_FILE") or None,
+        metavar="FILE",
+        help="holds this client's token; default: $REIDSTREAM_TOKEN_FILE, else none",
+    )
+    parser.add_argument(
         "--timeout", type=_number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
     )
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from .arguments import POLICIES, make_parser
 from .connection import Health
+from .credentials import TlsOptions, read_token
 from .errors import (
     CallTimeout,
     FileError,
@@ -156,11 +157,19 @@ def _stream(arguments: argparse.Namespace) -> int:
 def _client(
     arguments: argparse.Namespace, *, model: str | None = None, latency_budget_s: float | None = None
 ) -> ReidClient:
+    tls = TlsOptions(
+        ca_file=arguments.tls_ca,
+        cert_file=arguments.tls_cert,
+        key_file=arguments.tls_key,
+        server_name=arguments.tls_server_name,
+    )
     return ReidClient(
         arguments.server,
         model=model,
         latency_budget_s=latency_budget_s,
         timeout_s=arguments.timeout,
+        tls=tls if tls != TlsOptions() else None,
+        token=None if arguments.token_file is None else read_token(arguments.token_file),
     )
 
 

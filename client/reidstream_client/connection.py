@@ -19,6 +19,7 @@ import grpc.aio
 
 from reidstream_proto.v1 import service_pb2
 
+from .credentials import TlsOptions, channel_credentials, is_loopback, token_headers
 from .errors import ServerUnavailable, SessionEnded, from_status
 from .options import RetryPolicy
 from .stream_call import StreamCall
@@ -43,11 +44,20 @@ class Health(Enum):
 
 
 class Connection:
-    """A lazily opened channel. One event loop; closing twice is harmless."""
+    """A lazily opened channel. One event loop; closing twice is harmless.
 
-    def __init__(self, target: str, *, max_message_bytes: int) -> None:
+    Raises InvalidRequest, FileError for a token or files that cannot be used.
+    """
+
+    def __init__(
+        self, target: str, *, max_message_bytes: int, tls: TlsOptions | None = None, token: str | None = None
+    ) -> None:
         self.target = target
+        self._headers = token_headers(token, target, tls)
+        self._credentials = None if tls is None else channel_credentials(tls)
+        server_name = None if tls is None else tls.server_name
         self._options = (
+            *((("grpc.ssl_target_name_override", server_name),) if server_name is not None else ()),
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
@@ -56,7 +66,7 @@ class Connection:
             ("grpc.min_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
             # gRPC would send even 127.0.0.1 through the proxy that an environment names.
-            ("grpc.enable_http_proxy", int(not _is_loopback(target))),
+            ("grpc.enable_http_proxy", int(not is_loopback(target))),
         )
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
@@ -67,7 +77,7 @@ class Connection:
             method, request_serializer=None, response_deserializer=parse
         )
         try:
-            answer: T = await call(request, timeout=timeout_s)
+            answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             raise from_status(error.code(), error.details(), target=self.target) from None
         except asyncio.CancelledError:
@@ -83,7 +93,7 @@ class Connection:
             request_serializer=None,
             response_deserializer=service_pb2.EmbedStreamResponse.FromString,
         )
-        return StreamCall(start(), target=self.target)
+        return StreamCall(start(metadata=self._headers), target=self.target)
 
     async def health(self, *, timeout_s: float) -> Health:
         """`grpc.health.v1.Health/Check` of the process, whose request has no fields set."""
@@ -100,7 +110,10 @@ class Connection:
         if self._closed:
             raise SessionEnded("this client is closed")
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self.target, options=self._options)
+            if self._credentials is None:
+                self._channel = grpc.aio.insecure_channel(self.target, options=self._options)
+            else:
+                self._channel = grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
         return self._channel
 
 
@@ -122,9 +135,3 @@ async def with_retries(attempt: Callable[[float], Awaitable[T]], policy: RetryPo
 
 def _parse_health(answer: bytes) -> Health:
     return Health(answer) if answer in {health.value for health in Health} else Health.UNKNOWN
-
-
-def _is_loopback(target: str) -> bool:
-    """Whether a target names this machine."""
-    host = target.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -24,6 +24,11 @@ from .stream_call import StreamCall
 _SESSION_ID_BYTES = 16
 
 
+def new_session_id() -> bytes:
+    """A name that no other session has."""
+    return secrets.token_bytes(_SESSION_ID_BYTES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
     """What was agreed. `window_frames`, `window_bytes`: how much may be unanswered."""
@@ -51,7 +56,6 @@ async def open_session(
     """A call whose opening was answered. Raises the error of its status, CallTimeout, ProtocolFault, SpaceMismatch."""
 
     async def attempt(left_s: float) -> tuple[StreamCall, SessionInfo]:
-        request.session_id = secrets.token_bytes(_SESSION_ID_BYTES)
         call = connection.stream()
         try:
             info = await asyncio.wait_for(_exchange(call, request), left_s)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from .aio import DEFAULT_MAX_MESSAGE_BYTES, AsyncReidClient, Ping
+from .credentials import TlsOptions
 from .errors import InvalidRequest, ReidError, SessionEnded
 from .images import Image
 from .loop_thread import LoopThread
@@ -65,6 +66,8 @@ class ReidClient:
         timeout_s: float = 10.0,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         retry: RetryPolicy | None = None,
+        tls: TlsOptions | None = None,
+        token: str | None = None,
     ) -> None:
         self._client = AsyncReidClient(
             target,
@@ -79,6 +82,8 @@ class ReidClient:
             timeout_s=timeout_s,
             max_message_bytes=max_message_bytes,
             retry=retry,
+            tls=tls,
+            token=token,
         )
         self._thread = LoopThread()
         self._finalizer = weakref.finalize(self, self._thread.close, self._client)
@@ -160,6 +165,7 @@ class ReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
+        resume: bool = False,
     ) -> Iterator[Session]:
         """Open a session; arguments and errors as for `AsyncReidClient.stream`."""
         context = self._client.stream(
@@ -169,6 +175,7 @@ class ReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
+            resume=resume,
         )
         session = self._thread.call(context.__aenter__())
         try:

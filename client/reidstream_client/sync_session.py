@@ -16,13 +16,14 @@ from .images import Image
 from .ledger import LedgerStatistics
 from .loop_thread import LoopThread
 from .opening import SessionInfo
+from .resuming import ResumingSession
 from .types import FrameEmbeddings
 
 
 class Session:
     """One camera's stream, open. Made by `ReidClient.stream`. One thread may send while another one iterates."""
 
-    def __init__(self, session: AsyncSession, thread: LoopThread) -> None:
+    def __init__(self, session: AsyncSession | ResumingSession, thread: LoopThread) -> None:
         self._session = session
         self._thread = thread
         self._taken: deque[FrameEmbeddings] = deque()

@@ -13,11 +13,12 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
+import grpc
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.process_collector import ProcessCollector
 
 from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits
-from reidstream_server.config import ServerConfig
+from reidstream_server.config import SecuritySettings, ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
@@ -30,6 +31,8 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.embedding import EmbeddingService
 from reidstream_server.transport.endpoint import Endpoint, address_of
 from reidstream_server.transport.frames import FrameParser
+from reidstream_server.transport.security import Access, TlsFiles, server_credentials
+from reidstream_server.transport.tokens import TokenFile
 
 log = get_logger(__name__)
 
@@ -82,8 +85,15 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
         runtime = await stack.enter_async_context(Runtime(limits, models, loaded.stager, observer))
         registry.register(StateCollector(loop, runtime.statistics, limits, [m.name for m in models.models]))
         parser = FrameParser(limits=frame_limits(config), models=models, stager=loaded.stager)
-        service = EmbeddingService(runtime, models, parser, call_limits(config))
-        endpoint = Endpoint(service, [m.name for m in models.models], config.limits.max_message_bytes)
+        access = access_of(config.security)
+        service = EmbeddingService(runtime, models, parser, call_limits(config), access)
+        endpoint = Endpoint(
+            service,
+            [m.name for m in models.models],
+            config.limits.max_message_bytes,
+            access=access,
+            credentials=credentials_of(config.security),
+        )
         server = RunningServer(runtime, service, endpoint, series, config)
         if config.listen.metrics_enabled:
             server.metrics_port = stack.enter_context(_metrics(config, registry))
@@ -102,6 +112,8 @@ async def serve(config: ServerConfig, loaded: Engines) -> int:
         log.info(
             "serving",
             address=address_of(config.listen.host, server.port),
+            tls=config.security.tls_cert_file is not None,
+            tokens=config.security.tokens_file is not None,
             metrics_port=server.metrics_port,
             models=",".join(engine.spec.name for engine in loaded.engines),
         )
@@ -112,6 +124,21 @@ async def serve(config: ServerConfig, loaded: Engines) -> int:
     if died:
         return EXIT_ENGINE_LOST
     return 0 if complete else EXIT_DRAIN_TIMEOUT
+
+
+def access_of(security: SecuritySettings) -> Access:
+    """Who may call. Raises StartupError."""
+    tokens = None if security.tokens_file is None else TokenFile(security.tokens_file)
+    return Access(tokens=tokens, certificates=security.tls_client_ca_file is not None)
+
+
+def credentials_of(security: SecuritySettings) -> grpc.ServerCredentials | None:
+    """The port's; None without TLS. Raises StartupError."""
+    if security.tls_cert_file is None or security.tls_key_file is None:
+        return None
+    return server_credentials(
+        TlsFiles(certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file)
+    )
 
 
 @contextmanager

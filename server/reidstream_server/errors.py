@@ -4,9 +4,12 @@
     ├── ConfigError             the configuration, as a whole; nothing was started
     ├── StartupError            a model or a port cannot be had
     └── CallRefused             a call, not a frame, is at fault; its status ends the call
+        ├── Unauthenticated     no token, or a wrong one
         ├── InvalidCall         the protocol or a field
         ├── UnknownModel        a name that ListModels does not know
         ├── WrongSpace          the model's vectors would not fit the client's
+        ├── StaleEpoch          a session that was resumed by a newer stream already
+        ├── TakenOver           a session that a newer stream has just resumed
         ├── NotOffered          a feature of the contract that this server does not have
         ├── TooManySessions     the bound on open sessions
         └── GoingAway           the server is stopping
@@ -32,6 +35,10 @@ class CallRefused(ServerError):
     """A call ends with this message."""
 
 
+class Unauthenticated(CallRefused):
+    """The caller did not say who it is, or it was not believed."""
+
+
 class InvalidCall(CallRefused):
     """The call broke the protocol, or one of its fields is out of range."""
 
@@ -42,6 +49,14 @@ class UnknownModel(CallRefused):
 
 class WrongSpace(CallRefused):
     """The client expects another embedding space."""
+
+
+class StaleEpoch(CallRefused):
+    """A newer epoch of the session is open."""
+
+
+class TakenOver(CallRefused):
+    """A newer epoch of the session was opened while this one was open."""
 
 
 class NotOffered(CallRefused):

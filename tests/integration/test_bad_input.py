@@ -213,7 +213,6 @@ CALL_FAULTS: dict[str, tuple[service_pb2.EmbedStreamRequest, grpc.StatusCode, st
         grpc.StatusCode.FAILED_PRECONDITION,
         "1:00",
     ),
-    "resume": (opening(epoch=1), grpc.StatusCode.UNIMPLEMENTED, "resume"),
     "tracks": (
         opening(track_options=session_pb2.TrackOptions(timeout_ms=1)),
         grpc.StatusCode.UNIMPLEMENTED,

@@ -339,7 +339,9 @@ class SessionOpen(google.protobuf.message.Message):
     session_id: builtins.bytes
     """16 bytes, chosen at random by the client; with `epoch` it names this opening."""
     epoch: builtins.int
-    """0 for a new session, one more for each resumption. A server without resumption ends the call with UNIMPLEMENTED, naming "resume"."""
+    """0 for a new session, one more for each resumption. The newest epoch takes the session over: an older stream that is still open ends with
+    ABORTED, and an older epoch that comes late ends with FAILED_PRECONDITION. A server that does not resume sessions ends the call with UNIMPLEMENTED, naming "resume".
+    """
     ordering: Global___Ordering.ValueType
     overload_policy: Global___OverloadPolicy.ValueType
     @property

@@ -12,6 +12,7 @@ from .settings import (
     ListenSettings,
     LogSettings,
     SchedulingSettings,
+    SecuritySettings,
     ServerConfig,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "LogSettings",
     "ModelFile",
     "SchedulingSettings",
+    "SecuritySettings",
     "ServerConfig",
     "load_config",
     "redacted",

@@ -16,7 +16,11 @@ PROGRAM = "reidstream-server"
 
 EXAMPLES = (
     ("The embedded default model, on this machine only", ""),
-    ("A network of your own, for every interface", "--model osnet.onnx --profile torchreid --host 0.0.0.0"),
+    ("A network of your own", "--model osnet.onnx --profile torchreid"),
+    (
+        "For other machines, with TLS and clients' tokens",
+        "--host 0.0.0.0 --tls-cert-file server.pem --tls-key-file server.key --tokens-file clients.tokens",
+    ),
     (
         "Two models by name; clients route boxes to them by class",
         "--model person=osnet.onnx --model vehicle=vehicles.onnx --profile fastreid",

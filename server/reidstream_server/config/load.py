@@ -17,7 +17,7 @@ from reidstream_server.logs import quoted
 
 from .fields import Faults
 from .help import answer_help
-from .models import ModelFile
+from .paths import anchored
 from .rules import broken_rules
 from .settings import ServerConfig
 from .sources import Source, read_environ, read_file, read_flags
@@ -79,18 +79,8 @@ def _merge(setting: Setting, rising: Sequence[Source], merged: _Merged) -> None:
             merged.broken.add(setting.name)
             merged.problems.extend(setting.refuse(fault, given.origin) for fault in result.faults)
         else:
-            merged.values[setting.name] = _anchored(result, given.folder)
+            merged.values[setting.name] = anchored(result, given.folder)
             merged.origins[setting.name] = given.origin
-
-
-def _anchored(value: object, folder: Path) -> object:
-    """Paths of models, seen from where they were written."""
-    if isinstance(value, tuple):
-        return tuple(
-            dataclasses.replace(item, path=folder / item.path) if isinstance(item, ModelFile) else item
-            for item in value
-        )
-    return value
 
 
 def _build(values: Mapping[str, object]) -> ServerConfig:

@@ -13,13 +13,16 @@ from reidstream_server.logs import quoted
 from .fields import Duration, Switch, WholeNumber
 from .help import EXAMPLES, PROGRAM
 from .models import ModelFile, ModelList
-from .rules import AT_LEAST, PORTS_RULE, PROFILE_RULE
+from .rules import AT_LEAST, CLIENT_CA_RULE, LOOPBACK_RULE, PORTS_RULE, PROFILE_RULE, TLS_RULE
 from .settings import ServerConfig
 from .table import CONFIG_FILE, SETTINGS, Setting
 
 TOML_EXAMPLE = """\
 host = "0.0.0.0"
 port = 50051
+tls_cert_file = "tls/server.pem"
+tls_key_file = "tls/server.key"
+tokens_file = "clients.tokens"
 max_batch = 16
 max_queue_bytes = "1 GiB"
 log_format = "json"
@@ -98,7 +101,7 @@ def toml_line(setting: Setting, value: object) -> str:
 def render_markdown() -> str:
     """The page `docs/configuration.md`."""
     commands = "\n\n".join(f"# {meaning}\n{f'{PROGRAM} {flags}'.rstrip()}" for meaning, flags in EXAMPLES)
-    rules = (*AT_LEAST, PORTS_RULE, PROFILE_RULE)
+    rules = (*AT_LEAST, PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE, PROFILE_RULE)
     return _PAGE.format(
         toml=TOML_EXAMPLE,
         commands=commands,

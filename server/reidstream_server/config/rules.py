@@ -6,10 +6,11 @@ Trap: a rule whose parts are refused already says nothing new; `load.py` leaves 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .settings import LimitSettings, ListenSettings, ServerConfig
+from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
@@ -62,6 +63,12 @@ AT_LEAST = (
     ),
 )
 PORTS_RULE = "port and metrics_port must differ, unless they are 0 or on different addresses"
+TLS_RULE = "tls_cert_file and tls_key_file must be given together"
+CLIENT_CA_RULE = "tls_client_ca_file needs TLS: tls_cert_file and tls_key_file"
+LOOPBACK_RULE = (
+    "other machines are served with TLS only: give tls_cert_file and tls_key_file, or listen on 127.0.0.1, or say "
+    "--insecure where everybody on the network may read the frames"
+)
 PROFILE_RULE = "profile needs a model to apply to, and the embedded default model has its own"
 
 
@@ -74,8 +81,30 @@ def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
     if _same_port(config.listen):
         shown = ("port", "metrics_port")
         yield BrokenRule(names=(*shown, "host", "metrics_host", "metrics_enabled"), shown=shown, rule=PORTS_RULE)
+    yield from _broken_security(config.security, config.listen.host)
     if config.profile is not None and not config.models:
         yield BrokenRule(names=("profile", "models"), shown=("profile",), rule=PROFILE_RULE)
+
+
+def _broken_security(security: SecuritySettings, host: str) -> Iterator[BrokenRule]:
+    pair = {"tls_cert_file": security.tls_cert_file, "tls_key_file": security.tls_key_file}
+    given = tuple(name for name, path in pair.items() if path is not None)
+    if len(given) == 1:
+        yield BrokenRule(names=tuple(pair), shown=given, rule=TLS_RULE)
+    if security.tls_client_ca_file is not None and not given:
+        yield BrokenRule(names=("tls_client_ca_file", *pair), shown=("tls_client_ca_file",), rule=CLIENT_CA_RULE)
+    if not given and not security.insecure and not _is_loopback(host):
+        yield BrokenRule(names=("host", "insecure", *pair), shown=("host",), rule=LOOPBACK_RULE)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own; a name that is not resolved here is another machine's."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _same_port(listen: ListenSettings) -> bool:

@@ -11,12 +11,14 @@ names are unique over all groups. Building these classes directly checks nothing
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from reidstream_server.logs import LogFormat, LogLevel
 
 from .fields import ByteSize, Duration, Kind, NameList, OneOf, Switch, Text, WholeNumber
 from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
+from .paths import FilePath
 
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 _HOST = Text(
@@ -59,6 +61,38 @@ class ListenSettings:
     metrics_enabled: Annotated[bool, About(kind=Switch(), help="Serve Prometheus metrics over HTTP.")] = True
     metrics_host: Annotated[str, About(kind=_HOST, help="Address to serve metrics on.")] = "127.0.0.1"
     metrics_port: Annotated[int, About(kind=_PORT, help="Port to serve metrics on; 0 takes any free one.")] = 9464
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuritySettings:
+    """Who can call. The port of the metrics has none of this: see `metrics_host`."""
+
+    tls_cert_file: Annotated[
+        Path | None,
+        About(kind=FilePath(), help="The server's certificate in PEM, intermediate ones after it. With it, TLS only."),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None, About(kind=FilePath(), help="The key of that certificate in PEM, without a password.")
+    ] = None
+    tls_client_ca_file: Annotated[
+        Path | None,
+        About(
+            kind=FilePath(),
+            help="Certificates in PEM that sign clients' certificates. With it, a client without one cannot connect, "
+            "health checks included; its identity is the name in it.",
+        ),
+    ] = None
+    tokens_file: Annotated[
+        Path | None,
+        About(
+            kind=FilePath(),
+            help="Clients' names and the SHA-256 of their tokens, one a line. With it, calls need a token; health and "
+            "reflection do not. It is read again when it changes.",
+        ),
+    ] = None
+    insecure: Annotated[
+        bool, About(kind=Switch(), help="Serve other machines without TLS: frames and tokens can be read on the way.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +278,9 @@ class ServerConfig:
     ] = None
     listen: Annotated[ListenSettings, Group(title="Addresses", help="Where the server listens.")] = field(
         default_factory=ListenSettings
+    )
+    security: Annotated[SecuritySettings, Group(title="Security", help="Who can call, and how that is known.")] = field(
+        default_factory=SecuritySettings
     )
     engine: Annotated[EngineSettings, Group(title="Engine", help="How models are run.")] = field(
         default_factory=EngineSettings

@@ -12,7 +12,7 @@ from reidstream_server.core.effects import EndCause, FrameTimes
 from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
-from reidstream_server.runtime.runtime import JobAnswer
+from reidstream_server.runtime.session import JobAnswer
 
 from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, Series, Stage
 

@@ -4,7 +4,8 @@ Every effect is carried out here, in order: frames go to staging threads, batche
 their session's mailbox. Nobody
 polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
 
-Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`.
+Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. An exception
+of our own in what they wake would leave somebody waiting for ever, so it ends the process, as a lost engine does.
 """
 
 from __future__ import annotations
@@ -13,13 +14,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeVarTuple, Unpack, assert_never
+from typing import Self, TypeVarTuple, Unpack, assert_never
 
-
-from reidstream_engines.errors import EngineLost, EnginesError, ImageError, UnsupportedImage
 from reidstream_engines.protocol import Stager
 from reidstream_server.core.effects import (
     Answer,
@@ -50,55 +47,27 @@ from reidstream_server.core.terms import (
 from reidstream_server.logs import get_logger
 
 from .agreement import Agreement
+from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging, embed, stage
 from .job import FrameJob
 from .models import ModelTable
+from .session import JobAnswer, Observer, Session
+from .workers import Workers
 
 log = get_logger(__name__)
 
 Ts = TypeVarTuple("Ts")
 
 JobEffect = Effect[FrameJob]
-JobAnswer = Answer[FrameJob]
 
-
-class Observer(Protocol):
-    """Is told what happens, for the metrics. Called on the event loop."""
-
-    def answered(self, answer: JobAnswer, now_ns: int) -> None:
-        """An answer was handed to its session."""
-        ...
-
-    def batch_started(self, model: ModelIndex, size: int) -> None:
-        """A batch was handed to its engine."""
-        ...
-
-    def batch_failed(self, model: ModelIndex) -> None:
-        """An engine raised."""
-        ...
-
-    def session_ended(self, cause: EndCause | None) -> None:
-        """A session is over; None when its client vanished."""
-        ...
-
-
-Outgoing = JobAnswer | SendDrain | End
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """A transport's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be
-    read.
-    """
-
-    key: SessionKey
-    agreement: Agreement
-    mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
-    readable: asyncio.Event = field(default_factory=asyncio.Event)
-    stalled: asyncio.Event = field(default_factory=asyncio.Event)
+_THREADS_GRACE_S = 1.0
 
 
 class Runtime:
-    """See the module. Open it with `async with`; closing waits for the threads."""
+    """See the module. Open it with `async with`; closing waits for the threads, but not for one that does not return.
+
+    `engine_died`: done, with the reason, when the process must end. `stuck`: after closing, whether a thread still
+    works.
+    """
 
     def __init__(
         self,
@@ -112,17 +81,18 @@ class Runtime:
         self._stager = stager
         self._observer = observer
         self._sessions: dict[SessionKey, Session] = {}
-        self._staging = ThreadPoolExecutor(limits.staging_slots, thread_name_prefix="staging")
+        self._loop = asyncio.get_running_loop()
+        self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
         self._inference = [
-            ThreadPoolExecutor(model.engine.limits.slots, thread_name_prefix=f"inference-{model.name}")
+            Workers(model.engine.limits.slots, f"inference-{model.name}", self._worker_failed)
             for model in models.models
         ]
-        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns: int | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.engine_died: asyncio.Future[str] = self._loop.create_future()
+        self.stuck = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,14 +102,16 @@ class Runtime:
     ) -> None:
         for key in list(self._sessions):
             self.session_lost(key)
+        self.stuck = not await asyncio.to_thread(self._close_workers)
         if self._timer is not None:
             self._timer.cancel()
-        wait = not self.engine_died.done()  # a batch that never returns must not keep the process
-        await asyncio.to_thread(self._staging.shutdown, wait=wait)
-        for pool in self._inference:
-            await asyncio.to_thread(pool.shutdown, wait=wait)
         if not self.engine_died.done():
             self.engine_died.cancel()
+
+    def _close_workers(self) -> bool:
+        deadline = time.monotonic() + _THREADS_GRACE_S
+        ended = [workers.close(deadline - time.monotonic()) for workers in (self._staging, *self._inference)]
+        return all(ended)
 
     # What transports call.
 
@@ -181,13 +153,15 @@ class Runtime:
     async def drain(self, reason: DrainReason, timeout_s: float) -> bool:
         """Ask every session to leave and wait until all are over; False if some were not in time."""
         now = time.monotonic_ns()
+        deadline = now + int(timeout_s * 1e9)
         for key in list(self._sessions):
-            self._carry_out(self._scheduler.drain(key, reason, now + int(timeout_s * 1e9), now))
-        try:
+            self._carry_out(self._scheduler.drain(key, reason, deadline, now))
+        if self._idle.is_set():
+            return True
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+        # Past the deadline frames are given up, so sessions that were over by then prove nothing.
+        return self._idle.is_set() and time.monotonic_ns() < deadline
 
     @property
     def open_sessions(self) -> int:
@@ -248,10 +222,13 @@ class Runtime:
                 log.warning("batch_failed", model=name, size=effect.size, retried=effect.retried, error=effect.message)
             case EngineDied():
                 log.error("engine_lost", model=name, error=effect.message)
-                if not self.engine_died.done():
-                    self.engine_died.set_result(f"{name}: {effect.message}")
+                self._die(f"{name}: {effect.message}")
             case _:
                 assert_never(effect)
+
+    def _die(self, why: str) -> None:
+        if not self.engine_died.done():
+            self.engine_died.set_result(why)
 
     def _note_idle(self) -> None:
         if not self._sessions:
@@ -272,72 +249,65 @@ class Runtime:
             self._timer = None
         self._timer_ns = due
         if due is not None:
-            self._timer = self._loop.call_at(due / 1e9, self._on_timer)
+            self._timer = self._loop.call_at(due / 1e9, self._wake, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_ns = None
         self._carry_out(self._scheduler.on_timer(time.monotonic_ns()))
 
-    # Staging threads.
+    # What threads do, and what comes of it.
 
     def _stage(self, key: FrameKey, job: FrameJob) -> None:
-        try:
-            invalid = job.stage(self._stager)
-        except ImageError as error:
-            job.release()
-            reason = FaultReason.UNSUPPORTED_IMAGE if isinstance(error, UnsupportedImage) else FaultReason.INVALID_IMAGE
-            self._back(self._staging_failed, key, FrameFault(reason=reason, message=str(error)))
-        except EngineLost as error:
-            job.release()
-            self._back(self._device_lost, key, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the frame is answered and the server goes on
-            job.release()
-            log.failure("staging_failed", error)
-            fault = FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be staged")
-            self._back(self._staging_failed, key, fault)
-        else:
-            self._back(self._staged, key, invalid)
+        self._back(self._staging_ended, key, stage(job, self._stager))
 
-    def _staged(self, key: FrameKey, invalid: frozenset[int]) -> None:
-        self._carry_out(self._scheduler.frame_staged(key, time.monotonic_ns(), invalid))
-
-    def _staging_failed(self, key: FrameKey, fault: FrameFault) -> None:
-        self._carry_out(self._scheduler.frame_staging_failed(key, fault, time.monotonic_ns()))
-
-    def _device_lost(self, key: FrameKey, message: str) -> None:
-        for model in self._models.models:
-            self._carry_out(self._scheduler.engine_lost(model.index, message, time.monotonic_ns()))
-        self._staging_failed(key, FrameFault(reason=FaultReason.ENGINE_LOST, message=message))
-
-    # Inference threads.
+    def _staging_ended(self, key: FrameKey, ended: Staging) -> None:
+        now = time.monotonic_ns()
+        match ended:
+            case Staged():
+                self._carry_out(self._scheduler.frame_staged(key, now, ended.invalid))
+            case FrameFault():
+                self._carry_out(self._scheduler.frame_staging_failed(key, ended, now))
+            case Lost():
+                for model in self._models.models:
+                    self._carry_out(self._scheduler.engine_lost(model.index, ended.message, now))
+                fault = FrameFault(reason=FaultReason.ENGINE_LOST, message=ended.message)
+                self._carry_out(self._scheduler.frame_staging_failed(key, fault, now))
+            case _:
+                assert_never(ended)
 
     def _run(self, model: ModelIndex, batch: BatchKey, crops: tuple[CropRef[FrameJob], ...]) -> None:
-        engine = self._models[model].engine
-        try:
-            rows = engine.submit([ref.payload.crop(ref.index) for ref in crops]).result()
-            for ref, row in zip(crops, rows, strict=True):
-                ref.payload.store(ref.index, row)
-        except EngineLost as error:
-            self._back(self._engine_lost, model, batch, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's
-            if not isinstance(error, EnginesError):
-                log.failure("engine_raised", error, model=engine.spec.name)
-            self._back(self._batch_failed, model, batch, str(error) or repr(error))
-        else:
-            self._back(self._batch_done, model, batch)
+        self._back(self._batch_ended, model, batch, embed(self._models[model].engine, crops))
 
-    def _batch_done(self, model: ModelIndex, batch: BatchKey) -> None:
-        self._carry_out(self._scheduler.batch_done(model, batch, time.monotonic_ns()))
-
-    def _batch_failed(self, model: ModelIndex, batch: BatchKey, message: str) -> None:
-        self._carry_out(self._scheduler.batch_failed(model, batch, message, time.monotonic_ns()))
-
-    def _engine_lost(self, model: ModelIndex, batch: BatchKey, message: str) -> None:
+    def _batch_ended(self, model: ModelIndex, batch: BatchKey, ended: Embedding) -> None:
         now = time.monotonic_ns()
-        self._carry_out(self._scheduler.engine_lost(model, message, now))
-        self._carry_out(self._scheduler.batch_failed(model, batch, message, now))
+        match ended:
+            case Embedded():
+                self._carry_out(self._scheduler.batch_done(model, batch, now))
+            case Failed():
+                self._carry_out(self._scheduler.batch_failed(model, batch, ended.message, now))
+            case Lost():
+                self._carry_out(self._scheduler.engine_lost(model, ended.message, now))
+                self._carry_out(self._scheduler.batch_failed(model, batch, ended.message, now))
+            case _:
+                assert_never(ended)
+
+    # From threads to the event loop.
 
     def _back(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
-        """From a thread to the event loop. A loop that is closed has nobody left to tell."""
+        """Wake the event loop. One that is closed has nobody left to tell."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(event, *arguments)
+            self._loop.call_soon_threadsafe(self._wake, event, *arguments)
+
+    def _wake(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+        """Carry out an event that nobody waits for, and so nobody would see fail."""
+        try:
+            event(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the state behind it cannot be trusted any more
+            self._failed(error)
+
+    def _worker_failed(self, error: BaseException) -> None:
+        self._back(self._failed, error)
+
+    def _failed(self, error: BaseException) -> None:
+        log.failure("runtime_failed", error)
+        self._die(f"the runtime failed: {type(error).__name__}")

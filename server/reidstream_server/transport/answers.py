@@ -18,7 +18,7 @@ from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, Over
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ModelTable
-from reidstream_server.runtime.runtime import JobAnswer
+from reidstream_server.runtime.session import JobAnswer
 
 from .status import frame_error
 

@@ -7,32 +7,41 @@ protocol, the drain, a client that does not read), the session is given back in 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, assert_never
+from typing import NoReturn, TypeAlias, TypeVar, assert_never
 
 import grpc
 
 from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2, service_pb2_grpc, session_pb2
-from reidstream_server.core.effects import Answer, End, SendDrain
-from reidstream_server.core.faults import FrameFault
+from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.terms import FrameRequest
 from reidstream_server.errors import CallRefused, GoingAway, InvalidCall, NotOffered, TooManySessions
 from reidstream_server.logs import get_logger
+from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.job import FrameJob
 from reidstream_server.runtime.models import ModelTable
-from reidstream_server.runtime.runtime import Runtime, Session
+from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.runtime.session import JobAnswer, Session
 
 from . import answers
+from .epochs import Epochs, Holding
 from .frames import FrameParser
 from .models import details, summary
 from .options import WindowLimits, parse_session, parse_unary
-from .status import call_status, frame_status
+from .security import Access
+from .status import call_status, end_status, frame_status, status_details
 
 log = get_logger(__name__)
 
 Request: TypeAlias = service_pb2.EmbedStreamRequest
 Response: TypeAlias = service_pb2.EmbedStreamResponse
 StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
+UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
+AnyContext: TypeAlias = StreamContext | UnaryContext
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +57,16 @@ class CallLimits:
 class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     """The service; see the .proto for what each method promises."""
 
-    def __init__(self, runtime: Runtime, models: ModelTable, parser: FrameParser, limits: CallLimits) -> None:
+    def __init__(
+        self, runtime: Runtime, models: ModelTable, parser: FrameParser, limits: CallLimits, access: Access
+    ) -> None:
+        self._access = access
         self._runtime = runtime
         self._models = models
         self._parser = parser
         self._limits = limits
         self._streams = 0
+        self._epochs = Epochs()
         self.going_away = False
 
     async def EmbedStream(  # type: ignore[override]  # noqa: N802 - grpc.aio's reader and writer style; contract's name
@@ -61,62 +74,95 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     ) -> None:
         """One camera's stream."""
         del request_iterator  # read through the context, which tells the end of the stream from a broken one
-        self._streams += 1
         try:
-            session, opened = await self._open(context)
-            try:
-                await context.write(Response(session_opened=opened))
-                await self._serve(session, context)
-            finally:
-                self._runtime.session_lost(session.key)
-        except CallRefused as refused:
-            await context.abort(call_status(refused), str(refused))
-        finally:
-            self._streams -= 1
+            cause = await self._stream(context)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await _refuse(context, error)
+        if (status := end_status(cause)) is not None:
+            await context.abort(*status)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest, context: grpc.aio.ServicerContext[object, object]
+        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
+            client = self._access.client_of(context)
             self._refuse_when_leaving()
-            agreement = parse_unary(request.options, client="", models=self._models, window=self._limits.window)
-        except CallRefused as refused:
-            await _abort(context, call_status(refused), str(refused))
-        session = self._runtime.open_session(agreement)
-        try:
-            self._take_frame(session, request.frame)
-            self._runtime.half_closed(session)
-            answer = await session.mail.get()
-        finally:
-            self._runtime.session_lost(session.key)
-        if not isinstance(answer, Answer):
-            await _abort(context, grpc.StatusCode.UNAVAILABLE, "the server is stopping; send the frame elsewhere")
-        if answer.fault is not None:
-            await _abort(context, frame_status(answer.fault), answer.fault.message)
-        return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
+            asked = _understood(request)
+            agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
+            answer = await self._embed(agreement, asked.frame)
+            if answer.fault is not None:
+                await _abort(context, frame_status(answer.fault), answer.fault.message)
+            return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await _refuse(context, error)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest, context: grpc.aio.ServicerContext[object, object]
+        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
-        del request, context
-        return service_pb2.ListModelsResponse(models=[summary(model, self._models) for model in self._models.models])
+        try:
+            self._access.client_of(context)
+            _understood(request)
+            models = [summary(model, self._models) for model in self._models.models]
+            return service_pb2.ListModelsResponse(models=models)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await _refuse(context, error)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest, context: grpc.aio.ServicerContext[object, object]
+        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
-            model = self._models.find(request.name)
-        except CallRefused as refused:
-            await _abort(context, call_status(refused), str(refused))
-        return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._limits.published)
+            self._access.client_of(context)
+            model = self._models.find(_understood(request).name)
+            return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._limits.published)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await _refuse(context, error)
+
+    # One frame.
+
+    async def _embed(self, agreement: Agreement, frame: frame_pb2.Frame) -> JobAnswer:
+        """The answer to a call's only frame, also while the server drains. Raises GoingAway if there will be none."""
+        session = self._runtime.open_session(agreement)
+        try:
+            self._take_frame(session, frame)
+            self._runtime.half_closed(session)
+            while True:
+                match item := await session.mail.get():
+                    case Answer():
+                        self._runtime.answer_written(session)
+                        return item
+                    case SendDrain():
+                        pass  # there is nobody to tell: the call ends with its answer
+                    case End():
+                        raise GoingAway("the server is stopping; send the frame elsewhere")
+                    case _:
+                        assert_never(item)
+        finally:
+            self._runtime.session_lost(session.key)
 
     # One stream.
 
-    async def _open(self, context: StreamContext) -> tuple[Session, session_pb2.SessionOpened]:
-        """Read the first message and agree. Raises CallRefused."""
+    async def _stream(self, context: StreamContext) -> EndCause:
+        """A stream from its first message to its end. Raises CallRefused for what the client did wrong.
+
+        It is over, and its place free, before its status is sent: a client that does not read never takes that.
+        """
+        self._streams += 1
+        try:
+            client = self._access.client_of(context)
+            first = await self._first(context)
+            holding = self._epochs.hold(first.session_id, first.epoch)
+            try:
+                return await self._session(first, client, holding, context)
+            finally:
+                self._epochs.release(holding)
+        finally:
+            self._streams -= 1
+
+    async def _first(self, context: StreamContext) -> session_pb2.SessionOpen:
+        """Read the first message. Raises CallRefused."""
         self._refuse_when_leaving()
         if self._streams > self._limits.max_sessions:
             raise TooManySessions(f"{self._limits.max_sessions} sessions are open, which is the limit")
@@ -127,39 +173,51 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         if first is None or not first.HasField("session_open"):
             kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
             raise InvalidCall(f"the first message is {kind}; it must be session_open")
-        agreement = parse_session(first.session_open, client="", models=self._models, window=self._limits.window)
-        opened = answers.session_opened(first.session_open, agreement, self._models, self._limits.published)
-        return self._runtime.open_session(agreement), opened
+        self._refuse_when_leaving()  # once more: nobody would ask a session to leave that is opened behind the drain
+        return first.session_open
+
+    async def _session(
+        self, first: session_pb2.SessionOpen, client: str, holding: Holding, context: StreamContext
+    ) -> EndCause:
+        """Agree, and serve until the session is over. Raises CallRefused."""
+        agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
+        opened = answers.session_opened(first, agreement, self._models, self._limits.published)
+        session = self._runtime.open_session(agreement)
+        log.info("session_opened", client=client, camera_id=agreement.terms.flow.camera_id, epoch=first.epoch)
+        try:
+            await context.write(Response(session_opened=opened))
+            return await self._serve(session, holding, context)
+        finally:
+            self._runtime.session_lost(session.key)
 
     def _refuse_when_leaving(self) -> None:
         if self.going_away:
             raise GoingAway("the server is stopping; send the frames elsewhere")
 
-    async def _serve(self, session: Session, context: StreamContext) -> None:
+    async def _serve(self, session: Session, holding: Holding, context: StreamContext) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
+        write = asyncio.create_task(self._write(session, context))
         tasks = {
-            asyncio.create_task(self._read(session, context), name="read"),
-            asyncio.create_task(self._write(session, context), name="write"),
-            asyncio.create_task(session.stalled.wait(), name="stalled"),
+            write,
+            asyncio.create_task(self._read(session, context)),
+            asyncio.create_task(session.stalled.wait()),
+            asyncio.create_task(holding.taken_over()),
         }
         try:
-            while tasks:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            open_tasks = tasks
+            while not (write.done() or session.stalled.is_set()):
+                done, open_tasks = await asyncio.wait(open_tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-                    if task.get_name() == "write":
-                        return
-                    if task.get_name() == "stalled":
-                        # The session is gone already; the status waits in line behind the answer that is not taken.
-                        log.warning("session_stalled", camera_id=session.agreement.terms.flow.camera_id)
-                        await context.abort(
-                            grpc.StatusCode.DEADLINE_EXCEEDED, "the client has not read its answers for too long"
-                        )
+            if session.stalled.is_set():
+                flow = session.agreement.terms.flow
+                log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
+                return EndCause.STALLED
+            return write.result()
         finally:
             for task in tasks:
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, session: Session, context: StreamContext) -> None:
         """Take messages while the session may be read."""
@@ -178,15 +236,21 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     raise NotOffered("EndTracks: this server does not aggregate tracks")
                 case _:
                     raise InvalidCall("a message is empty: set one of frame, end_tracks")
+            del message  # it may be large, and the next one may be long in coming
 
     def _take_frame(self, session: Session, message: frame_pb2.Frame) -> None:
-        parsed = self._parser.parse(message, session.agreement)
+        parsed: tuple[FrameRequest, FrameJob] | FrameFault
+        try:
+            parsed = self._parser.parse(message, session.agreement)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
+            log.failure("frame_not_parsed", error)
+            parsed = FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read")
         if isinstance(parsed, FrameFault):
             self._runtime.frame_refused(session, message.frame_id, parsed)
         else:
             self._runtime.frame_arrived(session, *parsed)
 
-    async def _write(self, session: Session, context: StreamContext) -> None:
+    async def _write(self, session: Session, context: StreamContext) -> EndCause:
         """Write what the session's mailbox holds until its end."""
         while True:
             item = await session.mail.get()
@@ -197,18 +261,40 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 case SendDrain():
                     await context.write(Response(drain=answers.drain(item)))
                 case End():
-                    return
+                    return item.cause
                 case _:
                     assert_never(item)
+            del item  # its vectors may be large, and the next one may be long in coming
 
 
 async def _next(context: StreamContext) -> Request | None:
-    """The next message; None when the client has half-closed, for which grpc has a value of another type."""
+    """The next message; None when the client has half-closed. Raises InvalidCall for one that is none."""
     message: object = await context.read()
-    return message if isinstance(message, Request) else None
+    if message is grpc.aio.EOF:
+        return None
+    return _understood(message if isinstance(message, Request) else None)
 
 
-async def _abort(context: grpc.aio.ServicerContext[object, object], code: grpc.StatusCode, message: str) -> NoReturn:
-    """End a unary call; `abort` always raises, which its stubs do not say."""
-    await context.abort(code, message)
+def _understood(request: M | None) -> M:
+    """Raises InvalidCall for bytes of which no request could be made; the endpoint hands them on as None."""
+    if request is None:
+        raise InvalidCall("the message cannot be parsed: its bytes are not a request of this method")
+    return request
+
+
+async def _refuse(context: AnyContext, error: Exception) -> NoReturn:
+    """End a call that an exception has ended. gRPC's own, of a client that is gone, goes back to it."""
+    match error:
+        case CallRefused():
+            await _abort(context, call_status(error), str(error))
+        case grpc.aio.BaseError():
+            raise error
+        case _:
+            log.failure("call_failed", error)
+            await _abort(context, grpc.StatusCode.INTERNAL, "a fault of the server, which is in its log")
+
+
+async def _abort(context: AnyContext, code: grpc.StatusCode, message: str) -> NoReturn:
+    """`abort` always raises, which its stubs do not say."""
+    await context.abort(code, status_details(message))
     raise AssertionError("abort returns")

@@ -16,25 +16,36 @@ from grpc_reflection.v1alpha import reflection
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc
 from reidstream_server.errors import StartupError
 
+from .parsing import Parsing
+from .security import Access
+
 _KEEPALIVE_MS = 60_000
 
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
 
 class Endpoint:
-    """One listening port. Event loop only."""
+    """One listening port; without credentials it has no TLS. Event loop only."""
 
     def __init__(
-        self, service: service_pb2_grpc.EmbeddingServiceServicer, models: Sequence[str], max_message_bytes: int
+        self,
+        service: service_pb2_grpc.EmbeddingServiceServicer,
+        models: Sequence[str],
+        max_message_bytes: int,
+        *,
+        access: Access,
+        credentials: grpc.ServerCredentials | None,
     ) -> None:
+        self._credentials = credentials
         self._server = grpc.aio.server(
+            interceptors=[*access.doors(SERVICE), Parsing(SERVICE)],
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
-            ]
+            ],
         )
         self._health = health.aio.HealthServicer()
         self._names = ("", SERVICE, *models)
@@ -46,12 +57,17 @@ class Endpoint:
         """Listen and say SERVING; returns the port. Raises StartupError."""
         address = address_of(host, port)
         try:
-            bound = self._server.add_insecure_port(address)
+            bound = self._listen(address)
         except RuntimeError as error:
             raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
         await self._server.start()
         await self.set_serving(serving=True)
         return bound
+
+    def _listen(self, address: str) -> int:
+        if self._credentials is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._credentials)
 
     async def set_serving(self, *, serving: bool) -> None:
         """Tell health watchers."""

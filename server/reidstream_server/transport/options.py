@@ -61,8 +61,6 @@ def parse_session(
     """The agreement of a stream. Raises CallRefused."""
     if len(message.session_id) != _SESSION_ID_BYTES:
         raise InvalidCall(f"session_id has {len(message.session_id)} bytes; it must have {_SESSION_ID_BYTES}")
-    if message.epoch:
-        raise NotOffered(f"resume: epoch {message.epoch} asks for it, and this server does not resume sessions")
     if message.HasField("track_options"):
         raise NotOffered("tracks: track_options asks for them, and this server does not aggregate tracks")
     return _agreement(

@@ -5,24 +5,35 @@ Trap: an exception that is not in the table is INTERNAL, and its text stays in t
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import grpc
 
 from reidstream_proto.v1 import frame_pb2
+from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.errors import (
     CallRefused,
     GoingAway,
     InvalidCall,
     NotOffered,
+    StaleEpoch,
+    TakenOver,
     TooManySessions,
+    Unauthenticated,
     UnknownModel,
     WrongSpace,
 )
 
+_MAX_DETAILS_BYTES = 2000  # on the wire each may become three, of the 8 KiB that gRPC takes without complaint
+
 _CALLS: dict[type[CallRefused], grpc.StatusCode] = {
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     InvalidCall: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     WrongSpace: grpc.StatusCode.FAILED_PRECONDITION,
+    StaleEpoch: grpc.StatusCode.FAILED_PRECONDITION,
+    TakenOver: grpc.StatusCode.ABORTED,
     NotOffered: grpc.StatusCode.UNIMPLEMENTED,
     TooManySessions: grpc.StatusCode.RESOURCE_EXHAUSTED,
     GoingAway: grpc.StatusCode.UNAVAILABLE,
@@ -49,6 +60,23 @@ _FRAMES: dict[FaultReason, tuple[grpc.StatusCode, frame_pb2.ErrorReason.ValueTyp
 def call_status(refused: CallRefused) -> grpc.StatusCode:
     """The status that ends a call."""
     return _CALLS[type(refused)]
+
+
+def end_status(cause: EndCause) -> tuple[grpc.StatusCode, str] | None:
+    """The status of a stream whose session has ended; None for OK."""
+    match cause:
+        case EndCause.FINISHED | EndCause.DRAINED:
+            return None
+        case EndCause.STALLED:
+            return grpc.StatusCode.DEADLINE_EXCEEDED, "the client has not read its answers for too long"
+        case _:
+            assert_never(cause)
+
+
+def status_details(text: str) -> str:
+    """A status's message, cut to what surely fits: it may quote the client, and headers that are too long lose all."""
+    data = text.encode()
+    return text if len(data) <= _MAX_DETAILS_BYTES else data[:_MAX_DETAILS_BYTES].decode(errors="ignore") + "..."
 
 
 def frame_status(fault: FrameFault) -> grpc.StatusCode:

@@ -63,6 +63,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_sessions=256,
     )
     assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 16, 60.0, 30.0, 10.0)
+    assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
 
@@ -89,6 +90,11 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "metrics_enabled": ("false", False),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
+    "tls_cert_file": ("/tls/server.pem", Path("/tls/server.pem")),
+    "tls_key_file": ("/tls/server.key", Path("/tls/server.key")),
+    "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),
+    "tokens_file": ("/tls/tokens", Path("/tls/tokens")),
+    "insecure": ("true", True),
     "providers": ("A,B", ("A", "B")),
     "threads_per_call": ("4", 4),
     "slots": ("16", 16),
@@ -120,6 +126,14 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
 }
 
 
+NEEDED_WITH = {
+    "profile": ["--model=person=a.onnx"],
+    "tls_cert_file": ["--tls-key-file=k"],
+    "tls_key_file": ["--tls-cert-file=c"],
+    "tls_client_ca_file": ["--tls-cert-file=c", "--tls-key-file=k"],
+}
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_every_setting_reaches_its_field_from_every_source(tmp_path: Path, setting: Setting) -> None:
     """A flag, its variable and its key of the file mean the same, and land in the field of that name."""
@@ -127,7 +141,7 @@ def test_every_setting_reaches_its_field_from_every_source(tmp_path: Path, setti
     written = (
         f"[{{name = 'person', path = '{Path('a.onnx').absolute()}'}}]" if setting.name == "models" else f"'{text}'"
     )
-    other = ["--model=person=a.onnx"] if setting.name == "profile" else []
+    other = NEEDED_WITH.get(setting.name, [])
     for config in (
         load_config([*other, f"{setting.flag}={text}"], {}),
         load_config(other, {setting.variable: text}),
@@ -372,6 +386,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--port=9464", "--metrics-host=127.0.0.2"], ["--port=9464", "--metrics-host=0.0.0.0"]),
         (["--port=0", "--metrics-port=0"], ["--port=7", "--metrics-port=7"]),
         (["--profile=tao", "--model=a.onnx"], ["--profile=tao"]),
+        (["--tls-cert-file=c", "--tls-key-file=k"], ["--tls-cert-file=c"]),
+        (["--tls-cert-file=c", "--tls-key-file=k"], ["--tls-key-file=k"]),
+        (["--tls-client-ca-file=a", "--tls-cert-file=c", "--tls-key-file=k"], ["--tls-client-ca-file=a"]),
+        (["--host=0.0.0.0", "--tls-cert-file=c", "--tls-key-file=k"], ["--host=0.0.0.0"]),
+        (["--host=::", "--insecure"], ["--host=::", "--no-insecure"]),
+        (["--host=127.255.0.1"], ["--host=128.0.0.1"]),
+        (["--host=::1"], ["--host=::2"]),
+        (["--host=LocalHost"], ["--host=127.example.org"]),
     ],
 )
 def test_rules_between_settings(enough: list[str], too_little: list[str]) -> None:

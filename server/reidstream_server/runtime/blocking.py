@@ -1,0 +1,83 @@
+"""What runs in threads: staging a frame, embedding a batch. Whatever is raised there becomes a value here.
+
+Why values: the event loop must hear of every call's end, so nothing may escape. Trap: an exception that is not in the
+engines' tree is logged and its text stays there; what clients are told is written by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from reidstream_engines.errors import EngineLost, EnginesError, ImageError, UnsupportedImage
+from reidstream_engines.protocol import Engine, Stager
+from reidstream_server.core.effects import CropRef
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.logs import get_logger
+
+from .job import FrameJob
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A frame is staged; `invalid` are the crops whose own picture was refused."""
+
+    invalid: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Every crop of the batch has its vector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The engine failed on the batch. The message is for the log."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The engine, or its device, cannot go on."""
+
+    message: str
+
+
+Staging: TypeAlias = Staged | FrameFault | Lost
+Embedding: TypeAlias = Embedded | Failed | Lost
+
+
+def stage(job: FrameJob, stager: Stager) -> Staging:
+    """Bring the job's pictures to the device; nothing stays there unless the answer is Staged."""
+    try:
+        return Staged(invalid=job.stage(stager))
+    except ImageError as error:
+        job.release()
+        reason = FaultReason.UNSUPPORTED_IMAGE if isinstance(error, UnsupportedImage) else FaultReason.INVALID_IMAGE
+        return FrameFault(reason=reason, message=str(error))
+    except EngineLost as error:
+        job.release()
+        return Lost(message=str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the frame is answered and the server goes on
+        job.release()
+        log.failure("staging_failed", error)
+        return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be staged")
+
+
+def embed(engine: Engine, crops: Sequence[CropRef[FrameJob]]) -> Embedding:
+    """Run a batch and keep its vectors in the jobs."""
+    try:
+        rows = engine.submit([ref.payload.crop(ref.index) for ref in crops]).result()
+        for ref, row in zip(crops, rows, strict=True):
+            ref.payload.store(ref.index, row)
+    except EngineLost as error:
+        return Lost(message=str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is this batch's
+        if not isinstance(error, EnginesError):
+            log.failure("engine_raised", error, model=engine.spec.name)
+        return Failed(message=str(error) or repr(error))
+    return Embedded()

@@ -1,0 +1,53 @@
+"""What passes between the runtime and those around it: a session's mailbox, and what an observer is told.
+
+Why apart from the runtime: transports and metrics need these words, not the thing that drives the scheduler. Trap: a
+session's events are set on the event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
+from reidstream_server.core.terms import ModelIndex, SessionKey
+
+from .agreement import Agreement
+from .job import FrameJob
+
+JobAnswer: TypeAlias = Answer[FrameJob]
+Outgoing: TypeAlias = JobAnswer | SendDrain | End
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A transport's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be
+    read; `stalled` is set when the session was ended because its client does not read.
+    """
+
+    key: SessionKey
+    agreement: Agreement
+    mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
+    readable: asyncio.Event = field(default_factory=asyncio.Event)
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Observer(Protocol):
+    """Is told what happens, for the metrics. Called on the event loop."""
+
+    def answered(self, answer: JobAnswer, now_ns: int) -> None:
+        """An answer was handed to its session."""
+        ...
+
+    def batch_started(self, model: ModelIndex, size: int) -> None:
+        """A batch was handed to its engine."""
+        ...
+
+    def batch_failed(self, model: ModelIndex) -> None:
+        """An engine raised."""
+        ...
+
+    def session_ended(self, cause: EndCause | None) -> None:
+        """A session is over; None when its client vanished."""
+        ...

@@ -1,0 +1,51 @@
+"""Threads for calls that block, and that may never return.
+
+Why not the standard library's pool: the interpreter joins its threads at exit, so one call that a device never
+answers would keep the process for ever; and it makes a future per call, at which nobody here would look. Trap: these
+threads do not keep the process, so whoever ends it asks `close` whether one is still at work.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVarTuple, Unpack
+
+Ts = TypeVarTuple("Ts")
+
+
+class Workers:
+    """`count` threads that carry out calls in the order they came. `failed` is told, in the thread, of what a call
+    let out; the thread goes on.
+    """
+
+    def __init__(self, count: int, name: str, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+        """Have a thread make the call. Any thread; never blocks."""
+        self._calls.put(partial(call, *arguments))
+
+    def close(self, timeout_s: float) -> bool:
+        """Finish what was submitted and end the threads; False if one is still at work after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - a thread that ends would be a slot that is never free again
+                self._failed(error)
+            del call  # it holds a frame, and the next one may be long in coming

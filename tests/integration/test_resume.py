@@ -1,0 +1,149 @@
+"""A stream that is cut anywhere, or handed to another server, and still answers every frame exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+import pytest
+
+from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ResumingSession
+from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
+from reidstream_engines.headers import parse_encoded
+from reidstream_engines.image import PixelBox
+from tests.integration.harness import JPEG, frame, opening, serving, stream_to, until
+
+FRAMES = 200
+CUT_STEP = 1 if os.environ.get("EVERY_CUT") else 9
+SESSION = bytes(range(16))
+
+
+@dataclass(slots=True)
+class Scissors:
+    """Cuts a session's stream when it has carried so many messages, either way; once."""
+
+    session: ResumingSession
+    left: int
+
+    def message(self) -> None:
+        """A message has gone by."""
+        self.left -= 1
+        if self.left == 0:
+            self.session._session._call.cancel()
+
+
+def watch(session: ResumingSession, scissors: Scissors) -> None:
+    """Count the messages of the session's first stream at its innermost calls."""
+    inner = session._session
+    write, handle = inner._call.write, inner._handle
+
+    async def counted_write(message: bytes) -> bool:
+        done = await write(message)
+        scissors.message()
+        return done
+
+    def counted_handle(message: object) -> None:
+        handle(message)  # type: ignore[arg-type]
+        scissors.message()
+
+    inner._call.write = counted_write  # type: ignore[method-assign]
+    inner._handle = counted_handle  # type: ignore[method-assign,assignment]
+
+
+def box_of(number: int) -> np.ndarray:
+    """A box of its own for each frame, so that an answer of another frame is noticed."""
+    return np.array([[number, 5, number + 50, 140]], np.float32)
+
+
+async def cut_session(client: AsyncReidClient, cut_at: int, ordering: Ordering) -> tuple[list[int], int]:
+    """Stream 200 frames through one cut; the ids that were answered, in order, and the epochs that it took."""
+    image = parse_encoded(JPEG)
+    async with client.stream(resume=True, window_frames=16, ordering=ordering) as session:
+        assert isinstance(session, ResumingSession)
+        watch(session, Scissors(session, cut_at))
+
+        async def send() -> None:
+            for number in range(FRAMES):
+                await session.send(JPEG, box_of(number))
+            await session.finish()
+
+        sending = asyncio.create_task(send())
+        answered = []
+        async for result in session:
+            number = result.frame_id
+            expected = fake_embedding(image, PixelBox(x1=number, y1=5, x2=number + 50, y2=140), 32)
+            np.testing.assert_array_equal(result.embeddings[0], expected)
+            answered.append(number)
+        await sending
+        return answered, session.epoch
+
+
+@pytest.mark.parametrize("ordering", Ordering)
+async def test_a_stream_cut_at_any_message_answers_every_frame_exactly_once(ordering: Ordering) -> None:
+    """At the message boundaries of a 200-frame session: every ninth of the 400, or every one (`make cuts`)."""
+    async with serving() as server, AsyncReidClient(f"127.0.0.1:{server.port}") as client:
+        for cut_at in range(1, 2 * FRAMES, CUT_STEP if ordering is Ordering.IN_ORDER else 4 * CUT_STEP):
+            answered, epochs = await cut_session(client, cut_at, ordering)
+            assert epochs == 1, f"cut at message {cut_at}"
+            if ordering is Ordering.AS_COMPLETED:
+                answered.sort()
+            assert answered == list(range(FRAMES)), f"cut at message {cut_at}"
+        await until(lambda: server.runtime.open_sessions == 0)
+        assert server.runtime.statistics().frames == 0
+
+
+async def test_a_restarted_server_gets_what_the_old_one_did_not_answer() -> None:
+    """The old server drains and stops; the one that takes its port goes on where it ended."""
+    answered: list[int] = []
+    async with (
+        serving() as first,
+        AsyncReidClient(f"127.0.0.1:{first.port}", timeout_s=20) as client,
+        client.stream(resume=True, window_frames=8) as session,
+    ):
+        for number in range(5):
+            await session.send(JPEG, box_of(number))
+        answered.append((await anext(session)).frame_id)
+        await first.drain()
+        async with serving(port=first.port):
+            for number in range(5, 20):
+                await session.send(JPEG, box_of(number))
+            await session.finish()
+            answered += [result.frame_id async for result in session]
+    assert answered == list(range(20))
+
+
+@pytest.mark.parametrize("policy", [OverloadPolicy.DROP_OLDEST, OverloadPolicy.REJECT])
+async def test_frames_that_come_during_an_outage_are_given_up_by_policy(policy: OverloadPolicy) -> None:
+    """Nothing waits, nothing grows without bound, and every frame has its answer in its place."""
+    slow = FakeEngine(script=FakeScript(seconds_per_batch=0.001))
+    async with (
+        serving(slow) as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}", timeout_s=20) as client,
+        client.stream(resume=True, window_frames=4, overload_policy=policy) as session,
+    ):
+        assert isinstance(session, ResumingSession)
+        session._session._call.cancel()
+        sent = [await session.send(JPEG, box_of(number)) for number in range(60)]
+        await session.finish()
+        results = [result async for result in session]
+    assert [result.frame_id for result in results] == sent
+    assert any(result.error is None for result in results)
+
+
+async def test_a_newer_epoch_takes_the_session_over_and_an_older_one_is_refused() -> None:
+    """Two streams of one session never run beside each other."""
+    async with serving() as server, stream_to(server) as old, stream_to(server) as new, stream_to(server) as zombie:
+        await old.open(session_id=SESSION)
+        opened = await new.open(session_id=SESSION, epoch=3)
+        assert (opened.session_id, opened.epoch) == (SESSION, 3)
+        status, details = await old.refusal()
+        assert (status, "epoch 3" in details) == (grpc.StatusCode.ABORTED, True)
+        await zombie.call.write(opening(session_id=SESSION, epoch=2))
+        status, details = await zombie.refusal()
+        assert (status, "epoch" in details) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+        await new.call.write(frame(1))
+        assert (await new.result()).frame_id == 1
+        assert server.runtime.open_sessions == 1

@@ -1,0 +1,146 @@
+"""Who may come into the queue, and who waits for room."""
+
+from __future__ import annotations
+
+from reidstream_server.core.admission import Admission
+from reidstream_server.core.state import FrameState, SessionState
+
+from .builders import a_frame, a_session
+
+
+def of(boxes: int = 100, size: int = 10**6) -> Admission[str]:
+    return Admission(max_boxes=boxes, max_bytes=size)
+
+
+def parked(admission: Admission[str], session: SessionState[str], boxes: int) -> FrameState[str]:
+    frame = a_frame(session, boxes)
+    assert not admission.admit(frame)
+    admission.park(frame)
+    return frame
+
+
+def give_back(admission: Admission[str], frame: FrameState[str]) -> None:
+    admission.release_bytes(frame)
+    admission.release_boxes(frame)
+
+
+def test_a_greedy_camera_gets_half() -> None:
+    """Each camera may hold as much as is still free: one alone half, and the next one half of the rest."""
+    admission = of(boxes=100)
+    greedy, newcomer = a_session("greedy"), a_session("newcomer")
+    held = [a_frame(greedy, 10) for _ in range(7)]
+    assert [admission.admit(frame) for frame in held] == [True] * 5 + [False] * 2
+    assert [admission.admit(a_frame(newcomer, 5)) for _ in range(6)] == [True] * 5 + [False]
+    assert admission.boxes == 75
+
+
+def test_bytes_are_bounded_alike() -> None:
+    """A few large messages fill the queue as many boxes do, until they are staged."""
+    admission = of(size=1000)
+    greedy, newcomer = a_session("greedy"), a_session("newcomer")
+    first = a_frame(greedy, size=500)
+    assert admission.admit(first)
+    assert not admission.admit(a_frame(greedy, size=10))
+    assert not admission.admit(a_frame(newcomer, size=501))
+    admission.release_bytes(first)
+    assert admission.bytes == 0
+    assert admission.admit(a_frame(newcomer, size=1000))
+
+
+def test_refusing_takes_nothing() -> None:
+    """A frame that was not admitted holds nothing, and giving it back frees nothing."""
+    admission = of(boxes=10)
+    frame = a_frame(a_session(), 11)
+    assert not admission.admit(frame)
+    give_back(admission, frame)
+    assert (admission.boxes, admission.bytes) == (0, 0)
+
+
+def test_giving_back_twice_frees_once() -> None:
+    """A frame can end in several ways at once; what it held comes back once, and its camera is forgotten."""
+    admission = of()
+    frame, other = a_frame(a_session("a"), 10), a_frame(a_session("b"), 10)
+    assert admission.admit(frame)
+    assert admission.admit(other)
+    for _ in range(2):
+        give_back(admission, frame)
+    assert (admission.boxes, admission.bytes) == (10, other.request.message_bytes)
+    assert set(admission._flow_boxes) == set(admission._flow_bytes) == {other.session.terms.flow}
+
+
+def test_who_waits_is_let_in_in_order() -> None:
+    """As room comes back; a session waits with one frame, and no more once it was let in."""
+    admission = of(boxes=12)
+    held = a_frame(a_session("held"), 12)
+    assert admission.admit(held)
+    first, second = parked(admission, a_session("first"), 6), parked(admission, a_session("second"), 6)
+    assert admission.next_admitted() is None
+    give_back(admission, held)
+    assert [admission.next_admitted() for _ in range(3)] == [first, second, None]
+    assert (admission.parked, first.session.parked) == (0, None)
+
+
+def test_a_large_frame_is_not_passed_for_ever() -> None:
+    """While the first one that waits holds nothing, nobody else is let in until it fits, and not even newcomers."""
+    admission = of(boxes=20)
+    small = [a_frame(a_session(f"small{number}"), 4) for number in range(3)]
+    assert all(admission.admit(frame) for frame in small)
+    large = parked(admission, a_session("large"), 16)
+    newcomer = a_session("newcomer")
+    for frame in small[:2]:
+        give_back(admission, frame)
+        assert not admission.admit(a_frame(newcomer, 1))
+    assert admission.next_admitted() is large
+
+
+def test_who_waits_for_its_own_frames_blocks_nobody() -> None:
+    """A camera that holds its share already waits until those are done; others come in meanwhile."""
+    admission = of(boxes=20)
+    greedy = a_session("greedy")
+    assert admission.admit(a_frame(greedy, 10))
+    parked(admission, greedy, 10)
+    assert admission.admit(a_frame(a_session("newcomer"), 5))
+    assert admission.next_admitted() is None
+
+
+def test_sessions_of_one_camera_take_turns() -> None:
+    """A session that always has small frames does not keep a large one of its own camera waiting for ever."""
+    admission = of(boxes=20)
+    busy, patient = a_session("camera"), a_session("camera")
+    held = a_frame(busy, 2)
+    assert admission.admit(held)
+    large = parked(admission, patient, 18)
+    later = parked(admission, busy, 1)
+    assert admission.next_admitted() is None
+    give_back(admission, held)
+    assert admission.next_admitted() is large
+    assert admission.next_admitted() is None
+    give_back(admission, large)
+    assert admission.next_admitted() is later
+
+
+def test_a_newer_frame_takes_the_place_of_the_parked_one() -> None:
+    """The session keeps its place among those that wait."""
+    admission = of(boxes=10)
+    held = a_frame(a_session("held"), 10)
+    assert admission.admit(held)
+    patient = a_session("patient")
+    parked(admission, patient, 10)
+    parked(admission, a_session("other"), 10)
+    newer = a_frame(patient, 10)
+    admission.park(newer)
+    assert admission.parked == 2
+    give_back(admission, held)
+    assert admission.next_admitted() is newer
+
+
+def test_who_gives_up_waiting_makes_way() -> None:
+    """A session that is gone does not keep others out."""
+    admission = of(boxes=10)
+    assert admission.admit(a_frame(a_session("held"), 1))
+    gone = a_session("gone")
+    parked(admission, gone, 10)
+    small = a_frame(a_session("small"), 1)
+    assert not admission.admit(small)
+    admission.unpark(gone)
+    assert admission.admit(small)

@@ -1,0 +1,133 @@
+"""Which crops go next."""
+
+from __future__ import annotations
+
+from reidstream_server.core.batcher import Batch, Batcher
+from reidstream_server.core.effects import CropRef
+from reidstream_server.core.state import FrameState, ReadyCrop
+from reidstream_server.core.terms import BatchKey, ModelTerms
+from reidstream_server.core.timers import TimerKind, Timers
+
+from .builders import MS, START_NS, a_frame, a_session
+
+LINGER_NS = 5 * MS
+
+
+def a_batcher(*, max_batch: int = 4, slots: int = 2, linger_ns: int = 0) -> Batcher[str]:
+    terms = ModelTerms(max_batch=max_batch, slots=slots)
+    return Batcher(terms, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
+
+
+def crop(frame: FrameState[str], index: int) -> CropRef[str]:
+    return CropRef(frame=frame.key, payload=frame.payload or "", index=index)
+
+
+def add(batcher: Batcher[str], frame: FrameState[str], now: int = START_NS) -> None:
+    for index in range(frame.boxes):
+        batcher.add(frame, crop(frame, index), now)
+
+
+def run(batcher: Batcher[str], batch: list[ReadyCrop[str]]) -> None:
+    key = BatchKey(len(batcher.running) + 1)
+    timeout = Timers().add(START_NS, TimerKind.BATCH_TIMEOUT, key)
+    batcher.running[key] = Batch(key=key, crops=tuple(batch), timeout=timeout)
+
+
+def indices(batch: list[ReadyCrop[str]]) -> list[int]:
+    return [ready.crop.index for ready in batch]
+
+
+def test_a_free_slot_takes_what_is_there() -> None:
+    """At once, however little; and nothing when there is nothing."""
+    batcher = a_batcher()
+    assert batcher.take(START_NS) == []
+    add(batcher, a_frame(a_session(), 2))
+    assert indices(batcher.take(START_NS)) == [0, 1]
+    assert batcher.take(START_NS) == []
+
+
+def test_a_frame_with_more_crops_than_a_batch_is_split() -> None:
+    """In order, as many at a time as the engine takes."""
+    batcher = a_batcher(max_batch=4)
+    add(batcher, a_frame(a_session(), 10))
+    assert [indices(batcher.take(START_NS)) for _ in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_batch_mixes_cameras() -> None:
+    """In turns of the quantum."""
+    batcher = a_batcher(max_batch=8)
+    one, other = a_frame(a_session("one"), 6), a_frame(a_session("other"), 6)
+    add(batcher, one)
+    add(batcher, other)
+    assert [ready.frame for ready in batcher.take(START_NS)] == [one] * 4 + [other] * 4
+
+
+def test_no_more_batches_than_slots() -> None:
+    """Slot first, batch second: what comes later still gets into the next batch."""
+    batcher = a_batcher(max_batch=1, slots=2)
+    add(batcher, a_frame(a_session(), 3))
+    for _ in range(2):
+        run(batcher, batcher.take(START_NS))
+    assert batcher.take(START_NS) == []
+    assert batcher.ready_crops == 1
+
+
+def test_a_lost_engine_gets_nothing() -> None:
+    """And asks for nothing."""
+    batcher = a_batcher()
+    add(batcher, a_frame(a_session(), 3))
+    batcher.lost = "gone"
+    assert batcher.take(START_NS) == []
+    assert not batcher.hungry
+
+
+def test_hunger_ends_when_all_slots_can_be_filled() -> None:
+    """Crops that are being staged count as much as those that are ready or are to run alone."""
+    batcher = a_batcher(max_batch=4, slots=2)
+    assert batcher.hungry
+    add(batcher, a_frame(a_session(), 4))
+    batcher.staging_crops = 3
+    assert batcher.hungry
+    batcher.retry_alone(ReadyCrop(a_frame(a_session()), crop(a_frame(a_session()), 0)))
+    assert not batcher.hungry
+
+
+def test_crops_of_a_failed_batch_go_first_and_alone() -> None:
+    """One by one, before anything else."""
+    batcher = a_batcher()
+    frame = a_frame(a_session(), 2)
+    for index in range(2):
+        batcher.retry_alone(ReadyCrop(frame, crop(frame, index)))
+    add(batcher, a_frame(a_session("other"), 3))
+    assert [indices(batcher.take(START_NS)) for _ in range(3)] == [[0], [1], [0, 1, 2]]
+
+
+def test_a_frame_that_is_given_up_leaves() -> None:
+    """Its ready crops are cancelled one by one, those to run alone together; nothing of other frames is."""
+    batcher = a_batcher()
+    frame, other = a_frame(a_session(), 2), a_frame(a_session("other"), 2)
+    entry = batcher.add(frame, crop(frame, 0), START_NS)
+    batcher.retry_alone(ReadyCrop(frame, crop(frame, 1)))
+    batcher.retry_alone(ReadyCrop(other, crop(other, 0)))
+    batcher.cancel(entry)
+    batcher.cancel_alone(frame)
+    assert batcher.ready_crops == 1
+    assert [ready.frame for ready in batcher.take(START_NS)] == [other]
+
+
+def test_a_batch_lingers_from_its_first_crop() -> None:
+    """Until the time is over or the batch is full, whichever is first; crops to run alone do not wait."""
+    batcher = a_batcher(max_batch=4, linger_ns=LINGER_NS)
+    assert batcher.lingers_until() is None
+    add(batcher, a_frame(a_session(), 2), START_NS)
+    add(batcher, a_frame(a_session("other"), 1), START_NS + LINGER_NS - 1)
+    assert batcher.lingers_until() == START_NS + LINGER_NS
+    assert batcher.take(START_NS + LINGER_NS - 1) == []
+    assert len(batcher.take(START_NS + LINGER_NS)) == 3
+    add(batcher, a_frame(a_session(), 4), START_NS)
+    assert batcher.lingers_until() is None
+    assert len(batcher.take(START_NS)) == 4
+    add(batcher, a_frame(a_session(), 1), START_NS)
+    alone = a_frame(a_session("other"))
+    batcher.retry_alone(ReadyCrop(alone, crop(alone, 0)))
+    assert [ready.frame for ready in batcher.take(START_NS)] == [alone]
