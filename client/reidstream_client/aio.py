@@ -40,7 +40,7 @@ from .options import (
     embed_options,
     resolve_choices,
 )
-from .resuming import ResumingSession
+from .resuming import Reopen, ResumingSession
 from .types import FrameEmbeddings, Timing
 
 if TYPE_CHECKING:
@@ -160,42 +160,48 @@ class AsyncReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
-        resume: bool = False,
-    ) -> AsyncIterator[AsyncSession | ResumingSession]:
+    ) -> AsyncIterator[AsyncSession]:
         """Open a session; leaving the block ends it, so `finish` and iterate first to get every answer.
 
         `camera_id`: instead of the client's. `window_frames`, `window_bytes`: how much may be unanswered; 0 asks for
         as much as the server gives. `answer_timeout_s`: a session with a frame that waits longer ends with
-        CallTimeout. `resume`: a stream that is cut or drained is opened anew, and what has no answer is sent again.
+        CallTimeout.
         """
-        if answer_timeout_s <= 0:
-            raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
-        options = self._options
-        if camera_id is not None:
-            check_camera_id(camera_id)
-            options = session_pb2.EmbedOptions()
-            options.CopyFrom(self._options)
-            options.camera_id = camera_id
-        request = session_pb2.SessionOpen(
-            options=options,
-            ordering=session_pb2.Ordering.ValueType(ordering.value),
-            overload_policy=session_pb2.OverloadPolicy.ValueType(overload_policy.value),
-            window=session_pb2.Window(frames=window_frames, bytes=window_bytes),
+        open_epoch = self._opener(
+            camera_id=camera_id,
+            ordering=ordering,
+            overload_policy=overload_policy,
+            window_frames=window_frames,
+            window_bytes=window_bytes,
+            answer_timeout_s=answer_timeout_s,
         )
+        session = await open_epoch(0)
+        try:
+            yield session
+        finally:
+            await session.close()
 
-        async def open_epoch(epoch: int) -> AsyncSession:
-            if not epoch or not resume:
-                request.session_id = new_session_id()
-            request.epoch = epoch
-            call, opened = await open_session(
-                self._connection, request, choices=self._choices, retry=self._retry, timeout_s=self._timeout_s
-            )
-            return AsyncSession(
-                call, opened, max_message_bytes=self._max_message_bytes, answer_timeout_s=answer_timeout_s
-            )
-
-        first = await open_epoch(0)
-        session = ResumingSession(first, open_epoch) if resume else first
+    @asynccontextmanager
+    async def resuming_stream(
+        self,
+        *,
+        camera_id: str | None = None,
+        ordering: Ordering = Ordering.IN_ORDER,
+        overload_policy: OverloadPolicy = OverloadPolicy.WAIT,
+        window_frames: int = 0,
+        window_bytes: int = 0,
+        answer_timeout_s: float = 60.0,
+    ) -> AsyncIterator[ResumingSession]:
+        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
+        open_epoch = self._opener(
+            camera_id=camera_id,
+            ordering=ordering,
+            overload_policy=overload_policy,
+            window_frames=window_frames,
+            window_bytes=window_bytes,
+            answer_timeout_s=answer_timeout_s,
+        )
+        session = ResumingSession(await open_epoch(0), open_epoch)
         try:
             yield session
         finally:
@@ -217,6 +223,47 @@ class AsyncReidClient:
         start = time.monotonic()
         health = await self._connection.health(timeout_s=self._timeout_s)
         return Ping(health=health, round_trip_s=time.monotonic() - start)
+
+    def _opener(
+        self,
+        *,
+        camera_id: str | None,
+        ordering: Ordering,
+        overload_policy: OverloadPolicy,
+        window_frames: int,
+        window_bytes: int,
+        answer_timeout_s: float,
+    ) -> Reopen:
+        """What opens the streams of one session, by their epochs."""
+        if answer_timeout_s <= 0:
+            raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
+        options = self._options
+        if camera_id is not None:
+            check_camera_id(camera_id)
+            options = session_pb2.EmbedOptions()
+            options.CopyFrom(self._options)
+            options.camera_id = camera_id
+        request = session_pb2.SessionOpen(
+            options=options,
+            session_id=new_session_id(),
+            ordering=session_pb2.Ordering.ValueType(ordering.value),
+            overload_policy=session_pb2.OverloadPolicy.ValueType(overload_policy.value),
+            window=session_pb2.Window(frames=window_frames, bytes=window_bytes),
+        )
+
+        async def open_epoch(epoch: int) -> AsyncSession:
+            request.epoch = epoch
+            call, opened = await open_session(
+                self._connection, request, choices=self._choices, retry=self._retry, timeout_s=self._timeout_s
+            )
+            return AsyncSession(
+                call,
+                opened,
+                max_message_bytes=self._max_message_bytes,
+                answer_timeout_s=answer_timeout_s,
+            )
+
+        return open_epoch
 
     async def close(self) -> None:
         """Close the connection; open calls and sessions end. Closing twice is harmless."""

@@ -45,7 +45,7 @@ _MAX_FRUITLESS = 5
 
 
 class ResumingSession:
-    """As AsyncSession, over as many streams as it takes. Made by `AsyncReidClient.stream(resume=True)`.
+    """As AsyncSession, over as many streams as it takes. Made by `AsyncReidClient.resuming_stream()`.
 
     A raw image is copied once when it is sent, so that it can be sent again. One event loop; one task iterates.
     """

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy.typing as npt
 
@@ -29,6 +29,9 @@ from .types import FrameEmbeddings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,7 +168,6 @@ class ReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
-        resume: bool = False,
     ) -> Iterator[Session]:
         """Open a session; arguments and errors as for `AsyncReidClient.stream`."""
         context = self._client.stream(
@@ -175,14 +177,32 @@ class ReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
-            resume=resume,
         )
-        session = self._thread.call(context.__aenter__())
-        try:
+        with self._entered(context) as session:
             yield Session(session, self._thread)
-        finally:
-            with suppress(SessionEnded):  # the client was closed meanwhile, and the session with it
-                self._thread.call(context.__aexit__(None, None, None))
+
+    @contextmanager
+    def resuming_stream(
+        self,
+        *,
+        camera_id: str | None = None,
+        ordering: Ordering = Ordering.IN_ORDER,
+        overload_policy: OverloadPolicy = OverloadPolicy.WAIT,
+        window_frames: int = 0,
+        window_bytes: int = 0,
+        answer_timeout_s: float = 60.0,
+    ) -> Iterator[Session]:
+        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
+        context = self._client.resuming_stream(
+            camera_id=camera_id,
+            ordering=ordering,
+            overload_policy=overload_policy,
+            window_frames=window_frames,
+            window_bytes=window_bytes,
+            answer_timeout_s=answer_timeout_s,
+        )
+        with self._entered(context) as session:
+            yield Session(session, self._thread)
 
     def models(self) -> tuple[ModelSummary, ...]:
         """The models that the server holds."""
@@ -195,6 +215,16 @@ class ReidClient:
     def ping(self) -> Ping:
         """The server's health, and how long asking took. Raises ServerUnavailable, not repeated."""
         return self._thread.call(self._client.ping())
+
+    @contextmanager
+    def _entered(self, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """A session of the client's thread, for the length of a block of this one."""
+        session = self._thread.call(context.__aenter__())
+        try:
+            yield session
+        finally:
+            with suppress(SessionEnded):  # the client was closed meanwhile, and the session with it
+                self._thread.call(context.__aexit__(None, None, None))
 
     def close(self) -> None:
         """Close the connection and end the thread; open calls raise SessionEnded. Closing twice is harmless."""

@@ -12,6 +12,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import grpc
 from prometheus_client import CollectorRegistry, start_http_server
@@ -102,8 +103,16 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
         yield server
 
 
-async def serve(config: ServerConfig, loaded: Engines) -> int:
-    """Run until SIGTERM, SIGINT or a lost engine; returns the process's exit code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How serving ended: the process's exit code, and whether a thread is still inside an engine or a decoder."""
+
+    code: int
+    stuck: bool
+
+
+async def serve(config: ServerConfig, loaded: Engines) -> Ending:
+    """Run until SIGTERM, SIGINT or a lost engine. Raises StartupError."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,11 +128,10 @@ async def serve(config: ServerConfig, loaded: Engines) -> int:
         )
         server.runtime.engine_died.add_done_callback(lambda _: stop.set())
         await stop.wait()
-        died = server.runtime.engine_died.done()
         complete = await server.drain()
-    if died:
-        return EXIT_ENGINE_LOST
-    return 0 if complete else EXIT_DRAIN_TIMEOUT
+        died = server.runtime.engine_died.done()
+    code = EXIT_ENGINE_LOST if died else 0 if complete else EXIT_DRAIN_TIMEOUT
+    return Ending(code=code, stuck=server.runtime.stuck)
 
 
 def access_of(security: SecuritySettings) -> Access:

@@ -48,6 +48,7 @@ def frame_limits(config: ServerConfig) -> FrameLimits:
         max_boxes=limits.max_boxes_per_frame,
         min_box_px=limits.min_box_px,
         max_answer_bytes=limits.max_answer_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
     )
 
 

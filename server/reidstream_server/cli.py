@@ -1,15 +1,22 @@
 """`reidstream-server`: configuration in, exit code out.
 
-0   stopped, every accepted frame answered        2   the configuration is wrong; every problem is printed 1   a model
-or a port cannot be had               70  an engine cannot go on        75  the drain took too long
+    0   stopped, every accepted frame answered
+    1   a model or a port cannot be had
+    2   the configuration is wrong; every problem is printed
+    70  an engine cannot go on
+    75  the drain took too long
+
+Trap: a device may never answer. The process must end all the same, with its code, whatever its threads wait for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from reidstream_server.app import serve
 from reidstream_server.config import ConfigError, ServerConfig, load_config, redacted
@@ -37,10 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0
-            return asyncio.run(serve(config, loaded))
+            ending = asyncio.run(serve(config, loaded))
+            if ending.stuck:
+                _leave_behind(ending.code)
+            return ending.code
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
         return EXIT_STARTUP
+
+
+def _leave_behind(code: int) -> NoReturn:
+    """End the process beside a thread that is still inside an engine: closing that engine, or the interpreter, under it
+    could crash, or take for ever.
+    """
+    log.warning("threads_left", exit_code=code)
+    logging.shutdown()
+    os._exit(code)
 
 
 def _fields(config: ServerConfig) -> dict[str, str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import dataclass
 
 import grpc
 import numpy as np
 import pytest
 
-from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ResumingSession
+from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidClient, ResumingSession
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
 from tests.integration.harness import JPEG, frame, opening, serving, stream_to, until
+from tests.integration.process import server_process
 
 FRAMES = 200
 CUT_STEP = 1 if os.environ.get("EVERY_CUT") else 9
@@ -50,7 +52,7 @@ def watch(session: ResumingSession, scissors: Scissors) -> None:
         scissors.message()
 
     inner._call.write = counted_write  # type: ignore[method-assign]
-    inner._handle = counted_handle  # type: ignore[method-assign,assignment]
+    inner._handle = counted_handle  # type: ignore[method-assign]
 
 
 def box_of(number: int) -> np.ndarray:
@@ -61,7 +63,7 @@ def box_of(number: int) -> np.ndarray:
 async def cut_session(client: AsyncReidClient, cut_at: int, ordering: Ordering) -> tuple[list[int], int]:
     """Stream 200 frames through one cut; the ids that were answered, in order, and the epochs that it took."""
     image = parse_encoded(JPEG)
-    async with client.stream(resume=True, window_frames=16, ordering=ordering) as session:
+    async with client.resuming_stream(window_frames=16, ordering=ordering) as session:
         assert isinstance(session, ResumingSession)
         watch(session, Scissors(session, cut_at))
 
@@ -101,7 +103,7 @@ async def test_a_restarted_server_gets_what_the_old_one_did_not_answer() -> None
     async with (
         serving() as first,
         AsyncReidClient(f"127.0.0.1:{first.port}", timeout_s=20) as client,
-        client.stream(resume=True, window_frames=8) as session,
+        client.resuming_stream(window_frames=8) as session,
     ):
         for number in range(5):
             await session.send(JPEG, box_of(number))
@@ -122,7 +124,7 @@ async def test_frames_that_come_during_an_outage_are_given_up_by_policy(policy: 
     async with (
         serving(slow) as server,
         AsyncReidClient(f"127.0.0.1:{server.port}", timeout_s=20) as client,
-        client.stream(resume=True, window_frames=4, overload_policy=policy) as session,
+        client.resuming_stream(window_frames=4, overload_policy=policy) as session,
     ):
         assert isinstance(session, ResumingSession)
         session._session._call.cancel()
@@ -147,3 +149,22 @@ async def test_a_newer_epoch_takes_the_session_over_and_an_older_one_is_refused(
         await new.call.write(frame(1))
         assert (await new.result()).frame_id == 1
         assert server.runtime.open_sessions == 1
+
+
+def test_the_synchronous_client_resumes_too() -> None:
+    """A server that is killed and started again on its port costs no frame."""
+    with (
+        server_process() as (first, address),
+        ReidClient(address, timeout_s=30) as client,
+        client.resuming_stream(window_frames=4) as session,
+    ):
+        session.send(JPEG, box_of(0))
+        answered = [next(session).frame_id]
+        first.terminate(signal.SIGKILL)
+        first.wait()
+        with server_process("--port", address.rpartition(":")[2]):
+            for number in range(1, 10):
+                session.send(JPEG, box_of(number))
+            session.finish()
+            answered += [result.frame_id for result in session]
+    assert answered == list(range(10))

@@ -211,8 +211,8 @@ async def test_every_method_wants_a_token(tokens: Path, call: Callable[[AsyncRei
 
 @pytest.mark.parametrize("method", ["Embed", "EmbedStream", "NoSuchMethod"])
 async def test_a_stranger_is_refused_before_its_message_is_read(tokens: Path, method: str) -> None:
-    """What it sends is not even a message; nor does it learn which methods there are."""
-    async with serving(tokens_file=tokens) as server, channel_to(server) as channel:
+    """What it sends is larger than a message may be; nor does it learn which methods there are."""
+    async with serving(tokens_file=tokens, max_message_bytes=10_000) as server, channel_to(server) as channel:
         start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
         start = channel.unary_unary(f"/reidstream.v1.EmbeddingService/{method}")
         assert await start(b"\xff" * 100_000).code() is grpc.StatusCode.UNAUTHENTICATED

@@ -25,6 +25,8 @@ from .table import CONFIG_FILE, PREFIX, SETTINGS, Setting
 _SERVICE_NAME = re.compile(
     PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
+# What `reidstream-client` reads; both programs may share an environment.
+_CLIENT_VARIABLES = {PREFIX + "SERVER", PREFIX + "TOKEN_FILE"}
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
@@ -78,7 +80,9 @@ def read_environ(environ: Mapping[str, str]) -> Source:
     variables = {setting.variable: setting for setting in (*SETTINGS, CONFIG_FILE)}
     for name in sorted(environ):
         value = environ[name]
-        if not name.startswith(PREFIX) or _SERVICE_NAME.fullmatch(name) or _is_service_url(name, value):
+        if not name.startswith(PREFIX) or name in _CLIENT_VARIABLES:
+            continue
+        if _SERVICE_NAME.fullmatch(name) or _is_service_url(name, value):
             continue
         if name not in variables:
             source.problems.append(_unknown(name, "environment", variables))

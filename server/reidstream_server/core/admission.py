@@ -56,16 +56,15 @@ class Admission(Generic[P]):
         return True
 
     def others_first(self, frame: FrameState[P]) -> bool:
-        """Whether a parked frame of another session must be let in before this one."""
-        flow, behind = frame.session.terms.flow, True
-        for session in self._parking.values():
-            if session is frame.session:
-                behind = False
-            elif (behind and session.terms.flow == flow) or not self._flow_boxes[session.terms.flow]:
-                return True
-            if not behind and not self._flow_boxes[flow]:
-                return False
-        return False
+        """Whether some parked frame must be let in before this one, whose session has no place among those."""
+        flow = frame.session.terms.flow
+        return any(
+            session.terms.flow == flow or not self._flow_boxes[session.terms.flow] for session in self._parking.values()
+        )
+
+    def has_place(self, session: SessionState[P]) -> bool:
+        """Whether the session is among those that wait, be it that the frame it waited with was given up."""
+        return session.key in self._parking
 
     def release_bytes(self, frame: FrameState[P]) -> None:
         """The message was staged, or is no longer wanted."""

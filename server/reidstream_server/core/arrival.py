@@ -52,7 +52,10 @@ class Arrivals(Generic[P]):
         if frame.resolved:
             self._ledger.admission.unpark(session)
             return
-        if session.parked is None and self._ledger.admission.admit(frame):
+        admission = self._ledger.admission
+        if session.parked is None and admission.has_place(session):
+            admission.park(frame)  # where the one was that its window has cost; it is let in as soon as it can be
+        elif session.parked is None and admission.admit(frame):
             self._ledger.queue(frame, now)
         else:
             self._overflow(frame, now, effects)

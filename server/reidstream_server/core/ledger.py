@@ -120,7 +120,7 @@ class Ledger(Generic[P]):
     def settle(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
         """Resolve a frame whose crops are all decided; let go of one that nothing works on any more."""
         if not frame.resolved:
-            if frame.phase is Phase.READY and not frame.open_crops:
+            if not frame.open_crops:
                 self.resolve(frame, None, effects)
             return
         if frame.running_crops or frame.being_staged:

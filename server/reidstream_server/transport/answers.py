@@ -72,17 +72,17 @@ def frame_result(answer: JobAnswer, models: ModelTable) -> frame_pb2.FrameResult
 def _add_boxes(
     result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[CropOutcome], models: ModelTable
 ) -> None:
-    kept: dict[ModelIndex, list[int]] = {model: [] for model in job.vectors}
-    blocks = {model: block for block, model in enumerate(job.vectors)}
+    kept: dict[ModelIndex, list[int]] = {}  # the rows of each model's block, in the order of the blocks
+    blocks: dict[ModelIndex, int] = {}
     for box in job.boxes:
         if isinstance(box, BoxRefusal):
             result.boxes.add(outcome=_REFUSED[box])
         elif (outcome := outcomes[box]) is CropOutcome.EMBEDDED:
             crop = job.crops[box]
-            rows = kept[crop.model]
+            rows = kept.setdefault(crop.model, [])
             result.boxes.add(
                 outcome=frame_pb2.OUTCOME_EMBEDDED,
-                block=blocks[crop.model],
+                block=blocks.setdefault(crop.model, len(blocks)),
                 row=len(rows),
                 quality=crop.quality,
             )
@@ -90,8 +90,8 @@ def _add_boxes(
         else:
             result.boxes.add(outcome=_CROPS[outcome])
     dtype = job.agreement.dtype
-    for model, vectors in job.vectors.items():
-        rows = kept[model]
+    for model, rows in kept.items():
+        vectors = job.vectors[model]
         spec = models[model].spec
         chosen = vectors if len(rows) == len(vectors) else vectors[rows]
         result.blocks.add(

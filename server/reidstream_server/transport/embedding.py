@@ -152,12 +152,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._streams += 1
         try:
             client = self._access.client_of(context)
-            first = await self._first(context)
-            holding = self._epochs.hold(first.session_id, first.epoch)
-            try:
-                return await self._session(first, client, holding, context)
-            finally:
-                self._epochs.release(holding)
+            return await self._session(await self._first(context), client, context)
         finally:
             self._streams -= 1
 
@@ -176,12 +171,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._refuse_when_leaving()  # once more: nobody would ask a session to leave that is opened behind the drain
         return first.session_open
 
-    async def _session(
-        self, first: session_pb2.SessionOpen, client: str, holding: Holding, context: StreamContext
-    ) -> EndCause:
+    async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
         agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
         opened = answers.session_opened(first, agreement, self._models, self._limits.published)
+        holding = self._epochs.hold(client, first.session_id, first.epoch)
         session = self._runtime.open_session(agreement)
         log.info("session_opened", client=client, camera_id=agreement.terms.flow.camera_id, epoch=first.epoch)
         try:
@@ -189,6 +183,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             return await self._serve(session, holding, context)
         finally:
             self._runtime.session_lost(session.key)
+            self._epochs.release(holding)
 
     def _refuse_when_leaving(self) -> None:
         if self.going_away:

@@ -1,4 +1,4 @@
-"""Who holds a session's name: at most one stream per session id, the one with the newest epoch.
+"""Who holds a session's name: at most one stream per client and session id, the one with the newest epoch.
 
 Why: a client whose stream was cut opens the next epoch, perhaps before this server has noticed the cut. The old stream
 must not go on beside the new one, and a straggler of an older epoch must not push the new one out. Trap: nothing is
@@ -15,9 +15,9 @@ from reidstream_server.errors import StaleEpoch, TakenOver
 
 @dataclass(slots=True, eq=False)
 class Holding:
-    """A stream's hold on its session's name. `taken_over_by` is set with the epoch that took it."""
+    """A stream's hold on a session: a client, and its id. `taken_over_by` is set with the epoch that took it."""
 
-    session_id: bytes
+    name: tuple[str, bytes]
     epoch: int
     taken_over_by: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -31,23 +31,24 @@ class Epochs:
     """The names that are held. Event loop only."""
 
     def __init__(self) -> None:
-        self._holders: dict[bytes, Holding] = {}
+        self._holders: dict[tuple[str, bytes], Holding] = {}
 
     def __len__(self) -> int:
         return len(self._holders)
 
-    def hold(self, session_id: bytes, epoch: int) -> Holding:
+    def hold(self, client: str, session_id: bytes, epoch: int) -> Holding:
         """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer one holds it."""
-        before = self._holders.get(session_id)
+        name = (client, session_id)
+        before = self._holders.get(name)
         if before is not None:
             if epoch < before.epoch:
                 raise StaleEpoch(f"epoch {epoch} of this session is over: epoch {before.epoch} is open here")
             before.taken_over_by.set_result(epoch)
-        holding = self._holders[session_id] = Holding(session_id, epoch)
+        holding = self._holders[name] = Holding(name, epoch)
         return holding
 
     def release(self, holding: Holding) -> None:
         """The stream has ended. Harmless for one that was taken over."""
-        if self._holders.get(holding.session_id) is holding:
-            del self._holders[holding.session_id]
+        if self._holders.get(holding.name) is holding:
+            del self._holders[holding.name]
         holding.taken_over_by.cancel()

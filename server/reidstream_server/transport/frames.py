@@ -53,6 +53,7 @@ class FrameLimits:
     max_boxes: int
     min_box_px: int
     max_answer_bytes: int
+    max_staged_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class FrameParser:
         count = len(message.crops.crops) if message.HasField("crops") else len(message.boxes)
         if count > self.limits.max_boxes:
             return _fault(FaultReason.TOO_MANY_BOXES, f"{count} boxes; the limit is {self.limits.max_boxes} a frame")
+        if message.HasField("crops") and message.boxes:
+            return _fault(FaultReason.INVALID_ARGUMENT, f"{len(message.boxes)} boxes beside crops, which carry them")
         plan = FramePlan(self.models, agreement, self.limits.min_box_px)
         try:
             match message.WhichOneof("image"):
@@ -85,7 +88,18 @@ class FrameParser:
         fault = fault or self._answer_fault(plan, agreement)
         if fault is not None:
             return fault
-        return self._request(message, plan), plan.job(ready_crops=message.HasField("crops"))
+        staged_bytes = sum(self.stager.staged_bytes(image) for image in plan.images)
+        if staged_bytes > self.limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
+            limit = self.limits.max_staged_bytes
+            return _fault(FaultReason.IMAGE_TOO_LARGE, f"{staged_bytes} bytes to be held; the limit is {limit}")
+        request = FrameRequest(
+            frame_id=message.frame_id,
+            message_bytes=message.ByteSize(),
+            staged_bytes=staged_bytes,
+            age_ns=message.age_ns,
+            crops=tuple(crop.model for crop in plan.crops),
+        )
+        return request, plan.job(ready_crops=message.HasField("crops"))
 
     def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
         """One picture, many boxes."""
@@ -99,12 +113,11 @@ class FrameParser:
             scale_x, scale_y = source.width / image.width, source.height / image.height
         plan.images.append(image)
         for box in message.boxes:
-            if not box.HasField("rect"):
-                plan.boxes.append(BoxRefusal.INVALID_BOX)
-                continue
-            rect = (box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2)
-            size = ((rect[2] - rect[0]) * scale_x, (rect[3] - rect[1]) * scale_y)
-            plan.add(box, 0, image, rect, size)
+            if box.HasField("rect"):
+                x1, y1, x2, y2 = box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2
+                plan.add(box, 0, image, (x1, y1, x2, y2), ((x2 - x1) * scale_x, (y2 - y1) * scale_y))
+            else:
+                plan.add(box, 0, image, None, (0.0, 0.0))
         return None
 
     def _crops(self, plan: FramePlan, message: frame_pb2.Frame) -> FrameFault | None:
@@ -147,15 +160,6 @@ class FrameParser:
             return None
         message = f"the embeddings would have {total} bytes; the limit is {self.limits.max_answer_bytes}"
         return _fault(FaultReason.ANSWER_TOO_LARGE, message)
-
-    def _request(self, message: frame_pb2.Frame, plan: FramePlan) -> FrameRequest:
-        return FrameRequest(
-            frame_id=message.frame_id,
-            message_bytes=message.ByteSize(),
-            staged_bytes=sum(self.stager.staged_bytes(image) for image in plan.images),
-            age_ns=message.age_ns,
-            crops=tuple(crop.model for crop in plan.crops),
-        )
 
 
 def _raw(message: image_pb2.RawImage) -> Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reidstream_engines.boxes import BoxFault, quality, resolve
+from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
 from reidstream_engines.image import Image, PixelBox
 from reidstream_proto.v1 import image_pb2
 from reidstream_server.core.terms import ModelIndex
@@ -41,14 +41,17 @@ class FramePlan:
         box: image_pb2.Box,
         picture: int,
         image: Image,
-        rect: tuple[float, float, float, float],
+        rect: Rect | None,
         source_size: tuple[float, float],
     ) -> None:
-        """Plan the crop of one box, or note why there is none."""
+        """Plan the crop of one box, or note why there is none; `rect` is None for a box that has none."""
         class_id = box.class_id if box.HasField("class_id") else None
         model = self._agreement.routes.of(class_id)
         if model is None:
             self.boxes.append(BoxRefusal.NO_MODEL)
+            return
+        if rect is None:
+            self.boxes.append(BoxRefusal.INVALID_BOX)
             return
         spec = self._models[model].spec
         found = resolve(

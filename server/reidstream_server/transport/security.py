@@ -10,7 +10,6 @@ guards one service, by name: health and reflection are everybody's.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +147,6 @@ def _refusal(message: str, method: str) -> grpc.RpcMethodHandler[Q, A]:
     async def refuse(requests: object, context: grpc.aio.ServicerContext[Q, A]) -> None:
         del requests
         log.warning("call_refused", method=method, peer=context.peer(), reason=message)
-        with contextlib.suppress(grpc.aio.AbortError):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
 
     return grpc.stream_stream_rpc_method_handler(refuse)

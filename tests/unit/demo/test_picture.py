@@ -152,6 +152,7 @@ def _model() -> ModelInfo:
             max_window_frames=1,
             max_window_bytes=1,
             max_queue_boxes=1,
+            max_queue_bytes=1,
             max_staged_bytes=1,
             max_answer_bytes=1,
             max_sessions=1,

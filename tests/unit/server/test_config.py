@@ -448,3 +448,9 @@ def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("REIDSTREAM_PORT", "1")
     assert "REIDSTREAM_PORT" in os.environ
     assert load_config([], {}) == ServerConfig()
+
+
+def test_the_clients_variables_do_not_stop_the_server() -> None:
+    """Both programs may be started from one environment."""
+    environment = {"REIDSTREAM_SERVER": "gate:50051", "REIDSTREAM_TOKEN_FILE": "token"}
+    assert load_config([], environment) == load_config([], {})
