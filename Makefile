@@ -28,7 +28,7 @@ serve: $(VENV)/.serve ## run the server: make serve [MODEL=osnet.onnx PROFILE=to
 	$(BIN)/reidstream-server --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE))
 
 test: $(VENV)/.dev environments lint types ## everything that CI runs; PYTEST="-k name" passes options on
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadscope $(PYTEST)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)

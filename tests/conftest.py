@@ -33,8 +33,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 }
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
 
-_missing: Counter[str] = Counter()
-_skipped: list[str] = []
+_skipped: Counter[str] = Counter()  # reason -> tests; filled from reports, which reach the process that sums up
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,17 +44,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for name in marker.args:
             present, remedy = NEEDS[name]
-            if present():
-                continue
-            _missing[name] += 1
-            if REQUIRE_ALL:
-                pytest.fail(f"needs {name}: {remedy}", pytrace=False)
-            pytest.skip(f"needs {name}")
+            if not present():
+                if REQUIRE_ALL:
+                    pytest.fail(f"needs {name}: {remedy}", pytrace=False)
+                pytest.skip(f"needs {name}: {remedy}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
-        _skipped.append(report.nodeid)
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _skipped[reason.removeprefix("Skipped: ")] += 1
 
 
 @pytest.hookimpl(trylast=True)
@@ -65,10 +63,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, count in sorted(_missing.items()):
-        terminalreporter.write_line(f"{count} tests need {name}: {NEEDS[name][1]}", yellow=True)
+    for reason, count in sorted(_skipped.items()):
+        terminalreporter.write_line(f"{count} tests skipped: {reason}", yellow=True)
     if REQUIRE_ALL and _skipped:
-        terminalreporter.write_line(f"REQUIRE_ALL: {len(_skipped)} skipped tests count as failures", red=True)
+        terminalreporter.write_line("REQUIRE_ALL: skipped tests count as failures", red=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ and says what happens under load.
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -174,6 +175,7 @@ class AsyncReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
+            give_up_after_s=self._timeout_s,
         )
         session = await open_epoch(0)
         try:
@@ -191,8 +193,13 @@ class AsyncReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
+        give_up_after_s: float = 60.0,
     ) -> AsyncIterator[ResumingSession]:
-        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
+        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on.
+
+        `give_up_after_s`: how long a new stream is sought before the session ends with why the last one could not be
+        had.
+        """
         open_epoch = self._opener(
             camera_id=camera_id,
             ordering=ordering,
@@ -200,6 +207,7 @@ class AsyncReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
+            give_up_after_s=give_up_after_s,
         )
         session = ResumingSession(await open_epoch(0), open_epoch)
         try:
@@ -233,6 +241,7 @@ class AsyncReidClient:
         window_frames: int,
         window_bytes: int,
         answer_timeout_s: float,
+        give_up_after_s: float,
     ) -> Reopen:
         """What opens the streams of one session, by their epochs."""
         if answer_timeout_s <= 0:
@@ -253,8 +262,11 @@ class AsyncReidClient:
 
         async def open_epoch(epoch: int) -> AsyncSession:
             request.epoch = epoch
+            # The first stream fails as soon as a single call would; a later one is worth waiting for.
+            retry = replace(self._retry, attempts=sys.maxsize) if epoch else self._retry
+            timeout_s = give_up_after_s if epoch else self._timeout_s
             call, opened = await open_session(
-                self._connection, request, choices=self._choices, retry=self._retry, timeout_s=self._timeout_s
+                self._connection, request, choices=self._choices, retry=retry, timeout_s=timeout_s
             )
             return AsyncSession(
                 call,

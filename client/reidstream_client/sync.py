@@ -191,6 +191,7 @@ class ReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
+        give_up_after_s: float = 60.0,
     ) -> Iterator[Session]:
         """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
         context = self._client.resuming_stream(
@@ -200,6 +201,7 @@ class ReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
+            give_up_after_s=give_up_after_s,
         )
         with self._entered(context) as session:
             yield Session(session, self._thread)
