@@ -332,7 +332,7 @@ class ModelDetails(google.protobuf.message.Message):
     profile: builtins.str
     """The named preprocessing that the spec came from, or where it was read ("metadata", "toml")."""
     artifact_sha256: builtins.str
-    """Of the original model file, before any conversion. 64 hex digits."""
+    """Of the original model file (with its external weight files appended), before any conversion. 64 hex digits."""
     @property
     def model(self) -> Global___Model: ...
     @property

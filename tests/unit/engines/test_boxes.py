@@ -147,6 +147,8 @@ def test_even_alignment_at_an_odd_edge() -> None:
 
 @settings(deadline=None)
 @given(st.floats(0, 4000, width=32), st.integers(1, 500))
+@example(2047 + 2**-13, 32)  # float32 has no 2079 + 2**-13
+@example(4095 + 2**-12, 500)
 def test_float32_noise_does_not_halve_a_width(left: float, width: int) -> None:
     """A detector's box of a whole width, sent as float32 corners, keeps its width (down to even)."""
     right = float(np.float32(left) + np.float32(width))
@@ -178,6 +180,10 @@ def test_numbers_that_are_not_finite(rule: CropRule, bad: float, at: int) -> Non
         ((2000, 2000, 1990, 2100), BoxFault.INVALID),  # its corners are looked at first
         ((1920, 0, 1930, 10), BoxFault.OUTSIDE),
         ((0, -10, 10, 0), BoxFault.OUTSIDE),
+        ((0, 1080, 10, 1090), BoxFault.OUTSIDE),
+        ((-10, 0, 0, 10), BoxFault.OUTSIDE),
+        ((-10, -10, 0.9, 0.9), None),  # a pixel
+        ((-10, -10, 0.4, 0.9), BoxFault.TOO_SMALL),
         ((1e30, 1e30, 2e30, 2e30), BoxFault.OUTSIDE),
         ((1919.6, 0, 1930, 10), BoxFault.TOO_SMALL),
         ((20.1, 20.1, 20.3, 20.3), BoxFault.TOO_SMALL),
@@ -196,7 +202,8 @@ def test_min_px_counts_pixels_after_clipping() -> None:
     """A wide box of which a sliver is in the picture is as small as the sliver."""
     assert exact((-100, 0, 3, 100), min_px=4) is BoxFault.TOO_SMALL
     assert exact((-100, 0, 4, 100), min_px=4) == box(0, 0, 4, 100)
-    assert exact((0, 0, 100, 3), min_px=4) is BoxFault.TOO_SMALL
+    assert exact((0, 50, 100, 53), min_px=4) is BoxFault.TOO_SMALL
+    assert exact((50, 0, 53, 100), min_px=4) is BoxFault.TOO_SMALL
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,30 @@ class TestFinding:
         model.graph.node.extend([listed, helper.make_node("Lists", [], [], graphs=graphs)])
         assert names(model, tmp_path) == ["function.bin", "graphs.bin", "listed.bin"]
 
+    def test_a_functions_default_attributes(self, tmp_path: Path) -> None:
+        """A function may say what its nodes get if a caller says nothing."""
+        model = network([], [])
+        attribute = helper.make_attribute("value", constant("c", "default.bin"))
+        model.functions.add(name="Own", domain="own").attribute_proto.append(attribute)
+        assert names(model, tmp_path) == ["default.bin"]
+
     def test_sparse_tensors(self, tmp_path: Path) -> None:
-        """Their values and their indices."""
+        """Their values and their indices; as initializers, as an attribute, and in a list of them."""
         model = network([], [])
         model.graph.sparse_initializer.add(values=constant("v", "values.bin"), indices=constant("i", "indices.bin"))
-        assert names(model, tmp_path) == ["indices.bin", "values.bin"]
+        node = model.graph.node.add(op_type="Sparse")
+        node.attribute.add(name="one").sparse_tensor.values.CopyFrom(constant("v", "one.bin"))
+        node.attribute.add(name="many").sparse_tensors.add(values=constant("v", "many.bin"))
+        assert names(model, tmp_path) == ["indices.bin", "many.bin", "one.bin", "values.bin"]
+
+    @pytest.mark.parametrize(
+        "unknown", [b"\x89\x06" + bytes(8), b"\x8d\x06" + bytes(4), b"\x88\x06" + b"\xff" * 9 + b"\x01"]
+    )
+    def test_fields_that_a_newer_format_adds(self, tmp_path: Path, unknown: bytes) -> None:
+        """Numbers of eight bytes, of four, and of up to ten are stepped over."""
+        path = tmp_path / "toy.onnx"
+        path.write_bytes(unknown + network([], [constant("a", "a.bin")]).SerializeToString())
+        assert external_files(path) == (tmp_path / "a.bin",)
 
     def test_other_things_that_are_called_location(self, tmp_path: Path) -> None:
         """Metadata looks the same in the file, and says where a camera hangs."""
@@ -96,16 +115,16 @@ class TestFinding:
             external_files(tmp_path / "none.onnx")
 
     def test_truncated_anywhere(self, tmp_path: Path) -> None:
-        """Nothing is found before the end, and nothing goes wrong."""
-        content = network([], [constant("a", "a.bin"), constant("b", "b.bin")]).SerializeToString()
+        """Nothing is found before the graph is whole, and nothing goes wrong."""
+        model = network([], [constant("a", "a.bin"), constant("b", "b.bin")])
+        content, graph = model.SerializeToString(), model.graph.SerializeToString()
         path = tmp_path / "toy.onnx"
         found = []
         for length in range(len(content) + 1):
             path.write_bytes(content[:length])
             found.append(len(external_files(path)))
-        graph_ends = found.index(2)
+        graph_ends = content.index(graph) + len(graph)
         assert found == [0] * graph_ends + [2] * (len(found) - graph_ends)
-        assert graph_ends > 100
 
     @settings(deadline=None)
     @given(st.binary(max_size=60))

@@ -38,16 +38,26 @@ def test_an_id_that_is_out_in_the_world() -> None:
     assert space() == "1:ad849c6a659fa48c7065ba6d7fb5d1d16ae703ebac931788546986205d583037"
 
 
+FORM = (
+    f'{{"artifact":"{SHA}","features":{{}},"input":{{"color_order":"rgb","crop_rule":"exact","fit":"stretch",'
+    '"height":256,"mean":["0x1.f0a3d70a3d70ap-2","0x1.d2f1a9fbe76c9p-2","0x1.9fbe76c8b4396p-2"],'
+    '"resize":"opencv_bilinear","scale":"0x1.0101010101010p-8",'
+    '"std":["0x1.d4fdf3b645a1dp-3","0x1.cac083126e979p-3","0x1.ccccccccccccdp-3"],"width":128},'
+    '"output":{"dim":512,"l2_normalize":true}}'
+)
+
+
 def test_the_canonical_form() -> None:
     """What is digested, byte for byte, so that another program can compute an id."""
-    form = (
-        f'{{"artifact":"{SHA}","features":{{}},"input":{{"color_order":"rgb","crop_rule":"exact","fit":"stretch",'
-        '"height":256,"mean":["0x1.f0a3d70a3d70ap-2","0x1.d2f1a9fbe76c9p-2","0x1.9fbe76c8b4396p-2"],'
-        '"resize":"opencv_bilinear","scale":"0x1.0101010101010p-8",'
-        '"std":["0x1.d4fdf3b645a1dp-3","0x1.cac083126e979p-3","0x1.ccccccccccccdp-3"],"width":128},'
-        '"output":{"dim":512,"l2_normalize":true}}'
-    )
-    assert space() == "1:" + hashlib.sha256(form.encode()).hexdigest()
+    assert space() == "1:" + hashlib.sha256(FORM.encode("ascii")).hexdigest()
+
+
+def test_the_canonical_form_of_a_chosen_output() -> None:
+    """Its name is digested, too; it may be any text, and is escaped as JSON does it."""
+    chosen = space_id(artifact_sha256=SHA, input_spec=TORCHREID, output_spec=OUTPUT, chosen_output="\u7279\u5fb4")
+    form = FORM.replace('"l2_normalize":true', '"l2_normalize":true,"name":"\\u7279\\u5fb4"')
+    assert form != FORM
+    assert chosen == "1:" + hashlib.sha256(form.encode("ascii")).hexdigest()
 
 
 @pytest.mark.parametrize(

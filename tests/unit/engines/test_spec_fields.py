@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from reidstream_engines.spec_fields import (
     fields_to_mapping,
 )
 
+LARGEST = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0.0, exclude_min=True, allow_infinity=False)
 
@@ -91,6 +93,14 @@ def test_every_missing_field_is_named_at_once() -> None:
     """Nobody wants eight refusals."""
     with pytest.raises(SpecError, match=r"^here: resize, fit, crop_rule, mean, std, l2_normalize missing"):
         fields_from_mapping({"color_order": "rgb", "scale": 1}, where="here")
+
+
+def test_the_ends_of_the_ranges() -> None:
+    """A picture of one pixel, and the largest doubles, are still what they say."""
+    mapping = {"profile": "tao", "width": 1, "height": 1, "scale": 5e-324, "mean": [LARGEST, -LARGEST, 0]}
+    fields = fields_from_mapping(mapping, where="here")
+    assert (fields.width, fields.height, fields.scale) == (1, 1, 5e-324)
+    assert fields.mean == (LARGEST, -LARGEST, 0.0)
 
 
 json_values = st.recursive(

@@ -29,6 +29,7 @@ from reidstream_engines.spec_source import (
 
 CONTENT = b"the weights"
 SHA = hashlib.sha256(CONTENT).hexdigest()
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 WHOLE: dict[str, object] = {
     "color_order": "bgr",
     "resize": "pil_bicubic",
@@ -73,6 +74,26 @@ def resolve(
     model: Path, network: ModelSignature | None = None, profile: str | None = None, name: str | None = None
 ) -> ModelSpec:
     return resolve_spec(path=model, signature=network or signature(), name=name, profile=profile)
+
+
+def toy(*, batch: int | str, height: int, width: int | str) -> onnx.ModelProto:
+    """A network that onnxruntime runs: a picture's mean colour, times a matrix."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["vector"]),
+        ],
+        "toy",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, height, width])],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [batch, 5])],
+        [numpy_helper.from_array(np.ones((3, 5), np.float32), "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def load(path: Path, profile: str | None = None) -> ModelSpec:
+    """As it is served."""
+    return resolve(path, read_signature(open_session(path, OnnxOptions())), profile=profile)
 
 
 class TestOrder:
@@ -188,6 +209,20 @@ class TestRoundTrip:
         assert (read.artifact_sha256, read.space_id) == (SHA, original.space_id)
         assert resolve(derived, profile="torchreid").space_id != original.space_id
 
+    def test_a_dynamic_batch_made_of_a_fixed_one(self, tmp_path: Path) -> None:
+        """Real files, and the whole way: loaded, derived with its original's sha256 and its own spec, loaded again."""
+        fixed, derived = tmp_path / "fixed16.onnx", tmp_path / "dynamic.onnx"
+        proto = toy(batch=16, height=32, width=16)
+        onnx.save(proto, fixed)
+        original = load(fixed, profile="tao")
+        for value in (*proto.graph.input, *proto.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        helper.set_model_props(proto, encode_spec_metadata(original) | {SHA_KEY: original.artifact_sha256})
+        onnx.save(proto, derived)
+        assert derived.read_bytes() != fixed.read_bytes()
+        assert read_signature(open_session(derived, OnnxOptions())).inputs == (tensor("images", None, 3, 32, 16),)
+        assert load(derived) == replace(original, name="dynamic", profile="metadata")
+
     @pytest.mark.parametrize("sha", ["", "abc", SHA.upper(), SHA + "0", SHA + "\n"])
     def test_a_carried_sha_that_is_none(self, model: Path, sha: str) -> None:
         """It would name a space that nobody else can compute."""
@@ -251,7 +286,49 @@ class TestFields:
             with pytest.raises(SpecError, match=r"osnet\.toml"):
                 resolve(model, profile=profile)
 
-    @pytest.mark.parametrize("text", ["", "{", '"tao"', "[1]", "null"])
+    @pytest.mark.parametrize("text", ["a=" + "[" * 100_000, "a=" + "{b=" * 100_000])
+    def test_a_toml_that_is_nested_without_end(self, model: Path, text: str) -> None:
+        """The parser's recursion is the file's fault."""
+        write_toml(model, text)
+        with pytest.raises(SpecError, match=r"osnet\.toml: .*recursion"):
+            resolve(model)
+
+    def test_a_folder_that_is_called_like_a_toml(self, model: Path) -> None:
+        """It says nothing."""
+        model.with_suffix(".toml").mkdir()
+        assert resolve(model, with_metadata(profile="tao")).profile == "metadata"
+
+    def test_the_order_of_keys_says_nothing(self, model: Path) -> None:
+        """The profile comes first wherever it stands."""
+        write_toml(model, 'profile = "tao"\nscale = 0.5\nl2_normalize = false\n')
+        one = resolve(model)
+        write_toml(model, 'l2_normalize = false\nscale = 0.5\nprofile = "tao"\n')
+        assert resolve(model) == one
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"scale": FLOAT32_MAX / 254},
+            {"mean": [0, 3.5e38, 0]},
+            {"mean": [0, 0, -3.5e38]},
+            {"std": [1, 1, 1e-320]},
+            {"scale": FLOAT32_MAX / 256, "mean": [FLOAT32_MAX / 100, 0, 0]},
+        ],
+    )
+    def test_numbers_beyond_float32(self, model: Path, changes: dict[str, object]) -> None:
+        """Finite as they are written; but no engine could compute with them."""
+        plain = {**WHOLE, "mean": [0, 0, 0], "std": [1, 1, 1], "scale": 1}
+        for largest in ({"scale": FLOAT32_MAX / 256}, {"scale": 1e-30, "mean": [FLOAT32_MAX, 0, -FLOAT32_MAX]}):
+            resolve(model, with_metadata(**{**plain, **largest}))
+        with pytest.raises(SpecError, match=r"osnet\.onnx \(spec from metadata\): scale .* more than a float32 holds"):
+            resolve(model, with_metadata(**{**plain, **changes}))
+
+    def test_deepstream_numbers_beyond_float32(self, model: Path) -> None:
+        """Each in range, and their product not even in a double's."""
+        with pytest.raises(SpecError, match="more than a float32 holds"):
+            resolve(model, profile="deepstream:scale=1e200,offsets=1e200/0/0")
+
+    @pytest.mark.parametrize("text", ["", "{", '"tao"', "[1]", "null", "[" * 100_000, '{"a":' * 100_000])
     def test_metadata_that_is_no_json_object(self, model: Path, text: str) -> None:
         """The key is named."""
         with pytest.raises(SpecError, match=SPEC_KEY):
@@ -265,6 +342,17 @@ class TestFields:
 
 
 class TestNetwork:
+    @pytest.mark.parametrize(("toml", "source"), [("", "torchreid"), ('profile = "torchreid"\n', "toml")])
+    def test_what_does_not_fit_names_the_file_and_the_source(self, model: Path, toml: str, source: str) -> None:
+        """One of several models is at fault, and a mistake is looked for where the spec came from."""
+        write_toml(model, f'{toml}output = "fc_pred"')
+        with pytest.raises(SpecError) as caught:
+            resolve(model, profile=None if toml else "torchreid")
+        assert str(caught.value) == (
+            f"{model} (spec from {source}): output 'fc_pred' is no float output [batch, dim] of this network; "
+            "found embedding tensor(float) [?, 512]"
+        )
+
     @pytest.mark.parametrize(
         "inputs",
         [
@@ -369,26 +457,15 @@ class TestNetwork:
 def test_the_signature_of_a_real_session(tmp_path: Path) -> None:
     """Names, types, fixed and open axes, metadata, as onnxruntime reports them; and a spec from a real file."""
     path = tmp_path / "toy.onnx"
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
-            helper.make_node("MatMul", ["mean", "weights"], ["vector"]),
-        ],
-        "toy",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 32, "width"])],
-        [
-            helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["batch", 5]),
-            helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", 3]),
-        ],
-        [numpy_helper.from_array(np.ones((3, 5), np.float32), "weights")],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    proto = toy(batch="batch", height=32, width="width")
+    proto.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", 3]))
     helper.set_model_props(proto, {SPEC_KEY: json.dumps({"profile": "torchreid", "output": "vector", "width": 16})})
     onnx.save(proto, path)
     found = read_signature(open_session(path, OnnxOptions()))
     assert found.inputs == (tensor("images", None, 3, 32, None),)
     assert found.outputs == (tensor("vector", None, 5), tensor("mean", None, 3))
-    spec = resolve(path, found)
+    assert found.metadata.keys() == {SPEC_KEY}
+    spec = load(path)
     assert (spec.name, spec.input.name, spec.output.name, spec.output.dim) == ("toy", "images", "vector", 5)
     assert (spec.input.width, spec.input.height) == (16, 32)
     assert spec.artifact_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
