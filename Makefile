@@ -13,6 +13,7 @@ MODEL ?=
 PROFILE ?=
 PORT ?= 50051
 PYTEST ?=
+BENCH ?=
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
@@ -53,6 +54,9 @@ simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
+
+bench: $(VENV)/.dev ## speed, beside its ceilings in the same run
+	$(BIN)/python -m bench $(BENCH)
 
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import serve
 from reidstream_server.config import ConfigError, ServerConfig, load_config, redacted
 from reidstream_server.errors import StartupError
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     configure(config.log.log_level, config.log.log_format)
+    keep_freed_memory()
     log.info("configuration", **_fields(config))
     try:
         with loaded_engines(config) as loaded:

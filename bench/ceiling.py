@@ -1,0 +1,169 @@
+"""The in-process ceiling: decode, cut, batch and network in a tight loop, one for each core, without any network.
+
+`python -m bench.ceiling` reads a Task as JSON and prints a Ceiling as JSON. Why the server's own stager and engine:
+what is asked is what *serving* costs, and it is exactly the difference to the same work done here. Trap: the whole
+frame is decoded here whatever the boxes cover, so a server that decodes less may pass this ceiling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidstream_engines import default_model
+from reidstream_engines.boxes import resolve
+from reidstream_engines.cpu.network import OnnxOptions, usable_cores
+from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.headers import parse_encoded, parse_raw
+from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, PixelFormat
+from reidstream_engines.loading import load_onnx
+from reidstream_engines.protocol import BoxCrop, Engine
+from reidstream_engines.spec import CropRule
+from reidstream_proto.v1 import frame_pb2, service_pb2
+
+from .instant import InstantEngine
+from .usage import busy_s, usage_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """`messages`: files of serialised requests. `model` None: the embedded one; `instant`: no network at all."""
+
+    messages: list[str]
+    warmup_s: float
+    measure_s: float
+    instant: bool = False
+    model: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """`service_s`: the time of each frame, on its thread's clock on the wall. `workers` loops ran side by side."""
+
+    seconds: float
+    service_s: list[float]
+    embedded: int
+    workers: int
+    cpu_s: float
+    others_cpu_s: float
+    faults: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A parsed frame: pictures, and the boxes of each."""
+
+    pictures: tuple[tuple[Image, tuple[PixelBox, ...]], ...]
+
+
+def main() -> int:
+    """A Task on stdin, a Ceiling on stdout."""
+    json.dump(dataclasses.asdict(measure(Task(**json.load(sys.stdin)))), sys.stdout)
+    return 0
+
+
+def measure(task: Task) -> Ceiling:
+    """Run the loop on as many threads as there are cores."""
+    work = [_parse(Path(name).read_bytes()) for name in task.messages]
+    workers = usable_cores()
+    engine: Engine = (
+        InstantEngine()
+        if task.instant
+        else load_onnx(
+            Path(task.model) if task.model else default_model.PATH,
+            name="ceiling",
+            profile=task.profile,
+            options=OnnxOptions(threads_per_call=1, slots=workers),
+        )
+    )
+    stager = CpuStager()
+    _side_by_side(workers, lambda: _loop(work, stager, engine, task.warmup_s))
+    cores = sorted(os.sched_getaffinity(0))
+    before, busy, began = usage_of(os.getpid()), busy_s(cores), time.perf_counter()
+    loops = _side_by_side(workers, lambda: _loop(work, stager, engine, task.measure_s))
+    ended, after, others = time.perf_counter(), usage_of(os.getpid()), busy_s(cores) - busy
+    return Ceiling(
+        seconds=ended - began,
+        service_s=[seconds for times, _ in loops for seconds in times],
+        embedded=sum(embedded for _, embedded in loops),
+        workers=workers,
+        cpu_s=after.cpu_s - before.cpu_s,
+        others_cpu_s=max(0.0, others - (after.cpu_s - before.cpu_s)),
+        faults=after.faults - before.faults,
+        resident_bytes=after.resident_bytes,
+    )
+
+
+def _side_by_side(workers: int, loop: Callable[[], tuple[list[float], int]]) -> list[tuple[list[float], int]]:
+    with ThreadPoolExecutor(workers) as threads:
+        return [future.result() for future in [threads.submit(loop) for _ in range(workers)]]
+
+
+def _parse(message: bytes) -> _Work:
+    frame: frame_pb2.Frame = service_pb2.EmbedStreamRequest.FromString(message).frame
+    if not frame.HasField("crops"):
+        image = parse_encoded(frame.encoded.data)
+        boxes = []
+        for box in frame.boxes:
+            found = resolve(
+                (box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2),
+                width=image.width,
+                height=image.height,
+                rule=CropRule.EXACT,
+                min_px=1,
+            )
+            if isinstance(found, PixelBox):
+                boxes.append(found)
+        return _Work(pictures=((image, tuple(boxes)),))
+    return _Work(
+        pictures=tuple(
+            (
+                parse_raw(
+                    data=crop.raw.data,
+                    format=PixelFormat.BGR,
+                    width=crop.raw.width,
+                    height=crop.raw.height,
+                    stride=0,
+                    offset=0,
+                    chroma_stride=0,
+                    chroma_offset=0,
+                    color_matrix=ColorMatrix.BT601,
+                    color_range=ColorRange.LIMITED,
+                ),
+                (PixelBox(x1=0, y1=0, x2=crop.raw.width, y2=crop.raw.height),),
+            )
+            for crop in frame.crops.crops
+        )
+    )
+
+
+def _loop(work: list[_Work], stager: CpuStager, engine: Engine, seconds: float) -> tuple[list[float], int]:
+    """Frames one after the other for so long; the time of each, and the crops of all."""
+    times: list[float] = []
+    embedded = 0
+    now = time.perf_counter()
+    end = now + seconds
+    while now < end:
+        frame = work[len(times) % len(work)]
+        staged = [(stager.stage(image), boxes) for image, boxes in frame.pictures]
+        crops = [BoxCrop(frame=pixels, box=box) for pixels, boxes in staged for box in boxes]
+        for first in range(0, len(crops), engine.limits.max_batch):
+            embedded += len(engine.submit(crops[first : first + engine.limits.max_batch]).result())
+        for pixels, _ in staged:
+            pixels.close()
+        before, now = now, time.perf_counter()
+        times.append(now - before)
+    return times, embedded
+
+
+if __name__ == "__main__":
+    sys.exit(main())

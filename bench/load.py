@@ -1,0 +1,248 @@
+"""The load generator, a process of its own: `python -m bench.load` reads a Load as JSON and prints what it Saw as JSON.
+
+Open loop: frames leave when the cameras say so, however slow the server is. Closed loop: each connection keeps `window`
+frames unanswered. Why bare stubs and ready bytes, not the product's client: the generator shares the machine with what
+it measures. Trap: the delay of an open loop counts from the moment of sending, and those moments are handed back, so
+that a generator that woke late blames neither the server nor the simulated queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
+
+from .cameras import Cameras
+from .pictures import numbered
+from .usage import busy_s, usage_of
+
+Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamResponse]"
+
+METHOD = "/reidstream.v1.EmbeddingService/EmbedStream"
+_DRAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What to send to whom. `frames_per_s` is of all connections together; None: closed loop.
+
+    `messages`: files of serialised requests without frame_id. `server_pid` and `server_cores` are looked at, for what
+    is used between the end of the warm-up and the end of the measurement.
+    """
+
+    target: str
+    server_pid: int
+    server_cores: list[int]
+    messages: list[str]
+    warmup_s: float
+    measure_s: float
+    connections: int = 16
+    window: int = 4
+    frames_per_s: float | None = None
+    jitter: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What was used in `seconds`. `others_cpu_s`: what the server's cores did for anybody but the server."""
+
+    seconds: float
+    server_cpu_s: float
+    server_faults: int
+    server_resident_bytes: int
+    others_cpu_s: float
+    load_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What came of it. Frames and delays are those answered (closed loop) or sent (open loop) while it was measured.
+
+    `sent_s`: rising, and `delays_s` in the same order; `late_s`: how much later than planned each was sent, zeros in a
+    closed loop.
+    """
+
+    embedded: int
+    sent_s: list[float]
+    delays_s: list[float]
+    late_s: list[float]
+    used: Used
+
+
+class LoadFailed(Exception):
+    """An answer was an error, or a call ended before its time."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """One frame, on the clock of `time.perf_counter`."""
+
+    planned: float
+    sent: float
+    answered: float = 0.0
+    embedded: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Camera:
+    """One connection, one stream."""
+
+    call: Call
+    messages: Sequence[bytes]
+    records: dict[int, _Record] = field(default_factory=dict)
+
+    async def open(self, name: str, window: int) -> None:
+        """Agree on the session."""
+        opening = session_pb2.SessionOpen(session_id=os.urandom(16))
+        opening.options.camera_id = name
+        opening.window.frames = window
+        await self.call.write(service_pb2.EmbedStreamRequest(session_open=opening).SerializeToString())
+        if not (await self._next()).HasField("session_opened"):
+            raise LoadFailed("the first answer is no SessionOpened")
+
+    async def send(self, planned: float | None = None) -> None:
+        """Send the next frame."""
+        number = len(self.records) + 1
+        now = time.perf_counter()
+        self.records[number] = _Record(now if planned is None else planned, now)
+        await self.call.write(numbered(self.messages[number % len(self.messages)], number))
+
+    async def receive(self) -> None:
+        """Take one answer."""
+        result = (await self._next()).frame_result
+        if result.HasField("error"):
+            raise LoadFailed(f"frame {result.frame_id}: {result.error.message}")
+        record = self.records[result.frame_id]
+        record.answered = time.perf_counter()
+        record.embedded = sum(box.outcome == frame_pb2.OUTCOME_EMBEDDED for box in result.boxes)
+
+    async def _next(self) -> service_pb2.EmbedStreamResponse:
+        answer: object = await self.call.read()
+        if not isinstance(answer, service_pb2.EmbedStreamResponse):
+            raise LoadFailed("the server has ended a stream")
+        return answer
+
+    async def flood(self, window: int, end: float) -> None:
+        """Keep `window` frames open until `end`, then take what is left."""
+        for _ in range(window):
+            await self.send()
+        for left in range(window, 0, -1):
+            await self.receive()
+            while left == window and time.perf_counter() < end:
+                await self.send()
+                await self.receive()
+
+    async def follow(self, times: Sequence[float]) -> None:
+        """Send at these times, and take the answers meanwhile."""
+        await asyncio.gather(self._send_at(times), self._take(len(times)))
+
+    async def _send_at(self, times: Sequence[float]) -> None:
+        for planned in times:
+            await asyncio.sleep(planned - time.perf_counter())
+            await self.send(planned)
+
+    async def _take(self, count: int) -> None:
+        for _ in range(count):
+            await self.receive()
+
+
+async def generate(load: Load) -> Seen:
+    """Send the load. Raises LoadFailed, grpc.aio.AioRpcError, and TimeoutError if answers do not come."""
+    messages = [await asyncio.to_thread(Path(name).read_bytes) for name in load.messages]
+    options = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),  # a connection each, as cameras have
+    ]
+    channels = [grpc.aio.insecure_channel(load.target, options=options) for _ in range(load.connections)]
+    try:
+        cameras = [
+            _Camera(
+                channel.stream_stream(METHOD, response_deserializer=service_pb2.EmbedStreamResponse.FromString)(),
+                messages[index % len(messages) :] + messages[: index % len(messages)],
+            )
+            for index, channel in enumerate(channels)
+        ]
+        window = load.window if load.frames_per_s is None else 0  # 0: as much as the server gives
+        for index, camera in enumerate(cameras):
+            await camera.open(f"bench-{index}", window)
+        async with asyncio.timeout(load.warmup_s + load.measure_s + _DRAIN_S):
+            return await _measure(load, cameras)
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+async def _measure(load: Load, cameras: Sequence[_Camera]) -> Seen:
+    start = time.perf_counter()
+    begin, end = start + load.warmup_s, start + load.warmup_s + load.measure_s
+    if load.frames_per_s is None:
+        sending = [camera.flood(load.window, end) for camera in cameras]
+    else:
+        plan = Cameras(
+            count=load.connections,
+            frames_per_s=load.frames_per_s / load.connections,
+            jitter=load.jitter,
+            seed=load.seed,
+        )
+        sending = [
+            camera.follow((start + plan.arrivals(index, end - start)).tolist()) for index, camera in enumerate(cameras)
+        ]
+    used, _ = await asyncio.gather(_look(load, begin, end), asyncio.gather(*sending))
+    records = [record for camera in cameras for record in camera.records.values()]
+    closed = load.frames_per_s is None
+    counted = [record for record in records if begin <= (record.answered if closed else record.sent) < end]
+    counted.sort(key=lambda record: record.sent)
+    return Seen(
+        embedded=sum(record.embedded for record in counted),
+        sent_s=[record.sent - start for record in counted],
+        delays_s=[record.answered - record.sent for record in counted],
+        late_s=[record.sent - record.planned for record in counted],
+        used=used,
+    )
+
+
+async def _look(load: Load, begin: float, end: float) -> Used:
+    """What server and generator use between the two moments."""
+    await asyncio.sleep(begin - time.perf_counter())
+    before, load_before, busy_before = usage_of(load.server_pid), time.process_time(), busy_s(load.server_cores)
+    began = time.perf_counter()
+    await asyncio.sleep(end - time.perf_counter())
+    after, load_after, busy_after = usage_of(load.server_pid), time.process_time(), busy_s(load.server_cores)
+    server_cpu = after.cpu_s - before.cpu_s
+    return Used(
+        seconds=time.perf_counter() - began,
+        server_cpu_s=server_cpu,
+        server_faults=after.faults - before.faults,
+        server_resident_bytes=after.resident_bytes,
+        others_cpu_s=max(0.0, busy_after - busy_before - server_cpu),
+        load_cpu_s=load_after - load_before,
+    )
+
+
+def main() -> int:
+    """A Load on stdin, what was Seen on stdout; exit code 1 with the reason on stderr."""
+    load = Load(**json.load(sys.stdin))
+    try:
+        seen = asyncio.run(generate(load))
+    except (LoadFailed, grpc.aio.AioRpcError, TimeoutError) as error:
+        sys.stderr.write(f"the load failed: {error!r}\n")
+        return 1
+    json.dump(dataclasses.asdict(seen), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

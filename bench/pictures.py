@@ -1,0 +1,110 @@
+"""What the cameras send: drawn frames of a wanted size in bytes with their boxes, or ready crops, as messages.
+
+Why drawn: a benchmark must run anywhere, and the same everywhere. What decides a JPEG's cost is its pixels and its
+bytes, so a scene of shapes and noise is compressed at the quality that comes nearest to the wanted size.
+
+Trap: the messages are written without a frame_id; a second message with nothing but the id is put behind each when it
+is sent, and a parser merges the two. That spares the load generator the serialising of each frame.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+WIDTH, HEIGHT = 1920, 1080
+CROP_WIDTH, CROP_HEIGHT = 128, 256
+JPEG_BYTES = 350_000
+BAND_ROWS = 400
+_BAND_TOP = 340
+_BOX_WIDTHS, _BOX_HEIGHTS = (60, 130), (160, 320)
+_NOISE = 9.0
+
+
+class Content(Enum):
+    """What a frame holds. BAND: all boxes in 400 rows of the frame."""
+
+    FRAME = "frame"
+    BAND = "band"
+    CROPS = "crops"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Which messages to draw: `count` different ones, `boxes` boxes (or crops) in each."""
+
+    content: Content
+    boxes: int = 8
+    count: int = 4
+    seed: int = 0
+
+    def messages(self) -> list[bytes]:
+        """EmbedStreamRequests, serialised, without frame_id."""
+        return [self._frame(np.random.default_rng((self.seed, index))) for index in range(self.count)]
+
+    def _frame(self, random: np.random.Generator) -> bytes:
+        frame = frame_pb2.Frame()
+        scene = draw_scene(random)
+        if self.content is Content.CROPS:
+            for _ in range(self.boxes):
+                top, left = _whole(random, 0, HEIGHT - CROP_HEIGHT), _whole(random, 0, WIDTH - CROP_WIDTH)
+                frame.crops.crops.add().raw.CopyFrom(
+                    image_pb2.RawImage(
+                        format=image_pb2.PIXEL_FORMAT_BGR,
+                        width=CROP_WIDTH,
+                        height=CROP_HEIGHT,
+                        data=scene[top : top + CROP_HEIGHT, left : left + CROP_WIDTH].tobytes(),
+                    )
+                )
+        else:
+            frame.encoded.data = compress(scene, JPEG_BYTES)
+            top, bottom = (0, HEIGHT) if self.content is Content.FRAME else (_BAND_TOP, _BAND_TOP + BAND_ROWS)
+            for _ in range(self.boxes):
+                width, height = _whole(random, *_BOX_WIDTHS), _whole(random, *_BOX_HEIGHTS)
+                x, y = _whole(random, 0, WIDTH - width), _whole(random, top, bottom - height)
+                frame.boxes.add().rect.CopyFrom(image_pb2.Rect(x1=x, y1=y, x2=x + width, y2=y + height))
+        return service_pb2.EmbedStreamRequest(frame=frame).SerializeToString()
+
+
+def numbered(message: bytes, frame_id: int) -> bytes:
+    """The message with its frame_id. One copy."""
+    return message + service_pb2.EmbedStreamRequest(frame=frame_pb2.Frame(frame_id=frame_id)).SerializeToString()
+
+
+def draw_scene(random: np.random.Generator) -> Pixels:
+    """A full-size BGR picture, uint8 (1080, 1920, 3), of shapes on a slope of light, with a sensor's noise."""
+    light = np.linspace(60, 180, HEIGHT, dtype=np.float32)[:, None, None]
+    scene = np.ascontiguousarray(np.broadcast_to(light, (HEIGHT, WIDTH, 3)).astype(np.uint8))
+    for _ in range(120):
+        x, y, size = _whole(random, 0, WIDTH), _whole(random, 0, HEIGHT), _whole(random, 12, 160)
+        color = tuple(int(value) for value in random.integers(0, 256, 3))
+        if random.random() < 1 / 2:
+            cv2.rectangle(scene, (x, y), (x + size // 2, y + size), color, cv2.FILLED)
+        else:
+            cv2.ellipse(scene, (x, y), (size // 3, size), 0, 0, 360, color, cv2.FILLED, cv2.LINE_AA)
+    noise = random.normal(0, _NOISE, scene.shape).astype(np.float32)
+    return np.asarray(np.clip(scene + noise, 0, 255), np.uint8)
+
+
+def _whole(random: np.random.Generator, low: int, high: int) -> int:
+    return int(random.integers(low, high))
+
+
+def compress(scene: Pixels, wanted_bytes: int) -> bytes:
+    """A JPEG of the highest quality whose size does not pass the wanted one; of quality 1 where none does."""
+
+    def jpeg(quality: int) -> bytes:
+        return cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+    fitting = bisect.bisect_right(range(1, 101), wanted_bytes, key=lambda quality: len(jpeg(quality)))
+    return jpeg(max(1, fitting))
