@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+
+from .simulator.outcome import Outcome
 
 CORE = "reidstream_server.core"
 SIMULATOR = "tests.simulation.simulator"
@@ -24,12 +26,16 @@ SIMULATOR = "tests.simulation.simulator"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A fault: in the source of `module` of the core, `old`, which occurs once, becomes `new`."""
+    """A fault: in the source of `module` of the core, `old`, which occurs once, becomes `new`.
+
+    `found_by`: a seed that finds it; tests try that one first.
+    """
 
     name: str
     module: str
     old: str
     new: str
+    found_by: int = 0
 
 
 class SnippetError(Exception):
@@ -48,10 +54,11 @@ class _Loader(SourceFileLoader):
         super().__init__(fullname, path)
         self._mutant = mutant
 
-    def get_code(self, fullname: str) -> object:
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the loader's interface
         """Compile from the changed source, past any cache."""
         source = mutate(self._mutant, Path(self.path).read_text(encoding="utf-8"))
-        return compile(source, self.path, "exec", dont_inherit=True)
+        code: CodeType = compile(source, self.path, "exec", dont_inherit=True)
+        return code
 
 
 class _Finder(MetaPathFinder):
@@ -73,19 +80,13 @@ class _Finder(MetaPathFinder):
 
 
 @contextmanager
-def planted(mutant: Mutant) -> Iterator[Callable[[int], str | None]]:
-    """Within the block, a function that runs a seed against the faulty core: the violated invariant, or None."""
+def planted(mutant: Mutant) -> Iterator[Callable[[int], Outcome]]:
+    """Within the block, a function that runs a seed against the faulty core."""
     finder = _Finder(mutant)
     kept = _take_out()
     sys.meta_path.insert(0, finder)
     try:
-        run = importlib.import_module(f"{SIMULATOR}.run")
-
-        def invariant(seed: int) -> str | None:
-            outcome = run.run_seed(seed)
-            return None if outcome.violation is None else outcome.violation.invariant
-
-        yield invariant
+        yield importlib.import_module(f"{SIMULATOR}.run").run_seed
     finally:
         sys.meta_path.remove(finder)
         _take_out()

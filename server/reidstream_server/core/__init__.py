@@ -4,7 +4,11 @@ Why pure: every rule about order, bounds, fairness and failure lives here, so th
 with seeded cameras, engines and faults, and a failing seed replays exactly. Data flows one way: an event goes into
 `Scheduler`, a list of effects comes out.
 
-    terms -> state -> fair_queue, admission, batcher, timers -> scheduler -> effects
+    terms, faults, effects                     the vocabulary
+    timers, fair_queue, state                  parts that know nothing of each other's rules
+    admission, batcher, answers, statistics    one bound or one order each
+    ledger -> arrival, inference               a frame's way through all of them
+    scheduler                                  events in, effects out
 
 Trap: one owner. Nothing here is thread-safe; the service calls it on its event loop only.
 """

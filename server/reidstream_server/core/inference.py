@@ -110,9 +110,7 @@ class Inference(Generic[P]):
             frame = ready.frame
             frame.running_crops += 1
             frame.first_batch_ns = frame.first_batch_ns or now
-            if not frame.inference_begun:
-                frame.inference_begun = True
-                self._timers.cancel(frame.budget_timer)
+            self._timers.cancel(frame.budget_timer)
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
         batcher.running[key] = Batch(key=key, crops=tuple(taken), timeout=timeout)
         effects.append(Run(model=model, batch=key, crops=tuple(ready.crop for ready in taken)))
@@ -139,7 +137,7 @@ class Inference(Generic[P]):
     def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
         """Have a timer due when the batch that waits to fill may wait no longer."""
         until = batcher.lingers_until()
-        if len(batcher.running) >= batcher.terms.slots or batcher.lost is not None:
+        if len(batcher.running) >= batcher.terms.slots:
             until = None
         if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
             self._timers.cancel(batcher.linger_timer)

@@ -49,7 +49,6 @@ class Scheduler(Generic[P]):
     """See the module. `now` is a monotonic clock in nanoseconds and never goes back. Not thread-safe."""
 
     def __init__(self, limits: SchedulerLimits) -> None:
-        self._limits = limits
         self._keys = 0
         self._sessions: dict[SessionKey, SessionState[P]] = {}
         self._batchers: list[Batcher[P]] = [
@@ -252,7 +251,7 @@ class Scheduler(Generic[P]):
         match timer.kind:
             case TimerKind.FRAME_BUDGET:
                 frame = self._ledger.frames.get(FrameKey(timer.key))
-                if frame is not None and not frame.inference_begun:
+                if frame is not None:
                     fault = over_budget(frame.session.terms.latency_budget_ns or 0)
                     self._ledger.resolve(frame, fault, effects)
             case TimerKind.LINGER:
@@ -294,4 +293,3 @@ class Scheduler(Generic[P]):
             self._ledger.resolve(frame, _SESSION_LOST, effects)
         session.open_frames.clear()
         session.resolved.clear()
-        self._ledger.admission.unpark(session)

@@ -51,7 +51,6 @@ class FrameState(Generic[P]):
     outcomes: list[CropOutcome | None] = field(default_factory=list)
     open_crops: int = 0
     running_crops: int = 0
-    inference_begun: bool = False
     holds_window: bool = False
     holds_queue_boxes: bool = False
     holds_queue_bytes: bool = False
@@ -130,8 +129,8 @@ class SessionState(Generic[P]):
     @property
     def readable(self) -> bool:
         """Whether its next message may be read."""
-        if self.half_closed or self.draining:
-            return True  # what still comes is the end of the stream, or is not processed
+        if self.draining:
+            return True  # what still comes is not processed
         window = self.terms.window
         backlog = len(self.open_frames) + len(self.unwritten)
         if self.terms.overload_policy is not OverloadPolicy.WAIT:

@@ -73,7 +73,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self, request_iterator: AsyncIterator[Request], context: StreamContext
     ) -> None:
         """One camera's stream."""
-        del request_iterator  # read through the context, which tells the end of the stream from a broken one
+        del request_iterator  # read through the context, when there is room for a message
         try:
             cause = await self._stream(context)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was

@@ -1,9 +1,11 @@
 """A deterministic simulator of the whole service around the real scheduling core.
 
-    plan -> scenario (seed -> plan)          what will happen
-    books -> arrival_rule, fairness, oracle  what must be true, from effects alone where possible
-    clients, engines -> world                cameras, engines, staging and the service shell, on a virtual clock
-    situations                               what did happen, so that a rule that was never tried is noticed
+    plan, scenario, misfortune             what will happen: from a seed, or by hand
+    timeline, clients, world               cameras, decoders, engines and the service shell, on a virtual clock
+    books, probe                           what is known, from plans and effects; the one look inside the core
+    oracle, answer_rule, arrival_rule      rules about single effects, answers, arrivals
+    tally, audit, shares, fairness         rules about the whole state, after every event
+    situations, outcome, report, run       what did happen, in words
 
 Trap: everything that is random is drawn from the seed, and nothing iterates over a set of objects: a failing seed must
 replay exactly, in any process.

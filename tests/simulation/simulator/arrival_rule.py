@@ -63,6 +63,8 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
             raise Violation("arrival", f"{frame} was let in, though its engine is lost")
         return
     if frame.due_ns is not None and now >= frame.due_ns:
+        if frame.fault is not FaultReason.OVER_BUDGET or _dropped(was, frame):
+            raise Violation("arrival", f"{frame} came over its budget: {frame.fault}; others made room for it")
         return
     expected = _window(was, frame)
     match frame.client.plan.terms.overload_policy:
@@ -118,8 +120,7 @@ def _reject(was: Before, frame: FrameBook, seen: Counter[Situation], *, over: bo
 
 
 def _drop_oldest(was: Before, frame: FrameBook, expected: list[FrameBook], seen: Counter[Situation]) -> None:
-    candidates = [*was.unstarted, frame]
-    dropped = [other for other in candidates if other.fault is FaultReason.DROPPED]
+    dropped = _dropped(was, frame)
     if dropped[: len(expected)] != expected:
         raise Violation("drop oldest", f"{_names(dropped)} dropped for {frame}; the window costs {_names(expected)}")
     seen[Situation.WINDOW_DROPPED] += len(expected) > (frame in expected)
@@ -132,11 +133,18 @@ def _drop_oldest(was: Before, frame: FrameBook, expected: list[FrameBook], seen:
     waits = was.parked is not None and was.parked not in expected
     if more:
         allowed = [was.parked] if waits else [other for other in was.unstarted if other not in expected][: len(more)]
-        if more != allowed or (_fits(was, frame, expected) and not was.others_parked and not waits):
-            raise Violation("drop oldest", f"{_names(more)} dropped for {frame}; there was room, or not the oldest")
+        if more != allowed or (not waits and _fits(was, frame, [*expected, *more[:-1]])):
+            raise Violation("drop oldest", f"{_names(more)} dropped for {frame}; too many, or not the oldest")
         seen[Situation.PARKED_REPLACED if waits else Situation.QUEUE_DROPPED] += 1
-    elif not was.others_parked and not waits and _fits(was, frame, expected) and frame.phase is Phase.PARKED:
-        raise Violation("arrival", f"{frame} waits, though there is room")
+    if frame.phase is Phase.PARKED and not waits and not was.others_parked:
+        older = [other for other in was.unstarted if other not in dropped]
+        if older or _fits(was, frame, dropped):
+            raise Violation("arrival", f"{frame} waits; there is room, or {_names(older)} could make some")
+
+
+def _dropped(was: Before, frame: FrameBook) -> list[FrameBook]:
+    """What the policy has given up, of what had not started."""
+    return [other for other in (*was.unstarted, frame) if other.fault is FaultReason.DROPPED]
 
 
 def _names(frames: list[FrameBook]) -> str:

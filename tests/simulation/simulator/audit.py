@@ -9,44 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from reidstream_server.core.state import Phase
-from reidstream_server.core.terms import Flow, ModelIndex, Ordering, OverloadPolicy
+from reidstream_server.core.terms import ModelIndex, OverloadPolicy
 
-from .books import Books, ClientBook, FrameBook, Pixels, Violation
-from .fairness import Lane
-from .plan import MS
+from .books import Books, ClientBook, FrameBook, Lane, Violation
 from .shares import Shares
 from .situations import Situation
+from .tally import Tally, count
 
 ANSWER_BACKLOG_WINDOWS = 4
-
-
-class Tally:
-    """What one pass over the open frames adds up."""
-
-    def __init__(self, models: int) -> None:
-        self.holding = 0
-        self.parked = 0
-        self.queue_boxes = 0
-        self.queue_bytes = 0
-        self.staging = 0
-        self.staged_bytes = 0
-        self.budget_timers = 0
-        self.flow_boxes: Counter[Flow] = Counter()
-        self.flow_bytes: Counter[Flow] = Counter()
-        self.flow_largest: dict[Flow, int] = {}
-        self.queued: list[FrameBook] = []
-        self.admitted: list[FrameBook] = []
-        self.ready: list[list[FrameBook]] = [[] for _ in range(models)]
-        self.ready_crops = [0] * models
-        self.alone_crops = [0] * models
-        self.staging_crops = [0] * models
-        self.next_due_ns: int | None = None
-
-    def due(self, at_ns: int) -> None:
-        """Something must happen by then."""
-        if self.next_due_ns is None or at_ns < self.next_due_ns:
-            self.next_due_ns = at_ns
 
 
 class Audit:
@@ -66,12 +36,14 @@ class Audit:
     def step(self, now: int) -> None:
         """After one call of the scheduler, and its effects."""
         books = self._books
-        tally = self._count(now)
-        self._statistics(tally, now)
+        tally = count(books, now)
         for client in books.clients.values():
             if client.known:
-                self._client(client, tally, now)
+                self._window(client)
+                self._readable(client)
+                self._ends(client, tally, now)
         self._engines(tally, now)
+        self._statistics(tally, now)
         self._staging(tally)
         self._admission(tally)
         self._parking(tally)
@@ -86,119 +58,6 @@ class Audit:
         books.checks += 30
         for number in [number for number, frame in books.frames.items() if frame.closed]:
             del books.frames[number]
-
-    def _count(self, now: int) -> Tally:
-        books = self._books
-        tally = Tally(len(self._limits.models))
-        for client in books.clients.values():
-            client.backlog = len(client.unanswered) + len(client.unwritten)
-            client.window_frames = client.window_bytes = 0
-            client.parked = None
-            client.unstarted = []
-            client.open_seen = False
-        for frame in books.frames.values():
-            client = frame.client
-            view = frame.view
-            if view is not None and view.resolved and not frame.resolved:
-                self._resolved(frame, now)
-            if client.over:
-                if not frame.resolved:
-                    raise Violation("nothing hangs", f"{frame} is open, its session is over")
-            elif not frame.written:
-                if frame.in_window and frame.fault is None:
-                    client.window_frames += 1
-                    client.window_bytes += frame.plan.message_bytes
-                self._promptly_answered(frame)
-            if frame.pixels is Pixels.STAGING or frame.pixels is Pixels.STAGED:
-                tally.holding += 1
-                tally.staged_bytes += frame.plan.staged_bytes
-                if frame.pixels is Pixels.STAGING:
-                    tally.staging += 1
-                    tally.queue_bytes += frame.plan.message_bytes
-                    tally.flow_bytes[client.flow] += frame.plan.message_bytes
-                    for model in frame.plan.crops:
-                        tally.staging_crops[model] += 1
-                elif frame.resolved and not frame.running:
-                    raise Violation("release", f"{frame} is decided, nothing looks at it, and it is not released")
-            if not frame.resolved:
-                self._count_open(frame, tally, now)
-        return tally
-
-    def _count_open(self, frame: FrameBook, tally: Tally, now: int) -> None:
-        view, client = frame.view, frame.client
-        if view is None:
-            raise Violation("exactly once", f"{frame} is neither known nor answered")
-        if not frame.undecided:
-            raise Violation("promptness", f"all crops of {frame} are decided, and it is not")
-        phase = view.phase
-        if frame.pixels not in (Pixels.STAGING, Pixels.STAGED):
-            tally.holding += 1
-        if phase is Phase.PARKED:
-            tally.parked += 1
-            client.parked = frame
-            client.unstarted.append(frame)
-        else:
-            tally.queue_boxes += frame.boxes
-            tally.flow_boxes[client.flow] += frame.boxes
-            tally.flow_largest[client.flow] = max(tally.flow_largest.get(client.flow, 0), frame.boxes)
-            if phase is Phase.QUEUED:
-                if frame.queued_ns is None:
-                    frame.queued_ns = now
-                tally.queued.append(frame)
-                client.unstarted.append(frame)
-                tally.queue_bytes += frame.plan.message_bytes
-                tally.flow_bytes[client.flow] += frame.plan.message_bytes
-        if phase is Phase.PARKED and frame.phase is None:
-            waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
-            self._books.seen[Situation.PARKED_WAIT if waits else Situation.PARKED_DROP_OLDEST] += 1
-        if phase is not Phase.PARKED and (frame.phase is None or frame.phase is Phase.PARKED):
-            tally.admitted.append(frame)
-            self._books.seen[Situation.UNPARKED] += frame.phase is Phase.PARKED
-        frame.phase = phase
-        for model, count in frame.ready.items():
-            if count:
-                tally.ready[model].append(frame)
-                tally.ready_crops[model] += count
-        for model, count in frame.alone.items():
-            tally.alone_crops[model] += count
-        if frame.due_ns is not None and not frame.begun:
-            tally.budget_timers += 1
-            tally.due(frame.due_ns)
-            if now >= frame.due_ns:
-                raise Violation("budget", f"{frame} is over its budget and not answered")
-
-    def _resolved(self, frame: FrameBook, now: int) -> None:
-        """The core has decided a frame's answer since the last step."""
-        view = frame.view
-        frame.resolved = True
-        if view is None or view.fault is None:
-            return
-        frame.fault = view.fault.reason
-        if frame.due_ns is not None and now >= frame.due_ns:
-            seen = self._books.seen
-            match frame.phase:
-                case None:
-                    seen[Situation.LATE_ARRIVED] += 1
-                case Phase.PARKED:
-                    seen[Situation.LATE_PARKED] += 1
-                case Phase.QUEUED:
-                    seen[Situation.LATE_QUEUED] += 1
-                case Phase.STAGING:
-                    seen[Situation.LATE_STAGING] += 1
-                case Phase.READY:
-                    seen[Situation.LATE_READY] += 1
-
-    def _promptly_answered(self, frame: FrameBook) -> None:
-        """A decided answer is handed out at once, unless an older one is open and the order matters."""
-        client = frame.client
-        if frame.answered:
-            return
-        if frame.resolved:
-            if client.plan.terms.ordering is Ordering.AS_COMPLETED or not client.open_seen:
-                raise Violation("promptness", f"{frame} is decided and not answered")
-            self._books.seen[Situation.ANSWER_WAITED] += 1
-        else:
-            client.open_seen = True
 
     def _statistics(self, tally: Tally, now: int) -> None:
         """The core's own numbers are right, and within the limits."""
@@ -237,37 +96,50 @@ class Audit:
             raise Violation("statistics", f"the core reports {reported}; it is {counted}")
         if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
             raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
-        timers = tally.budget_timers + len(books.batches) + len(limits.models)
-        timers += sum(bool(client.unwritten) + (client.drain_ns is not None) for client in known)
-        if core.timers > timers:
+        timers = tally.budget_timers + tally.lingering
+        timers += sum(now < batch.started_ns + limits.batch_timeout_ns for batch in books.batches.values())
+        for client in known:
+            timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)
+        if core.timers != timers:
             raise Violation("timers", f"{core.timers} timers; there is use for {timers}")
 
-    def _client(self, client: ClientBook, tally: Tally, now: int) -> None:
-        """One session's window, readability, deadlines and end."""
-        books, limits, terms = self._books, self._limits, client.plan.terms
-        window = terms.window
-        if client.window_frames > window.frames:
+    def _window(self, client: ClientBook) -> None:
+        """No more is unanswered than was agreed."""
+        terms = client.plan.terms
+        if client.window_frames > terms.window.frames:
             raise Violation("window", f"{client.window_frames} frames unanswered in the window of {client}")
-        waits = terms.overload_policy is OverloadPolicy.WAIT
-        if not waits and client.window_bytes > window.bytes and client.window_frames > 1:
-            raise Violation("window", f"{client.window_bytes} of {window.bytes} bytes in the window of {client}")
-        if waits:
+        waits = terms.overload_policy is OverloadPolicy.WAIT  # one message may exceed the bytes: then it is not read on
+        if not waits and client.window_bytes > terms.window.bytes and client.window_frames > 1:
+            raise Violation("window", f"{client.window_bytes} bytes unanswered in the window of {client}")
+
+    def _readable(self, client: ClientBook) -> None:
+        """A session is read exactly while it should be, and the shell has been told."""
+        books, window = self._books, client.plan.terms.window
+        waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
+        if client.drain_ns is not None:
+            readable = True
+        elif waits:
             readable = client.parked is None and client.backlog < window.frames and client.window_bytes < window.bytes
         else:
             readable = client.backlog < ANSWER_BACKLOG_WINDOWS * window.frames
-        readable = readable or client.half_closed or client.drain_ns is not None
         if client.key is None or books.scheduler.readable(client.key) is not readable:
             raise Violation("readable", f"{client} should be readable: {readable}; {client.backlog} in its backlog")
+        if readable and not client.gate:
+            raise Violation("readable", f"{client} may be read, and nobody was told")
         if not readable:
             books.seen[Situation.NOT_READ if waits else Situation.BACKLOG_FULL] += 1
+
+    def _ends(self, client: ClientBook, tally: Tally, now: int) -> None:
+        """A session ends when it is done, when nobody takes its answers, and its frames when the drain is over."""
         if client.unwritten:
-            due = client.stalled_since_ns + limits.stall_timeout_ns
+            due = client.stalled_since_ns + self._limits.stall_timeout_ns
             tally.due(due)
             if now >= due:
                 raise Violation("stall", f"{client} takes no answers, and is not given up")
-        done = not client.unanswered and not client.unwritten
-        if done and (client.half_closed or client.drain_ns is not None):
+        elif not client.unanswered and (client.half_closed or client.drain_ns is not None):
             raise Violation("nothing hangs", f"{client} has nothing open, and does not end")
+        if client.drain_ns is not None and not client.drain_sent:
+            raise Violation("drain", f"{client} was not told to leave")
         if client.drain_ns is not None and client.unanswered:
             tally.due(client.drain_ns)
             if now >= client.drain_ns:
@@ -294,8 +166,9 @@ class Audit:
             if alone or ready >= terms.max_batch or now >= since + limits.linger_ns:
                 raise Violation(
                     "work conservation",
-                    f"model {model} has a free slot, {ready} crops ready for {(now - since) / MS:g} ms, {alone} to run alone",
+                    f"model {model} has a free slot, {ready} crops ready since {since}, {alone} to run alone",
                 )
+            tally.lingering += 1
             books.seen[Situation.LINGERED] += 1
 
     def _staging(self, tally: Tally) -> None:
@@ -326,11 +199,23 @@ class Audit:
             raise Violation("timers", f"something is due at {tally.next_due_ns}; the next timer is {asked}")
 
     def _admission(self, tally: Tally) -> None:
-        """No camera holds more of the queue than its share: when its last frame came in, what it holds was still free."""
+        """No camera holds more of the queue than its share: when its last frame came in, as much was still free."""
         limits = self._limits
         for flow, boxes in tally.flow_boxes.items():
             if 2 * boxes > limits.max_queue_boxes + tally.flow_largest[flow]:
                 raise Violation("admission", f"{flow} holds {boxes} of {limits.max_queue_boxes} boxes")
+
+    def _room(self, tally: Tally, waiting: list[ClientBook]) -> None:
+        """Nobody waits for room that is there, unless somebody with nothing goes first, or an older session of his."""
+        limits = self._limits
+        first = next((client for client in waiting if not tally.flow_boxes[client.flow]), None)
+        turns = {client.flow: client for client in reversed(waiting)} if first is None else {first.flow: first}
+        for flow, client in turns.items():
+            boxes = limits.max_queue_boxes - tally.queue_boxes - tally.flow_boxes[flow]
+            size = limits.max_queue_bytes - tally.queue_bytes - tally.flow_bytes[flow]
+            frame = client.parked
+            if frame is not None and frame.boxes <= boxes and frame.plan.message_bytes <= size:
+                raise Violation("parking", f"{frame} waits, though there is room")
 
     def _parking(self, tally: Tally) -> None:
         """Whoever waits for room, and holds nothing, is not passed by; and the sessions of one camera take turns."""
@@ -352,14 +237,19 @@ class Audit:
             elif client.place is None:
                 self._places += 1
                 client.place = self._places
+        self._room(tally, sorted((client for client in books.clients.values() if client.parked), key=_place))
 
 
 def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:
-    """The frames that may be staged next: a camera's frames of one priority go in the order in which they were let in."""
+    """The frames that may be staged next: those of one camera and priority go in the order in which they came in."""
     first: dict[Lane, tuple[int, FrameBook]] = {}
     for frame in queued:
         if frame.view is not None and frame.view.queue_entry is not None:
-            lane, number = (frame.client.plan.terms.priority, frame.client.flow), frame.view.queue_entry.number
+            lane, number = frame.client.lane, frame.view.queue_entry.number
             if lane not in first or number < first[lane][0]:
                 first[lane] = number, frame
     return [frame for _, frame in first.values()]
+
+
+def _place(client: ClientBook) -> int:
+    return client.place or 0

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import assert_never
 
 from reidstream_server.core.effects import CropRef
 from reidstream_server.core.faults import CropOutcome, FaultReason
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.state import FrameState, Phase
-from reidstream_server.core.terms import BatchKey, Flow, ModelIndex, SessionKey
+from reidstream_server.core.terms import BatchKey, Flow, ModelIndex, Priority, SessionKey
 
-from .plan import ClientPlan, FramePlan, Scenario
+from .plan import ClientPlan, FramePlan, Moment, Scenario
 from .situations import Situation
 
 
@@ -60,17 +61,31 @@ DECIDED = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """Where the frames of a camera queue, at one priority. One object each: compared by identity, which is quick."""
+
+    priority: Priority
+    flow: Flow
+
+    def __str__(self) -> str:
+        return f"{self.flow.camera_id} ({self.priority.name})"
+
+
 @dataclass(slots=True, eq=False)
 class ClientBook:
     """One session as its client and the shell see it. The last six are of the end of the last step."""
 
     plan: ClientPlan
     number: int
+    lane: Lane
     key: SessionKey | None = None
+    gate: bool = True
     over: bool = False
     half_closed: bool = False
     drain_ns: int | None = None
     drain_sent: bool = False
+    told: int = 0
     last_id: int | None = None
     unanswered: dict[int, FrameBook] = field(default_factory=dict)
     unwritten: deque[FrameBook] = field(default_factory=deque)
@@ -87,6 +102,14 @@ class ClientBook:
     def known(self) -> bool:
         """Whether the scheduler should know it."""
         return self.key is not None and not self.over
+
+    @property
+    def has_come_to_vanish(self) -> bool:
+        """Whether a frame of its own is where the plan has it vanish."""
+        moment = self.plan.vanishes_when
+        if moment is None or self.over or self.told <= self.plan.vanishes_after:
+            return False
+        return any(frame.is_at(moment) for frame in self.unanswered.values())
 
     @property
     def flow(self) -> Flow:
@@ -125,6 +148,7 @@ class FrameBook:
     fault: FaultReason | None = None
     isolated: set[int] = field(default_factory=set)
     batch_sizes: list[int] = field(default_factory=list)
+    first_batch_ns: int = 0
     last_batch_ns: int = 0
     answered: bool = False
     answered_ns: int = 0
@@ -139,6 +163,25 @@ class FrameBook:
     def in_window(self) -> bool:
         """Whether it takes a place in its session's window, as long as it has no fault and is not written."""
         return self.id_valid and not self.plan.refused and bool(self.plan.crops)
+
+    def is_at(self, moment: Moment) -> bool:
+        """Whether it has come so far, and its answer is open."""
+        match moment:
+            case Moment.PARKED:
+                there = self.phase is Phase.PARKED
+            case Moment.QUEUED:
+                there = self.phase is Phase.QUEUED
+            case Moment.STAGING:
+                there = self.pixels is Pixels.STAGING
+            case Moment.READY:
+                there = Crop.READY in self.crops
+            case Moment.RUNNING:
+                there = Crop.RUNNING in self.crops
+            case Moment.ISOLATING:
+                there = Crop.ALONE in self.crops
+            case _:
+                assert_never(moment)
+        return there and not self.resolved
 
     @property
     def closed(self) -> bool:
@@ -161,7 +204,7 @@ class BatchBook:
 
 @dataclass(slots=True, eq=False)
 class Books:
-    """Everything that is known, and what the last step came to.
+    """Everything that is known, and what the last step came to. `lanes`: each client's.
 
     `staged_now` and `ran_now` are what this step has staged, and taken from a queue to run, so far.
     """
@@ -169,11 +212,13 @@ class Books:
     scenario: Scenario
     scheduler: Scheduler[FrameBook]
     seen: Counter[Situation]
+    lanes: list[Lane]
     clients: dict[SessionKey, ClientBook] = field(default_factory=dict)
     frames: dict[int, FrameBook] = field(default_factory=dict)
     batches: dict[BatchKey, BatchBook] = field(default_factory=dict)
     told_lost: set[ModelIndex] = field(default_factory=set)
     lost: set[ModelIndex] = field(default_factory=set)
+    failures_untold: int = 0
     frames_told: int = 0
     checks: int = 0
     queue_boxes: int = 0
@@ -185,3 +230,14 @@ class Books:
     parked: int = 0
     staged_now: list[FrameBook] = field(default_factory=list)
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
+
+    def hungry(self, model: ModelIndex) -> bool:
+        """Whether a model's engine would run dry without more frames: too few crops for all its slots in sight."""
+        terms = self.scenario.limits.models[model]
+        in_sight = 0
+        for frame in self.frames.values():
+            if frame.pixels is Pixels.STAGING:
+                in_sight += frame.plan.crops.count(model)
+            elif frame.pixels is Pixels.STAGED and frame.view is not None and not frame.view.resolved:
+                in_sight += frame.ready[model] + frame.alone[model]
+        return model not in self.lost and in_sight < terms.max_batch * terms.slots

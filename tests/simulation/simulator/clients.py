@@ -44,7 +44,6 @@ class Client:
         self.book = book
         self.inbox: deque[FramePlan | None] = deque()
         self.mail: deque[Mail] = deque()
-        self.gate = True
         self.reading = False
         self.gone = False
         self._shell = shell
@@ -62,12 +61,18 @@ class Client:
         plan = self.book.plan
         self._timeline.at(plan.opens_ns, self._open)
         if plan.vanishes_ns is not None:
-            self._timeline.at(plan.vanishes_ns, self._vanish)
+            self._timeline.at(plan.vanishes_ns, self.vanish)
 
     def deliver(self, item: Mail) -> None:
         """The server wrote something."""
         self.mail.append(item)
         self._take()
+
+    def vanish(self) -> None:
+        """Be gone, from one moment to the next."""
+        if not self.gone and self.book.known:
+            self.gone = True
+            self._shell.vanish(self)
 
     def _open(self) -> None:
         self._shell.open(self)
@@ -133,8 +138,3 @@ class Client:
         if not self.gone:
             self._send()
             self._take()
-
-    def _vanish(self) -> None:
-        if not self.gone and self.book.known:
-            self.gone = True
-            self._shell.vanish(self)

@@ -2,33 +2,32 @@
 
 Between cameras: while two of them wait without a break, deficit round robin gives each, in k rounds, more than k
 quanta less one item and less than k quanta plus one item, and they are never more than one round apart. So the
-difference of what they got moves by no more than `quantum + 2 * largest`, whatever the stretch.
+difference of what they got moves by no more than `quantum`, the one's largest item and the other's, whatever the
+stretch.
 
 Between priorities: whoever waits longer than the aging time gets one box of every `AGED_SHARE`. After an aged item of
-c boxes, at most `(AGED_SHARE - 1) * c` boxes, and the item that exceeds them, go before the next one.
+c boxes, `(AGED_SHARE - 1) * c` boxes go by priority, and then the next aged one, if there is one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
-from reidstream_server.core.terms import Flow, Priority
+from reidstream_server.core.terms import Priority
 
-from .books import Violation
+from .books import Lane, Violation
 
 AGED_SHARE = 8
-
-Lane = tuple[Priority, Flow]
-Waits = Mapping[Priority, int]
 
 
 class CameraFairness:
     """Differences between cameras that wait without a break."""
 
-    def __init__(self, name: str, *, bound: int) -> None:
+    def __init__(self, name: str, quantum: int, largest: Mapping[Lane, int]) -> None:
         self._name = name
-        self._bound = bound
+        self._quantum = quantum
+        self._largest = largest
         self._waiting: list[Lane] = []
         self._got: Counter[Lane] = Counter()
         self._pairs: dict[tuple[Lane, Lane], tuple[int, int]] = {}
@@ -52,11 +51,12 @@ class CameraFairness:
         low, high = self._pairs[key]
         low, high = min(low, difference), max(high, difference)
         self._pairs[key] = low, high
-        if high - low > self._bound:
+        bound = self._quantum + self._largest[key[0]] + self._largest[key[1]]
+        if high - low > bound:
             raise Violation(
                 "fairness",
-                f"{self._name}: while {key[0]} and {key[1]} both waited, one got {high - low} boxes more than the other; "
-                f"the bound is {self._bound}",
+                f"{self._name}: while {key[0]} and {key[1]} both waited, their shares parted by {high - low} boxes; "
+                f"the bound is {bound}",
             )
 
     def _meet(self, waiting: list[Lane]) -> None:
@@ -64,69 +64,82 @@ class CameraFairness:
         old, self._pairs = self._pairs, {}
         for place, one in enumerate(waiting):
             for other in waiting[:place]:
-                if one[0] is other[0]:
+                if one.priority is other.priority:
                     key = (one, other) if (one, other) in old else (other, one)
                     difference = self._got[key[0]] - self._got[key[1]]
                     self._pairs[key] = old.get(key, (difference, difference))
 
 
 class Claims:
-    """Since when each camera has waited without getting anything, though what it has waiting may be replaced."""
+    """Since when each camera has waited without getting anything, though what it has waiting may be replaced.
+
+    `earliest` is the longest that it may claim. `surely` is the longest that it must be granted: it had something at
+    every step, and somebody else did too, so that the queue was never empty and its place was never given up.
+    """
 
     def __init__(self) -> None:
-        self._since: dict[Lane, int] = {}
+        self._earliest: dict[Lane, int] = {}
+        self._surely: dict[Lane, int] = {}
 
-    def oldest_ns(self, level: Priority, now: int) -> int:
+    def earliest_ns(self, level: Priority, now: int) -> int:
         """The oldest of a priority; now if there is none."""
-        return min((since for (own, _), since in self._since.items() if own is level), default=now)
+        return min((since for lane, since in self._earliest.items() if lane.priority is level), default=now)
 
-    def step(self, served: Iterable[Lane], waiting: Mapping[Lane, int]) -> None:
-        """After a step: who got something, and since when the oldest item of each lane waits."""
-        for lane in served:
-            self._since.pop(lane, None)
-        if not waiting:
-            self._since.clear()
+    def surely_aged(self, now: int, aging_ns: int) -> set[Priority]:
+        """The priorities in which somebody must be granted that he is aged."""
+        return {lane.priority for lane, since in self._surely.items() if now - since >= aging_ns}
+
+    def grant(self, served: Collection[Lane], waiting: Mapping[Lane, int], now: int) -> None:
+        """After a step: who got something, and since when the oldest item of each camera waits. Before `claim`."""
+        stayed = [lane for lane, since in waiting.items() if since < now]
+        granted: dict[Lane, int] = {}
         for lane, since in waiting.items():
-            self._since.setdefault(lane, since)
+            never_empty = since < now or any(other is not lane for other in stayed)
+            kept = lane not in served and never_empty
+            granted[lane] = self._surely.get(lane, since) if kept else since
+        self._surely = granted
+
+    def claim(self, served: Collection[Lane], waiting: Mapping[Lane, int]) -> None:
+        """The same, for what may be claimed at the next step."""
+        for lane in served:
+            self._earliest.pop(lane, None)
+        if not waiting:
+            self._earliest.clear()
+        for lane, since in waiting.items():
+            self._earliest.setdefault(lane, since)
 
 
 class PriorityFairness:
-    """How much may go before somebody who waits too long."""
+    """Who goes first of different priorities."""
 
-    def __init__(self, name: str, *, aging_ns: int, largest: int) -> None:
+    def __init__(self, name: str, *, aging_ns: int) -> None:
         self._name = name
         self._aging_ns = aging_ns
-        self._bound = (AGED_SHARE + 1) * largest
-        self._passed = 0
+        self._owed = 0
         self.checks = 0
 
-    def step(self, served: list[tuple[Priority, int]], waits: Waits, claims: Claims, now: int) -> int:
+    def step(self, served: list[tuple[Priority, int]], waiting: Collection[Priority], claims: Claims, now: int) -> int:
         """One step's services, in order; returns how many were of a lower priority, out of turn.
 
-        `waits`: since when the longest waiting item of each priority waits, after the step; whatever waits then,
-        waited when others were served, because items come before any is served. `claims`: as they were before the
-        step.
+        `waiting`: the priorities of which something waits after the step; it waited when others were served, too,
+        because items come before any is served. `claims`: this step granted, and not yet claimed.
         """
         out_of_turn = 0
-        aged = [level for level, since in waits.items() if since < now and now - since >= self._aging_ns]
+        aged = claims.surely_aged(now, self._aging_ns)
         for place, (level, boxes) in enumerate(served):
             self.checks += 1
-            others = [*waits, *(later for later, _ in served[place:])]
+            others = [*waiting, *(later for later, _ in served[place:])]
             if any(other.value > level.value for other in others):
                 out_of_turn += 1
-                self._passed = 0
-                if now - claims.oldest_ns(level, now) < self._aging_ns:
+                if self._owed or now - claims.earliest_ns(level, now) < self._aging_ns:
                     raise Violation(
-                        "priority", f"{self._name}: {level.name} went before a higher one, and was not aged"
+                        "priority", f"{self._name}: {level.name} went before a higher one, {self._owed} boxes early"
                     )
-            elif any(other.value < level.value for other in aged):
-                self._passed += boxes
-                if self._passed > self._bound:
-                    raise Violation(
-                        "aging",
-                        f"{self._name}: {self._passed} boxes went before somebody who had waited for longer than "
-                        f"{self._aging_ns / 1e6:g} ms; the bound is {self._bound}",
-                    )
-        if not aged:
-            self._passed = 0
+                self._owed = (AGED_SHARE - 1) * boxes
+            elif not self._owed and any(other.value < level.value for other in aged):
+                raise Violation(
+                    "aging", f"{self._name}: {level.name} went before somebody who was aged, and whose turn it was"
+                )
+            else:
+                self._owed = max(self._owed - boxes, 0)
         return out_of_turn

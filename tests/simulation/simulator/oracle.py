@@ -1,6 +1,6 @@
 """Checks every effect against the books at the moment it comes out of the core, and writes it there.
 
-    world --event--> Oracle --(told)--> Scheduler --effects--> Oracle.effect, each --> world carries it out --> Audit.step
+    world --event--> Oracle, Scheduler --effects--> Oracle.effect, world carries it out, the next; then Audit.step
 
 Trap: an effect is judged by what was true when it was emitted, and one call emits many: each is entered in the books
 before the next is judged.
@@ -13,6 +13,7 @@ from typing import TypeAlias, assert_never
 from reidstream_server.core.effects import (
     Answer,
     BatchFailed,
+    CropRef,
     Effect,
     End,
     EndCause,
@@ -24,15 +25,23 @@ from reidstream_server.core.effects import (
     Stage,
 )
 from reidstream_server.core.faults import FaultReason
-from reidstream_server.core.terms import BatchKey, Ordering, OverloadPolicy
+from reidstream_server.core.terms import BatchKey
 
-from .books import DECIDED, BatchBook, Books, ClientBook, Crop, FrameBook, Pixels, Violation
-from .plan import FramePlan
+from .answer_rule import answered_frame, check_outcome
+from .books import BatchBook, Books, ClientBook, Crop, FrameBook, Pixels, Violation
+from .plan import FramePlan, Moment
 from .situations import Situation
 
 FrameEffect: TypeAlias = Effect[FrameBook]
 
-_CROP_STATES_OF_A_LIVE_FRAME = (Crop.READY, Crop.ALONE)
+_VANISHED = {
+    Moment.PARKED: Situation.VANISHED_WAITING,
+    Moment.QUEUED: Situation.VANISHED_QUEUED,
+    Moment.STAGING: Situation.VANISHED_STAGING,
+    Moment.READY: Situation.VANISHED_READY,
+    Moment.RUNNING: Situation.VANISHED_RUNNING,
+    Moment.ISOLATING: Situation.VANISHED_ISOLATING,
+}
 
 
 class Oracle:
@@ -50,6 +59,7 @@ class Oracle:
             books.seen[Situation.DRAIN_IGNORED] += 1
             return None
         books.frames_told += 1
+        client.told += 1
         budget = client.plan.terms.latency_budget_ns
         valid = client.last_id is None or plan.frame_id > client.last_id
         if valid:
@@ -117,6 +127,7 @@ class Oracle:
                 books.seen[Situation.POISON_ALONE] += failed and ref.index in frame.plan.poison
                 books.seen[Situation.INNOCENT_SAVED] += not failed and ref.index in frame.isolated
         if failed:
+            books.failures_untold += 1
             books.seen[Situation.ENGINE_RAISED] += 1
 
     def told_written(self, client: ClientBook, now: int) -> None:
@@ -130,25 +141,12 @@ class Oracle:
     def told_lost(self, client: ClientBook) -> None:
         """The client vanished."""
         client.over = True
-        seen = self._books.seen
-        for frame in client.unanswered.values():
-            if frame is client.parked:
-                seen[Situation.VANISHED_WAITING] += 1
-            elif not frame.resolved:
-                if frame.pixels is Pixels.NOWHERE:
-                    seen[Situation.VANISHED_QUEUED] += 1
-                if frame.pixels is Pixels.STAGING:
-                    seen[Situation.VANISHED_STAGING] += 1
-                for crop, situation in (
-                    (Crop.READY, Situation.VANISHED_READY),
-                    (Crop.RUNNING, Situation.VANISHED_RUNNING),
-                    (Crop.ALONE, Situation.VANISHED_ISOLATING),
-                ):
-                    seen[situation] += crop in frame.crops
+        for moment, situation in _VANISHED.items():
+            self._books.seen[situation] += any(frame.is_at(moment) for frame in client.unanswered.values())
 
     # Effects.
 
-    def effect(self, effect: FrameEffect, now: int) -> None:
+    def effect(self, effect: FrameEffect, now: int) -> None:  # noqa: C901 - one case for each effect
         """One effect, before it is carried out."""
         books = self._books
         books.checks += 1
@@ -164,30 +162,15 @@ class Oracle:
             case Readable():
                 self._client(effect)
             case SendDrain():
-                client = self._client(effect)
-                if client.drain_sent or effect.last_accepted_frame_id != client.last_id:
-                    raise Violation(
-                        "drain", f"{effect}, after frame id {client.last_id}; sent before: {client.drain_sent}"
-                    )
-                client.drain_sent = True
+                self._send_drain(effect)
             case End():
                 self._end(effect, now)
             case EngineDied():
-                if effect.model in books.lost:
-                    raise Violation("engine lost", f"model {effect.model} died twice")
-                timeout = books.scenario.limits.batch_timeout_ns
-                late = any(
-                    batch.model == effect.model and now - batch.started_ns >= timeout
-                    for batch in books.batches.values()
-                )
-                books.seen[Situation.BATCH_TIMED_OUT] += late
-                if not late and effect.model not in books.told_lost:
-                    raise Violation("engine lost", f"{effect} without a reason")
-                books.lost.add(effect.model)
-                books.seen[Situation.ENGINE_LOST] += 1
+                self._engine_died(effect, now)
             case BatchFailed():
-                if effect.retried != (effect.size > 1):
-                    raise Violation("isolation", f"{effect}")
+                books.failures_untold -= 1
+                if effect.retried != (effect.size > 1) or books.failures_untold:
+                    raise Violation("isolation", f"{effect}; {books.failures_untold} more untold")
             case _:
                 assert_never(effect)
 
@@ -196,6 +179,24 @@ class Oracle:
         if client is None or not client.known:
             raise Violation("forgotten sessions", f"{effect} is for a session that is over")
         return client
+
+    def _send_drain(self, effect: SendDrain) -> None:
+        client = self._client(effect)
+        if client.drain_sent or effect.last_accepted_frame_id != client.last_id:
+            raise Violation("drain", f"{effect}, after frame id {client.last_id}; sent before: {client.drain_sent}")
+        client.drain_sent = True
+
+    def _engine_died(self, effect: EngineDied, now: int) -> None:
+        books = self._books
+        timeout = books.scenario.limits.batch_timeout_ns
+        late = any(
+            batch.model == effect.model and now - batch.started_ns >= timeout for batch in books.batches.values()
+        )
+        if effect.model in books.lost or (not late and effect.model not in books.told_lost):
+            raise Violation("engine lost", f"{effect}, for the second time or without a reason")
+        books.lost.add(effect.model)
+        books.seen[Situation.ENGINE_LOST] += 1
+        books.seen[Situation.BATCH_TIMED_OUT] += late
 
     def _stage(self, effect: Stage[FrameBook], now: int) -> None:
         books, frame = self._books, effect.payload
@@ -206,6 +207,8 @@ class Oracle:
             raise Violation("staging", f"{frame} is staged, though its answer is decided")
         if frame.due_ns is not None and now >= frame.due_ns:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
+        if not any(books.hungry(model) for model in set(frame.plan.crops)):
+            raise Violation("freshness", f"{frame} is staged, though no engine of its would run dry without it")
         frame.pixels = Pixels.STAGING
         frame.staging_ns = now
         books.staged_now.append(frame)
@@ -226,29 +229,34 @@ class Oracle:
         if sum(batch.model == effect.model for batch in books.batches.values()) >= terms.slots:
             raise Violation("bounds", f"more than {terms.slots} batches in flight for model {effect.model}")
         for ref in effect.crops:
-            frame, index = ref.payload, ref.index
-            state = frame.crops[index]
-            if frame.plan.crops[index] != effect.model:
-                raise Violation("routing", f"crop {index} of {frame} ran on model {effect.model}")
-            if frame.pixels is not Pixels.STAGED or state not in _CROP_STATES_OF_A_LIVE_FRAME:
-                raise Violation("crops", f"crop {index} of {frame} runs, though {state}, its frame {frame.pixels}")
-            if not frame.client.known or frame.answered:
-                raise Violation("crops", f"crop {index} of {frame} runs, though nobody waits for it")
-            if state is Crop.ALONE and len(effect.crops) > 1:
-                raise Violation("isolation", f"crop {index} of {frame} of a failed batch runs with others")
-            if not frame.begun and frame.due_ns is not None and now >= frame.due_ns:
-                raise Violation("budget", f"{frame} begins after its deadline")
-            if state is Crop.ALONE:
-                frame.alone[effect.model] -= 1
-            else:
-                frame.ready[effect.model] -= 1
-                books.ran_now.append((effect.model, frame))
-            frame.begun = True
-            frame.running += 1
-            frame.crops[index] = Crop.RUNNING
+            self._crop_runs(effect, ref, now)
         books.batches[effect.batch] = BatchBook(effect.model, effect.batch, effect.crops, now)
         books.seen[Situation.CAMERAS_MIXED] += len({ref.payload.client.number for ref in effect.crops}) > 1
         books.seen[Situation.BATCH_FULL] += len(effect.crops) == terms.max_batch > 1
+
+    def _crop_runs(self, run: Run[FrameBook], ref: CropRef[FrameBook], now: int) -> None:
+        frame, index = ref.payload, ref.index
+        state = frame.crops[index]
+        if frame.plan.crops[index] != run.model:
+            raise Violation("routing", f"crop {index} of {frame} ran on model {run.model}")
+        if frame.pixels is not Pixels.STAGED or state not in (Crop.READY, Crop.ALONE):
+            raise Violation("crops", f"crop {index} of {frame} runs, though {state}, its frame {frame.pixels}")
+        if not frame.client.known or frame.answered:
+            raise Violation("crops", f"crop {index} of {frame} runs, though nobody waits for it")
+        if not frame.begun and frame.due_ns is not None and now >= frame.due_ns:
+            raise Violation("budget", f"{frame} begins after its deadline")
+        if not frame.begun:
+            frame.first_batch_ns = now
+        frame.begun = True
+        frame.running += 1
+        frame.crops[index] = Crop.RUNNING
+        if state is Crop.READY:
+            frame.ready[run.model] -= 1
+            self._books.ran_now.append((run.model, frame))
+            return
+        frame.alone[run.model] -= 1
+        if len(run.crops) > 1:
+            raise Violation("isolation", f"crop {index} of {frame} of a failed batch runs with others")
 
     def _release(self, frame: FrameBook) -> None:
         books = self._books
@@ -261,16 +269,15 @@ class Oracle:
 
     def _answer(self, effect: Answer[FrameBook], now: int) -> None:
         books, client = self._books, self._client(effect)
-        frame = self._answered_frame(client, effect)
+        frame = answered_frame(books, client, effect)
         if frame.fault is None and effect.fault is not None:
             frame.fault = effect.fault.reason
-        self._outcome(frame, effect, now)
+        check_outcome(books, frame, effect, now)
         times = effect.times
-        if (times.arrived_ns, times.staging_ns, times.last_batch_ns, times.batch_sizes) != (
-            frame.arrived_ns,
-            frame.staging_ns,
-            frame.last_batch_ns,
-            tuple(frame.batch_sizes),
+        batches = (times.first_batch_ns, times.last_batch_ns, times.batch_sizes)
+        if batches != (frame.first_batch_ns, frame.last_batch_ns, tuple(frame.batch_sizes)) or (
+            (times.arrived_ns, times.staging_ns, times.decoded_ns)
+            != (frame.arrived_ns, frame.staging_ns, frame.staged_ns)
         ):
             raise Violation("times", f"{times} of {frame}")
         del client.unanswered[frame.number]
@@ -282,76 +289,22 @@ class Oracle:
         books.seen[Situation.DRAIN_CUT] += frame.fault is FaultReason.SHUTTING_DOWN
         books.seen[Situation.FRAME_SPLIT] += len(frame.batch_sizes) > 1
 
-    def _answered_frame(self, client: ClientBook, effect: Answer[FrameBook]) -> FrameBook:
-        first = next(iter(client.unanswered.values()), None)
-        if first is None:
-            raise Violation("exactly once", f"{effect} of {client}, which has nothing unanswered")
-        match client.plan.terms.ordering:
-            case Ordering.IN_ORDER:
-                if effect.frame_id != first.plan.frame_id or effect.payload is not (
-                    None if first.plan.refused else first
-                ):
-                    raise Violation("order", f"frame {effect.frame_id} was answered; the next is {first}")
-                return first
-            case Ordering.AS_COMPLETED:
-                for frame in client.unanswered.values():
-                    if frame is effect.payload or (
-                        effect.payload is None and frame.plan.refused and frame.plan.frame_id == effect.frame_id
-                    ):
-                        self._books.seen[Situation.ANSWER_OVERTOOK] += frame is not first
-                        return frame
-                raise Violation("exactly once", f"{effect} was answered before, or never asked for")
-
-    def _outcome(self, frame: FrameBook, effect: Answer[FrameBook], now: int) -> None:
-        """The answer says what happened to the frame."""
-        if effect.fault is None:
-            if frame.undecided:
-                raise Violation("outcome", f"{frame} was answered with {frame.undecided} crops undecided")
-            expected = tuple(DECIDED[crop] for crop in frame.crops)
-            if not frame.id_valid or frame.plan.refused or frame.pixels is Pixels.FAILED or effect.outcomes != expected:
-                raise Violation("outcome", f"{frame} was answered {effect.outcomes}; it should be {expected}")
-            return
-        if effect.outcomes or not _justified(self._books, frame, effect.fault.reason, now):
-            raise Violation("outcome", f"{frame} was answered {effect.fault}")
-
     def _end(self, effect: End, now: int) -> None:
         books, client = self._books, self._client(effect)
         client.over = True
+        for frame in client.unanswered.values():
+            frame.resolved |= frame.view is None  # it came in the very call that ended the session
         done = not client.unanswered and not client.unwritten
         limit = client.stalled_since_ns + books.scenario.limits.stall_timeout_ns
+        right = done and client.half_closed
         match effect.cause:
             case EndCause.FINISHED:
-                right = client.half_closed and done
+                pass
             case EndCause.DRAINED:
-                right = client.drain_ns is not None and not client.half_closed and done
+                right = done and client.drain_ns is not None and not client.half_closed
                 books.seen[Situation.DRAINED] += 1
             case EndCause.STALLED:
                 right = bool(client.unwritten) and now >= limit
                 books.seen[Situation.CLIENT_STALLED] += 1
         if not right:
             raise Violation("end", f"{client} ended: {effect.cause}; {len(client.unanswered)} unanswered")
-
-
-def _justified(books: Books, frame: FrameBook, reason: FaultReason, now: int) -> bool:
-    """Whether a frame may be answered with this fault."""
-    client = frame.client
-    policy = client.plan.terms.overload_policy
-    if not frame.id_valid or reason is FaultReason.INVALID_FRAME_ID:
-        return not frame.id_valid and reason is FaultReason.INVALID_FRAME_ID
-    if frame.plan.refused or reason is FaultReason.INVALID_ARGUMENT:
-        return frame.plan.refused and reason is FaultReason.INVALID_ARGUMENT
-    match reason:
-        case FaultReason.DROPPED:
-            return policy is OverloadPolicy.DROP_OLDEST and frame.pixels is Pixels.NOWHERE
-        case FaultReason.WINDOW_FULL | FaultReason.QUEUE_FULL:
-            return policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE
-        case FaultReason.OVER_BUDGET:
-            return frame.due_ns is not None and now >= frame.due_ns and not frame.begun
-        case FaultReason.ENGINE_LOST:
-            return any(model in books.lost for model in frame.plan.crops)
-        case FaultReason.SHUTTING_DOWN:
-            return client.drain_ns is not None and now >= client.drain_ns
-        case FaultReason.INVALID_IMAGE:
-            return frame.pixels is Pixels.FAILED
-        case _:
-            return False

@@ -12,6 +12,7 @@ from enum import Enum
 from reidstream_server.core.terms import FrameRequest, ModelIndex, SchedulerLimits, SessionTerms
 
 MS = 1_000_000
+START_NS = 1_000 * MS
 
 
 class Fault(Enum):
@@ -45,6 +46,17 @@ class BatchFate(Enum):
     SLOW = "slow"
 
 
+class Moment(Enum):
+    """How far a frame has come when its client vanishes."""
+
+    PARKED = "waits for room"
+    QUEUED = "is queued"
+    STAGING = "is being staged"
+    READY = "has crops ready"
+    RUNNING = "has crops running"
+    ISOLATING = "has crops that must run alone"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePlan:
     """A frame that a client will send. `refused`: the transport cannot understand it."""
@@ -73,7 +85,11 @@ class FramePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientPlan:
-    """One session's client. `stalls_after` counts answers; `read_ns` is how long it takes for each."""
+    """One session's client.
+
+    `stalls_after` counts answers; `read_ns` is how long it takes for each. It vanishes at a time, or as soon as a
+    frame of its own, other than its first `vanishes_after`, has come so far.
+    """
 
     terms: SessionTerms
     opens_ns: int
@@ -83,6 +99,8 @@ class ClientPlan:
     floods: bool = False
     stalls_after: int | None = None
     vanishes_ns: int | None = None
+    vanishes_when: Moment | None = None
+    vanishes_after: int = 0
     leaves_on_drain: bool = True
 
 

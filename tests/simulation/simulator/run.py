@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .outcome import Outcome
 from .scenario import draw
-from .world import Outcome, World
+from .world import World
 
 
 def run_seed(seed: int, *, trace_steps: int = 40) -> Outcome:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from reidstream_server.core.terms import ModelIndex, Priority
 
-from .books import Books, FrameBook, Violation
-from .fairness import CameraFairness, Claims, Lane, PriorityFairness
+from .books import Books, FrameBook, Lane, Violation
+from .fairness import CameraFairness, Claims, PriorityFairness
 from .situations import Situation
 
 
@@ -25,28 +25,25 @@ class Shares:
         scenario, limits = books.scenario, books.scenario.limits
         models = [ModelIndex(index) for index in range(len(limits.models))]
         used: dict[Lane, set[ModelIndex]] = {}
-        largest = 1
-        for client in scenario.clients:
-            lane = (client.terms.priority, client.terms.flow)
+        largest: Counter[Lane] = Counter()
+        for client, lane in zip(scenario.clients, books.lanes, strict=True):
             for frame in client.frames:
                 used.setdefault(lane, set()).update(frame.crops)
-                largest = max(largest, len(frame.crops))
+                largest[lane] = max(largest[lane], len(frame.crops))
         self._single = {lane: next(iter(of)) for lane, of in used.items() if len(of) == 1}
-        bound = limits.quantum_boxes + 2 * largest
-        self._frames = [CameraFairness(f"frames of model {model}", bound=bound) for model in models]
-        self._crops = [CameraFairness(f"crops of model {model}", bound=limits.quantum_boxes + 2) for model in models]
+        quantum, ones = limits.quantum_boxes, dict.fromkeys(largest, 1)
+        self._frames = [CameraFairness(f"frames of model {model}", quantum, largest) for model in models]
+        self._crops = [CameraFairness(f"crops of model {model}", quantum, ones) for model in models]
         self._frame_claims = Claims()
         self._crop_claims = [Claims() for _ in models]
-        self._frame_levels = PriorityFairness("frames", aging_ns=limits.aging_ns, largest=largest)
-        self._crop_levels = [
-            PriorityFairness(f"crops of model {model}", aging_ns=limits.aging_ns, largest=1) for model in models
-        ]
+        self._frame_levels = PriorityFairness("frames", aging_ns=limits.aging_ns)
+        self._crop_levels = [PriorityFairness(f"crops of model {model}", aging_ns=limits.aging_ns) for model in models]
 
     @property
     def checks(self) -> int:
         """How many comparisons were made."""
-        watches = (*self._frames, *self._crops, self._frame_levels, *self._crop_levels)
-        return sum(watch.checks for watch in watches)
+        levels = (self._frame_levels, *self._crop_levels)
+        return sum(watch.checks for watch in (*self._frames, *self._crops)) + sum(watch.checks for watch in levels)
 
     def step(self, queued: list[FrameBook], ready: list[list[FrameBook]], now: int) -> None:
         """After a step: the frames that wait to be staged, and, by model, those with crops ready."""
@@ -67,10 +64,12 @@ class Shares:
                     served[_lane(frame)] += frame.boxes
             watch.step(served, [lane for lane in waits if self._single.get(lane) == index])
         if len(self._frames) == 1:
-            levels = [(frame.client.plan.terms.priority, frame.boxes) for frame in staged]
-            aged = self._frame_levels.step(levels, _levels(waits), self._frame_claims, now)
-            self._books.seen[Situation.AGED_FRAME] += aged
-            self._frame_claims.step(map(_lane, staged), waits)
+            levels = [(frame.client.lane.priority, frame.boxes) for frame in staged]
+            lanes, claims = {_lane(frame) for frame in staged}, self._frame_claims
+            claims.grant(lanes, waits, now)
+            waiting = {lane.priority for lane in waits}
+            self._books.seen[Situation.AGED_FRAME] += self._frame_levels.step(levels, waiting, claims, now)
+            claims.claim(lanes, waits)
 
     def _batches(self, model: ModelIndex, ran: list[FrameBook], ready: list[FrameBook], now: int) -> None:
         waits = _waits((frame, frame.staged_ns) for frame in ready)
@@ -78,23 +77,24 @@ class Shares:
         if ran:
             self._lingered(model, ran, claims, now)
         self._crops[model].step(Counter(map(_lane, ran)), list(waits))
-        levels = [(frame.client.plan.terms.priority, 1) for frame in ran]
-        aged = self._crop_levels[model].step(levels, _levels(waits), claims, now)
-        self._books.seen[Situation.AGED_CROP] += aged
-        claims.step(map(_lane, ran), waits)
+        levels = [(frame.client.lane.priority, 1) for frame in ran]
+        lanes, waiting = {_lane(frame) for frame in ran}, {lane.priority for lane in waits}
+        claims.grant(lanes, waits, now)
+        self._books.seen[Situation.AGED_CROP] += self._crop_levels[model].step(levels, waiting, claims, now)
+        claims.claim(lanes, waits)
 
     def _lingered(self, model: ModelIndex, ran: list[FrameBook], claims: Claims, now: int) -> None:
         """A batch that is not full has waited for as long as was asked for."""
         limits = self._books.scenario.limits
         if len(ran) % limits.models[model].max_batch == 0:
             return
-        since = min(min(claims.oldest_ns(level, now) for level in Priority), min(frame.staged_ns for frame in ran))
+        since = min(*(claims.earliest_ns(level, now) for level in Priority), *(frame.staged_ns for frame in ran))
         if now < since + limits.linger_ns:
             raise Violation("linger", f"a batch of model {model} that was not full waited for {now - since} ns only")
 
 
 def _lane(frame: FrameBook) -> Lane:
-    return frame.client.plan.terms.priority, frame.client.flow
+    return frame.client.lane
 
 
 def _waits(frames: Iterable[tuple[FrameBook, int | None]]) -> dict[Lane, int]:
@@ -105,11 +105,3 @@ def _waits(frames: Iterable[tuple[FrameBook, int | None]]) -> dict[Lane, int]:
             lane = _lane(frame)
             waits[lane] = min(waits.get(lane, since), since)
     return waits
-
-
-def _levels(waits: dict[Lane, int]) -> dict[Priority, int]:
-    """The same by priority."""
-    levels: dict[Priority, int] = {}
-    for (level, _), since in waits.items():
-        levels[level] = min(levels.get(level, since), since)
-    return levels

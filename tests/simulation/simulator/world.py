@@ -9,53 +9,29 @@ for it. Trap: everything goes through `_step`, so that no call of the scheduler 
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from random import Random
 
 from reidstream_server.core.effects import Answer, End, EngineDied, Readable, Run, SendDrain, Stage
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelIndex
+from reidstream_server.core.terms import BatchKey, DrainReason, Flow, FrameKey, ModelIndex, Priority
 
 from .arrival_rule import before, judge
 from .audit import Audit
-from .books import Books, ClientBook, FrameBook, Violation
+from .books import Books, ClientBook, FrameBook, Lane, Violation
 from .clients import Client, Mail
 from .oracle import FrameEffect, Oracle
+from .outcome import Outcome, Step
 from .plan import MS, BatchFate, FramePlan, Scenario
 from .probe import frame_state, leftovers, next_frame_key
 from .situations import Situation
 from .timeline import Timeline
 
-_MOST_STEPS = 200_000
+ALL_STEPS = 100_000
 _READ_NS = MS // 20
 _REFUSED = FrameFault(reason=FaultReason.INVALID_ARGUMENT, message="not understood")
 _UNDECODABLE = FrameFault(reason=FaultReason.INVALID_IMAGE, message="not decodable")
 _DEVICE_LOST = FrameFault(reason=FaultReason.ENGINE_LOST, message="the device is lost")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One call of the scheduler, for the trace."""
-
-    at_ns: int
-    event: str
-    subject: object
-    effects: list[FrameEffect]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run came to. `violation` is None if every invariant held."""
-
-    scenario: Scenario
-    violation: Violation | None
-    steps: int
-    frames: int
-    checks: int
-    virtual_ns: int
-    seen: Counter[Situation]
-    trace: list[Step] = field(default_factory=list)
 
 
 class World:
@@ -63,10 +39,11 @@ class World:
 
     def __init__(self, scenario: Scenario, *, trace_steps: int = 40) -> None:
         self._scenario = scenario
-        self._rng = Random(scenario.seed)
+        self._rng = Random(scenario.seed)  # noqa: S311 - it must be repeatable
         self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
         self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
-        self._books = Books(scenario, self._scheduler, Counter())
+        lanes = _lanes(scenario)
+        self._books = Books(scenario, self._scheduler, Counter(), lanes)
         self._oracle = Oracle(self._books)
         self._audit = Audit(self._books)
         self._trace: deque[Step] = deque(maxlen=trace_steps)
@@ -76,9 +53,11 @@ class World:
         self._batches: Counter[ModelIndex] = Counter()
         self._closing = False
         self._clients = [
-            Client(ClientBook(plan, number), self, self._timeline) for number, plan in enumerate(scenario.clients)
+            Client(ClientBook(plan, number, lane), self, self._timeline)
+            for number, (plan, lane) in enumerate(zip(scenario.clients, lanes, strict=True))
         ]
         self._by_book = {client.book: client for client in self._clients}
+        self._fleeting = [client for client in self._clients if client.book.plan.vanishes_when is not None]
 
     def run(self) -> Outcome:
         """Let everything happen, until nothing does any more."""
@@ -122,7 +101,7 @@ class World:
 
     def read(self, client: Client) -> None:
         """Read the next message, if there is one and the session may be read."""
-        if client.inbox and client.gate and not client.reading and client.book.known and not client.gone:
+        if client.inbox and client.book.gate and not client.reading and client.book.known and not client.gone:
             client.reading = True
             self._timeline.at(self._timeline.now + _READ_NS, self._read, client)
 
@@ -149,9 +128,12 @@ class World:
             self._oracle.effect(effect, now)
             self._carry_out(effect)
         self._audit.step(now)
-        if self._steps > _MOST_STEPS:
-            raise Violation("nothing hangs", f"still busy after {_MOST_STEPS} steps")
+        if self._steps >= ALL_STEPS:
+            raise Violation("nothing hangs", f"still busy after {ALL_STEPS} events")
         self._arm_timer()
+        for client in self._fleeting:
+            if client.book.has_come_to_vanish:
+                self._timeline.at(now, client.vanish)
 
     def _carry_out(self, effect: FrameEffect) -> None:
         match effect:
@@ -163,7 +145,7 @@ class World:
                 self._by_book[self._books.clients[effect.session]].deliver(effect)
             case Readable():
                 client = self._by_book[self._books.clients[effect.session]]
-                client.gate = True
+                client.book.gate = True
                 self.read(client)
             case EngineDied():
                 if self._scenario.stops_when_engine_dies:
@@ -183,8 +165,8 @@ class World:
             self._step("half_closed", book, self._scheduler.half_closed(book.key, now))
         else:
             self._frame(client, plan)
-        if book.known and not self._scheduler.readable(book.key):
-            client.gate = False
+        if not self._scheduler.readable(book.key):
+            client.book.gate = False
         self.read(client)
 
     def _frame(self, client: Client, plan: FramePlan) -> None:
@@ -210,7 +192,7 @@ class World:
         reason = DrainReason.SHUTDOWN if number is None else DrainReason.CONNECTION_AGE
         for client in self._clients:
             book = client.book
-            if (number is not None and book.number != number) or not book.known or book.key is None:
+            if book.over or book.key is None or number not in (None, book.number):
                 continue
             deadline = now + allowed_ns
             self._books.seen[Situation.DRAINED_TWICE] += book.drain_ns is not None and deadline < book.drain_ns
@@ -299,4 +281,13 @@ class World:
         stuck = {ref.payload.number for batch in self._books.batches.values() for ref in batch.crops}
         if statistics.frames != len(stuck) or (statistics.staged_bytes and not stuck):
             raise Violation("leftovers", f"{statistics} with {len(stuck)} frames in batches that never returned")
+        if self._books.failures_untold:
+            raise Violation("isolation", f"nobody was told of {self._books.failures_untold} failed batches")
         self._books.checks += 3
+
+
+def _lanes(scenario: Scenario) -> list[Lane]:
+    """Each client's lane; sessions of one camera and priority share theirs."""
+    shared: dict[tuple[Priority, Flow], Lane] = {}
+    terms = [client.terms for client in scenario.clients]
+    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]

@@ -69,11 +69,12 @@ def test_wait_stops_reading_at_the_window() -> None:
     assert bench.seen(Readable) == [Readable(session=session)]
 
 
-def test_wait_stops_reading_at_the_windows_bytes() -> None:
-    """A message larger than all of it is taken alone."""
+@pytest.mark.parametrize("size", [100, 500])
+def test_wait_stops_reading_at_the_windows_bytes(size: int) -> None:
+    """When they are used up; a message larger than all of it is taken alone."""
     bench = Bench()
     session = bench.open(some_terms(policy=OverloadPolicy.WAIT, window_bytes=100))
-    bench.send(session, "large", size=500)
+    bench.send(session, "large", size=size)
     assert not bench.scheduler.readable(session)
     bench.work_off()
     bench.write(session)
@@ -121,8 +122,10 @@ def test_drop_oldest_keeps_the_windows_bytes() -> None:
     bench = a_busy_bench()
     terms = some_terms(policy=OverloadPolicy.DROP_OLDEST, window_bytes=100, ordering=Ordering.AS_COMPLETED)
     session = bench.open(terms)
-    for name, size in (("started", 30), ("a", 30), ("b", 30), ("new", 60)):
+    for name, size in (("started", 30), ("a", 30), ("b", 40)):
         bench.send(session, name, size=size)
+    assert bench.answered() == []
+    bench.send(session, "new", size=60)
     assert bench.answered() == [("a", "dropped"), ("b", "dropped")]
 
 
@@ -183,12 +186,24 @@ def test_reject_answers_the_newest() -> None:
 
 
 def test_reject_answers_what_the_queue_has_no_room_for() -> None:
-    """Another client's boxes may be what fills it."""
+    """Another client's boxes may be what fills it. The time to come back is what these take at the present rate."""
     bench = a_busy_bench(queue_boxes=10)
-    bench.send(bench.open(some_terms("other")), "full", 10)
+    other = bench.open(some_terms("other"))
+    for _ in range(2):
+        bench.send(other, "some", 10)
+        bench.stage("some")
+        while bench.running:
+            bench.now += 90 * MS
+            bench.finish()
+        bench.write(other)
+    bench.answers.clear()
+    bench.send(other, "full", 10)
     session = bench.open(some_terms("mine", policy=OverloadPolicy.REJECT))
     bench.send(session, "a")
     assert bench.answered() == [("a", "queue_full")]
+    (rejected,) = bench.answers
+    assert rejected.fault is not None
+    assert rejected.fault.retry_after_ms == pytest.approx(10 * 90, rel=0.3)
 
 
 def test_a_session_that_never_waits_is_not_read_for_ever() -> None:

@@ -132,6 +132,36 @@ def test_a_camera_that_replaces_its_frame_ages() -> None:
     assert queue.pop(AGING_NS) == "low10"
 
 
+def test_how_long_somebody_has_waited_is_known_at_all_times() -> None:
+    """Also when the camera that has waited longest comes back with something newer."""
+    queue = a_queue()
+    entry = put(queue, "a0", now=1)
+    put(queue, "b0", now=5)
+    queue.cancel(entry)
+    assert queue.oldest_ns() == 5
+    put(queue, "a1", now=9)
+    assert queue.oldest_ns() == 1
+
+
+def test_cameras_that_left_are_forgotten() -> None:
+    """Their names come and go for ever; the next turn that is theirs is the end of them."""
+    queue = a_queue()
+    for number in range(100):
+        queue.cancel(put(queue, "left", camera=f"left{number}"))
+        put(queue, "a0")
+        queue.cancel(put(queue, "left too", camera=f"left too {number}"))
+        put(queue, "b0")
+        assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
+    assert sum(len(level.ring) for level in queue._levels.values()) == 0
+    put(queue, "a0")
+    for number in range(100):
+        queue.cancel(put(queue, "left", camera=f"left{number}"))
+    put(queue, "b0")
+    put(queue, "c0")
+    assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
+    assert sum(len(level.ring) for level in queue._levels.values()) == 1
+
+
 def test_cancelling() -> None:
     """What was cancelled, or taken, is out; cancelling it again changes nothing."""
     queue = a_queue()

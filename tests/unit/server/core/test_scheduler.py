@@ -100,12 +100,14 @@ def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
 
 
 def test_staged_bytes_are_bounded() -> None:
-    """The next frame is staged when an earlier one was released."""
+    """The next frame is staged when an earlier one was released, and how long it has waited for that can be seen."""
     bench = Bench(some_limits(staged_bytes=150))
     session = bench.open(some_terms())
     for name in ("a", "b"):
         bench.send(session, name, size=100)
     assert set(bench.staging) == {"a"}
+    bench.now += 30 * MS
+    assert bench.scheduler.statistics(bench.now).oldest_waiting_s == 0.03
     bench.stage("a")
     bench.finish()
     assert (bench.released, set(bench.staging)) == (["a"], {"b"})

@@ -1,0 +1,149 @@
+"""Faults in what may come in: the queue, windows and overload policies."""
+
+from __future__ import annotations
+
+from tests.simulation.planting import Mutant
+
+BOUNDS = (
+    # Admission.
+    Mutant(
+        name="bytes of staged messages are never given back",
+        module="ledger",
+        old="        self.admission.release_bytes(frame)\n        return frame",
+        new="        return frame",
+    ),
+    Mutant(
+        name="boxes are given back before the answer is known",
+        module="ledger",
+        old="        self.admission.release_bytes(frame)\n        return frame",
+        new=(
+            "        self.admission.release_bytes(frame)\n"
+            "        self.admission.release_boxes(frame)\n"
+            "        return frame"
+        ),
+    ),
+    Mutant(
+        name="one camera may take the whole queue",
+        module="admission",
+        old="self._flow_boxes[flow] + frame.boxes <= self._max_boxes - self._boxes",
+        new="frame.boxes <= self._max_boxes - self._boxes",
+    ),
+    Mutant(
+        name="the queue's bytes are not looked at",
+        module="admission",
+        old="self._flow_bytes[flow] + frame.request.message_bytes <= self._max_bytes - self._bytes",
+        new="self._bytes <= self._max_bytes",
+    ),
+    Mutant(
+        name="newcomers overtake whoever waits for room",
+        module="admission",
+        old="        if self.others_first(frame) or not self._fits(frame):",
+        new="        if not self._fits(frame):",
+    ),
+    Mutant(
+        name="a large frame waits for ever while small ones fit",
+        module="admission",
+        old="                first = frame if self._fits(frame) else None\n                break",
+        new="                first = first or (frame if self._fits(frame) else None)",
+    ),
+    Mutant(
+        name="a camera's sessions overtake each other in parking",
+        module="admission",
+        old="            if first is None and flow not in flows and self._fits(frame):",
+        new="            if first is None and self._fits(frame):",
+        found_by=4,
+    ),
+    Mutant(
+        name="who waits is let in only when its camera has nothing else",
+        module="admission",
+        old="                first = frame\n            flows.add(flow)",
+        new="                pass\n            flows.add(flow)",
+    ),
+    Mutant(
+        name="a camera's newer session overtakes the one that waits",
+        module="admission",
+        old="session.terms.flow == flow or not self._flow_boxes[session.terms.flow] for session",
+        new="not self._flow_boxes[session.terms.flow] for session",
+        found_by=4,
+    ),
+    Mutant(
+        name="a replaced frame goes to the end of parking",
+        module="arrival",
+        old='_dropped("the session\'s window is full"), effects, keep_place=True)',
+        new='_dropped("the session\'s window is full"), effects)',
+        found_by=12,
+    ),
+    Mutant(
+        name="a session whose newest frame is dropped keeps a place for nothing",
+        module="arrival",
+        old="            self._ledger.admission.unpark(session)\n            return",
+        new="            return",
+        found_by=200,
+    ),
+    # Windows and overload.
+    Mutant(
+        name="the window admits one frame more",
+        module="state",
+        old="return self.window_frames > window.frames or",
+        new="return self.window_frames > window.frames + 1 or",
+        found_by=4,
+    ),
+    Mutant(
+        name="the window of a session that waits admits one frame more",
+        module="state",
+        old="return self.parked is None and backlog < window.frames and",
+        new="return self.parked is None and backlog <= window.frames and",
+        found_by=4,
+    ),
+    Mutant(
+        name="a session is read although a frame of it waits for room",
+        module="state",
+        old="return self.parked is None and backlog < window.frames and",
+        new="return backlog < window.frames and",
+    ),
+    Mutant(
+        name="answers that nobody takes pile up",
+        module="state",
+        old="        backlog = len(self.open_frames) + len(self.unwritten)",
+        new="        backlog = len(self.open_frames)",
+        found_by=4,
+    ),
+    Mutant(
+        name="the newest frame is dropped instead of the oldest",
+        module="state",
+        old="(frame for frame in self.open_frames.values() if not frame.started",
+        new="(frame for frame in reversed(self.open_frames.values()) if not frame.started",
+    ),
+    Mutant(
+        name="a frame that has started is dropped",
+        module="state",
+        old="if not frame.started and not frame.resolved), None)",
+        new="if not frame.running_crops and not frame.resolved), None)",
+    ),
+    Mutant(
+        name="a dropped frame keeps its place in the window",
+        module="ledger",
+        old="        if fault is not None and frame.holds_window:",
+        new="        if fault is None and frame.holds_window:",
+        found_by=3,
+    ),
+    Mutant(
+        name="a dropped frame's place in the window is given back twice",
+        module="ledger",
+        old="            frame.holds_window = False\n            session.window_frames -= 1",
+        new="            session.window_frames -= 1",
+        found_by=3,
+    ),
+    Mutant(
+        name="a frame id may come twice",
+        module="arrival",
+        old="if last is not None and given <= last:",
+        new="if last is not None and given < last:",
+    ),
+    Mutant(
+        name="a session is not told that it may be read again",
+        module="scheduler",
+        old="            self._answers.touch(parked.session)\n",
+        new="",
+    ),
+)

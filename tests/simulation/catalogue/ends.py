@@ -1,0 +1,150 @@
+"""Faults in how things end: failures, deadlines, drains, clients that vanish."""
+
+from __future__ import annotations
+
+from tests.simulation.planting import Mutant
+
+ENDS = (
+    # Failures.
+    Mutant(
+        name="a failed batch is tried again as a whole",
+        module="batcher",
+        old="            return [self._alone.popleft()]",
+        new="            return [self._alone.popleft() for _ in range(len(self._alone))]",
+        found_by=3,
+    ),
+    Mutant(
+        name="a failed batch is not tried again",
+        module="inference",
+        old="        retried = len(batch.crops) > 1\n",
+        new="        retried = False\n",
+        found_by=3,
+    ),
+    Mutant(
+        name="a poisonous crop is tried for ever",
+        module="inference",
+        old="        retried = len(batch.crops) > 1\n",
+        new="        retried = True\n",
+    ),
+    Mutant(
+        name="a vanished client's crops are tried alone",
+        module="ledger",
+        old="            self._batchers[model].cancel_alone(frame)\n",
+        new="            pass\n",
+        found_by=7,
+    ),
+    Mutant(
+        name="crops of a failed batch whose client vanished keep their pixels",
+        module="inference",
+        old=(
+            "            if retried and not ready.frame.resolved:\n"
+            "                self._batchers[model].retry_alone(ready)"
+        ),
+        new=(
+            "            if retried:\n"
+            "                if not ready.frame.resolved:\n"
+            "                    self._batchers[model].retry_alone(ready)"
+        ),
+        found_by=3,
+    ),
+    Mutant(
+        name="a lost engine gets new frames",
+        module="arrival",
+        old="            if lost is not None:\n                return engine_lost(model, lost)\n",
+        new="            if lost is None:\n                continue\n",
+    ),
+    Mutant(
+        name="only running frames learn that their engine is lost",
+        module="inference",
+        old="            if model in frame.models:\n",
+        new="            if model in frame.models and frame.running_crops:\n",
+        found_by=4,
+    ),
+    Mutant(
+        name="an engine dies twice",
+        module="inference",
+        old="        if batcher.lost is not None:\n            return\n",
+        new="",
+    ),
+    Mutant(
+        name="a batch that never returns is waited for",
+        module="scheduler",
+        old="                self._inference.timed_out(BatchKey(timer.key), effects)",
+        new="                pass",
+    ),
+    # Time and ends.
+    Mutant(
+        name="the age at arrival prolongs the budget",
+        module="arrival",
+        old="due = frame.arrived_ns + budget - frame.request.age_ns",
+        new="due = frame.arrived_ns + budget + frame.request.age_ns",
+    ),
+    Mutant(
+        name="a frame is given up although its inference has begun",
+        module="inference",
+        old="            self._timers.cancel(frame.budget_timer)\n",
+        new="",
+    ),
+    Mutant(
+        name="a budget's timer is left behind",
+        module="ledger",
+        old="        self._timers.cancel(frame.budget_timer)\n",
+        new="",
+    ),
+    Mutant(
+        name="a batch's timer is left behind",
+        module="inference",
+        old="        self._timers.cancel(batch.timeout)\n",
+        new="",
+    ),
+    Mutant(
+        name="a vanished client's timers are left behind",
+        module="scheduler",
+        old="        self._timers.cancel(session.stall_timer)\n",
+        new="",
+    ),
+    Mutant(
+        name="timers are due in the wrong order",
+        module="timers",
+        old="        heapq.heappush(self._heap, timer)\n",
+        new="        self._heap.append(timer)\n",
+    ),
+    Mutant(
+        name="frames are taken after the drain",
+        module="scheduler",
+        old="        if state is None or state.draining:\n            return None",
+        new="        if state is None:\n            return None",
+    ),
+    Mutant(
+        name="the drain's deadline passes unnoticed",
+        module="scheduler",
+        old=(
+            "                for frame in list(session.open_frames.values()):\n"
+            "                    self._ledger.resolve(frame, _SHUTTING_DOWN, effects)"
+        ),
+        new="                pass",
+        found_by=3,
+    ),
+    Mutant(
+        name="a second drain with an earlier deadline is ignored",
+        module="scheduler",
+        old="        if state.drain_timer is None or deadline_ns < state.drain_timer.at_ns:",
+        new="        if state.drain_timer is None:",
+        found_by=134,
+    ),
+    Mutant(
+        name="the drain names the last frame that was tried, not the last that counts",
+        module="arrival",
+        old="        last, given = frame.session.last_frame_id, frame.request.frame_id\n",
+        new=(
+            "        last, given = frame.session.last_frame_id, frame.request.frame_id\n"
+            "        frame.session.last_frame_id = given\n"
+        ),
+    ),
+    Mutant(
+        name="a vanished session's frames are kept",
+        module="scheduler",
+        old="            self._ledger.resolve(frame, _SESSION_LOST, effects)\n",
+        new="            pass\n",
+    ),
+)

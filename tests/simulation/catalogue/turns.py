@@ -1,0 +1,113 @@
+"""Faults in who goes first: the order of answers, fairness between cameras and between priorities."""
+
+from __future__ import annotations
+
+from tests.simulation.planting import Mutant
+
+TURNS = (
+    # Answers.
+    Mutant(
+        name="in order, the youngest decided frame is answered",
+        module="answers",
+        old="                    session.open_frames.popitem(last=False)\n                    due.append(first)",
+        new="                    due.append(session.open_frames.popitem()[1])",
+    ),
+    Mutant(
+        name="as completed, answers wait for older ones",
+        module="answers",
+        old="                due.extend(session.resolved)\n",
+        new="                due.extend(f for f in session.resolved if f.key == min(session.open_frames))\n",
+    ),
+    Mutant(
+        name="a slow client is taken for one that does not read",
+        module="answers",
+        old="        session.stalled_since_ns = now\n        if not",
+        new="        if not",
+        found_by=8,
+    ),
+    Mutant(
+        name="a client that does not read is never given up",
+        module="answers",
+        old="        session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)\n",
+        new="",
+        found_by=8,
+    ),
+    Mutant(
+        name="a session ends before its last answer is taken",
+        module="state",
+        old="not self.open_frames and not self.unwritten",
+        new="not self.open_frames",
+    ),
+    Mutant(
+        name="undecodable crops count as embedded",
+        module="inference",
+        old="frame.outcomes[index] = CropOutcome.INVALID_IMAGE",
+        new="frame.outcomes[index] = CropOutcome.EMBEDDED",
+    ),
+    Mutant(
+        name="undecodable crops are waited for",
+        module="inference",
+        old="CropOutcome.INVALID_IMAGE\n                frame.open_crops -= 1",
+        new="CropOutcome.INVALID_IMAGE",
+    ),
+    # Fairness.
+    Mutant(
+        name="lower priorities never age",
+        module="fair_queue",
+        old="return aged if now - aged.oldest_ns() >= self._aging_ns else None",
+        new="return None",
+    ),
+    Mutant(
+        name="aged items go first without a limit",
+        module="fair_queue",
+        old="self._owed = (AGED_SHARE - 1) * entry.cost",
+        new="self._owed = 0",
+    ),
+    Mutant(
+        name="the aged share is counted in items, not in boxes",
+        module="fair_queue",
+        old="self._owed = (AGED_SHARE - 1) * entry.cost",
+        new="self._owed = (AGED_SHARE - 1) * 24",
+    ),
+    Mutant(
+        name="low priority first",
+        module="fair_queue",
+        old="(Priority.HIGH, Priority.NORMAL, Priority.LOW)",
+        new="(Priority.LOW, Priority.NORMAL, Priority.HIGH)",
+    ),
+    Mutant(
+        name="turns cost nothing",
+        module="fair_queue",
+        old="        lane.deficit -= entry.cost\n",
+        new="",
+    ),
+    Mutant(
+        name="a turn is one item, whatever its size",
+        module="fair_queue",
+        old="            if entry.cost <= lane.deficit:\n                return entry",
+        new=(
+            "            if entry.cost <= lane.deficit or lane.in_turn:\n"
+            "                level.ring.move_to_end(lane.flow)\n"
+            "                return entry"
+        ),
+        found_by=24,
+    ),
+    Mutant(
+        name="a camera that replaces its frame loses its turn",
+        module="fair_queue",
+        old="        if not self._count:  # nobody",
+        new=(
+            "        if not lane.entries:\n"
+            "            lane.level.ring.pop(lane.flow, None)\n"
+            "        if not self._count:  # nobody"
+        ),
+        found_by=27,
+    ),
+    Mutant(
+        name="a camera that replaces its frame is as young as that",
+        module="fair_queue",
+        old="        self._made += 1\n",
+        new="        if not lane.entries:\n            lane.waits_since_ns = now\n        self._made += 1\n",
+        found_by=27,
+    ),
+)

@@ -1,0 +1,119 @@
+"""Faults in what is worked on: staging and batches."""
+
+from __future__ import annotations
+
+from tests.simulation.planting import Mutant
+
+WORK = (
+    Mutant(
+        name="one frame too many is staged at once",
+        module="ledger",
+        old="if self.staging_frames >= self._limits.staging_slots or",
+        new="if self.staging_frames > self._limits.staging_slots or",
+    ),
+    Mutant(
+        name="the staged bytes exceed their bound by a frame",
+        module="ledger",
+        old="return self.staged_bytes + frame.request.staged_bytes <= self._limits.max_staged_bytes",
+        new="return self.staged_bytes < self._limits.max_staged_bytes",
+        found_by=3,
+    ),
+    Mutant(
+        name="an idle engine has frames staged for a busy one",
+        module="ledger",
+        old="self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)",
+        new="self.waiting.pop(now, fits=self._has_room)",
+    ),
+    Mutant(
+        name="staging goes on only with the next event",
+        module="scheduler",
+        old="        while (frame := self._ledger.next_to_stage(now)) is not None and",
+        new="        if (frame := self._ledger.next_to_stage(now)) is not None and",
+        found_by=3,
+    ),
+    Mutant(
+        name="one batch too many is in flight",
+        module="batcher",
+        old="if self.lost is not None or len(self.running) >= self.terms.slots:",
+        new="if self.lost is not None or len(self.running) > self.terms.slots:",
+    ),
+    Mutant(
+        name="a batch is one crop too large",
+        module="batcher",
+        old="while len(batch) < self.terms.max_batch and",
+        new="while len(batch) <= self.terms.max_batch and",
+    ),
+    Mutant(
+        name="a free slot waits until the batch is full",
+        module="batcher",
+        old="        if until is not None and now < until:",
+        new="        if len(self._ready) < self.terms.max_batch and self.running:",
+    ),
+    Mutant(
+        name="the linger is ignored",
+        module="batcher",
+        old="        if until is not None and now < until:",
+        new="        if until is None and now < 0:",
+    ),
+    Mutant(
+        name="nobody wakes when the linger is over",
+        module="inference",
+        old="            self._watch_linger(index, batcher)\n",
+        new="",
+    ),
+    Mutant(
+        name="pixels are given back while a batch looks at them",
+        module="ledger",
+        old="        if frame.running_crops or frame.being_staged:",
+        new="        if frame.being_staged:",
+    ),
+    Mutant(
+        name="pixels are given back while they are staged",
+        module="ledger",
+        old="        if frame.running_crops or frame.being_staged:",
+        new="        if frame.running_crops:",
+    ),
+    Mutant(
+        name="pixels are given back twice",
+        module="ledger",
+        old=(
+            "            frame.holds_staged_bytes = False\n"
+            "            self.staged_bytes -= frame.request.staged_bytes\n"
+        ),
+        new="            self.staged_bytes -= frame.request.staged_bytes\n",
+    ),
+    Mutant(
+        name="pixels of a frame that was given up while it was staged are kept",
+        module="scheduler",
+        old=(
+            "            if not frame.resolved:\n"
+            "                self._inference.queue_crops(frame, invalid, now)\n"
+            "            self._ledger.settle(frame, effects)"
+        ),
+        new=(
+            "            if not frame.resolved:\n"
+            "                self._inference.queue_crops(frame, invalid, now)\n"
+            "                self._ledger.settle(frame, effects)"
+        ),
+    ),
+    Mutant(
+        name="a staging slot is lost when staging fails",
+        module="scheduler",
+        old=(
+            "        frame = self._ledger.end_staging(key)\n"
+            "        if frame is not None:\n"
+            "            self._ledger.resolve(frame, fault, effects)"
+        ),
+        new=(
+            "        frame = self._ledger.frames.get(key)\n"
+            "        if frame is not None:\n"
+            "            self._ledger.resolve(frame, fault, effects)"
+        ),
+    ),
+    Mutant(
+        name="crops of a vanished client still run",
+        module="ledger",
+        old="            self._batchers[model].cancel(entry)\n",
+        new="            pass\n",
+    ),
+)

@@ -1,0 +1,158 @@
+"""The process ends, with its code and one reason, whatever its threads wait for and whatever it was given to load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reidstream_engines import default_model
+from reidstream_proto.v1 import frame_pb2
+from reidstream_server import cli
+from tests.integration.harness import RawStream, frame, stub_of
+from tests.integration.process import ServerProcess
+
+# A server whose engine never answers.
+STUCK_SERVER = """
+import sys, threading
+from contextlib import contextmanager
+from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
+from reidstream_server import cli
+from reidstream_server.loading import Engines
+from reidstream_server.logs import get_logger
+
+def never_answer(_):
+    get_logger("engine").info("batch_taken")
+    threading.Event().wait()
+
+@contextmanager
+def loaded(config):
+    script = FakeScript(seconds_per_batch=1.0, sleep=never_answer)
+    yield Engines(engines=(FakeEngine(script=script),), stager=FakeStager())
+
+cli.loaded_engines = loaded
+sys.exit(cli.main())
+"""
+
+
+@contextmanager
+def stuck_server(*arguments: str) -> Iterator[tuple[ServerProcess, int]]:
+    """Started, with its port; killed at the end if it still runs."""
+    command = [sys.executable, "-c", STUCK_SERVER, "--port", "0", "--no-metrics-enabled", "--log-format", "json"]
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as process:
+        server = ServerProcess(process)
+        reader = threading.Thread(target=server.read_log)
+        reader.start()
+        try:
+            yield server, int(str(server.wait_for("serving")["address"]).rpartition(":")[2])
+        finally:
+            process.kill()
+            reader.join()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminated", "reason", "code"),
+    [
+        (("--batch-timeout-s", "0.1"), False, frame_pb2.ERROR_REASON_ENGINE_LOST, 70),
+        (("--drain-timeout-s", "0.1"), True, frame_pb2.ERROR_REASON_SHUTTING_DOWN, 75),
+    ],
+    ids=["lost", "told to stop"],
+)
+async def test_a_process_ends_beside_an_engine_that_never_answers(
+    arguments: tuple[str, str], *, terminated: bool, reason: int, code: int
+) -> None:
+    """Its client is answered first, and the exit code says what it was."""
+    with stuck_server(*arguments) as (server, port):
+        async with stub_of(port) as stub:
+            stream = RawStream(stub.EmbedStream())
+            await stream.open()
+            await stream.call.write(frame(1))
+            await asyncio.to_thread(server.wait_for, "batch_taken")
+            if terminated:
+                server.terminate()
+            results = await stream.results()
+        assert [result.error.reason for result in results] == [reason]
+        assert await asyncio.to_thread(server.wait) == code
+    assert [event["exit_code"] for event in server.log if event["event"] == "threads_left"] == [code]
+
+
+@pytest.fixture
+def _own_logging() -> Iterator[None]:
+    """The command takes the root logger for itself."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[str]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield str(taken.getsockname()[1])
+
+
+def refusal(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Why the command would not start, which must be one line; whatever else it says is not an error."""
+    assert cli.main([*arguments, "--log-format", "json"]) == cli.EXIT_STARTUP
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    errors = [line for line in lines if line["level"] == "error"]
+    assert [line["event"] for line in errors] == ["cannot_start"]
+    assert list(errors[0]["fields"]) == ["reason"]
+    return str(errors[0]["fields"]["reason"])
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_a_port_that_is_taken_is_named(taken_port: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """With the flag that chooses another; both ports."""
+    reason = refusal(capfd, "--port", taken_port, "--metrics-port", "0")
+    assert f"127.0.0.1:{taken_port}" in reason
+    assert "--port" in reason
+    reason = refusal(capfd, "--port", "0", "--metrics-port", taken_port)
+    assert f"127.0.0.1:{taken_port} for metrics" in reason
+    assert "--metrics-port" in reason
+
+
+@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.parametrize("kind", ["garbage", "truncated", "empty", "folder", "missing", "profile"])
+def test_a_model_that_cannot_be_had_is_named(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With its file, and nothing was started."""
+    path = tmp_path / "net.onnx"
+    good = default_model.PATH.read_bytes()
+    match kind:
+        case "garbage":
+            path.write_bytes(os.urandom(3000))
+        case "truncated":
+            path.write_bytes(good[: len(good) // 2])
+        case "empty":
+            path.touch()
+        case "folder":
+            path.mkdir()
+        case "profile":
+            path.write_bytes(good)
+    profile = "no-such" if kind == "profile" else "torchreid"
+    reason = refusal(capfd, "--model", str(path), "--profile", profile, "--port", "0", "--metrics-port", "0")
+    assert "model 'net'" in reason
+    assert str(path) in reason
+    if kind == "profile":
+        assert "no-such" in reason
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Everything but listening, so that ports may be in use."""
+    assert cli.main(["--dry-run", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"]) == 0
+    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+    assert events == ["configuration", "model_loaded", "model_warm", "dry_run_passed"]
