@@ -17,7 +17,7 @@ from typing_extensions import assert_never
 from .errors import InvalidImage, UnsupportedImage
 from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, PixelFormat, RawImage
 
-MAX_SEGMENTS = 4096
+MAX_SEGMENTS = 1024
 """JPEG segments and fill bytes before the frame header, PNG chunks before the pixels. Real files have dozens."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

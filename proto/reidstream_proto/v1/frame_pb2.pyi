@@ -110,7 +110,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_UNSUPPORTED_IMAGE: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
     ERROR_REASON_IMAGE_TOO_LARGE: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. More pixels than `Limits.max_image_pixels`."""
+    """INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
     ERROR_REASON_TOO_MANY_BOXES: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT. More than `Limits.max_boxes_per_frame`."""
     ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 6
@@ -143,7 +143,7 @@ ERROR_REASON_INVALID_IMAGE: ErrorReason.ValueType  # 2
 ERROR_REASON_UNSUPPORTED_IMAGE: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
 ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. More pixels than `Limits.max_image_pixels`."""
+"""INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
 ERROR_REASON_TOO_MANY_BOXES: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT. More than `Limits.max_boxes_per_frame`."""
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 6
@@ -198,7 +198,9 @@ class Frame(google.protobuf.message.Message):
     def crops(self) -> Global___CropList: ...
     @property
     def boxes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[reidstream_proto.v1.image_pb2.Box]:
-        """At most `Limits.max_boxes_per_frame`, else ERROR_REASON_TOO_MANY_BOXES. Empty with `crops`, which carry their own."""
+        """At most `Limits.max_boxes_per_frame`, else ERROR_REASON_TOO_MANY_BOXES. With `crops`, which carry their own, it
+        must be empty: ERROR_REASON_INVALID_ARGUMENT.
+        """
 
     @property
     def source_size(self) -> reidstream_proto.v1.image_pb2.ImageSize:

@@ -243,7 +243,7 @@ Global___EmbedOptions: typing_extensions.TypeAlias = EmbedOptions
 
 @typing.final
 class Window(google.protobuf.message.Message):
-    """How many frames, and how many bytes of Frame messages, may be unanswered at a time."""
+    """How many frames, and how many bytes of their pictures, may be unanswered at a time."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

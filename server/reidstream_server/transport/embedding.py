@@ -1,7 +1,7 @@
 """EmbeddingService: one task reads a stream, one writes it, and the runtime is between them.
 
-Trap: the call's status is written only here, at one place per call. Whatever ends a call (the client, a fault of the
-protocol, the drain, a client that does not read), the session is given back in `finally`.
+Trap: whatever ends a call (the client, a fault of the protocol, the drain, a client that does not read), the session is
+given back in `finally`, before the status is sent: a client that does not read never takes that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, TypeVar, assert_never
+from typing import TypeAlias, assert_never
 
 import grpc
 
@@ -17,7 +17,7 @@ from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2, service_pb2_g
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
-from reidstream_server.errors import CallRefused, GoingAway, InvalidCall, NotOffered, TooManySessions
+from reidstream_server.errors import GoingAway, InvalidCall, NotOffered, TooManySessions
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import FrameJob
@@ -26,12 +26,13 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, Session
 
 from . import answers
+from .calls import abort, refuse, understood
 from .epochs import Epochs, Holding
 from .frames import FrameParser
 from .models import details, summary
 from .options import WindowLimits, parse_session, parse_unary
 from .security import Access
-from .status import call_status, end_status, frame_status, status_details
+from .status import end_status, frame_status
 
 log = get_logger(__name__)
 
@@ -39,9 +40,6 @@ Request: TypeAlias = service_pb2.EmbedStreamRequest
 Response: TypeAlias = service_pb2.EmbedStreamResponse
 StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
-AnyContext: TypeAlias = StreamContext | UnaryContext
-
-M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +75,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             cause = await self._stream(context)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await _refuse(context, error)
+            await refuse(context, error)
         if (status := end_status(cause)) is not None:
-            await context.abort(*status)
+            await abort(context, *status)
 
     async def Embed(  # noqa: N802
         self, request: service_pb2.EmbedRequest | None, context: UnaryContext
@@ -88,14 +86,14 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             client = self._access.client_of(context)
             self._refuse_when_leaving()
-            asked = _understood(request)
+            asked = understood(request)
             agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
             answer = await self._embed(agreement, asked.frame)
             if answer.fault is not None:
-                await _abort(context, frame_status(answer.fault), answer.fault.message)
+                await abort(context, frame_status(answer.fault), answer.fault.message)
             return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await _refuse(context, error)
+            await refuse(context, error)
 
     async def ListModels(  # noqa: N802
         self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
@@ -103,11 +101,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """The models of this server."""
         try:
             self._access.client_of(context)
-            _understood(request)
+            understood(request)
             models = [summary(model, self._models) for model in self._models.models]
             return service_pb2.ListModelsResponse(models=models)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await _refuse(context, error)
+            await refuse(context, error)
 
     async def GetModel(  # noqa: N802
         self, request: service_pb2.GetModelRequest | None, context: UnaryContext
@@ -115,10 +113,10 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """One model, and every limit."""
         try:
             self._access.client_of(context)
-            model = self._models.find(_understood(request).name)
+            model = self._models.find(understood(request).name)
             return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._limits.published)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await _refuse(context, error)
+            await refuse(context, error)
 
     # One frame.
 
@@ -145,10 +143,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     # One stream.
 
     async def _stream(self, context: StreamContext) -> EndCause:
-        """A stream from its first message to its end. Raises CallRefused for what the client did wrong.
-
-        It is over, and its place free, before its status is sent: a client that does not read never takes that.
-        """
+        """A stream from its first message to its end. Raises CallRefused for what the client did wrong."""
         self._streams += 1
         try:
             client = self._access.client_of(context)
@@ -267,29 +262,4 @@ async def _next(context: StreamContext) -> Request | None:
     message: object = await context.read()
     if message is grpc.aio.EOF:
         return None
-    return _understood(message if isinstance(message, Request) else None)
-
-
-def _understood(request: M | None) -> M:
-    """Raises InvalidCall for bytes of which no request could be made; the endpoint hands them on as None."""
-    if request is None:
-        raise InvalidCall("the message cannot be parsed: its bytes are not a request of this method")
-    return request
-
-
-async def _refuse(context: AnyContext, error: Exception) -> NoReturn:
-    """End a call that an exception has ended. gRPC's own, of a client that is gone, goes back to it."""
-    match error:
-        case CallRefused():
-            await _abort(context, call_status(error), str(error))
-        case grpc.aio.BaseError():
-            raise error
-        case _:
-            log.failure("call_failed", error)
-            await _abort(context, grpc.StatusCode.INTERNAL, "a fault of the server, which is in its log")
-
-
-async def _abort(context: AnyContext, code: grpc.StatusCode, message: str) -> NoReturn:
-    """`abort` always raises, which its stubs do not say."""
-    await context.abort(code, status_details(message))
-    raise AssertionError("abort returns")
+    return understood(message if isinstance(message, Request) else None)

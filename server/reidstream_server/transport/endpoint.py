@@ -20,6 +20,7 @@ from .parsing import Parsing
 from .security import Access
 
 _KEEPALIVE_MS = 60_000
+_MIN_PING_MS = 10_000
 
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
@@ -43,6 +44,7 @@ class Endpoint:
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
             ],

@@ -167,7 +167,7 @@ async def test_a_stream_that_says_nothing_is_ended() -> None:
         await until(lambda: server._service._streams == 0)
 
 
-async def test_a_client_that_does_not_read_keeps_no_place() -> None:
+async def test_a_client_that_does_not_read_keeps_no_place(caplog: pytest.LogCaptureFixture) -> None:
     """Though it never takes the status either, the next session may come."""
     engine = FakeEngine(fake_spec(dim=4096))
     boxes = [box(i, i, i + 40, i + 60) for i in range(60)]  # a megabyte of answers a frame
@@ -180,6 +180,7 @@ async def test_a_client_that_does_not_read_keeps_no_place() -> None:
         assert_empty(server)
         async with stream_to(server) as second:
             await second.open()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == ["session_stalled"]
 
 
 async def test_sessions_are_counted_by_how_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:

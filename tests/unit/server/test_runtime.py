@@ -273,10 +273,18 @@ async def test_a_stager_that_raises_anything_fails_only_its_frame(
 
 
 async def test_a_device_that_is_lost_while_staging_ends_the_process() -> None:
-    """Every engine on it is lost with it."""
-    async with world(stager=FakeStager(refuse=raising(EngineLost("the device is gone")))) as w:
+    """Every engine on it is lost with it, and what the frame had there is given back."""
+    images: list[Image] = []
+
+    def refuse(image: Image) -> bool:
+        images.append(image)
+        if len(images) == 2:
+            raise EngineLost("the device is gone")
+        return False
+
+    async with world(stager=FakeStager(refuse=refuse)) as w:
         session = w.open()
-        w.send(session)
+        w.send(session, images=3)
         fault = (await w.answer(session)).fault
         assert fault is not None
         assert fault.reason is FaultReason.ENGINE_LOST

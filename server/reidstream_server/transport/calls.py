@@ -1,0 +1,65 @@
+"""How a call ends that does not end well: one way for every method.
+
+Trap: gRPC has exceptions of its own. `abort` raises one that must reach gRPC as it is; the one for a client that has
+left comes out of whatever is written last, and would be logged as a fault of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn, Protocol, TypeVar
+
+import grpc
+
+from reidstream_server.errors import CallRefused, InvalidCall
+from reidstream_server.logs import get_logger
+
+from .status import call_status, status_details
+
+log = get_logger(__name__)
+
+M = TypeVar("M")
+
+
+class Abortable(Protocol):
+    """What is needed of a gRPC context."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """Send the status, and raise."""
+        ...
+
+
+def understood(request: M | None) -> M:
+    """Raises InvalidCall for bytes of which no request could be made; the endpoint hands them on as None."""
+    if request is None:
+        raise InvalidCall("the message cannot be parsed: its bytes are not a request of this method")
+    return request
+
+
+async def refuse(context: Abortable, error: Exception) -> NoReturn:
+    """End a call that an exception has ended."""
+    match error:
+        case CallRefused():
+            await abort(context, call_status(error), str(error))
+        case grpc.aio.InternalError():
+            raise _gone() from error
+        case grpc.aio.BaseError():
+            raise error
+        case _:
+            log.failure("call_failed", error)
+            await abort(context, grpc.StatusCode.INTERNAL, "a fault of the server, which is in its log")
+
+
+async def abort(context: Abortable, code: grpc.StatusCode, message: str) -> NoReturn:
+    """Send a status. Always raises."""
+    try:
+        await context.abort(code, status_details(message))
+    except grpc.aio.InternalError as error:
+        raise _gone() from error
+
+
+def _gone() -> asyncio.CancelledError:
+    """What a handler ends with whose client has left. gRPC cancels it, or fails its writes, whichever comes first; by
+    itself it takes the second for a fault of ours, and logs a traceback.
+    """
+    return asyncio.CancelledError("the client is gone")
