@@ -116,11 +116,12 @@ def _query_prometheus(folder: Path, config: Path, expected: int) -> set[str]:
     process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        address = ""
-        for line in process.stderr:  # it names its port, and later that it is ready
+        address, ready = "", False
+        for line in process.stderr:  # it names its port, and that it is ready, in either order
             if match := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", line):
                 address = match[1]
-            if "Server is ready" in line:
+            ready = ready or "Server is ready" in line
+            if ready and address:
                 break
         query = urllib.parse.quote('{__name__=~"reidstream_.*"}')
         names: set[str] = set()

@@ -53,6 +53,7 @@ class Audit:
         books.flow_boxes, books.flow_bytes = tally.flow_boxes, tally.flow_bytes
         books.staging, books.staged_bytes = tally.staging, tally.staged_bytes
         books.parked = tally.parked
+        books.came_now.clear()
         books.staged_now.clear()
         books.ran_now.clear()
         books.checks += 30

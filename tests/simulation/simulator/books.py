@@ -206,7 +206,8 @@ class BatchBook:
 class Books:
     """Everything that is known, and what the last step came to. `lanes`: each client's.
 
-    `staged_now` and `ran_now` are what this step has staged, and taken from a queue to run, so far.
+    Of this step, so far: `came_now` are the frames that arrived or were staged, `staged_now` those whose staging began,
+    and `ran_now` those with a crop that was taken from a queue to run.
     """
 
     scenario: Scenario
@@ -228,6 +229,7 @@ class Books:
     staging: int = 0
     staged_bytes: int = 0
     parked: int = 0
+    came_now: list[FrameBook] = field(default_factory=list)
     staged_now: list[FrameBook] = field(default_factory=list)
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
 

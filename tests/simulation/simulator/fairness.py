@@ -99,12 +99,17 @@ class Claims:
             granted[lane] = self._surely.get(lane, since) if kept else since
         self._surely = granted
 
-    def claim(self, served: Collection[Lane], waiting: Mapping[Lane, int]) -> None:
-        """The same, for what may be claimed at the next step."""
+    def claim(
+        self, served: Collection[Lane], waiting: Mapping[Lane, int], fleeting: Collection[Lane], now: int
+    ) -> None:
+        """The same, for what may be claimed at the next step. `fleeting`: whose frames came, and were given up at once."""
         for lane in served:
             self._earliest.pop(lane, None)
         if not waiting:
             self._earliest.clear()
+        else:
+            for lane in fleeting:
+                self._earliest.setdefault(lane, now)
         for lane, since in waiting.items():
             self._earliest.setdefault(lane, since)
 

@@ -74,6 +74,7 @@ class Oracle:
             crops=[Crop.UNSTAGED] * len(plan.crops),
             undecided=len(plan.crops),
         )
+        books.came_now.append(frame)
         client.unanswered[frame.number] = frame
         books.frames[frame.number] = frame
         return frame
@@ -84,6 +85,7 @@ class Oracle:
         self._books.staging -= 1
         frame.pixels = Pixels.STAGED
         frame.staged_ns = now
+        self._books.came_now.append(frame)
         for index, model in enumerate(frame.plan.crops):
             if index in frame.plan.undecodable:
                 frame.crops[index] = Crop.UNDECODABLE

@@ -69,7 +69,7 @@ class Shares:
             claims.grant(lanes, waits, now)
             waiting = {lane.priority for lane in waits}
             self._books.seen[Situation.AGED_FRAME] += self._frame_levels.step(levels, waiting, claims, now)
-            claims.claim(lanes, waits)
+            claims.claim(lanes, waits, self._fleeting(), now)
 
     def _batches(self, model: ModelIndex, ran: list[FrameBook], ready: list[FrameBook], now: int) -> None:
         waits = _waits((frame, frame.staged_ns) for frame in ready)
@@ -81,7 +81,11 @@ class Shares:
         lanes, waiting = {_lane(frame) for frame in ran}, {lane.priority for lane in waits}
         claims.grant(lanes, waits, now)
         self._books.seen[Situation.AGED_CROP] += self._crop_levels[model].step(levels, waiting, claims, now)
-        claims.claim(lanes, waits)
+        claims.claim(lanes, waits, self._fleeting(), now)
+
+    def _fleeting(self) -> set[Lane]:
+        """Whose frames came into a queue in this step, and left it again."""
+        return {_lane(frame) for frame in self._books.came_now if frame.resolved}
 
     def _lingered(self, model: ModelIndex, ran: list[FrameBook], claims: Claims, now: int) -> None:
         """A batch that is not full has waited for as long as was asked for."""
