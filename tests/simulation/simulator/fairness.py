@@ -102,7 +102,7 @@ class Claims:
     def claim(
         self, served: Collection[Lane], waiting: Mapping[Lane, int], fleeting: Collection[Lane], now: int
     ) -> None:
-        """The same, for what may be claimed at the next step. `fleeting`: whose frames came, and were given up at once."""
+        """The same, for what may be claimed at the next step. `fleeting` lanes had frames, given up at once."""
         for lane in served:
             self._earliest.pop(lane, None)
         if not waiting:
