@@ -107,11 +107,11 @@ class Claims:
             self._earliest.pop(lane, None)
         if not waiting:
             self._earliest.clear()
-        else:
-            for lane in fleeting:
-                self._earliest.setdefault(lane, now)
+            return
         for lane, since in waiting.items():
             self._earliest.setdefault(lane, since)
+        for lane in fleeting:  # last: whoever has something older still waits since then
+            self._earliest.setdefault(lane, now)
 
 
 class PriorityFairness:
