@@ -42,7 +42,7 @@ class InstantEngine:
 
     def __init__(self, max_batch: int = 8, slots: int = 2) -> None:
         self.spec: ModelSpec = fake_spec("instant", DIM)
-        self.limits = EngineLimits(max_batch=max_batch, slots=slots)
+        self.limits = EngineLimits(max_batch=max_batch, slots=slots, cores=1)
         self.info = EngineInfo(engine="instant", device="none", precision="fp32")
         self._rows: Embeddings = np.full((max_batch, DIM), DIM**-0.5, np.float32)
 

@@ -178,7 +178,7 @@ class FakeEngine:
         script: FakeScript | None = None,
     ) -> None:
         self._spec = fake_spec() if spec is None else spec
-        self._limits = EngineLimits(max_batch=max_batch, slots=slots)
+        self._limits = EngineLimits(max_batch=max_batch, slots=slots, cores=0)
         self._script = FakeScript() if script is None else script
         self._serials = itertools.count()
         self._lost = False

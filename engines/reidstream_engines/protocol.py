@@ -35,10 +35,13 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
-    """`max_batch`: crops a `submit` takes. `slots`: tickets worth having open at a time."""
+    """`max_batch`: crops a `submit` takes. `slots`: tickets worth having open at a time. `cores`: of this machine's,
+    that a ticket's `result` keeps busy; 0 where a device computes.
+    """
 
     max_batch: int
     slots: int
+    cores: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

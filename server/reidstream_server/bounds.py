@@ -27,8 +27,12 @@ def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> Schedul
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
     return SchedulerLimits(
-        models=tuple(ModelTerms(max_batch=engine.limits.max_batch, slots=engine.limits.slots) for engine in engines),
+        models=tuple(
+            ModelTerms(max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
+            for limit in (engine.limits for engine in engines)
+        ),
         staging_slots=config.engine.decode_threads or cores(),
+        cores=cores(),
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
         max_staged_bytes=limits.max_staged_bytes,

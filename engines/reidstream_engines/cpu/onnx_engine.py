@@ -65,7 +65,11 @@ class OnnxEngine:
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, options: OnnxOptions) -> None:
         self._spec = spec
-        self._limits = EngineLimits(max_batch=options.max_batch, slots=options.slots)
+        self._limits = EngineLimits(
+            max_batch=options.max_batch,
+            slots=options.slots,
+            cores=options.threads_per_call if options.providers[0] == CPU_PROVIDER else 0,
+        )
         self._preprocessor = Preprocessor(spec.input)
         self._network: Network | None = Network(session, spec)
         self._info = _info(self._network.providers, options.providers)

@@ -43,6 +43,7 @@ class Inference(Generic[P]):
         self._timers = timers
         self._rate = rate
         self._batches = 0
+        self._turn = 0
 
     def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
         """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
@@ -55,10 +56,20 @@ class Inference(Generic[P]):
                 frame.crop_entries.append((model, self._batchers[model].add(frame, crop, now)))
 
     def start(self, now: int, effects: list[Effect[P]]) -> None:
-        """Fill every free slot for which something is ready."""
-        for index, batcher in enumerate(self._batchers):
-            while taken := batcher.take(now):
+        """Fill every free slot for which something is ready. Models take turns: they may share their cores."""
+        count, idle = len(self._batchers), 0
+        while idle < count:
+            index, self._turn = self._turn, (self._turn + 1) % count
+            batcher = self._batchers[index]
+            if self._has_core(batcher) and (taken := batcher.take(now)):
                 self._start(ModelIndex(index), batcher, taken, now, effects)
+                idle = 0
+            else:
+                idle += 1
+
+    def watch(self) -> None:
+        """Have timers due for batches that wait to fill; after everything else has taken its cores."""
+        for index, batcher in enumerate(self._batchers):
             self._watch_linger(index, batcher)
 
     def done(self, model: ModelIndex, key: BatchKey, now: int, effects: list[Effect[P]]) -> None:
@@ -134,10 +145,13 @@ class Inference(Generic[P]):
             frame.open_crops -= 1
         self._ledger.settle(frame, effects)
 
+    def _has_core(self, batcher: Batcher[P]) -> bool:
+        return not batcher.terms.cores or self._ledger.core_free
+
     def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
         """Have a timer due when the batch that waits to fill may wait no longer."""
         until = batcher.lingers_until()
-        if len(batcher.running) >= batcher.terms.slots:
+        if len(batcher.running) >= batcher.terms.slots or not self._has_core(batcher):
             until = None
         if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
             self._timers.cancel(batcher.linger_timer)

@@ -40,6 +40,13 @@ class Ledger(Generic[P]):
         self._timers = timers
         self._answers = answers
 
+    @property
+    def core_free(self) -> bool:
+        """Whether there is a core for one more staging or batch. What a lost engine still runs keeps nobody waiting."""
+        living = (batcher for batcher in self._batchers if batcher.lost is None)
+        batches = sum(len(batcher.running) * batcher.terms.cores for batcher in living)
+        return self.staging_frames + batches < self._limits.cores
+
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait for its turn."""
         terms = frame.session.terms
@@ -50,7 +57,9 @@ class Ledger(Generic[P]):
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:
         """The next frame, in fair order, that an engine would run dry without, if a slot and its bytes are free."""
-        if self.staging_frames >= self._limits.staging_slots or not any(batcher.hungry for batcher in self._batchers):
+        if self.staging_frames >= self._limits.staging_slots or not self.core_free:
+            return None
+        if not any(batcher.hungry for batcher in self._batchers):
             return None
         frame = self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)
         if frame is None:

@@ -243,6 +243,7 @@ class Scheduler(Generic[P]):
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload))
+        self._inference.watch()
         for over in self._answers.flush(now, effects):
             self._forget(over, effects)
         return effects

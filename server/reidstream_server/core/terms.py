@@ -90,16 +90,20 @@ class FrameRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTerms:
-    """A model's engine: the largest batch, and how many batches may be in flight."""
+    """A model's engine: the largest batch, how many batches may be in flight, and how many of the server's cores each
+    of them keeps busy (0: a device apart computes).
+    """
 
     max_batch: int
     slots: int
+    cores: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerLimits:
     """Every bound the scheduler keeps.
 
+    `staging_slots`: frames being staged at a time, each on a core of its own. `cores`: what staging and batches share.
     `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
     `max_queue_bytes`: messages admitted and not yet staged, at least twice the largest message. `max_staged_bytes`: at
     least the largest staged frame. `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a
@@ -109,6 +113,7 @@ class SchedulerLimits:
 
     models: tuple[ModelTerms, ...]
     staging_slots: int
+    cores: int
     max_queue_boxes: int
     max_queue_bytes: int
     max_staged_bytes: int

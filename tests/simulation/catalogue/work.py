@@ -4,12 +4,60 @@ from __future__ import annotations
 
 from tests.simulation.planting import Mutant
 
+_STARTS = "        self._inference.start(now, effects)\n"
+_STAGES = """\
+        while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
+            effects.append(Stage(frame=frame.key, payload=frame.payload))
+"""
+
 WORK = (
     Mutant(
         name="one frame too many is staged at once",
         module="ledger",
         old="if self.staging_frames >= self._limits.staging_slots or",
         new="if self.staging_frames > self._limits.staging_slots or",
+    ),
+    Mutant(
+        name="one core too many is used",
+        module="ledger",
+        old="return self.staging_frames + batches < self._limits.cores",
+        new="return self.staging_frames + batches <= self._limits.cores",
+    ),
+    Mutant(
+        name="batches take no cores from staging",
+        module="ledger",
+        old="return self.staging_frames + batches < self._limits.cores",
+        new="return self.staging_frames < self._limits.cores",
+    ),
+    Mutant(
+        name="a batch on several cores counts as one",
+        module="ledger",
+        old="sum(len(batcher.running) * batcher.terms.cores for batcher in living)",
+        new="sum(len(batcher.running) * min(batcher.terms.cores, 1) for batcher in living)",
+    ),
+    Mutant(
+        name="a lost engine's batches keep their cores",
+        module="ledger",
+        old="(batcher for batcher in self._batchers if batcher.lost is None)",
+        new="(batcher for batcher in self._batchers)",
+    ),
+    Mutant(
+        name="a batch on a device waits for a core",
+        module="inference",
+        old="return not batcher.terms.cores or self._ledger.core_free",
+        new="return self._ledger.core_free",
+    ),
+    Mutant(
+        name="staging goes before batches",
+        module="scheduler",
+        old=_STARTS + _STAGES,
+        new=_STAGES + _STARTS,
+    ),
+    Mutant(
+        name="the first model goes first",
+        module="inference",
+        old="index, self._turn = self._turn, (self._turn + 1) % count",
+        new="index, self._turn = idle, (self._turn + 1) % count",
     ),
     Mutant(
         name="the staged bytes exceed their bound by a frame",
@@ -57,8 +105,8 @@ WORK = (
     ),
     Mutant(
         name="nobody wakes when the linger is over",
-        module="inference",
-        old="            self._watch_linger(index, batcher)\n",
+        module="scheduler",
+        old="        self._inference.watch()\n",
         new="",
     ),
     Mutant(

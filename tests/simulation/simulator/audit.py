@@ -8,6 +8,7 @@ one pass over the open frames.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import takewhile
 
 from reidstream_server.core.terms import ModelIndex, OverloadPolicy
 
@@ -56,6 +57,7 @@ class Audit:
         books.came_now.clear()
         books.staged_now.clear()
         books.ran_now.clear()
+        books.began_now.clear()
         books.checks += 30
         for number in [number for number, frame in books.frames.items() if frame.closed]:
             del books.frames[number]
@@ -152,6 +154,8 @@ class Audit:
         for index, terms in enumerate(limits.models):
             model = ModelIndex(index)
             running = [batch for batch in books.batches.values() if batch.model == model]
+            if model in books.began_now:
+                books.passed[model] = 0
             if model in books.lost:
                 continue
             for batch in running:
@@ -161,6 +165,10 @@ class Audit:
                     raise Violation("timeout", f"a batch of model {model} never came back, and nobody noticed")
             ready, alone = tally.ready_crops[model], tally.alone_crops[model]
             if len(running) >= terms.slots or not (ready or alone):
+                continue
+            if terms.cores and books.cores_used() >= limits.cores:
+                if not limits.linger_ns:
+                    self._waits_for_a_core(model)
                 continue
             since = min((frame.staged_ns for frame in tally.ready[model]), default=now)
             tally.due(since + limits.linger_ns)
@@ -172,10 +180,22 @@ class Audit:
             tally.lingering += 1
             books.seen[Situation.LINGERED] += 1
 
+    def _waits_for_a_core(self, model: ModelIndex) -> None:
+        """Batches go before staging, and the models take turns."""
+        books = self._books
+        models = books.scenario.limits.models
+        books.seen[Situation.CORES_BUSY] += 1
+        if books.staged_now:
+            raise Violation("cores", f"{books.staged_now[0]} is staged, though model {model} has crops ready")
+        since_its_own = takewhile(lambda other: other != model, reversed(books.began_now))
+        books.passed[model] += sum(models[other].cores > 0 for other in since_its_own)
+        if books.passed[model] >= len(models):
+            raise Violation("cores", f"{books.passed[model]} batches of others began while model {model} waited")
+
     def _staging(self, tally: Tally) -> None:
         """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry."""
         books, limits = self._books, self._limits
-        if tally.staging >= limits.staging_slots or not tally.queued:
+        if tally.staging >= limits.staging_slots or books.cores_used() >= limits.cores or not tally.queued:
             return
         hungry = {
             ModelIndex(index)

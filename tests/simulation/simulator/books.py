@@ -207,7 +207,8 @@ class Books:
     """Everything that is known, and what the last step came to. `lanes`: each client's.
 
     Of this step, so far: `came_now` are the frames that arrived or were staged, `staged_now` those whose staging began,
-    and `ran_now` those with a crop that was taken from a queue to run.
+    `ran_now` those with a crop that was taken from a queue to run, and `began_now` the models of batches that began.
+    `passed`: how many batches of others have taken a core since a model waits for one.
     """
 
     scenario: Scenario
@@ -232,6 +233,14 @@ class Books:
     came_now: list[FrameBook] = field(default_factory=list)
     staged_now: list[FrameBook] = field(default_factory=list)
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
+    began_now: list[ModelIndex] = field(default_factory=list)
+    passed: Counter[ModelIndex] = field(default_factory=Counter)
+
+    def cores_used(self) -> int:
+        """By staging, and by the batches of engines that are not lost."""
+        models = self.scenario.limits.models
+        living = (batch.model for batch in self.batches.values() if batch.model not in self.lost)
+        return self.staging + sum(models[model].cores for model in living)
 
     def hungry(self, model: ModelIndex) -> bool:
         """Whether a model's engine would run dry without more frames: too few crops for all its slots in sight."""

@@ -218,6 +218,8 @@ class Oracle:
         books.staged_bytes += frame.plan.staged_bytes
         if books.staging > limits.staging_slots:
             raise Violation("bounds", f"{books.staging} frames are being staged; {limits.staging_slots} may be")
+        if books.cores_used() > limits.cores:
+            raise Violation("bounds", f"{frame} is staged, though all {limits.cores} cores are used")
         if books.staged_bytes > limits.max_staged_bytes:
             raise Violation("bounds", f"{books.staged_bytes} bytes are staged; {limits.max_staged_bytes} may be")
 
@@ -230,6 +232,9 @@ class Oracle:
             raise Violation("bounds", f"a batch of {len(effect.crops)} crops; {terms.max_batch} may be")
         if sum(batch.model == effect.model for batch in books.batches.values()) >= terms.slots:
             raise Violation("bounds", f"more than {terms.slots} batches in flight for model {effect.model}")
+        if terms.cores and books.cores_used() >= books.scenario.limits.cores:
+            raise Violation("bounds", f"{effect} begins, though all {books.scenario.limits.cores} cores are used")
+        books.began_now.append(effect.model)
         for ref in effect.crops:
             self._crop_runs(effect, ref, now)
         books.batches[effect.batch] = BatchBook(effect.model, effect.batch, effect.crops, now)

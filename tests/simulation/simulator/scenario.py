@@ -40,9 +40,14 @@ class _Style(Enum):
 def draw(seed: int) -> Scenario:
     """The scenario of a seed; the same one for ever."""
     rng = Random(seed)  # noqa: S311 - it must be repeatable
+    machine = Random(f"machine {seed}")  # noqa: S311
     style = rng.choice((_Style.MIXED, _Style.MIXED, _Style.HUGE, _Style.CONTEST))
     models = [
-        ModelTerms(max_batch=rng.choice((1, 2, 4, 4, 8, 16)), slots=rng.choice((1, 2, 2, 3)))
+        ModelTerms(
+            max_batch=rng.choice((1, 2, 4, 4, 8, 16)),
+            slots=rng.choice((1, 2, 2, 3)),
+            cores=machine.choice((0, 1, 1, 1, 2)),
+        )
         for _ in range(1 if style is _Style.CONTEST else rng.choice((1, 1, 2, 2, 3)))
     ]
     engines = [EnginePlan(batch_ns=rng.randint(MS, 5 * MS), crop_ns=rng.randint(MS // 20, MS // 2)) for _ in models]
@@ -52,7 +57,7 @@ def draw(seed: int) -> Scenario:
     _spread(rng, clients, int(_work_ns(clients, engines, models) / load))
     scenario = Scenario(
         seed=seed,
-        limits=_limits(rng, models, clients),
+        limits=_limits(rng, models, clients, cores=machine.choice((1, 1, 2, 3, 4, 8))),
         engines=tuple(engines),
         clients=tuple(clients),
         timer_lag_ns=rng.choice((0, 0, 0, MS // 2, 3 * MS)),
@@ -164,7 +169,7 @@ def _spread(rng: Random, clients: list[ClientPlan], stretch: int) -> None:
         clients[index] = replace(client, opens_ns=opens, interval_ns=interval)
 
 
-def _limits(rng: Random, models: list[ModelTerms], clients: list[ClientPlan]) -> SchedulerLimits:
+def _limits(rng: Random, models: list[ModelTerms], clients: list[ClientPlan], *, cores: int) -> SchedulerLimits:
     """Bounds that just admit the largest frame, or are a few times as large."""
     frames = [frame for client in clients for frame in client.frames]
     boxes = max(len(frame.crops) for frame in frames)
@@ -173,6 +178,7 @@ def _limits(rng: Random, models: list[ModelTerms], clients: list[ClientPlan]) ->
     return SchedulerLimits(
         models=tuple(models),
         staging_slots=rng.randint(1, 4),
+        cores=cores,
         max_queue_boxes=boxes * rng.choice((2, 2, 3, 6, 20)),
         max_queue_bytes=message * rng.choice((2, 3, 6, 20)),
         max_staged_bytes=staged * rng.choice((1, 2, 3, 6, 20)),

@@ -62,6 +62,7 @@ class Situation(Enum):
     FRAME_SPLIT = "a frame ran in several batches"
     MODELS_MIXED = "a frame used several models"
     BATCH_FULL = "a full batch"
+    CORES_BUSY = "crops waited for a core"
     LINGERED = "a batch waited to fill"
     BYTES_HELD = "a frame waited for staged bytes"
     # Ends.

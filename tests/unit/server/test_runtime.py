@@ -126,10 +126,11 @@ async def world(
     observer = Recorder()
     limits = SchedulerLimits(
         models=tuple(
-            ModelTerms(max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots)
+            ModelTerms(max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots, cores=0)
             for model in models.models
         ),
         staging_slots=2,
+        cores=16,
         max_queue_boxes=100,
         max_queue_bytes=10**9,
         max_staged_bytes=10**9,

@@ -65,8 +65,9 @@ def a_request(
 
 def some_limits(
     *,
-    models: Sequence[ModelTerms] = (ModelTerms(max_batch=4, slots=2),),
+    models: Sequence[ModelTerms] = (ModelTerms(max_batch=4, slots=2, cores=1),),
     staging_slots: int = 2,
+    cores: int = 16,
     queue_boxes: int = 100,
     queue_bytes: int = 10**6,
     staged_bytes: int = 10**6,
@@ -75,6 +76,7 @@ def some_limits(
     return SchedulerLimits(
         models=tuple(models),
         staging_slots=staging_slots,
+        cores=cores,
         max_queue_boxes=queue_boxes,
         max_queue_bytes=queue_bytes,
         max_staged_bytes=staged_bytes,
