@@ -141,6 +141,10 @@ class FakeStager:
             self._open += 1
         return frame
 
+    def instant(self, image: Image) -> bool:
+        """See `Stager`. As on a CPU, for raw pixels, unless staging takes time here."""
+        return isinstance(image, RawImage) and not self._seconds
+
     def staged_bytes(self, image: Image) -> int:
         """Three bytes a pixel, as if it were decoded."""
         return image.width * image.height * 3

@@ -74,6 +74,10 @@ class Stager(Protocol):
         """Decode or upload; raises ImageError for the picture's faults, EngineLost for the device's."""
         ...
 
+    def instant(self, image: Image) -> bool:
+        """Whether `stage(image)` only points at memory that is there: then it may be called where nothing may block."""
+        ...
+
     def staged_bytes(self, image: Image) -> int:
         """How much memory `stage(image)` will hold until it is closed; cheap, from the size alone."""
         ...

@@ -91,6 +91,10 @@ class CpuStager:
             case _:
                 assert_never(image)
 
+    def instant(self, image: Image) -> bool:
+        """See `Stager`. True for raw pixels that a resize can read as they are."""
+        return isinstance(image, RawImage) and image.format is not PixelFormat.NV12
+
     def staged_bytes(self, image: Image) -> int:
         """See `Stager`."""
         match image:

@@ -11,12 +11,12 @@ first two at once.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .effects import CropRef
 from .fair_queue import Entry, FairQueue
-from .state import FrameState, ReadyCrop
+from .state import FrameState, Portion, WaitingCrops
 from .terms import BatchKey, ModelTerms
 from .timers import Timer
 
@@ -25,10 +25,11 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Generic[P]):
-    """A batch in flight. `timeout` is due when its engine has taken too long."""
+    """A batch in flight, of `size` crops. `timeout` is due when its engine has taken too long."""
 
     key: BatchKey
-    crops: tuple[ReadyCrop[P], ...]
+    portions: tuple[Portion[P], ...]
+    size: int
     timeout: Timer
 
 
@@ -42,38 +43,39 @@ class Batcher(Generic[P]):
         self.staging_crops = 0
         self.linger_timer: Timer | None = None
         self._linger_ns = linger_ns
-        self._ready: FairQueue[ReadyCrop[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
-        self._alone: deque[ReadyCrop[P]] = deque()
+        self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
+        self._alone: deque[Portion[P]] = deque()
 
     @property
     def ready_crops(self) -> int:
         """Crops that wait for a slot."""
-        return len(self._ready) + len(self._alone)
+        return self._ready.boxes + len(self._alone)
 
     @property
     def hungry(self) -> bool:
         """Whether staging another frame would keep the engine from running dry."""
         return self.lost is None and self.ready_crops + self.staging_crops < self.terms.max_batch * self.terms.slots
 
-    def add(self, frame: FrameState[P], crop: CropRef[P], now: int) -> Entry[ReadyCrop[P]]:
-        """Queue a crop of a staged frame."""
+    def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
+        """Queue crops of a staged frame."""
         terms = frame.session.terms
-        return self._ready.push(ReadyCrop(frame, crop), flow=terms.flow, priority=terms.priority, cost=1, now=now)
+        crops = WaitingCrops(frame, payload, deque(indices))
+        return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
 
-    def cancel(self, entry: Entry[ReadyCrop[P]]) -> None:
-        """The crop is no longer wanted."""
+    def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
+        """What still waits of these crops is no longer wanted."""
         self._ready.cancel(entry)
 
     def cancel_alone(self, frame: FrameState[P]) -> None:
         """The frame's crops that were to run alone are no longer wanted."""
         if self._alone:
-            self._alone = deque(ready for ready in self._alone if ready.frame is not frame)
+            self._alone = deque(crop for crop in self._alone if crop.frame is not frame)
 
-    def retry_alone(self, crop: ReadyCrop[P]) -> None:
+    def retry_alone(self, crop: Portion[P]) -> None:
         """Have a crop of a failed batch run in a batch of its own."""
         self._alone.append(crop)
 
-    def take(self, now: int) -> list[ReadyCrop[P]]:
+    def take(self, now: int) -> list[Portion[P]]:
         """The next batch, or nothing: no free slot, nothing ready, or still lingering (see `lingers_until`)."""
         if self.lost is not None or len(self.running) >= self.terms.slots:
             return []
@@ -82,14 +84,18 @@ class Batcher(Generic[P]):
         until = self.lingers_until()
         if until is not None and now < until:
             return []
-        batch: list[ReadyCrop[P]] = []
-        while len(batch) < self.terms.max_batch and (item := self._ready.pop(now)) is not None:
-            batch.append(item)
+        batch: list[Portion[P]] = []
+        room = self.terms.max_batch
+        while room and (next_boxes := self._ready.pop_boxes(now, room)) is not None:
+            crops, boxes = next_boxes
+            indices = tuple(crops.indices.popleft() for _ in range(boxes))
+            batch.append(Portion(crops.frame, crops.payload, indices))
+            room -= boxes
         return batch
 
     def lingers_until(self) -> int | None:
         """Until when a batch that is not full may wait for more; None if it need not."""
-        if not self._linger_ns or not len(self._ready) or len(self._ready) >= self.terms.max_batch:
+        if not self._linger_ns or not self._ready.boxes or self._ready.boxes >= self.terms.max_batch:
             return None
         oldest = self._ready.oldest_ns()
         return None if oldest is None else oldest + self._linger_ns

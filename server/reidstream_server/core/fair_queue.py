@@ -28,7 +28,7 @@ _HIGHEST_FIRST = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
-    """An item in the queue."""
+    """An item in the queue. `cost`: in boxes, what of it still waits."""
 
     item: T
     cost: int
@@ -79,10 +79,16 @@ class FairQueue(Generic[T]):
         self._levels: dict[Priority, _Level[T]] = {priority: _Level() for priority in _HIGHEST_FIRST}
         self._made = 0
         self._count = 0
+        self._boxes = 0
         self._owed = 0  # boxes that go by priority before the next aged one
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def boxes(self) -> int:
+        """What the items cost that wait."""
+        return self._boxes
 
     def push(self, item: T, *, flow: Flow, priority: Priority, cost: int, now: int) -> Entry[T]:
         """Add an item of `cost` >= 1 at the end of its flow."""
@@ -96,6 +102,7 @@ class FairQueue(Generic[T]):
         if level.known_oldest_ns is not None:
             level.known_oldest_ns = min(level.known_oldest_ns, lane.waits_since_ns)
         self._count += 1
+        self._boxes += cost
         return entry
 
     def cancel(self, entry: Entry[T]) -> None:
@@ -119,13 +126,32 @@ class FairQueue(Generic[T]):
                 continue
             if fits is not None and not fits(entry.item):
                 return None
-            if level is aged:
-                self._owed = (AGED_SHARE - 1) * entry.cost
-            else:
-                self._owed = max(self._owed - entry.cost, 0)
-            self._take(entry)
+            self._pay(entry.cost, aged=level is aged)
+            self._take(entry, entry.cost)
             return entry.item
         return None
+
+    def pop_boxes(self, now: int, most: int) -> tuple[T, int] | None:
+        """The next item in fair order and how many of its boxes come now, 1 to `most`; the others keep their place.
+
+        As if every box were an item of its own, but with one step for all that would follow each other.
+        """
+        waiting = [level for level in self._levels.values() if level.count]
+        if not waiting:
+            return None
+        aged = self._aged(waiting, now)
+        level = waiting[0] if aged is None else aged
+        entry = self._next_entry(level, None, least=1)
+        if entry is None:
+            raise AssertionError("a level that counts items has one")
+        boxes = min(most, entry.cost, entry.lane.deficit)
+        if aged is not None:
+            boxes = 1
+        elif self._owed and len(waiting) > 1:
+            boxes = min(boxes, self._owed)
+        self._pay(boxes, aged=aged is not None)
+        self._take(entry, boxes)
+        return entry.item, boxes
 
     def oldest_ns(self) -> int | None:
         """Since when the flow has waited that has waited longest; None when there is none."""
@@ -138,23 +164,35 @@ class FairQueue(Generic[T]):
         aged = min(waiting[1:], key=_Level.oldest_ns)
         return aged if now - aged.oldest_ns() >= self._aging_ns else None
 
-    def _next_entry(self, level: _Level[T], wanted: Callable[[T], bool] | None) -> Entry[T] | None:
-        """The deficit round robin: the item whose turn it is, left where it is."""
+    def _pay(self, boxes: int, *, aged: bool) -> None:
+        self._owed = (AGED_SHARE - 1) * boxes if aged else max(self._owed - boxes, 0)
+
+    def _next_entry(
+        self, level: _Level[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
+    ) -> Entry[T] | None:
+        """The deficit round robin: the item whose turn it is, left where it is; its lane pays for `least` boxes of it,
+        or for all.
+        """
         while (lane := _first_lane(level, wanted)) is not None:
             entry = lane.first()
             if not lane.in_turn:
                 lane.in_turn = True
                 lane.deficit += self._quantum
-            if entry.cost <= lane.deficit:
+            if (least or entry.cost) <= lane.deficit:
                 return entry
             lane.in_turn = False
             level.ring.move_to_end(lane.flow)
         return None
 
-    def _take(self, entry: Entry[T]) -> None:
+    def _take(self, entry: Entry[T], boxes: int) -> None:
         lane = entry.lane
-        self._remove(entry)
-        lane.deficit -= entry.cost
+        lane.deficit -= boxes
+        if boxes < entry.cost:
+            entry.cost -= boxes
+            self._boxes -= boxes
+            _forget_oldest(lane)
+        else:
+            self._remove(entry)
         if lane.entries:
             lane.waits_since_ns = lane.first().since_ns
         else:  # whoever comes back goes to the end of the ring
@@ -164,12 +202,18 @@ class FairQueue(Generic[T]):
         lane = entry.lane
         del lane.entries[entry.number]
         lane.level.count -= 1
-        if lane.level.known_oldest_ns == lane.waits_since_ns:
-            lane.level.known_oldest_ns = None
+        _forget_oldest(lane)
         self._count -= 1
+        self._boxes -= entry.cost
         if not self._count:  # nobody waits, so nobody keeps a place
             for level in self._levels.values():
                 level.ring.clear()
+
+
+def _forget_oldest(lane: _Lane[T]) -> None:
+    """If it may have been this lane, look again when asked."""
+    if lane.level.known_oldest_ns == lane.waits_since_ns:
+        lane.level.known_oldest_ns = None
 
 
 def _first_lane(level: _Level[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:

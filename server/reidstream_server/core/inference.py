@@ -18,7 +18,7 @@ from .batcher import Batch, Batcher
 from .effects import BatchFailed, CropRef, Effect, EngineDied, Run
 from .faults import CropOutcome
 from .ledger import Ledger
-from .state import FrameState, ReadyCrop
+from .state import FrameState, Portion
 from .statistics import ServiceRate
 from .terms import BatchKey, ModelIndex, SchedulerLimits
 from .timers import TimerKind, Timers
@@ -47,13 +47,17 @@ class Inference(Generic[P]):
 
     def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
         """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
+        waiting: dict[ModelIndex, list[int]] = {}
         for index, model in enumerate(frame.request.crops):
             if index in invalid or frame.payload is None:
                 frame.outcomes[index] = CropOutcome.INVALID_IMAGE
                 frame.open_crops -= 1
             else:
-                crop = CropRef(frame=frame.key, payload=frame.payload, index=index)
-                frame.crop_entries.append((model, self._batchers[model].add(frame, crop, now)))
+                waiting.setdefault(model, []).append(index)
+        if frame.payload is not None:
+            for model, indices in waiting.items():
+                entry = self._batchers[model].add(frame, frame.payload, indices, now)
+                frame.crop_entries.append((model, entry))
 
     def start(self, now: int, effects: list[Effect[P]]) -> None:
         """Fill every free slot for which something is ready. Models take turns: they may share their cores."""
@@ -76,22 +80,23 @@ class Inference(Generic[P]):
         """Every crop of the batch is embedded."""
         batch = self._end(model, key, now)
         if batch is not None:
-            self._rate.served(len(batch.crops), now)
-            for ready in batch.crops:
-                self._decide(ready, CropOutcome.EMBEDDED, effects)
+            self._rate.served(batch.size, now)
+            for portion in batch.portions:
+                self._decide(portion, CropOutcome.EMBEDDED, effects)
 
     def failed(self, model: ModelIndex, key: BatchKey, message: str, now: int, effects: list[Effect[P]]) -> None:
         """The engine failed on the batch and can go on."""
         batch = self._end(model, key, now)
         if batch is None:
             return
-        retried = len(batch.crops) > 1
-        effects.append(BatchFailed(model=model, size=len(batch.crops), message=message, retried=retried))
-        for ready in batch.crops:
-            if retried and not ready.frame.resolved:
-                self._batchers[model].retry_alone(ready)
-            else:
-                self._decide(ready, CropOutcome.FAILED, effects)
+        retried = batch.size > 1
+        effects.append(BatchFailed(model=model, size=batch.size, message=message, retried=retried))
+        for portion in batch.portions:
+            if not retried or portion.frame.resolved:
+                self._decide(portion, CropOutcome.FAILED, effects)
+                continue
+            for crop in portion.singly():
+                self._batchers[model].retry_alone(crop)
 
     def lose(self, model: ModelIndex, message: str, effects: list[Effect[P]]) -> None:
         """The engine cannot go on."""
@@ -113,36 +118,39 @@ class Inference(Generic[P]):
                 self.lose(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
 
     def _start(
-        self, model: ModelIndex, batcher: Batcher[P], taken: list[ReadyCrop[P]], now: int, effects: list[Effect[P]]
+        self, model: ModelIndex, batcher: Batcher[P], taken: list[Portion[P]], now: int, effects: list[Effect[P]]
     ) -> None:
         self._batches += 1
         key = BatchKey(self._batches)
-        for ready in taken:
-            frame = ready.frame
-            frame.running_crops += 1
+        crops: list[CropRef[P]] = []
+        for portion in taken:
+            frame = portion.frame
+            crops += [CropRef(frame=frame.key, payload=portion.payload, index=index) for index in portion.indices]
+            frame.running_crops += len(portion.indices)
             frame.first_batch_ns = frame.first_batch_ns or now
             self._timers.cancel(frame.budget_timer)
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
-        batcher.running[key] = Batch(key=key, crops=tuple(taken), timeout=timeout)
-        effects.append(Run(model=model, batch=key, crops=tuple(ready.crop for ready in taken)))
+        batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
+        effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
     def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
         batch = self._batchers[model].running.pop(key, None)
         if batch is None:
             return None
         self._timers.cancel(batch.timeout)
-        for ready in batch.crops:
-            ready.frame.running_crops -= 1
-        for frame in {ready.frame.key: ready.frame for ready in batch.crops}.values():
+        for portion in batch.portions:
+            portion.frame.running_crops -= len(portion.indices)
+        for frame in {portion.frame.key: portion.frame for portion in batch.portions}.values():
             frame.last_batch_ns = now
-            frame.batch_sizes.append(len(batch.crops))
+            frame.batch_sizes.append(batch.size)
         return batch
 
-    def _decide(self, ready: ReadyCrop[P], outcome: CropOutcome, effects: list[Effect[P]]) -> None:
-        frame = ready.frame
+    def _decide(self, portion: Portion[P], outcome: CropOutcome, effects: list[Effect[P]]) -> None:
+        frame = portion.frame
         if not frame.resolved:
-            frame.outcomes[ready.crop.index] = outcome
-            frame.open_crops -= 1
+            for index in portion.indices:
+                frame.outcomes[index] = outcome
+            frame.open_crops -= len(portion.indices)
         self._ledger.settle(frame, effects)
 
     def _has_core(self, batcher: Batcher[P]) -> bool:

@@ -206,7 +206,7 @@ class Scheduler(Generic[P]):
                 ModelStatistics(
                     ready_crops=batcher.ready_crops,
                     running_batches=len(batcher.running),
-                    running_crops=sum(len(batch.crops) for batch in batcher.running.values()),
+                    running_crops=sum(batch.size for batch in batcher.running.values()),
                     lost=batcher.lost is not None,
                 )
                 for batcher in self._batchers

@@ -9,11 +9,12 @@ crops in a running batch may still look at its pixels.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
-from .effects import CropRef, FrameTimes
+from .effects import FrameTimes
 from .fair_queue import Entry
 from .faults import CropOutcome, FrameFault
 from .terms import FrameKey, FrameRequest, ModelIndex, OverloadPolicy, SessionKey, SessionTerms
@@ -58,7 +59,7 @@ class FrameState(Generic[P]):
     being_staged: bool = False
     staged: bool = False
     queue_entry: Entry[FrameState[P]] | None = None
-    crop_entries: list[tuple[ModelIndex, Entry[ReadyCrop[P]]]] = field(default_factory=list)
+    crop_entries: list[tuple[ModelIndex, Entry[WaitingCrops[P]]]] = field(default_factory=list)
     budget_timer: Timer | None = None
     staging_ns: int = 0
     decoded_ns: int = 0
@@ -89,12 +90,27 @@ class FrameState(Generic[P]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyCrop(Generic[P]):
-    """A crop that may run, and its frame."""
+@dataclass(slots=True, eq=False)
+class WaitingCrops(Generic[P]):
+    """Crops of a staged frame that wait for one model, the next one first."""
 
     frame: FrameState[P]
-    crop: CropRef[P]
+    payload: P
+    indices: deque[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion(Generic[P]):
+    """What a batch holds of one frame: some of its crops."""
+
+    frame: FrameState[P]
+    payload: P
+    indices: tuple[int, ...]
+
+    def singly(self) -> Iterator[Portion[P]]:
+        """Each crop by itself."""
+        for index in self.indices:
+            yield Portion(self.frame, self.payload, (index,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Trap: `answered` is called once per frame on the event loop; the labelled childr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from reidstream_engines.protocol import Engine
@@ -70,9 +71,11 @@ class MetricsObserver:
             self._stages[stage].observe((end - begin) / 1e9)
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
-        for box in job.boxes:
-            outcome = box if isinstance(box, BoxRefusal) else outcomes[box]
-            self._boxes[outcome.value].inc()
-        for crop, outcome in zip(job.crops, outcomes, strict=True):
-            if outcome is CropOutcome.EMBEDDED:
-                self._embeddings[crop.model].inc()
+        boxes = Counter(box if isinstance(box, BoxRefusal) else outcomes[box] for box in job.boxes)
+        for outcome, count in boxes.items():
+            self._boxes[outcome.value].inc(count)
+        embedded = Counter(
+            crop.model for crop, outcome in zip(job.crops, outcomes, strict=True) if outcome is CropOutcome.EMBEDDED
+        )
+        for model, count in embedded.items():
+            self._embeddings[model].inc(count)

@@ -58,6 +58,10 @@ class FrameJob:
     vectors: dict[ModelIndex, Embeddings]
     staged: list[StagedFrame | None] = field(default_factory=list)
 
+    def instant(self, stager: Stager) -> bool:
+        """Whether `stage` only points at memory that is there."""
+        return all(stager.instant(image) for image in self.images)
+
     def stage(self, stager: Stager) -> frozenset[int]:
         """Bring every picture to the device; returns the crops whose own picture was refused.
 

@@ -178,7 +178,7 @@ class Runtime:
         for effect in effects:
             match effect:
                 case Stage():
-                    self._staging.submit(self._stage, effect.frame, effect.payload)
+                    self._begin_staging(effect.frame, effect.payload)
                 case Run():
                     self._observer.batch_started(effect.model, len(effect.crops))
                     self._inference[effect.model].submit(self._run, effect.model, effect.batch, effect.crops)
@@ -241,21 +241,32 @@ class Runtime:
     # Timers.
 
     def _arm_timer(self) -> None:
+        """Be woken when the next thing is due. Most deadlines move on before they come, so one that was armed for an
+        earlier time is left: it wakes for nothing once, instead of being cancelled with every event.
+        """
         due = self._scheduler.next_timer_ns()
-        if due == self._timer_ns:
+        if due is None or (self._timer_ns is not None and self._timer_ns <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._timer_ns = due
-        if due is not None:
-            self._timer = self._loop.call_at(due / 1e9, self._wake, self._on_timer)
+        self._timer = self._loop.call_at(due / 1e9, self._wake, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_ns = None
         self._carry_out(self._scheduler.on_timer(time.monotonic_ns()))
 
     # What threads do, and what comes of it.
+
+    def _begin_staging(self, key: FrameKey, job: FrameJob) -> None:
+        """In a thread, or on the loop where a thread would cost more: but not within the effects of another event."""
+        if job.instant(self._stager):
+            self._loop.call_soon(self._wake, self._stage_here, key, job)
+        else:
+            self._staging.submit(self._stage, key, job)
+
+    def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
+        self._staging_ended(key, stage(job, self._stager))
 
     def _stage(self, key: FrameKey, job: FrameJob) -> None:
         self._back(self._staging_ended, key, stage(job, self._stager))

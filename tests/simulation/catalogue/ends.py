@@ -16,14 +16,14 @@ ENDS = (
     Mutant(
         name="a failed batch is not tried again",
         module="inference",
-        old="        retried = len(batch.crops) > 1\n",
+        old="        retried = batch.size > 1\n",
         new="        retried = False\n",
         found_by=3,
     ),
     Mutant(
         name="a poisonous crop is tried for ever",
         module="inference",
-        old="        retried = len(batch.crops) > 1\n",
+        old="        retried = batch.size > 1\n",
         new="        retried = True\n",
     ),
     Mutant(
@@ -36,16 +36,17 @@ ENDS = (
     Mutant(
         name="crops of a failed batch whose client vanished keep their pixels",
         module="inference",
-        old=(
-            "            if retried and not ready.frame.resolved:\n"
-            "                self._batchers[model].retry_alone(ready)"
-        ),
-        new=(
-            "            if retried:\n"
-            "                if not ready.frame.resolved:\n"
-            "                    self._batchers[model].retry_alone(ready)"
-        ),
-        found_by=3,
+        old="""\
+            if not retried or portion.frame.resolved:
+                self._decide(portion, CropOutcome.FAILED, effects)
+                continue
+""",
+        new="""\
+            if not retried:
+                self._decide(portion, CropOutcome.FAILED, effects)
+            if not retried or portion.frame.resolved:
+                continue
+""",
     ),
     Mutant(
         name="a lost engine gets new frames",

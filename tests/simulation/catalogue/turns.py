@@ -60,14 +60,14 @@ TURNS = (
     Mutant(
         name="aged items go first without a limit",
         module="fair_queue",
-        old="self._owed = (AGED_SHARE - 1) * entry.cost",
-        new="self._owed = 0",
+        old="(AGED_SHARE - 1) * boxes if aged",
+        new="0 if aged",
     ),
     Mutant(
         name="the aged share is counted in items, not in boxes",
         module="fair_queue",
-        old="self._owed = (AGED_SHARE - 1) * entry.cost",
-        new="self._owed = (AGED_SHARE - 1) * 24",
+        old="(AGED_SHARE - 1) * boxes if aged",
+        new="(AGED_SHARE - 1) * 24 if aged",
     ),
     Mutant(
         name="low priority first",
@@ -78,15 +78,16 @@ TURNS = (
     Mutant(
         name="turns cost nothing",
         module="fair_queue",
-        old="        lane.deficit -= entry.cost\n",
+        old="        lane.deficit -= boxes\n",
         new="",
     ),
     Mutant(
         name="a turn is one item, whatever its size",
         module="fair_queue",
-        old="            if entry.cost <= lane.deficit:\n                return entry",
+        old="            if (least or entry.cost) <= lane.deficit:\n                return entry",
         new=(
-            "            if entry.cost <= lane.deficit or lane.in_turn:\n"
+            "            if (least or entry.cost) <= lane.deficit or lane.in_turn:\n"
+            "                lane.deficit = max(lane.deficit, least or entry.cost)\n"
             "                level.ring.move_to_end(lane.flow)\n"
             "                return entry"
         ),
@@ -109,5 +110,35 @@ TURNS = (
         old="        self._made += 1\n",
         new="        if not lane.entries:\n            lane.waits_since_ns = now\n        self._made += 1\n",
         found_by=27,
+    ),
+    Mutant(
+        name="an aged camera gets all its boxes at once",
+        module="fair_queue",
+        old="            boxes = 1\n",
+        new="            boxes = min(most, entry.cost, entry.lane.deficit)\n",
+    ),
+    Mutant(
+        name="a turn in parts is paid for once",
+        module="fair_queue",
+        old="boxes = min(most, entry.cost, entry.lane.deficit)",
+        new="boxes = min(most, entry.cost)",
+    ),
+    Mutant(
+        name="more boxes go by priority than are owed",
+        module="fair_queue",
+        old="            boxes = min(boxes, self._owed)\n",
+        new="            pass\n",
+    ),
+    Mutant(
+        name="what is left of an item is taken for a whole one",
+        module="fair_queue",
+        old="            entry.cost -= boxes\n",
+        new="",
+    ),
+    Mutant(
+        name="a part of a frame's crops goes twice",
+        module="batcher",
+        old="crops.indices.popleft() for _ in range(boxes)",
+        new="crops.indices[place] for place in range(boxes)",
     ),
 )

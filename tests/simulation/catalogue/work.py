@@ -88,8 +88,8 @@ WORK = (
     Mutant(
         name="a batch is one crop too large",
         module="batcher",
-        old="while len(batch) < self.terms.max_batch and",
-        new="while len(batch) <= self.terms.max_batch and",
+        old="        room = self.terms.max_batch\n",
+        new="        room = self.terms.max_batch + 1\n",
     ),
     Mutant(
         name="a free slot waits until the batch is full",

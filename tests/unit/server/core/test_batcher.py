@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from reidstream_server.core.batcher import Batch, Batcher
-from reidstream_server.core.effects import CropRef
-from reidstream_server.core.state import FrameState, ReadyCrop
+from reidstream_server.core.state import FrameState, Portion
 from reidstream_server.core.terms import BatchKey, ModelTerms
 from reidstream_server.core.timers import TimerKind, Timers
 
@@ -18,23 +17,22 @@ def a_batcher(*, max_batch: int = 4, slots: int = 2, linger_ns: int = 0) -> Batc
     return Batcher(terms, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
 
 
-def crop(frame: FrameState[str], index: int) -> CropRef[str]:
-    return CropRef(frame=frame.key, payload=frame.payload or "", index=index)
+def crop(frame: FrameState[str], index: int) -> Portion[str]:
+    return Portion(frame, frame.payload or "", (index,))
 
 
 def add(batcher: Batcher[str], frame: FrameState[str], now: int = START_NS) -> None:
-    for index in range(frame.boxes):
-        batcher.add(frame, crop(frame, index), now)
+    batcher.add(frame, frame.payload or "", range(frame.boxes), now)
 
 
-def run(batcher: Batcher[str], batch: list[ReadyCrop[str]]) -> None:
+def run(batcher: Batcher[str], batch: list[Portion[str]]) -> None:
     key = BatchKey(len(batcher.running) + 1)
     timeout = Timers().add(START_NS, TimerKind.BATCH_TIMEOUT, key)
-    batcher.running[key] = Batch(key=key, crops=tuple(batch), timeout=timeout)
+    batcher.running[key] = Batch(key=key, portions=tuple(batch), size=len(indices(batch)), timeout=timeout)
 
 
-def indices(batch: list[ReadyCrop[str]]) -> list[int]:
-    return [ready.crop.index for ready in batch]
+def indices(batch: list[Portion[str]]) -> list[int]:
+    return [index for portion in batch for index in portion.indices]
 
 
 def test_a_free_slot_takes_what_is_there() -> None:
@@ -59,7 +57,10 @@ def test_a_batch_mixes_cameras() -> None:
     one, other = a_frame(a_session("one"), 6), a_frame(a_session("other"), 6)
     add(batcher, one)
     add(batcher, other)
-    assert [ready.frame for ready in batcher.take(START_NS)] == [one] * 4 + [other] * 4
+    assert [(portion.frame, portion.indices) for portion in batcher.take(START_NS)] == [
+        (one, (0, 1, 2, 3)),
+        (other, (0, 1, 2, 3)),
+    ]
 
 
 def test_no_more_batches_than_slots() -> None:
@@ -88,7 +89,7 @@ def test_hunger_ends_when_all_slots_can_be_filled() -> None:
     add(batcher, a_frame(a_session(), 4))
     batcher.staging_crops = 3
     assert batcher.hungry
-    batcher.retry_alone(ReadyCrop(a_frame(a_session()), crop(a_frame(a_session()), 0)))
+    batcher.retry_alone(crop(a_frame(a_session()), 0))
     assert not batcher.hungry
 
 
@@ -97,7 +98,7 @@ def test_crops_of_a_failed_batch_go_first_and_alone() -> None:
     batcher = a_batcher()
     frame = a_frame(a_session(), 2)
     for index in range(2):
-        batcher.retry_alone(ReadyCrop(frame, crop(frame, index)))
+        batcher.retry_alone(crop(frame, index))
     add(batcher, a_frame(a_session("other"), 3))
     assert [indices(batcher.take(START_NS)) for _ in range(3)] == [[0], [1], [0, 1, 2]]
 
@@ -106,13 +107,13 @@ def test_a_frame_that_is_given_up_leaves() -> None:
     """Its ready crops are cancelled one by one, those to run alone together; nothing of other frames is."""
     batcher = a_batcher()
     frame, other = a_frame(a_session(), 2), a_frame(a_session("other"), 2)
-    entry = batcher.add(frame, crop(frame, 0), START_NS)
-    batcher.retry_alone(ReadyCrop(frame, crop(frame, 1)))
-    batcher.retry_alone(ReadyCrop(other, crop(other, 0)))
+    entry = batcher.add(frame, "", (0,), START_NS)
+    batcher.retry_alone(crop(frame, 1))
+    batcher.retry_alone(crop(other, 0))
     batcher.cancel(entry)
     batcher.cancel_alone(frame)
     assert batcher.ready_crops == 1
-    assert [ready.frame for ready in batcher.take(START_NS)] == [other]
+    assert [portion.frame for portion in batcher.take(START_NS)] == [other]
 
 
 def test_a_batch_lingers_from_its_first_crop() -> None:
@@ -123,11 +124,11 @@ def test_a_batch_lingers_from_its_first_crop() -> None:
     add(batcher, a_frame(a_session("other"), 1), START_NS + LINGER_NS - 1)
     assert batcher.lingers_until() == START_NS + LINGER_NS
     assert batcher.take(START_NS + LINGER_NS - 1) == []
-    assert len(batcher.take(START_NS + LINGER_NS)) == 3
+    assert len(indices(batcher.take(START_NS + LINGER_NS))) == 3
     add(batcher, a_frame(a_session(), 4), START_NS)
     assert batcher.lingers_until() is None
-    assert len(batcher.take(START_NS)) == 4
+    assert len(indices(batcher.take(START_NS))) == 4
     add(batcher, a_frame(a_session(), 1), START_NS)
     alone = a_frame(a_session("other"))
-    batcher.retry_alone(ReadyCrop(alone, crop(alone, 0)))
-    assert [ready.frame for ready in batcher.take(START_NS)] == [alone]
+    batcher.retry_alone(crop(alone, 0))
+    assert [portion.frame for portion in batcher.take(START_NS)] == [alone]

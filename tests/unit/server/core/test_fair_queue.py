@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
+from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
@@ -310,3 +312,30 @@ class FairQueueMachine(RuleBasedStateMachine):
 
 FairQueueMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestFairQueueAgainstLists = FairQueueMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_boxes_of_an_item_come_as_if_each_were_an_item(seed: int) -> None:
+    """Whatever the cameras, priorities, ages and batch sizes."""
+    rng = Random(seed)  # noqa: S311 - it must be repeatable
+    whole: FairQueue[str] = FairQueue(quantum=rng.choice((1, 3, 4)), aging_ns=20)
+    single: FairQueue[str] = FairQueue(quantum=whole._quantum, aging_ns=20)
+    entries = []
+    for now in range(200):
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            camera, priority, boxes = f"camera{rng.randrange(3)}", rng.choice(list(Priority)), rng.randint(1, 9)
+            name = f"{now} {camera}"
+            entry = whole.push(name, flow=a_flow(camera), priority=priority, cost=boxes, now=now)
+            ones = [single.push(name, flow=a_flow(camera), priority=priority, cost=1, now=now) for _ in range(boxes)]
+            entries.append((entry, ones))
+        if rng.random() < 0.1 and entries:
+            entry, ones = entries.pop(rng.randrange(len(entries)))
+            whole.cancel(entry)
+            for one in ones:
+                single.cancel(one)
+        most = rng.randint(0, 7)
+        together: list[str] = []
+        while len(together) < most and (found := whole.pop_boxes(now, most - len(together))) is not None:
+            together += [found[0]] * found[1]
+        assert together == [item for item in (single.pop(now) for _ in range(most)) if item is not None]
+        assert whole.boxes == single.boxes == len(single)
