@@ -92,6 +92,7 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
             service,
             [m.name for m in models.models],
             config.limits.max_message_bytes,
+            max_age_s=config.lifecycle.max_connection_age_s,
             access=access,
             credentials=credentials_of(config.security),
         )

@@ -62,6 +62,8 @@ def call_limits(config: ServerConfig) -> CallLimits:
     return CallLimits(
         max_sessions=limits.max_sessions,
         open_timeout_s=config.scheduling.open_timeout_s,
+        max_age_s=config.lifecycle.max_connection_age_s,
+        drain_timeout_s=config.lifecycle.drain_timeout_s,
         window=WindowLimits(
             max_frames=limits.max_window_frames,
             max_bytes=limits.max_window_bytes,

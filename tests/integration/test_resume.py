@@ -15,7 +15,8 @@ from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidCli
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
-from tests.integration.harness import JPEG, frame, opening, serving, stream_to, until
+from reidstream_proto.v1 import service_pb2_grpc, session_pb2
+from tests.integration.harness import JPEG, RawStream, frame, opening, serving, stream_to, until
 from tests.integration.process import server_process
 
 FRAMES = 200
@@ -168,3 +169,38 @@ def test_the_synchronous_client_resumes_too() -> None:
             session.finish()
             answered += [result.frame_id for result in session]
     assert answered == list(range(10))
+
+
+async def test_an_old_stream_is_asked_to_leave_and_its_client_never_notices() -> None:
+    """Frame after frame over several ages, each answered exactly once."""
+    async with (
+        serving(max_connection_age_s=0.1) as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(window_frames=4) as session,
+    ):
+        answered: list[int] = []
+        while session.epoch < 3:
+            await session.send(JPEG, box_of(len(answered) % 200))
+            answered.append((await anext(session)).frame_id)
+        await session.finish()
+        assert [result async for result in session] == []
+    assert answered == list(range(len(answered)))
+
+
+async def test_an_old_connection_takes_no_new_calls_before_its_streams_are_asked_to_leave() -> None:
+    """So that whoever comes back comes on another connection, and a balancer may choose anew."""
+    async with (
+        serving(max_connection_age_s=0.3) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
+        await stream.open()
+        assert channel.get_state() is grpc.ChannelConnectivity.READY
+        reading = asyncio.create_task(stream.read())
+        await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        assert not reading.done()
+        drain = await reading
+        assert drain is not None
+        assert drain.drain.reason == session_pb2.DRAIN_REASON_CONNECTION_AGE
+        assert await stream.read() is None
+        assert await stream.call.code() is grpc.StatusCode.OK

@@ -26,6 +26,7 @@ _HOST = Text(
 )
 _PORT = WholeNumber(low=0, high=65_535)
 _THREADS = WholeNumber(low=0, high=1024, unit="threads")
+_WEEK_S = 7 * 24 * 3600.0
 _TIMEOUT = Duration(low=0.01, high=3600, unit="s")
 
 
@@ -236,6 +237,14 @@ class LifecycleSettings:
             help="After SIGTERM, how long accepted frames may take to be answered before the process exits.",
         ),
     ] = 20.0
+    max_connection_age_s: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=_WEEK_S, unit="s"),
+            help="After so long, and up to a fifth more, a stream is asked to leave (its accepted frames are answered "
+            "within --drain-timeout-s) and its connection to be made anew, so that balancers can move it. 0: never.",
+        ),
+    ] = 0.0
     dry_run: Annotated[bool, About(kind=Switch(), help="Load, warm up, self-test, print, and exit.")] = False
 
 

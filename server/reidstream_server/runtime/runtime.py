@@ -150,12 +150,16 @@ class Runtime:
             self._carry_out(self._scheduler.session_lost(key, time.monotonic_ns()))
             self._note_idle()
 
+    def drain_session(self, session: Session, reason: DrainReason, timeout_s: float) -> None:
+        """Ask one session to leave."""
+        now = time.monotonic_ns()
+        self._carry_out(self._scheduler.drain(session.key, reason, now + int(timeout_s * 1e9), now))
+
     async def drain(self, reason: DrainReason, timeout_s: float) -> bool:
         """Ask every session to leave and wait until all are over; False if some were not in time."""
-        now = time.monotonic_ns()
-        deadline = now + int(timeout_s * 1e9)
-        for key in list(self._sessions):
-            self._carry_out(self._scheduler.drain(key, reason, deadline, now))
+        deadline = time.monotonic_ns() + int(timeout_s * 1e9)
+        for session in list(self._sessions.values()):
+            self.drain_session(session, reason, timeout_s)
         if self._idle.is_set():
             return True
         with contextlib.suppress(TimeoutError):

@@ -7,6 +7,7 @@ given back in `finally`, before the status is sent: a client that does not read 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
@@ -16,7 +17,7 @@ import grpc
 from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FaultReason, FrameFault
-from reidstream_server.core.terms import FrameRequest
+from reidstream_server.core.terms import DrainReason, FrameRequest
 from reidstream_server.errors import GoingAway, InvalidCall, NotOffered, TooManySessions
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
@@ -44,10 +45,12 @@ UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
-    """Bounds of calls. Seconds."""
+    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
 
     max_sessions: int
     open_timeout_s: float
+    max_age_s: float
+    drain_timeout_s: float
     window: WindowLimits
     published: model_pb2.Limits
 
@@ -187,6 +190,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     async def _serve(self, session: Session, holding: Holding, context: StreamContext) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
         write = asyncio.create_task(self._write(session, context))
+        aged = self._watch_age(session)
         tasks = {
             write,
             asyncio.create_task(self._read(session, context)),
@@ -205,9 +209,24 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 return EndCause.STALLED
             return write.result()
         finally:
+            if aged is not None:
+                aged.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _watch_age(self, session: Session) -> asyncio.TimerHandle | None:
+        """Have the session asked to leave when it is old; later than its connection, so that it comes back on another.
+
+        Not all at once: clients that came together would go together.
+        """
+        limits = self._limits
+        if not limits.max_age_s:
+            return None
+        age_s = limits.max_age_s * random.uniform(1.1, 1.2)  # noqa: S311 - to spread, not to hide
+        reason = DrainReason.CONNECTION_AGE
+        loop = asyncio.get_running_loop()
+        return loop.call_later(age_s, self._runtime.drain_session, session, reason, limits.drain_timeout_s)
 
     async def _read(self, session: Session, context: StreamContext) -> None:
         """Take messages while the session may be read."""

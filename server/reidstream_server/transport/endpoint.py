@@ -26,7 +26,10 @@ SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
 
 class Endpoint:
-    """One listening port; without credentials it has no TLS. Event loop only."""
+    """One listening port; without credentials it has no TLS. Event loop only.
+
+    `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Endpoint:
         models: Sequence[str],
         max_message_bytes: int,
         *,
+        max_age_s: float,
         access: Access,
         credentials: grpc.ServerCredentials | None,
     ) -> None:
@@ -47,6 +51,7 @@ class Endpoint:
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *_age(max_age_s),
             ],
         )
         self._health = health.aio.HealthServicer()
@@ -80,6 +85,11 @@ class Endpoint:
     async def stop(self, grace_s: float) -> None:
         """Close the port; calls that are open have `grace_s` to end."""
         await self._server.stop(grace_s)
+
+
+def _age(seconds: float) -> list[tuple[str, int]]:
+    """GRPC adds or takes away up to a tenth, so that not all clients come at once. Calls that are open go on."""
+    return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
 
 
 def address_of(host: str, port: int) -> str:

@@ -64,7 +64,7 @@ def test_defaults_are_those_that_were_decided() -> None:
     )
     assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 16, 60.0, 30.0, 10.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
-    assert dataclasses.astuple(config.lifecycle) == (20.0, False)
+    assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
 
 
@@ -120,6 +120,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "stall_timeout_s": ("0.5", 0.5),
     "open_timeout_s": ("1e1", 10.0),
     "drain_timeout_s": ("0", 0.0),
+    "max_connection_age_s": ("3600", 3600.0),
     "dry_run": ("true", True),
     "log_level": ("debug", LogLevel.DEBUG),
     "log_format": ("json", LogFormat.JSON),
