@@ -43,13 +43,14 @@ class SharedMemory:
     """
 
     def __init__(self) -> None:
-        self._map, self._file = _sealed_segment(nonce := secrets.token_bytes(_NONCE_BYTES))
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        self._map: mmap.mmap | None
+        self._map, self._file = _sealed_segment(nonce)
         self.offer = session_pb2.SharedMemory(pid=os.getpid(), fd=self._file, size_bytes=SEGMENT_BYTES, nonce=nonce)
         self._size = self._window = 0
         self._slot_bytes = self._slots = 0
         self._free: list[int] = []  # offsets; the last one was used last, and is in the cache
         self._lent: dict[int, weakref.finalize[Any, Any]] = {}
-        self._closed = False
 
     def agreed(self, size_bytes: int, window_frames: int) -> None:
         """The server has opened it, and reads so much."""
@@ -67,7 +68,7 @@ class SharedMemory:
         slot = self._slot_of_lent(frame.data)
         if slot is None:
             slot = self._take(length)
-            if slot is None:
+            if slot is None or self._map is None:
                 return frame, None
             memoryview(self._map)[slot : slot + length] = frame.data
         return frame.by_handle(slot), slot
@@ -83,7 +84,7 @@ class SharedMemory:
         `place` finds pixels that lie there already. An array that is given up is taken back.
         """
         slot = self._take(height * width * _CHANNELS)
-        if slot is None:
+        if slot is None or self._map is None:
             return None
         memory = (ctypes.c_ubyte * (height * width * _CHANNELS)).from_buffer(self._map, slot)
         given_up = weakref.finalize(memory, self._given_up, slot)
@@ -92,9 +93,9 @@ class SharedMemory:
         return np.frombuffer(memoryview(memory), np.uint8).reshape(height, width, _CHANNELS)
 
     def close(self) -> None:
-        """Let go of it. Arrays that were lent stay readable. Closing twice is harmless."""
+        """Let go of it; an array that was lent keeps the mapping while it lives. Closing twice is harmless."""
         self._close_file()
-        self._closed = True
+        self._map = None
         self._free.clear()
         self._size = 0
 
@@ -113,7 +114,7 @@ class SharedMemory:
 
     def _slot_of_lent(self, data: bytes | memoryview) -> int | None:
         """The slot that begins with this very memory, if it was lent; it is the frame's from now on."""
-        if not self._lent or isinstance(data, bytes):
+        if not self._lent or self._map is None or isinstance(data, bytes):
             return None
         slot = _address(data) - _address(self._map)
         given_up = self._lent.get(slot)
@@ -124,7 +125,7 @@ class SharedMemory:
 
     def _given_up(self, slot: int) -> None:
         self._lent.pop(slot, None)
-        if not self._closed:
+        if self._map is not None:
             self._free.append(slot)
 
     def _close_file(self) -> None:

@@ -150,7 +150,7 @@ def _open_memfd(pid: int, number: int) -> int:
     """Open a process's memfd for reading. Raises OSError, SharedMemoryRefused."""
     with _named(Path(f"/proc/{pid}/fd/{number}")) as found:
         if _mount(found) != _memfd_mount():
-            raise SharedMemoryRefused(f"file {number} of process {pid} is not a memfd")
+            raise SharedMemoryRefused(f"file {number} of process {pid} is not a memfd of ordinary pages")
         # What was found, not what has that number by now. Without NONBLOCK a lease on the file would have this wait.
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
