@@ -9,8 +9,8 @@ a client can make will claim to be, and that is looked up without opening it, si
     F_SEAL_GROW, _SEAL    the size that was checked stays, and so do the seals
     the header            a client can name only memory that it can write; and no other program's, whatever its bytes
 
-Traps: calls that lock the file's inode (fstat on some kernels, SEEK_HOLE) must not be made, because a client that
-writes to it from a page that never comes holds that lock for ever. And pages that the client has not written yet are no
+Traps: calls that lock the file's inode, such as SEEK_HOLE, must not be made, because a client that writes to it from a
+page that never comes holds that lock for ever. And pages that the client has not written yet are no
 memory at all: those ranges are read into a copy, which allocates nothing in the file; mincore tells them apart.
 """
 

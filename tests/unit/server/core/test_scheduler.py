@@ -439,8 +439,7 @@ def test_images_are_let_go_at_once(policy: OverloadPolicy, end: str) -> None:
 @pytest.mark.parametrize("way", ["plain", "many batches", "two models", "tried again", "an invalid crop", "drained"])
 def test_pixels_are_let_go_before_their_embeddings_are_answered(way: str, ordering: Ordering) -> None:
     """So a client that shares its memory may write to it once it has the answer, and changes no vector."""
-    models = (ModelTerms(max_batch=4, slots=2),) * 2
-    bench = Bench(some_limits(models=models))
+    bench = Bench(some_limits(models=TWO_MODELS))
     session = bench.open(some_terms(ordering=ordering))
     for number in range(1, 6):
         chosen = (ONLY, OTHER) if way == "two models" else (ONLY,)
