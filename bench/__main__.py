@@ -31,6 +31,8 @@ _QUICK = {"repeats": 1, "warmup_s": 0.3, "closed_s": 1.0, "half_s": 2.0}
 _TINY = Scenario(name="tiny", content=Content.FRAME)
 _BAND = Scenario(name="tiny-band", content=Content.BAND)
 _CROPS = Scenario(name="crops", content=Content.CROPS, instant=True)
+_RAW = Scenario(name="raw", content=Content.RAW, instant=True)
+_SHARED = Scenario(name="shared", content=Content.RAW, instant=True, shared=True)
 _OSNET_DIM = 512
 _MOST = 1000
 
@@ -110,7 +112,7 @@ def _scenarios(options: argparse.Namespace) -> list[Scenario]:
                 profile=options.profile,
             )
         ]
-    chosen = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS)}
+    chosen = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS, _RAW, _SHARED)}
     names: list[str] = options.scenario or (["tiny", "crops"] if options.quick else list(chosen))
     return [chosen[name] for name in names]
 
@@ -142,7 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the server against what this machine can do without it. See docs/benchmark.md.",
     )
     parser.add_argument("--quick", action="store_true", help="a glance, under half a minute")
-    parser.add_argument("--scenario", action="append", choices=("tiny", "tiny-band", "crops"), help="only this one")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        choices=("tiny", "tiny-band", "crops", "raw", "shared"),
+        help="only this one; may be repeated",
+    )
     parser.add_argument("--model", type=Path, metavar="FILE", help="measure with this ONNX network instead")
     parser.add_argument("--profile", help="its preprocessing, as the server's --profile")
     parser.add_argument("--both-cores", action="store_true", help="server and load share two cores")

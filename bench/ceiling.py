@@ -26,7 +26,7 @@ from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, P
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, Engine
 from reidstream_engines.spec import CropRule
-from reidstream_proto.v1 import frame_pb2, service_pb2
+from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
 from .instant import InstantEngine
 from .usage import busy_s, usage_of
@@ -111,7 +111,7 @@ def _side_by_side(workers: int, loop: Callable[[], tuple[list[float], int]]) -> 
 def _parse(message: bytes) -> _Work:
     frame: frame_pb2.Frame = service_pb2.EmbedStreamRequest.FromString(message).frame
     if not frame.HasField("crops"):
-        image = parse_encoded(frame.encoded.data)
+        image = _raw(frame.raw) if frame.HasField("raw") else parse_encoded(frame.encoded.data)
         boxes = []
         for box in frame.boxes:
             found = resolve(
@@ -126,23 +126,25 @@ def _parse(message: bytes) -> _Work:
         return _Work(pictures=((image, tuple(boxes)),))
     return _Work(
         pictures=tuple(
-            (
-                parse_raw(
-                    data=crop.raw.data,
-                    format=PixelFormat.BGR,
-                    width=crop.raw.width,
-                    height=crop.raw.height,
-                    stride=0,
-                    offset=0,
-                    chroma_stride=0,
-                    chroma_offset=0,
-                    color_matrix=ColorMatrix.BT601,
-                    color_range=ColorRange.LIMITED,
-                ),
-                (PixelBox(x1=0, y1=0, x2=crop.raw.width, y2=crop.raw.height),),
-            )
+            (_raw(crop.raw), (PixelBox(x1=0, y1=0, x2=crop.raw.width, y2=crop.raw.height),))
             for crop in frame.crops.crops
         )
+    )
+
+
+def _raw(message: image_pb2.RawImage) -> Image:
+    """Packed BGR."""
+    return parse_raw(
+        data=message.data,
+        format=PixelFormat.BGR,
+        width=message.width,
+        height=message.height,
+        stride=0,
+        offset=0,
+        chroma_stride=0,
+        chroma_offset=0,
+        color_matrix=ColorMatrix.BT601,
+        color_range=ColorRange.LIMITED,
     )
 
 

@@ -45,7 +45,9 @@ class Echo:
                 self._answer.frame_result.frame_id = request.frame.frame_id
                 await context.write(self._answer)
             else:
-                await context.write(service_pb2.EmbedStreamResponse(session_opened=session_pb2.SessionOpened(epoch=0)))
+                agreed = session_pb2.SharedMemoryAgreed(size_bytes=request.session_open.shared_memory.size_bytes)
+                opened = session_pb2.SessionOpened(shared_memory=agreed)
+                await context.write(service_pb2.EmbedStreamResponse(session_opened=opened))
 
 
 async def echo(boxes: int, dim: int) -> None:

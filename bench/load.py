@@ -25,6 +25,7 @@ from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
 from .cameras import Cameras
 from .pictures import numbered
+from .shared import by_handle
 from .usage import busy_s, usage_of
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamResponse]"
@@ -37,7 +38,8 @@ _DRAIN_S = 60.0
 class Load:
     """What to send to whom. `frames_per_s` is of all connections together; None: closed loop.
 
-    `messages`: files of serialised requests without frame_id. `server_pid` and `server_cores` are looked at, for what
+    `messages`: files of serialised requests without frame_id; `shared`: their raw pixels are left in shared memory.
+    `server_pid` and `server_cores` are looked at, for what
     is used between the end of the warm-up and the end of the measurement.
     """
 
@@ -49,6 +51,7 @@ class Load:
     measure_s: float
     connections: int = 16
     window: int = 4
+    shared: bool = False
     frames_per_s: float | None = None
     jitter: float = 0.1
     seed: int = 0
@@ -103,14 +106,20 @@ class _Camera:
     messages: Sequence[bytes]
     records: dict[int, _Record] = field(default_factory=dict)
 
-    async def open(self, name: str, window: int) -> None:
-        """Agree on the session."""
+    async def open(self, name: str, window: int, offer: session_pb2.SharedMemory | None) -> None:
+        """Agree on the session, and on the shared memory."""
         opening = session_pb2.SessionOpen(session_id=os.urandom(16))
         opening.options.camera_id = name
         opening.window.frames = window
+        if offer is not None:
+            opening.shared_memory.CopyFrom(offer)
         await self.call.write(service_pb2.EmbedStreamRequest(session_open=opening).SerializeToString())
-        if not (await self._next()).HasField("session_opened"):
+        first = await self._next()
+        if not first.HasField("session_opened"):
             raise LoadFailed("the first answer is no SessionOpened")
+        agreed = first.session_opened.shared_memory
+        if offer is not None and agreed.size_bytes != offer.size_bytes:
+            raise LoadFailed(f"no shared memory: {agreed.refusal}")
 
     async def send(self, planned: float | None = None) -> None:
         """Send the next frame."""
@@ -161,6 +170,10 @@ class _Camera:
 async def generate(load: Load) -> Seen:
     """Send the load. Raises LoadFailed, grpc.aio.AioRpcError, and TimeoutError if answers do not come."""
     messages = [await asyncio.to_thread(Path(name).read_bytes) for name in load.messages]
+    offer: session_pb2.SharedMemory | None = None
+    if load.shared:
+        frames = by_handle(messages)
+        offer, messages = frames.offer, frames.messages
     options = [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
@@ -177,7 +190,7 @@ async def generate(load: Load) -> Seen:
         ]
         window = load.window if load.frames_per_s is None else 0  # 0: as much as the server gives
         for index, camera in enumerate(cameras):
-            await camera.open(f"bench-{index}", window)
+            await camera.open(f"bench-{index}", window, offer)
         async with asyncio.timeout(load.warmup_s + load.measure_s + _DRAIN_S):
             return await _measure(load, cameras)
     finally:

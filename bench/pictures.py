@@ -32,9 +32,10 @@ _NOISE = 9.0
 
 
 class Content(Enum):
-    """What a frame holds. BAND: all boxes in 400 rows of the frame."""
+    """What a frame holds. BAND: all boxes in 400 rows of the frame. RAW: pixels instead of a JPEG."""
 
     FRAME = "frame"
+    RAW = "raw"
     BAND = "band"
     CROPS = "crops"
 
@@ -58,22 +59,23 @@ class Pictures:
         if self.content is Content.CROPS:
             for _ in range(self.boxes):
                 top, left = _whole(random, 0, HEIGHT - CROP_HEIGHT), _whole(random, 0, WIDTH - CROP_WIDTH)
-                frame.crops.crops.add().raw.CopyFrom(
-                    image_pb2.RawImage(
-                        format=image_pb2.PIXEL_FORMAT_BGR,
-                        width=CROP_WIDTH,
-                        height=CROP_HEIGHT,
-                        data=scene[top : top + CROP_HEIGHT, left : left + CROP_WIDTH].tobytes(),
-                    )
-                )
+                frame.crops.crops.add().raw.CopyFrom(_raw(scene[top : top + CROP_HEIGHT, left : left + CROP_WIDTH]))
         else:
-            frame.encoded.data = compress(scene, JPEG_BYTES)
-            top, bottom = (0, HEIGHT) if self.content is Content.FRAME else (_BAND_TOP, _BAND_TOP + BAND_ROWS)
+            if self.content is Content.RAW:
+                frame.raw.CopyFrom(_raw(scene))
+            else:
+                frame.encoded.data = compress(scene, JPEG_BYTES)
+            top, bottom = (_BAND_TOP, _BAND_TOP + BAND_ROWS) if self.content is Content.BAND else (0, HEIGHT)
             for _ in range(self.boxes):
                 width, height = _whole(random, *_BOX_WIDTHS), _whole(random, *_BOX_HEIGHTS)
                 x, y = _whole(random, 0, WIDTH - width), _whole(random, top, bottom - height)
                 frame.boxes.add().rect.CopyFrom(image_pb2.Rect(x1=x, y1=y, x2=x + width, y2=y + height))
         return service_pb2.EmbedStreamRequest(frame=frame).SerializeToString()
+
+
+def _raw(pixels: Pixels) -> image_pb2.RawImage:
+    height, width = pixels.shape[:2]
+    return image_pb2.RawImage(format=image_pb2.PIXEL_FORMAT_BGR, width=width, height=height, data=pixels.tobytes())
 
 
 def numbered(message: bytes, frame_id: int) -> bytes:

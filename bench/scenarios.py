@@ -3,6 +3,8 @@
     tiny        the embedded network, 8 boxes all over a frame: serving itself is the work
     tiny-band   the same, boxes in a band of 400 rows
     crops       8 ready crops, raw, and an engine that costs nothing: the messages are the work
+    raw         raw frames of 1080p, 8 boxes, and an engine that costs nothing: bringing the pixels is the work
+    shared      the same frames by handle, in shared memory
     model       a network of the caller's, boxes all over a frame: the network is the work
 
 Trap: the steps of a repeat follow each other closely, ceilings and server in turn, because what else the machine does
@@ -35,12 +37,15 @@ _HALF = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """`model` None: the embedded network; `instant`: an engine that costs nothing, and no half load."""
+    """`model` None: the embedded network; `instant`: an engine that costs nothing, and no half load. `shared`: raw
+    frames by handle.
+    """
 
     name: str
     content: Content
     dim: int = 64
     instant: bool = False
+    shared: bool = False
     model: Path | None = None
     profile: str | None = None
 
@@ -138,6 +143,7 @@ class _Steps:
             measure_s=measure_s,
             connections=effort.connections,
             window=effort.window,
+            shared=self.scenario.shared,
             frames_per_s=rate,
             jitter=effort.jitter,
             seed=seed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +24,20 @@ def _program(name: str) -> Callable[[], bool]:
     return lambda: shutil.which(name) is not None
 
 
+def _network_address() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            return False
+        return not str(probe.getsockname()[0]).startswith("127.")
+
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
+    "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),

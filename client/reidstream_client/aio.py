@@ -28,7 +28,7 @@ from .errors import InvalidRequest, ProtocolFault
 from .framing import PreparedFrame, check_message_size, prepare
 from .images import Image
 from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
-from .opening import check_spaces, new_session_id, open_session
+from .opening import check_spaces, new_session_id, open_sharing
 from .options import (
     BoxFilter,
     EmbeddingDtype,
@@ -161,12 +161,14 @@ class AsyncReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
+        shared_memory: bool = False,
     ) -> AsyncIterator[AsyncSession]:
         """Open a session; leaving the block ends it, so `finish` and iterate first to get every answer.
 
         `camera_id`: instead of the client's. `window_frames`, `window_bytes`: how much may be unanswered; 0 asks for
         as much as the server gives. `answer_timeout_s`: a session with a frame that waits longer ends with
-        CallTimeout.
+        CallTimeout. `shared_memory`: leave raw frames in memory that a server on this machine reads, instead of sending
+        them; where that cannot be had they are sent, and `opened.shared_memory_refusal` says why.
         """
         open_epoch = self._opener(
             camera_id=camera_id,
@@ -176,6 +178,7 @@ class AsyncReidClient:
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
             give_up_after_s=self._timeout_s,
+            shared_memory=shared_memory,
         )
         session = await open_epoch(0)
         try:
@@ -194,6 +197,7 @@ class AsyncReidClient:
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
         give_up_after_s: float = 60.0,
+        shared_memory: bool = False,
     ) -> AsyncIterator[ResumingSession]:
         """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on.
 
@@ -208,6 +212,7 @@ class AsyncReidClient:
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
             give_up_after_s=give_up_after_s,
+            shared_memory=shared_memory,
         )
         session = ResumingSession(await open_epoch(0), open_epoch)
         try:
@@ -242,6 +247,7 @@ class AsyncReidClient:
         window_bytes: int,
         answer_timeout_s: float,
         give_up_after_s: float,
+        shared_memory: bool,
     ) -> Reopen:
         """What opens the streams of one session, by their epochs."""
         if answer_timeout_s <= 0:
@@ -265,14 +271,20 @@ class AsyncReidClient:
             # The first stream fails as soon as a single call would; a later one is worth waiting for.
             retry = replace(self._retry, attempts=sys.maxsize) if epoch else self._retry
             timeout_s = give_up_after_s if epoch else self._timeout_s
-            call, opened = await open_session(
-                self._connection, request, choices=self._choices, retry=retry, timeout_s=timeout_s
+            call, opened, shared = await open_sharing(
+                self._connection,
+                request,
+                choices=self._choices,
+                retry=retry,
+                timeout_s=timeout_s,
+                shared_memory=shared_memory,
             )
             return AsyncSession(
                 call,
                 opened,
                 max_message_bytes=self._max_message_bytes,
                 answer_timeout_s=answer_timeout_s,
+                shared=shared,
             )
 
         return open_epoch

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
@@ -28,9 +29,10 @@ from .errors import (
     UnreadAnswers,
 )
 from .framing import PreparedFrame, check_message_size, prepare
-from .images import Image
+from .images import Image, PixelArray
 from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
 from .opening import SessionInfo
+from .shared import SharedMemory
 from .stream_call import StreamCall
 from .types import FrameEmbeddings
 from .verdicts import drain_reason, local_result, verdict
@@ -40,9 +42,12 @@ _MAX_UNREAD = 4096
 
 @dataclass(slots=True, kw_only=True)
 class _Pending:
-    """What is known of a frame until its answer: its boxes, and since when it is in the window."""
+    """What is known of a frame until its answer: its boxes, its slot of shared memory, and since when it is in the
+    window.
+    """
 
     boxes: int
+    slot: int | None
     sent_s: float | None = None
 
 
@@ -60,8 +65,10 @@ class AsyncSession:
         *,
         max_message_bytes: int,
         answer_timeout_s: float,
+        shared: SharedMemory | None = None,
     ) -> None:
         self.opened = opened
+        self._shared = shared
         self._call = call
         self._target = call.target
         self._max_message = min(max_message_bytes, opened.limits.max_message_bytes or max_message_bytes)
@@ -138,16 +145,37 @@ class AsyncSession:
         check_message_size(frame, self._max_message)
 
     async def _submit(self, frame: PreparedFrame) -> None:
+        slot: int | None = None
+        if self._shared is not None:
+            frame, slot = self._shared.place(frame)
+        try:
+            offer = await self._taken(frame)
+        except BaseException:
+            self._give_back(slot)
+            raise
+        self._pending[frame.frame_id] = _Pending(boxes=frame.boxes, slot=slot)
+        if offer is Offer.SEND:
+            self._post(frame)
+        self._deliver(self._ledger.deliverable())
+
+    async def _taken(self, frame: PreparedFrame) -> Offer:
+        """Wait for what becomes of the frame, which is not WAIT."""
         self.check_size(frame)
         self._ledger.check(frame.frame_id, frame.max_bytes)
         while (offer := self._offer(frame)) is Offer.WAIT:
             self._room.clear()
             await self._room.wait()
             self._check_open()
-        self._pending[frame.frame_id] = _Pending(boxes=frame.boxes)
-        if offer is Offer.SEND:
-            self._post(frame)
-        self._deliver(self._ledger.deliverable())
+        return offer
+
+    def frame_buffer(self, height: int, width: int) -> PixelArray:
+        """An array (height, width, 3) uint8 to fill with a BGR frame and to `send`: what lies there is not copied.
+
+        Once it was sent, it belongs to the session; take another one for the next frame. In a session without shared
+        memory, or when all of it is in use, it is an array like any other.
+        """
+        lent = None if self._shared is None else self._shared.lend(height, width)
+        return np.empty((height, width, 3), np.uint8) if lent is None else lent
 
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
@@ -257,7 +285,7 @@ class AsyncSession:
             round_trip_s=time.monotonic() - pending.sent_s,
         )
         self._ledger.answered(message.frame_id, result)
-        del self._pending[message.frame_id]
+        self._give_back(self._pending.pop(message.frame_id).slot)
         released = self._ledger.release()
         if released is not None:
             self._post(released)
@@ -279,11 +307,16 @@ class AsyncSession:
         for delivery in deliveries:
             answer = delivery.answer
             if isinstance(answer, LocalAnswer):
-                boxes = self._pending.pop(delivery.frame_id).boxes
-                answer = local_result(delivery.frame_id, answer, boxes, self.opened.models)
+                pending = self._pending.pop(delivery.frame_id)
+                self._give_back(pending.slot)
+                answer = local_result(delivery.frame_id, answer, pending.boxes, self.opened.models)
             self._ready.append(answer)
         if deliveries:
             self._incoming.set()
+
+    def _give_back(self, slot: int | None) -> None:
+        if self._shared is not None:
+            self._shared.give_back(slot)
 
     def _check_stall(self) -> None:
         """End a session whose server holds the line and says nothing: nobody may wait for ever."""
@@ -309,5 +342,7 @@ class AsyncSession:
             self._error.unanswered = unanswered
         self._stall_check.cancel()
         self._call.cancel()
+        if self._shared is not None:
+            self._shared.close()
         for event in (self._room, self._outgoing, self._incoming):
             event.set()

@@ -120,6 +120,11 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     add("--camera", metavar="ID", help="names the camera; default: this machine's name")
     add("--realtime", type=_number(0.01, 10_000), metavar="FPS", help="at a camera's rate; default: as fast as it goes")
     add("--policy", choices=POLICIES, default="wait", help="what to do while the window is full; default: wait")
+    add(
+        "--shared-memory",
+        action="store_true",
+        help="leave a video's frames in memory that a server on this machine reads; where it cannot, they are sent",
+    )
     add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames that are older than this")
     add("--quiet", "-q", action="store_true", help="no progress bar and no summary")
     _add_model(parser)

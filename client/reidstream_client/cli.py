@@ -121,8 +121,14 @@ def _stream(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(_client(arguments, model=arguments.model, latency_budget_s=budget_s))
         session = stack.enter_context(
-            client.stream(camera_id=arguments.camera, overload_policy=POLICIES[arguments.policy])
+            client.stream(
+                camera_id=arguments.camera,
+                overload_policy=POLICIES[arguments.policy],
+                shared_memory=arguments.shared_memory,
+            )
         )
+        if session.opened.shared_memory_refusal and not arguments.quiet:
+            print(f"frames are sent: {session.opened.shared_memory_refusal}", file=sys.stderr)
         writers: list[Writer] = [stack.enter_context(NpzWriter(arguments.output, session.opened.models[0]))]
         if arguments.jsonl is not None:
             writers.append(stack.enter_context(JsonLinesWriter(arguments.jsonl)))

@@ -47,16 +47,23 @@ _ENCODED = _tag(frame_pb2.Frame, "encoded", _LENGTH_DELIMITED)
 _ENCODED_DATA = _tag(image_pb2.EncodedImage, "data", _LENGTH_DELIMITED)
 _RAW = _tag(frame_pb2.Frame, "raw", _LENGTH_DELIMITED)
 _RAW_DATA = _tag(image_pb2.RawImage, "data", _LENGTH_DELIMITED)
+_RAW_SHARED = _tag(image_pb2.RawImage, "shared", _LENGTH_DELIMITED)
 _AGE = _tag(frame_pb2.Frame, "age_ns", _VARINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFrame:
-    """A frame that was checked and is ready to go. `borrowed`: `data` is still the caller's memory."""
+    """A frame that was checked and is ready to go. `borrowed`: `data` is still the caller's memory.
+
+    `open_image`: what of the image field stands before its data. `layout`: of raw pixels, a RawImage without its data;
+    None for pictures that can only be sent.
+    """
 
     frame_id: int
     boxes: int
     head: bytes
+    open_image: bytes
+    layout: bytes | None
     data: bytes | memoryview
     borrowed: bool
     captured_s: float | None
@@ -64,18 +71,24 @@ class PreparedFrame:
     @property
     def max_bytes(self) -> int:
         """At least the size of the message, whatever its age."""
-        return len(self.head) + len(self.data) + _MAX_OVERHEAD
+        return len(self.head) + len(self.open_image) + len(self.data) + _MAX_OVERHEAD
 
     def owned(self) -> PreparedFrame:
         """The same, independent of the caller's memory."""
         return replace(self, data=bytes(self.data), borrowed=False) if self.borrowed else self
 
+    def by_handle(self, offset: int) -> PreparedFrame:
+        """The same, for pixels that lie at `offset` of the shared memory; `layout` must not be None."""
+        shared = image_pb2.SharedRange(offset_bytes=offset, length_bytes=len(self.data)).SerializeToString()
+        inner = (self.layout or b"") + _RAW_SHARED + varint(len(shared)) + shared
+        return replace(self, open_image=_RAW + varint(len(inner)) + inner, data=b"", borrowed=False)
+
     def stream_message(self, now_s: float) -> bytes:
         """An EmbedStreamRequest that leaves at `now_s` of the clock that `captured_s` was read from."""
         age_ns = 0 if self.captured_s is None else max(0, round((now_s - self.captured_s) * 1e9))
         age = _AGE + varint(age_ns) if age_ns else b""
-        length = len(self.head) + len(self.data) + len(age)
-        return b"".join((_FRAME, varint(length), age, self.head, self.data))
+        length = len(self.head) + len(self.open_image) + len(self.data) + len(age)
+        return b"".join((_FRAME, varint(length), age, self.head, self.open_image, self.data))
 
     def embed_message(self, options: bytes, now_s: float) -> bytes:
         """An EmbedRequest; `options` is one without a frame, serialised."""
@@ -109,32 +122,35 @@ def prepare(
         scores=parse_scores(scores, count),
         tracks=parse_ids(track_ids, "track_ids", count, 64),
     )
-    open_image: bytes = b""
+    open_image = b""
+    layout: bytes | None = None
     payload = Payload(raw=None, data=b"", borrowed=False)
     if isinstance(image, Crops):
         _add_crops(frame, image, corners, columns)
     elif corners is not None:
         frame.boxes.extend(columns.box(i, rect) for i, rect in enumerate(_rects(corners)))
         payload = parse_picture(image)
-        open_image = _open_image(payload)
+        layout = None if payload.raw is None else payload.raw.SerializeToString()
+        open_image = _open_image(layout, len(payload.data))
     return PreparedFrame(
         frame_id=frame_id,
         boxes=count,
-        head=frame.SerializeToString() + open_image,
+        head=frame.SerializeToString(),
+        open_image=open_image,
+        layout=layout,
         data=payload.data,
         borrowed=payload.borrowed,
         captured_s=captured_s,
     )
 
 
-def _open_image(payload: Payload) -> bytes:
-    """Everything of the image field that stands before its data; the data is the last thing in it."""
-    size = varint(len(payload.data))
-    if payload.raw is None:
-        inner = _ENCODED_DATA + size
-        return _ENCODED + varint(len(inner) + len(payload.data)) + inner
-    inner = payload.raw.SerializeToString() + _RAW_DATA + size
-    return _RAW + varint(len(inner) + len(payload.data)) + inner
+def _open_image(layout: bytes | None, length: int) -> bytes:
+    """Everything of the image field that stands before its data of `length` bytes; the data is the last thing in it."""
+    if layout is None:
+        inner = _ENCODED_DATA + varint(length)
+        return _ENCODED + varint(len(inner) + length) + inner
+    inner = layout + _RAW_DATA + varint(length)
+    return _RAW + varint(len(inner) + length) + inner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

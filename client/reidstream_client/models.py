@@ -90,6 +90,7 @@ class Limits:
     max_staged_bytes: int
     max_answer_bytes: int
     max_sessions: int
+    max_shared_memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_staged_bytes=message.max_staged_bytes,
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,
+        max_shared_memory_bytes=message.max_shared_memory_bytes,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
@@ -19,6 +19,7 @@ from .connection import Connection, with_retries
 from .errors import CallTimeout, ProtocolFault, SpaceMismatch
 from .models import AgreedModel, Limits, parse_limits
 from .options import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .shared import SharedMemory
 from .stream_call import StreamCall
 
 _SESSION_ID_BYTES = 16
@@ -31,7 +32,11 @@ def new_session_id() -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
-    """What was agreed. `window_frames`, `window_bytes`: how much may be unanswered."""
+    """What was agreed. `window_frames`, `window_bytes`: how much may be unanswered.
+
+    `shared_memory_bytes`: in how much memory the server reads raw frames; 0: they are sent. `shared_memory_refusal`:
+    why they are sent although shared memory was asked for; else "".
+    """
 
     session_id: bytes
     models: tuple[AgreedModel, ...]
@@ -43,6 +48,8 @@ class SessionInfo:
     overload_policy: OverloadPolicy
     dtype: EmbeddingDtype
     latency_budget_s: float | None
+    shared_memory_bytes: int = 0
+    shared_memory_refusal: str = ""
 
 
 async def open_session(
@@ -71,6 +78,40 @@ async def open_session(
     return await with_retries(attempt, retry, timeout_s=timeout_s)
 
 
+async def open_sharing(
+    connection: Connection,
+    request: session_pb2.SessionOpen,
+    *,
+    choices: Sequence[ModelChoice],
+    retry: RetryPolicy,
+    timeout_s: float,
+    shared_memory: bool,
+) -> tuple[StreamCall, SessionInfo, SharedMemory | None]:
+    """As `open_session`; with `shared_memory`, new memory is offered, and returned if the server takes it."""
+    request.ClearField("shared_memory")
+    shared: SharedMemory | None = None
+    failure = ""
+    if shared_memory:
+        try:
+            shared = SharedMemory()
+            request.shared_memory.CopyFrom(shared.offer)
+        except OSError as error:
+            failure = f"this client has no memory to share: {error.strerror}"
+    try:
+        call, info = await open_session(connection, request, choices=choices, retry=retry, timeout_s=timeout_s)
+    except BaseException:
+        if shared is not None:
+            shared.close()
+        raise
+    if shared is None:
+        return call, replace(info, shared_memory_refusal=failure), None
+    if not info.shared_memory_bytes:
+        shared.close()
+        return call, info, None
+    shared.agreed(info.shared_memory_bytes, info.window_frames)
+    return call, info, shared
+
+
 async def _exchange(call: StreamCall, request: session_pb2.SessionOpen) -> SessionInfo:
     await call.write(service_pb2.EmbedStreamRequest(session_open=request).SerializeToString())
     first = await call.read()
@@ -79,6 +120,10 @@ async def _exchange(call: StreamCall, request: session_pb2.SessionOpen) -> Sessi
     info = _parse_opened(first.session_opened)
     if info.session_id != request.session_id:
         raise ProtocolFault(f"{call.target}: opened another session than was asked for")
+    if info.shared_memory_bytes > request.shared_memory.size_bytes:
+        raise ProtocolFault(f"{call.target}: agreed on more shared memory than was offered")
+    if request.HasField("shared_memory") and not (info.shared_memory_bytes or info.shared_memory_refusal):
+        return replace(info, shared_memory_refusal="the server does not know shared memory")
     return info
 
 
@@ -104,6 +149,8 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             overload_policy=OverloadPolicy(opened.overload_policy),
             dtype=EmbeddingDtype(opened.dtype),
             latency_budget_s=opened.latency_budget_ms / 1000 if opened.HasField("latency_budget_ms") else None,
+            shared_memory_bytes=opened.shared_memory.size_bytes,
+            shared_memory_refusal=opened.shared_memory.refusal,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
         raise ProtocolFault(f"SessionOpened does not say what was agreed: {error}") from None

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 import numpy.typing as npt
 
 from .aio_session import AsyncSession
@@ -30,7 +31,7 @@ from .errors import (
     SpaceMismatch,
 )
 from .framing import PreparedFrame, prepare
-from .images import Image
+from .images import Image, PixelArray
 from .ledger import LedgerStatistics, LocalAnswer
 from .opening import SessionInfo
 from .options import Ordering, OverloadPolicy
@@ -116,6 +117,10 @@ class ResumingSession:
                 self._check_open()
             self._take(frame.owned())
             return frame.frame_id
+
+    def frame_buffer(self, height: int, width: int) -> PixelArray:
+        """As `AsyncSession.frame_buffer`; an array like any other here, since every frame is copied to be kept."""
+        return np.empty((height, width, 3), np.uint8)
 
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""

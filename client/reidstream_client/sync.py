@@ -168,6 +168,7 @@ class ReidClient:
         window_frames: int = 0,
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
+        shared_memory: bool = False,
     ) -> Iterator[Session]:
         """Open a session; arguments and errors as for `AsyncReidClient.stream`."""
         context = self._client.stream(
@@ -177,6 +178,7 @@ class ReidClient:
             window_frames=window_frames,
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
+            shared_memory=shared_memory,
         )
         with self._entered(context) as session:
             yield Session(session, self._thread)
@@ -192,6 +194,7 @@ class ReidClient:
         window_bytes: int = 0,
         answer_timeout_s: float = 60.0,
         give_up_after_s: float = 60.0,
+        shared_memory: bool = False,
     ) -> Iterator[Session]:
         """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
         context = self._client.resuming_stream(
@@ -202,6 +205,7 @@ class ReidClient:
             window_bytes=window_bytes,
             answer_timeout_s=answer_timeout_s,
             give_up_after_s=give_up_after_s,
+            shared_memory=shared_memory,
         )
         with self._entered(context) as session:
             yield Session(session, self._thread)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy.typing as npt
 
 from .aio_session import AsyncSession
-from .images import Image
+from .images import Image, PixelArray
 from .ledger import LedgerStatistics
 from .loop_thread import LoopThread
 from .opening import SessionInfo
@@ -63,6 +63,10 @@ class Session:
             )
         )
 
+    def frame_buffer(self, height: int, width: int) -> PixelArray:
+        """An array to fill with a BGR frame and to `send`, which copies nothing: see `AsyncSession.frame_buffer`."""
+        return self._thread.call(self._frame_buffer(height, width))
+
     def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
         self._thread.call(self._session.finish())
@@ -88,6 +92,9 @@ class Session:
 
     async def _take(self) -> None:
         self._taken.extend(self._session.take())
+
+    async def _frame_buffer(self, height: int, width: int) -> PixelArray:
+        return self._session.frame_buffer(height, width)
 
     async def _statistics(self) -> LedgerStatistics:
         return self._session.statistics()

@@ -36,7 +36,7 @@ def info_text(models: Sequence[ModelSummary], info: ModelInfo) -> str:
     if engine.fallback_reason:
         rows["fallback"] = engine.fallback_reason
     lines += ["", f"model {info.model.name}", *(f"  {name:<12}{value}" for name, value in rows.items())]
-    lines += ["", "limits of the server", *(f"  {name:<22}{value:>16,}" for name, value in asdict(info.limits).items())]
+    lines += ["", "limits of the server", *(f"  {name:<24}{value:>16,}" for name, value in asdict(info.limits).items())]
     return "\n".join(lines)
 
 

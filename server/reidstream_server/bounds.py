@@ -16,6 +16,7 @@ from reidstream_server.core.terms import ModelTerms, SchedulerLimits
 from reidstream_server.transport.embedding import CallLimits
 from reidstream_server.transport.frames import FrameLimits
 from reidstream_server.transport.options import WindowLimits
+from reidstream_server.transport.shared import SharedMemoryTerms
 
 
 def cores() -> int:
@@ -69,6 +70,9 @@ def call_limits(config: ServerConfig) -> CallLimits:
             max_bytes=limits.max_window_bytes,
             default_frames=limits.default_window_frames,
         ),
+        shared_memory=SharedMemoryTerms(
+            max_bytes=_shared_memory_bytes(config), max_copied_bytes=limits.max_message_bytes
+        ),
         published=model_pb2.Limits(
             max_message_bytes=limits.max_message_bytes,
             max_image_pixels=limits.max_image_pixels,
@@ -81,5 +85,10 @@ def call_limits(config: ServerConfig) -> CallLimits:
             max_staged_bytes=limits.max_staged_bytes,
             max_answer_bytes=limits.max_answer_bytes,
             max_sessions=limits.max_sessions,
+            max_shared_memory_bytes=_shared_memory_bytes(config),
         ),
     )
+
+
+def _shared_memory_bytes(config: ServerConfig) -> int:
+    return config.limits.max_shared_memory_bytes if config.limits.shared_memory else 0

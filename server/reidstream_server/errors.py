@@ -3,6 +3,7 @@
     ServerError
     ├── ConfigError             the configuration, as a whole; nothing was started
     ├── StartupError            a model or a port cannot be had
+    ├── SharedMemoryRefused     memory that a client offers is not used; its session goes on without
     └── CallRefused             a call, not a frame, is at fault; its status ends the call
         ├── Unauthenticated     no token, or a wrong one
         ├── InvalidCall         the protocol or a field
@@ -29,6 +30,10 @@ class ConfigError(ServerError):
 
 class StartupError(ServerError):
     """A model cannot be loaded, or a port cannot be listened on."""
+
+
+class SharedMemoryRefused(ServerError):
+    """Memory that a client offers cannot be used, or may not be. The client is told the message."""
 
 
 class CallRefused(ServerError):

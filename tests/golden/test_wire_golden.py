@@ -95,6 +95,24 @@ async def test_every_image_kind_meets_the_golden_vectors(engine: Engine, shared_
             assert lowest_cosine(result.embeddings, frame.vectors) >= MIN_COSINE
 
 
+@pytest.mark.parametrize("kind", ["raw BGR", "raw BGR strided", "raw RGB"])
+async def test_shared_memory_meets_the_golden_vectors(engine: Engine, shared_data: Path, kind: str) -> None:
+    """All frames, raw, by handle."""
+    frames = golden_frames(shared_data, engine.spec.name)
+    async with (
+        serving(engine) as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.stream(shared_memory=True) as session,
+    ):
+        assert session.opened.shared_memory_bytes
+        for frame in frames:
+            await session.send(KINDS[kind](*_pixels(frame)), frame.boxes)
+            assert session.statistics().window_bytes < 5000  # boxes and handles, no pixels
+            result = await anext(session)
+            assert result.valid.all()
+            assert lowest_cosine(result.embeddings, frame.vectors) >= MIN_COSINE
+
+
 @pytest.mark.parametrize("kind", ["encoded", "raw"])
 async def test_ready_crops_meet_the_golden_vectors(engine: Engine, shared_data: Path, kind: str) -> None:
     """The market_style files as they are, and their pixels."""

@@ -24,29 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freidstream_proto/v1/image.proto\x12\rreidstream.v1\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\x1c\n\x0c\x45ncodedImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x93\x02\n\x08RawImage\x12*\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1a.reidstream.v1.PixelFormat\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0e\n\x06stride\x18\x05 \x01(\r\x12\x0e\n\x06offset\x18\x06 \x01(\r\x12\x15\n\rchroma_stride\x18\x07 \x01(\r\x12\x15\n\rchroma_offset\x18\x08 \x01(\r\x12\x30\n\x0c\x63olor_matrix\x18\t \x01(\x0e\x32\x1a.reidstream.v1.ColorMatrix\x12.\n\x0b\x63olor_range\x18\n \x01(\x0e\x32\x19.reidstream.v1.ColorRange\"6\n\x04Rect\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"\x8e\x01\n\x03\x42ox\x12!\n\x04rect\x18\x01 \x01(\x0b\x32\x13.reidstream.v1.Rect\x12\x15\n\x08\x63lass_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x15\n\x08track_id\x18\x04 \x01(\x04H\x02\x88\x01\x01\x42\x0b\n\t_class_idB\x08\n\x06_scoreB\x0b\n\t_track_id\"\xb1\x01\n\x04\x43rop\x12.\n\x07\x65ncoded\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EncodedImageH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.reidstream.v1.RawImageH\x00\x12\'\n\ninner_rect\x18\x03 \x01(\x0b\x32\x13.reidstream.v1.Rect\x12\x1f\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x12.reidstream.v1.BoxB\x07\n\x05image*\x85\x01\n\x0bPixelFormat\x12\x1c\n\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10PIXEL_FORMAT_BGR\x10\x01\x12\x14\n\x10PIXEL_FORMAT_RGB\x10\x02\x12\x15\n\x11PIXEL_FORMAT_GRAY\x10\x03\x12\x15\n\x11PIXEL_FORMAT_NV12\x10\x04*[\n\x0b\x43olorMatrix\x12\x1c\n\x18\x43OLOR_MATRIX_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OLOR_MATRIX_BT601\x10\x01\x12\x16\n\x12\x43OLOR_MATRIX_BT709\x10\x02*X\n\nColorRange\x12\x1b\n\x17\x43OLOR_RANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OLOR_RANGE_LIMITED\x10\x01\x12\x14\n\x10\x43OLOR_RANGE_FULL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freidstream_proto/v1/image.proto\x12\rreidstream.v1\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\x1c\n\x0c\x45ncodedImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"9\n\x0bSharedRange\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x04\x12\x14\n\x0clength_bytes\x18\x02 \x01(\x04\"\xbf\x02\n\x08RawImage\x12*\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1a.reidstream.v1.PixelFormat\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12*\n\x06shared\x18\x0b \x01(\x0b\x32\x1a.reidstream.v1.SharedRange\x12\x0e\n\x06stride\x18\x05 \x01(\r\x12\x0e\n\x06offset\x18\x06 \x01(\r\x12\x15\n\rchroma_stride\x18\x07 \x01(\r\x12\x15\n\rchroma_offset\x18\x08 \x01(\r\x12\x30\n\x0c\x63olor_matrix\x18\t \x01(\x0e\x32\x1a.reidstream.v1.ColorMatrix\x12.\n\x0b\x63olor_range\x18\n \x01(\x0e\x32\x19.reidstream.v1.ColorRange\"6\n\x04Rect\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"\x8e\x01\n\x03\x42ox\x12!\n\x04rect\x18\x01 \x01(\x0b\x32\x13.reidstream.v1.Rect\x12\x15\n\x08\x63lass_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x15\n\x08track_id\x18\x04 \x01(\x04H\x02\x88\x01\x01\x42\x0b\n\t_class_idB\x08\n\x06_scoreB\x0b\n\t_track_id\"\xb1\x01\n\x04\x43rop\x12.\n\x07\x65ncoded\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EncodedImageH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.reidstream.v1.RawImageH\x00\x12\'\n\ninner_rect\x18\x03 \x01(\x0b\x32\x13.reidstream.v1.Rect\x12\x1f\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x12.reidstream.v1.BoxB\x07\n\x05image*\x85\x01\n\x0bPixelFormat\x12\x1c\n\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10PIXEL_FORMAT_BGR\x10\x01\x12\x14\n\x10PIXEL_FORMAT_RGB\x10\x02\x12\x15\n\x11PIXEL_FORMAT_GRAY\x10\x03\x12\x15\n\x11PIXEL_FORMAT_NV12\x10\x04*[\n\x0b\x43olorMatrix\x12\x1c\n\x18\x43OLOR_MATRIX_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OLOR_MATRIX_BT601\x10\x01\x12\x16\n\x12\x43OLOR_MATRIX_BT709\x10\x02*X\n\nColorRange\x12\x1b\n\x17\x43OLOR_RANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OLOR_RANGE_LIMITED\x10\x01\x12\x14\n\x10\x43OLOR_RANGE_FULL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reidstream_proto.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PIXELFORMAT']._serialized_start=784
-  _globals['_PIXELFORMAT']._serialized_end=917
-  _globals['_COLORMATRIX']._serialized_start=919
-  _globals['_COLORMATRIX']._serialized_end=1010
-  _globals['_COLORRANGE']._serialized_start=1012
-  _globals['_COLORRANGE']._serialized_end=1100
+  _globals['_PIXELFORMAT']._serialized_start=887
+  _globals['_PIXELFORMAT']._serialized_end=1020
+  _globals['_COLORMATRIX']._serialized_start=1022
+  _globals['_COLORMATRIX']._serialized_end=1113
+  _globals['_COLORRANGE']._serialized_start=1115
+  _globals['_COLORRANGE']._serialized_end=1203
   _globals['_IMAGESIZE']._serialized_start=50
   _globals['_IMAGESIZE']._serialized_end=92
   _globals['_ENCODEDIMAGE']._serialized_start=94
   _globals['_ENCODEDIMAGE']._serialized_end=122
-  _globals['_RAWIMAGE']._serialized_start=125
-  _globals['_RAWIMAGE']._serialized_end=400
-  _globals['_RECT']._serialized_start=402
-  _globals['_RECT']._serialized_end=456
-  _globals['_BOX']._serialized_start=459
-  _globals['_BOX']._serialized_end=601
-  _globals['_CROP']._serialized_start=604
-  _globals['_CROP']._serialized_end=781
+  _globals['_SHAREDRANGE']._serialized_start=124
+  _globals['_SHAREDRANGE']._serialized_end=181
+  _globals['_RAWIMAGE']._serialized_start=184
+  _globals['_RAWIMAGE']._serialized_end=503
+  _globals['_RECT']._serialized_start=505
+  _globals['_RECT']._serialized_end=559
+  _globals['_BOX']._serialized_start=562
+  _globals['_BOX']._serialized_end=704
+  _globals['_CROP']._serialized_start=707
+  _globals['_CROP']._serialized_end=884
 # @@protoc_insertion_point(module_scope)

@@ -141,9 +141,35 @@ class EncodedImage(google.protobuf.message.Message):
 Global___EncodedImage: typing_extensions.TypeAlias = EncodedImage
 
 @typing.final
+class SharedRange(google.protobuf.message.Message):
+    """A part of the memory that the client shares with the server: see `SessionOpen.shared_memory`.
+
+    It must not be written to until the answer to its frame has come. A range that does not lie within
+    `SharedMemoryAgreed.size_bytes`, or that is longer, together with the frame's others, than all of it, is ERROR_REASON_INVALID_IMAGE.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OFFSET_BYTES_FIELD_NUMBER: builtins.int
+    LENGTH_BYTES_FIELD_NUMBER: builtins.int
+    offset_bytes: builtins.int
+    """From the start of the segment."""
+    length_bytes: builtins.int
+    """At least 1."""
+    def __init__(
+        self,
+        *,
+        offset_bytes: builtins.int = ...,
+        length_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["length_bytes", b"length_bytes", "offset_bytes", b"offset_bytes"]) -> None: ...
+
+Global___SharedRange: typing_extensions.TypeAlias = SharedRange
+
+@typing.final
 class RawImage(google.protobuf.message.Message):
-    """Uncompressed pixels. `data` shorter than its dimensions say, or a stride shorter than a row, is ERROR_REASON_INVALID_IMAGE;
-    bytes behind the last row are ignored.
+    """Uncompressed pixels, in `data` or in shared memory: exactly one of the two is set, else it is ERROR_REASON_INVALID_IMAGE. Pixels
+    shorter than the dimensions say, or a stride shorter than a row, are ERROR_REASON_INVALID_IMAGE; bytes behind the last row are ignored.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -152,6 +178,7 @@ class RawImage(google.protobuf.message.Message):
     WIDTH_FIELD_NUMBER: builtins.int
     HEIGHT_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
+    SHARED_FIELD_NUMBER: builtins.int
     STRIDE_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
     CHROMA_STRIDE_FIELD_NUMBER: builtins.int
@@ -174,6 +201,10 @@ class RawImage(google.protobuf.message.Message):
     """NV12 only. Where the chroma plane starts in `data`, in bytes. 0: right behind the luma plane."""
     color_matrix: Global___ColorMatrix.ValueType
     color_range: Global___ColorRange.ValueType
+    @property
+    def shared(self) -> Global___SharedRange:
+        """Instead of `data`, in a session that has agreed on shared memory. Every offset below counts from the start of the range."""
+
     def __init__(
         self,
         *,
@@ -181,6 +212,7 @@ class RawImage(google.protobuf.message.Message):
         width: builtins.int = ...,
         height: builtins.int = ...,
         data: builtins.bytes = ...,
+        shared: Global___SharedRange | None = ...,
         stride: builtins.int = ...,
         offset: builtins.int = ...,
         chroma_stride: builtins.int = ...,
@@ -188,7 +220,8 @@ class RawImage(google.protobuf.message.Message):
         color_matrix: Global___ColorMatrix.ValueType = ...,
         color_range: Global___ColorRange.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chroma_offset", b"chroma_offset", "chroma_stride", b"chroma_stride", "color_matrix", b"color_matrix", "color_range", b"color_range", "data", b"data", "format", b"format", "height", b"height", "offset", b"offset", "stride", b"stride", "width", b"width"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["shared", b"shared"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chroma_offset", b"chroma_offset", "chroma_stride", b"chroma_stride", "color_matrix", b"color_matrix", "color_range", b"color_range", "data", b"data", "format", b"format", "height", b"height", "offset", b"offset", "shared", b"shared", "stride", b"stride", "width", b"width"]) -> None: ...
 
 Global___RawImage: typing_extensions.TypeAlias = RawImage
 

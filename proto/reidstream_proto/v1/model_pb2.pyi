@@ -137,6 +137,7 @@ class Limits(google.protobuf.message.Message):
     MAX_ANSWER_BYTES_FIELD_NUMBER: builtins.int
     MAX_SESSIONS_FIELD_NUMBER: builtins.int
     MAX_QUEUE_BYTES_FIELD_NUMBER: builtins.int
+    MAX_SHARED_MEMORY_BYTES_FIELD_NUMBER: builtins.int
     max_message_bytes: builtins.int
     """Largest message that is read, in bytes. Beyond: the call ends with RESOURCE_EXHAUSTED (gRPC's own check)."""
     max_image_pixels: builtins.int
@@ -158,6 +159,8 @@ class Limits(google.protobuf.message.Message):
     """Sessions open at a time. Beyond: the call ends with RESOURCE_EXHAUSTED."""
     max_queue_bytes: builtins.int
     """Bytes of Frame messages of all sessions that are admitted and not yet decoded. ERROR_REASON_QUEUE_FULL."""
+    max_shared_memory_bytes: builtins.int
+    """How much of a session's shared memory is read; larger segments are lowered to it. Beyond: ERROR_REASON_INVALID_IMAGE. 0: the server takes none."""
     def __init__(
         self,
         *,
@@ -172,8 +175,9 @@ class Limits(google.protobuf.message.Message):
         max_answer_bytes: builtins.int = ...,
         max_sessions: builtins.int = ...,
         max_queue_bytes: builtins.int = ...,
+        max_shared_memory_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_sessions", b"max_sessions", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_sessions", b"max_sessions", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
 

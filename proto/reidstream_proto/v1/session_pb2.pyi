@@ -243,7 +243,9 @@ Global___EmbedOptions: typing_extensions.TypeAlias = EmbedOptions
 
 @typing.final
 class Window(google.protobuf.message.Message):
-    """How many frames, and how many bytes of their pictures, may be unanswered at a time."""
+    """How many frames, and how many bytes of their pictures, may be unanswered at a time. Pixels in shared memory do not count as bytes: the server
+    does not hold them.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -324,6 +326,66 @@ class TrackSnapshot(google.protobuf.message.Message):
 Global___TrackSnapshot: typing_extensions.TypeAlias = TrackSnapshot
 
 @typing.final
+class SharedMemory(google.protobuf.message.Message):
+    """Memory of a client on the server's machine, in which it can leave raw pixels instead of sending them. Linux only.
+
+    A segment is a memfd that begins with the 16 bytes "reidstream/shm/1" and the nonce, and has the seals F_SEAL_SHRINK, F_SEAL_GROW,
+    F_SEAL_FUTURE_WRITE and F_SEAL_SEAL (the client maps it writable before it seals it). The server opens /proc/PID/fd/FD once, reads
+    only, and has let go of it when the stream has ended and its last frame is done with. It has no name in any file system, so that whoever dies, the
+    kernel frees it. The client may close the file, not the mapping, once SessionOpened has come.
+
+    What the server cannot or will not use it refuses in SessionOpened, with the reason; the session is none the worse.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PID_FIELD_NUMBER: builtins.int
+    FD_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    NONCE_FIELD_NUMBER: builtins.int
+    pid: builtins.int
+    """The client's process, as the server sees it: in its pid namespace."""
+    fd: builtins.int
+    """The memfd's number in that process."""
+    size_bytes: builtins.int
+    """Of the segment, at least 32."""
+    nonce: builtins.bytes
+    """16 random bytes. They prove that the client can write what it names."""
+    def __init__(
+        self,
+        *,
+        pid: builtins.int = ...,
+        fd: builtins.int = ...,
+        size_bytes: builtins.int = ...,
+        nonce: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fd", b"fd", "nonce", b"nonce", "pid", b"pid", "size_bytes", b"size_bytes"]) -> None: ...
+
+Global___SharedMemory: typing_extensions.TypeAlias = SharedMemory
+
+@typing.final
+class SharedMemoryAgreed(google.protobuf.message.Message):
+    """What became of `SessionOpen.shared_memory`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
+    size_bytes: builtins.int
+    """How much of the segment the server reads, from its start; a larger one is lowered to `Limits.max_shared_memory_bytes`. 0: refused."""
+    refusal: builtins.str
+    """For people: why it was refused. Empty where it was not."""
+    def __init__(
+        self,
+        *,
+        size_bytes: builtins.int = ...,
+        refusal: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["refusal", b"refusal", "size_bytes", b"size_bytes"]) -> None: ...
+
+Global___SharedMemoryAgreed: typing_extensions.TypeAlias = SharedMemoryAgreed
+
+@typing.final
 class SessionOpen(google.protobuf.message.Message):
     """The first message of a stream, once. Anything else first, or a second one, ends the call with INVALID_ARGUMENT."""
 
@@ -336,6 +398,7 @@ class SessionOpen(google.protobuf.message.Message):
     OVERLOAD_POLICY_FIELD_NUMBER: builtins.int
     WINDOW_FIELD_NUMBER: builtins.int
     TRACK_OPTIONS_FIELD_NUMBER: builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
     """16 bytes, chosen at random by the client; with `epoch` it names this opening."""
     epoch: builtins.int
@@ -354,6 +417,10 @@ class SessionOpen(google.protobuf.message.Message):
     def track_options(self) -> Global___TrackOptions:
         """Absent: track ids are ignored."""
 
+    @property
+    def shared_memory(self) -> Global___SharedMemory:
+        """Absent: pixels come in messages only."""
+
     def __init__(
         self,
         *,
@@ -364,9 +431,10 @@ class SessionOpen(google.protobuf.message.Message):
         overload_policy: Global___OverloadPolicy.ValueType = ...,
         window: Global___Window | None = ...,
         track_options: Global___TrackOptions | None = ...,
+        shared_memory: Global___SharedMemory | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["options", b"options", "track_options", b"track_options", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "options", b"options", "ordering", b"ordering", "overload_policy", b"overload_policy", "session_id", b"session_id", "track_options", b"track_options", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["options", b"options", "shared_memory", b"shared_memory", "track_options", b"track_options", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "options", b"options", "ordering", b"ordering", "overload_policy", b"overload_policy", "session_id", b"session_id", "shared_memory", b"shared_memory", "track_options", b"track_options", "window", b"window"]) -> None: ...
 
 Global___SessionOpen: typing_extensions.TypeAlias = SessionOpen
 
@@ -416,6 +484,7 @@ class SessionOpened(google.protobuf.message.Message):
     OVERLOAD_POLICY_FIELD_NUMBER: builtins.int
     DTYPE_FIELD_NUMBER: builtins.int
     LATENCY_BUDGET_MS_FIELD_NUMBER: builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
     epoch: builtins.int
     priority: Global___Priority.ValueType
@@ -429,6 +498,10 @@ class SessionOpened(google.protobuf.message.Message):
     def window(self) -> Global___Window: ...
     @property
     def limits(self) -> reidstream_proto.v1.model_pb2.Limits: ...
+    @property
+    def shared_memory(self) -> Global___SharedMemoryAgreed:
+        """Absent: it was not asked for, or the server does not know it."""
+
     def __init__(
         self,
         *,
@@ -442,9 +515,10 @@ class SessionOpened(google.protobuf.message.Message):
         overload_policy: Global___OverloadPolicy.ValueType = ...,
         dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType = ...,
         latency_budget_ms: builtins.int | None = ...,
+        shared_memory: Global___SharedMemoryAgreed | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "shared_memory", b"shared_memory", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "window", b"window"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]) -> typing.Literal["latency_budget_ms"] | None: ...
 
 Global___SessionOpened: typing_extensions.TypeAlias = SessionOpened

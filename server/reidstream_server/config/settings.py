@@ -188,6 +188,20 @@ class LimitSettings:
     max_sessions: Annotated[
         int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="Sessions open at a time.")
     ] = 256
+    shared_memory: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Let clients on this machine leave raw frames in memory that they share, instead of sending them.",
+        ),
+    ] = True
+    max_shared_memory_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=64 * _KIB, high=_TIB),
+            help="How much of the memory that a session shares is read. It is the client's memory, not the server's.",
+        ),
+    ] = 512 * _MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

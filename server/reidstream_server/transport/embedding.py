@@ -33,6 +33,8 @@ from .frames import FrameParser
 from .models import details, summary
 from .options import WindowLimits, parse_session, parse_unary
 from .security import Access
+from .shared import SharedMemoryTerms, shared_memory
+from .shared_segment import Segment
 from .status import end_status, frame_status
 
 log = get_logger(__name__)
@@ -52,6 +54,7 @@ class CallLimits:
     max_age_s: float
     drain_timeout_s: float
     window: WindowLimits
+    shared_memory: SharedMemoryTerms
     published: model_pb2.Limits
 
 
@@ -127,7 +130,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """The answer to a call's only frame, also while the server drains. Raises GoingAway if there will be none."""
         session = self._runtime.open_session(agreement)
         try:
-            self._take_frame(session, frame)
+            self._take_frame(session, frame, None)
             self._runtime.half_closed(session)
             while True:
                 match item := await session.mail.get():
@@ -173,27 +176,32 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """Agree, and serve until the session is over. Raises CallRefused."""
         agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
         opened = answers.session_opened(first, agreement, self._models, self._limits.published)
-        holding = self._epochs.hold(client, first.session_id, first.epoch)
-        session = self._runtime.open_session(agreement)
-        log.info("session_opened", client=client, camera_id=agreement.terms.flow.camera_id, epoch=first.epoch)
-        try:
-            await context.write(Response(session_opened=opened))
-            return await self._serve(session, holding, context)
-        finally:
-            self._runtime.session_lost(session.key)
-            self._epochs.release(holding)
+        with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
+            if shared.answer is not None:
+                opened.shared_memory.CopyFrom(shared.answer)
+            holding = self._epochs.hold(client, first.session_id, first.epoch)
+            session = self._runtime.open_session(agreement)
+            log.info("session_opened", client=client, camera_id=agreement.terms.flow.camera_id, epoch=first.epoch)
+            try:
+                await context.write(Response(session_opened=opened))
+                return await self._serve(session, holding, shared.segment, context)
+            finally:
+                self._runtime.session_lost(session.key)
+                self._epochs.release(holding)
 
     def _refuse_when_leaving(self) -> None:
         if self.going_away:
             raise GoingAway("the server is stopping; send the frames elsewhere")
 
-    async def _serve(self, session: Session, holding: Holding, context: StreamContext) -> EndCause:
+    async def _serve(
+        self, session: Session, holding: Holding, segment: Segment | None, context: StreamContext
+    ) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
         write = asyncio.create_task(self._write(session, context))
         aged = self._watch_age(session)
         tasks = {
             write,
-            asyncio.create_task(self._read(session, context)),
+            asyncio.create_task(self._read(session, segment, context)),
             asyncio.create_task(session.stalled.wait()),
             asyncio.create_task(holding.taken_over()),
         }
@@ -228,7 +236,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         loop = asyncio.get_running_loop()
         return loop.call_later(age_s, self._runtime.drain_session, session, reason, limits.drain_timeout_s)
 
-    async def _read(self, session: Session, context: StreamContext) -> None:
+    async def _read(self, session: Session, segment: Segment | None, context: StreamContext) -> None:
         """Take messages while the session may be read."""
         while True:
             await session.readable.wait()
@@ -238,7 +246,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 return
             match message.WhichOneof("message"):
                 case "frame":
-                    self._take_frame(session, message.frame)
+                    self._take_frame(session, message.frame, segment)
                 case "session_open":
                     raise InvalidCall("session_open may be sent only once, first")
                 case "end_tracks":
@@ -247,10 +255,10 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     raise InvalidCall("a message is empty: set one of frame, end_tracks")
             del message  # it may be large, and the next one may be long in coming
 
-    def _take_frame(self, session: Session, message: frame_pb2.Frame) -> None:
+    def _take_frame(self, session: Session, message: frame_pb2.Frame, segment: Segment | None) -> None:
         parsed: tuple[FrameRequest, FrameJob] | FrameFault
         try:
-            parsed = self._parser.parse(message, session.agreement)
+            parsed = self._parser.parse(message, session.agreement, segment)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
             log.failure("frame_not_parsed", error)
             parsed = FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reidstream_engines.errors import ImageError, UnsupportedImage
+from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
 from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
 from reidstream_engines.protocol import Stager
@@ -24,6 +24,7 @@ from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ModelTable
 
 from .plan import FramePlan
+from .shared_segment import FrameRanges, Segment
 
 V = TypeVar("V")
 
@@ -64,22 +65,27 @@ class FrameParser:
     models: ModelTable
     stager: Stager
 
-    def parse(self, message: frame_pb2.Frame, agreement: Agreement) -> tuple[FrameRequest, FrameJob] | FrameFault:
-        """The frame as a job and what it asks of the scheduler; or why it has no embeddings."""
+    def parse(
+        self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None
+    ) -> tuple[FrameRequest, FrameJob] | FrameFault:
+        """The frame as a job and what it asks of the scheduler; or why it has no embeddings. `segment`: where the
+        session's shared ranges are looked up.
+        """
         count = len(message.crops.crops) if message.HasField("crops") else len(message.boxes)
         if count > self.limits.max_boxes:
             return _fault(FaultReason.TOO_MANY_BOXES, f"{count} boxes; the limit is {self.limits.max_boxes} a frame")
         if message.HasField("crops") and message.boxes:
             return _fault(FaultReason.INVALID_ARGUMENT, f"{len(message.boxes)} boxes beside crops, which carry them")
         plan = FramePlan(self.models, agreement, self.limits.min_box_px)
+        ranges = FrameRanges(segment)
         try:
             match message.WhichOneof("image"):
                 case "encoded":
                     fault = self._whole(plan, parse_encoded(message.encoded.data), message)
                 case "raw":
-                    fault = self._whole(plan, _raw(message.raw), message)
+                    fault = self._whole(plan, _raw(message.raw, ranges), message)
                 case "crops":
-                    fault = self._crops(plan, message)
+                    fault = self._crops(plan, message, ranges)
                 case _:
                     fault = _fault(FaultReason.INVALID_IMAGE, "no image: set one of encoded, raw, crops")
         except ImageError as error:
@@ -94,8 +100,9 @@ class FrameParser:
             return _fault(FaultReason.IMAGE_TOO_LARGE, f"{staged_bytes} bytes to be held; the limit is {limit}")
         request = FrameRequest(
             frame_id=message.frame_id,
-            # Of the pictures, which are all but a thousandth of it; ByteSize() would serialise the whole message.
-            message_bytes=sum(len(image.data) for image in plan.images),
+            # Of the pictures, which are all but a thousandth of it; ByteSize() would serialise the whole message. Views
+            # are of the client's own memory.
+            message_bytes=sum(len(image.data) for image in plan.images if isinstance(image.data, bytes)),
             staged_bytes=staged_bytes,
             age_ns=message.age_ns,
             crops=tuple(crop.model for crop in plan.crops),
@@ -121,12 +128,12 @@ class FrameParser:
                 plan.add(box, 0, image, None, (0.0, 0.0))
         return None
 
-    def _crops(self, plan: FramePlan, message: frame_pb2.Frame) -> FrameFault | None:
+    def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
         """Many pictures, one crop each; a bad one harms no other."""
         pixels = 0
         for crop in message.crops.crops:
             try:
-                image = _raw(crop.raw) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
+                image = _raw(crop.raw, ranges) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
             except ImageError:
                 plan.boxes.append(BoxRefusal.INVALID_IMAGE)
                 continue
@@ -163,10 +170,13 @@ class FrameParser:
         return _fault(FaultReason.ANSWER_TOO_LARGE, message)
 
 
-def _raw(message: image_pb2.RawImage) -> Image:
+def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
     """The layout of raw pixels. Raises ImageError."""
+    if message.HasField("shared") == bool(message.data):
+        both = "both" if message.data else "neither"
+        raise InvalidImage(f"raw image: {both} of data and shared set; set exactly one")
     return parse_raw(
-        data=message.data,
+        data=ranges.pixels(message.shared) if message.HasField("shared") else message.data,
         format=_known("format", message.format, _FORMATS),
         width=message.width,
         height=message.height,

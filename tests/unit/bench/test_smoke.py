@@ -35,6 +35,14 @@ def test_a_run_measures_every_subject(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "[tiny]" in capsys.readouterr().out
 
 
+def test_raw_frames_are_measured_by_bytes_and_by_handle(capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer with an error, or a refusal to share, would have failed it."""
+    assert main(["--scenario", "raw", "--scenario", "shared", "--boxes", "2", *SHORT]) == 0
+    said = capsys.readouterr().out
+    assert "[raw]" in said
+    assert "[shared]" in said
+
+
 def test_a_server_that_does_not_start_is_reported_with_its_last_words() -> None:
     """Its own message reaches whoever runs the benchmark."""
     place = Place.of(both=False)

@@ -326,7 +326,7 @@ def test_info_for_people(run: Command, capsys: pytest.CaptureFixture[str]) -> No
         "input: 128 x 256 rgb",
         "opencv_bilinear, stretch, crop unknown_77",
         "fake on cpu, fp32, up to 16 crops a batch",
-        "max_message_bytes           16,777,216",
+        "max_message_bytes             16,777,216",
     ):
         assert part in said
 

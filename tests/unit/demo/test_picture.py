@@ -156,5 +156,6 @@ def _model() -> ModelInfo:
             max_staged_bytes=1,
             max_answer_bytes=1,
             max_sessions=1,
+            max_shared_memory_bytes=0,
         ),
     )

@@ -113,6 +113,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "max_staged_bytes": ("120000000", 120_000_000),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
+    "shared_memory": ("false", False),
+    "max_shared_memory_bytes": ("1MiB", 2**20),
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),

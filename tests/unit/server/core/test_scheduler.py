@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from reidstream_server.core.effects import BatchFailed, End, EndCause, EngineDied, Run, SendDrain, Stage
+from reidstream_server.core.effects import BatchFailed, End, EndCause, EngineDied, Release, Run, SendDrain, Stage
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.terms import (
@@ -433,3 +433,52 @@ def test_images_are_let_go_at_once(policy: OverloadPolicy, end: str) -> None:
         assert len(alive) == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("ordering", Ordering)
+@pytest.mark.parametrize("way", ["plain", "many batches", "two models", "tried again", "an invalid crop", "drained"])
+def test_pixels_are_let_go_before_their_embeddings_are_answered(way: str, ordering: Ordering) -> None:
+    """So a client that shares its memory may write to it once it has the answer, and changes no vector."""
+    bench = Bench(some_limits(models=TWO_MODELS))
+    session = bench.open(some_terms(ordering=ordering))
+    for number in range(1, 6):
+        chosen = (ONLY, OTHER) if way == "two models" else (ONLY,)
+        boxes = 11 if way == "many batches" else 3
+        request = a_request(number, boxes, models=chosen)
+        bench.take(bench.scheduler.frame_arrived(session, request, f"frame {number}", bench.now))
+    if way == "drained":
+        deadline = bench.now + 10**9
+        bench.take(bench.scheduler.drain(session, DrainReason.SHUTDOWN, deadline, bench.now))
+    turn = 0
+    while bench.staging or bench.running:
+        turn += 1
+        if bench.staging:
+            bench.stage(next(reversed(bench.staging)), [1] if way == "an invalid crop" else [])
+        elif way == "tried again" and turn % 3 == 0:
+            bench.fail()
+        else:
+            bench.finish()
+    assert sorted(str(answer.payload) for answer in bench.answers) == [f"frame {number}" for number in range(1, 6)]
+    for answer in bench.answers:
+        assert answer.fault is None
+        released = [index for index, effect in enumerate(bench.effects) if effect == Release(payload=answer.payload)]
+        assert len(released) == 1
+        assert released[0] < bench.effects.index(answer)
+
+
+@pytest.mark.parametrize("stage_first", [False, True])
+def test_a_frame_that_is_given_up_has_no_vectors_of_pixels_that_change(*, stage_first: bool) -> None:
+    """Its answer does not wait for a decoder or an engine that still looks at them; what comes of it nobody gets."""
+    bench = Bench()
+    session = bench.open(some_terms(budget_ns=50 * MS))
+    bench.send(session, "slow", 2)
+    if stage_first:
+        bench.stage("slow")
+        bench.take(bench.scheduler.drain(session, DrainReason.SHUTDOWN, bench.now + 60 * MS, bench.now))
+    bench.wait(100 * MS)
+    assert [answer.fault is not None for answer in bench.answers] == [True]
+    assert bench.released == []
+    bench.work_off()
+    assert bench.released == ["slow"]
+    assert len(bench.answers) == 1
+    assert bench.answers[0].outcomes == ()

@@ -1,0 +1,82 @@
+"""Shared memory, agreed on at a session's opening: who may offer it, and what is answered.
+
+Why a refusal is an answer and no error: the client sends its pixels in messages instead, and nothing is lost but time.
+Trap: only a peer on this machine may name a process here; another machine's process ids mean nothing, or somebody else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from reidstream_proto.v1 import session_pb2
+from reidstream_server.errors import SharedMemoryRefused
+from reidstream_server.logs import get_logger
+
+from .shared_segment import Segment, open_segment
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMemoryTerms:
+    """What the operator allows. `max_bytes` 0: nothing. `max_copied_bytes`: of a frame whose pixels are not in memory
+    after all, as many as a message could have brought.
+    """
+
+    max_bytes: int
+    max_copied_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMemory:
+    """What a session has. `answer` is None where nothing was offered, `segment` where it was not taken."""
+
+    segment: Segment | None
+    answer: session_pb2.SharedMemoryAgreed | None
+
+
+@contextmanager
+def shared_memory(opening: session_pb2.SessionOpen, peer: str, terms: SharedMemoryTerms) -> Iterator[SharedMemory]:
+    """Take what the opening offers, for as long as the session lasts. `peer`: as gRPC writes it."""
+    if not opening.HasField("shared_memory"):
+        yield SharedMemory(segment=None, answer=None)
+        return
+    try:
+        segment = _taken(opening.shared_memory, peer, terms)
+    except SharedMemoryRefused as refused:
+        log.info("shared_memory_refused", peer=peer, reason=str(refused))
+        yield SharedMemory(segment=None, answer=session_pb2.SharedMemoryAgreed(refusal=str(refused)))
+        return
+    try:
+        yield SharedMemory(segment=segment, answer=session_pb2.SharedMemoryAgreed(size_bytes=segment.size_bytes))
+    finally:
+        segment.close()
+
+
+def _taken(offer: session_pb2.SharedMemory, peer: str, terms: SharedMemoryTerms) -> Segment:
+    """Raises SharedMemoryRefused."""
+    if not terms.max_bytes:
+        raise SharedMemoryRefused("this server takes no shared memory (its setting shared_memory)")
+    if not on_this_machine(peer):
+        raise SharedMemoryRefused(f"shared memory is for clients on this machine, by its loopback address; not {peer}")
+    return open_segment(offer, max_bytes=terms.max_bytes, max_copied_bytes=terms.max_copied_bytes)
+
+
+def on_this_machine(peer: str) -> bool:
+    """Whether gRPC's name of a peer is a loopback address or a Unix socket; what it cannot be sure of is neither."""
+    kind, _, rest = peer.partition(":")
+    if kind in ("unix", "unix-abstract"):
+        return True
+    if kind not in ("ipv4", "ipv6"):
+        return False
+    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
