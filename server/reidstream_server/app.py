@@ -47,7 +47,7 @@ class RunningServer:
     def __init__(
         self, runtime: Runtime, service: EmbeddingService, endpoint: Endpoint, series: Series, config: ServerConfig
     ) -> None:
-        self._service = service
+        self.service = service
         self._endpoint = endpoint
         self._series = series
         self._config = config
@@ -62,7 +62,7 @@ class RunningServer:
 
     async def drain(self) -> bool:
         """Answer what was accepted, then stop; False if the time was over before that."""
-        self._service.going_away = True
+        self.service.going_away = True
         self._series.ready.set(0)
         await self._endpoint.set_serving(serving=False)
         log.info("draining", sessions=self.runtime.open_sessions, deadline_s=self._config.lifecycle.drain_timeout_s)

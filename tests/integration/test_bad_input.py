@@ -284,12 +284,11 @@ async def test_one_session_too_many_is_refused() -> None:
     """With the bound; when one leaves, the next may come."""
     async with serving(max_sessions=1) as server, stream_to(server) as stream:
         await stream.open()
-        async with stream_to(server) as second:
-            await second.call.write(opening())
+        async with stream_to(server) as second:  # refused without reading a word of it
             status, details = await second.refusal()
         assert (status, "1 session" in details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
         stream.call.cancel()
-        await until(lambda: server.runtime.open_sessions == 0)
+        await until(lambda: server.service.open_streams == 0)
         async with stream_to(server) as third:
             await third.open()
 

@@ -124,6 +124,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error)
 
+    @property
+    def open_streams(self) -> int:
+        """Calls of EmbedStream that are not over, with a session or not."""
+        return self._streams
+
     # One frame.
 
     async def _embed(self, agreement: Agreement, frame: frame_pb2.Frame) -> JobAnswer:
