@@ -71,7 +71,7 @@ async def test_a_single_call_that_was_accepted_is_answered_while_the_server_drai
         call = stub.Embed(unary(9))
         await until(lambda: gate.entered == 1)
         draining = asyncio.create_task(server.drain())
-        await until(lambda: server._service.going_away)
+        await until(lambda: server.service.going_away)
         late = stub.Embed(unary())
         assert (await late.code()) == grpc.StatusCode.UNAVAILABLE
         gate.opened.set()
@@ -88,9 +88,9 @@ async def test_a_stream_that_opens_behind_the_drain_is_refused() -> None:
         await busy.call.write(frame(1))
         await until(lambda: gate.entered == 1)
         await late.call.wait_for_connection()
-        await until(lambda: server._service._streams == 2)
+        await until(lambda: server.service.open_streams == 2)
         draining = asyncio.create_task(server.drain())
-        await until(lambda: server._service.going_away)
+        await until(lambda: server.service.going_away)
         await late.call.write(opening())
         status, details = await late.refusal()
         gate.opened.set()
@@ -152,8 +152,8 @@ async def test_a_client_that_half_closes_and_vanishes_leaves_nothing() -> None:
         await stream.call.done_writing()
         await until(lambda: gate.entered == 2)
         stream.call.cancel()
-        await until(lambda: server._service._streams == 0)
-        assert len(server._service._epochs) == 0
+        await until(lambda: server.service.open_streams == 0)
+        assert len(server.service._epochs) == 0
         gate.opened.set()
         await until(lambda: server.runtime.statistics().frames == 0)
         assert_empty(server)
@@ -164,7 +164,7 @@ async def test_a_stream_that_says_nothing_is_ended() -> None:
     async with serving(open_timeout_s=0.05) as server, stream_to(server) as stream:
         status, details = await stream.refusal()
         assert (status, "no session_open within 0.05 s" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
-        await until(lambda: server._service._streams == 0)
+        await until(lambda: server.service.open_streams == 0)
 
 
 async def test_a_client_that_does_not_read_keeps_no_place(caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +175,7 @@ async def test_a_client_that_does_not_read_keeps_no_place(caplog: pytest.LogCapt
         await stream.open()
         for number in range(1, 12):
             await stream.call.write(frame(number, boxes=boxes))
-        await until(lambda: server._service._streams == 0)
+        await until(lambda: server.service.open_streams == 0)
         await until(lambda: server.runtime.statistics().frames == 0)
         assert_empty(server)
         async with stream_to(server) as second:
