@@ -39,9 +39,7 @@ def resolve(rect: Rect, *, width: int, height: int, rule: CropRule, min_px: int)
     TOO_SMALL if what is left after clipping and rounding is less than `min_px` (at least 1) wide or high.
     """
     x1, y1, x2, y2 = rect
-    if not (math.isfinite(x1) and math.isfinite(y1) and math.isfinite(x2) and math.isfinite(y2)):
-        return BoxFault.INVALID
-    if x2 <= x1 or y2 <= y1:
+    if not (-math.inf < x1 < x2 < math.inf and -math.inf < y1 < y2 < math.inf):  # nan is in no order
         return BoxFault.INVALID
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
         return BoxFault.OUTSIDE

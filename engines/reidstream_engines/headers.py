@@ -140,7 +140,7 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     if not stride or rows == 1:
         stride = row
     needed = offset + stride * (rows - 1) + row
-    given = memoryview(data).nbytes
+    given = len(data) if isinstance(data, bytes) else data.nbytes
     if given < needed:
         raise InvalidImage(
             f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} given"

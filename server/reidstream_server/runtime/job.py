@@ -7,7 +7,7 @@ staging thread fills `staged`, inference threads write disjoint rows of `vectors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -100,9 +100,6 @@ class FrameJob:
         self.staged.clear()
 
 
-def allocate_vectors(crops: Sequence[CropPlan], dims: dict[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:
-    """One (rows, dim) float32 array per model that the crops use."""
-    rows: dict[ModelIndex, int] = {}
-    for crop in crops:
-        rows[crop.model] = max(rows.get(crop.model, 0), crop.row + 1)
+def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:
+    """One (rows, dim) float32 array per model that has rows."""
     return {model: np.empty((count, dims[model]), dtype=np.float32) for model, count in rows.items()}

@@ -122,7 +122,8 @@ class FrameParser:
         plan.images.append(image)
         for box in message.boxes:
             if box.HasField("rect"):
-                x1, y1, x2, y2 = box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2
+                rect = box.rect
+                x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
                 plan.add(box, 0, image, (x1, y1, x2, y2), ((x2 - x1) * scale_x, (y2 - y1) * scale_y))
             else:
                 plan.add(box, 0, image, None, (0.0, 0.0))
@@ -163,7 +164,7 @@ class FrameParser:
 
     def _answer_fault(self, plan: FramePlan, agreement: Agreement) -> FrameFault | None:
         width = int(agreement.dtype.value[-1])
-        total = sum(self.models[crop.model].spec.output.dim * width for crop in plan.crops)
+        total = width * sum(self.models[model].spec.output.dim * rows for model, rows in plan.rows.items())
         if total <= self.limits.max_answer_bytes:
             return None
         message = f"the embeddings would have {total} bytes; the limit is {self.limits.max_answer_bytes}"
@@ -171,12 +172,13 @@ class FrameParser:
 
 
 def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
-    """The layout of raw pixels. Raises ImageError."""
-    if message.HasField("shared") == bool(message.data):
-        both = "both" if message.data else "neither"
+    """The layout of raw pixels. Raises ImageError. Trap: each look at a field of bytes copies all of them."""
+    data: bytes | memoryview = message.data
+    if message.HasField("shared") == bool(data):
+        both = "both" if data else "neither"
         raise InvalidImage(f"raw image: {both} of data and shared set; set exactly one")
     return parse_raw(
-        data=ranges.pixels(message.shared) if message.HasField("shared") else message.data,
+        data=data or ranges.pixels(message.shared),
         format=_known("format", message.format, _FORMATS),
         width=message.width,
         height=message.height,
@@ -190,11 +192,12 @@ def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
 
 
 def _known(field: str, number: int, table: Mapping[int, V]) -> V:
-    if number not in table:
+    known = table.get(number)
+    if known is None:
         raise UnsupportedImage(
             f"raw image: {field} is {number}; this server knows {', '.join(map(str, sorted(table)))}"
         )
-    return table[number]
+    return known
 
 
 def _fault(reason: FaultReason, message: str) -> FrameFault:

@@ -25,13 +25,13 @@ _REFUSALS: Mapping[BoxFault, BoxRefusal] = {
 
 
 class FramePlan:
-    """Collects a frame's pictures, boxes and crops while they are parsed. Not thread-safe."""
+    """Collects a frame's pictures, boxes and crops while they are parsed; `rows` of each model. Not thread-safe."""
 
     def __init__(self, models: ModelTable, agreement: Agreement, min_box_px: int) -> None:
         self.images: list[Image] = []
         self.boxes: list[int | BoxRefusal] = []
         self.crops: list[CropPlan] = []
-        self._rows: dict[ModelIndex, int] = {}
+        self.rows: dict[ModelIndex, int] = {}
         self._models = models
         self._agreement = agreement
         self._min_box_px = min_box_px
@@ -53,10 +53,8 @@ class FramePlan:
         if rect is None:
             self.boxes.append(BoxRefusal.INVALID_BOX)
             return
-        spec = self._models[model].spec
-        found = resolve(
-            rect, width=image.width, height=image.height, rule=spec.input.crop_rule, min_px=self._min_box_px
-        )
+        spec = self._models[model].spec.input
+        found = resolve(rect, width=image.width, height=image.height, rule=spec.crop_rule, min_px=self._min_box_px)
         if not isinstance(found, PixelBox):
             self.boxes.append(_REFUSALS[found])
             return
@@ -69,21 +67,19 @@ class FramePlan:
         ):
             self.boxes.append(BoxRefusal.FILTERED)
             return
-        row = self._rows.get(model, 0)
-        self._rows[model] = row + 1
+        row = self.rows.get(model, 0)
+        self.rows[model] = row + 1
         self.boxes.append(len(self.crops))
-        self.crops.append(
-            CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec.input))
-        )
+        self.crops.append(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
 
     def job(self, *, ready_crops: bool) -> FrameJob:
         """The finished job."""
-        dims = {model: self._models[model].spec.output.dim for model in self._rows}
+        dims = {model: self._models[model].spec.output.dim for model in self.rows}
         return FrameJob(
             agreement=self._agreement,
             ready_crops=ready_crops,
             images=self.images,
             boxes=self.boxes,
             crops=self.crops,
-            vectors=allocate_vectors(self.crops, dims),
+            vectors=allocate_vectors(self.rows, dims),
         )

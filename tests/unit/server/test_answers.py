@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ def job_of(models: Sequence[ModelIndex], boxes: Sequence[int | BoxRefusal], **fi
         CropPlan(image=0, box=pixels, model=model, row=list(models[:i]).count(model), quality=i / 10)
         for i, model in enumerate(models)
     ]
-    vectors = allocate_vectors(crops, {PERSON: 3, VEHICLE: 2})
+    vectors = allocate_vectors(Counter(models), {PERSON: 3, VEHICLE: 2})
     job = FrameJob(
         agreement=agree(**fields)[1], ready_crops=False, images=(), boxes=boxes, crops=crops, vectors=vectors
     )

@@ -99,7 +99,7 @@ class World:
             images=[IMAGE] * images,
             boxes=range(images),
             crops=crops,
-            vectors=allocate_vectors(crops, {model.index: 32}),
+            vectors=allocate_vectors({model.index: images}, {model.index: 32}),
         )
         request = FrameRequest(
             frame_id=frame_id, message_bytes=100, staged_bytes=1000, age_ns=0, crops=(model.index,) * images
