@@ -154,8 +154,6 @@ class Audit:
         for index, terms in enumerate(limits.models):
             model = ModelIndex(index)
             running = [batch for batch in books.batches.values() if batch.model == model]
-            if model in books.began_now:
-                books.passed[model] = 0
             if model in books.lost:
                 continue
             for batch in running:
@@ -164,6 +162,8 @@ class Audit:
                 if now >= due:
                     raise Violation("timeout", f"a batch of model {model} never came back, and nobody noticed")
             ready, alone = tally.ready_crops[model], tally.alone_crops[model]
+            if model in books.began_now or len(running) >= terms.slots or not (ready or alone):
+                books.passed[model] = 0
             if len(running) >= terms.slots or not (ready or alone):
                 continue
             if terms.cores and books.cores_used() >= limits.cores:
