@@ -10,6 +10,7 @@ hold their frames' pixels until then.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Generic, TypeVar
 
@@ -43,7 +44,8 @@ class Inference(Generic[P]):
         self._timers = timers
         self._rate = rate
         self._batches = 0
-        self._turn = 0
+        self._on_devices = [ModelIndex(i) for i, batcher in enumerate(batchers) if not batcher.terms.cores]
+        self._sharing = deque(ModelIndex(i) for i, batcher in enumerate(batchers) if batcher.terms.cores)
 
     def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
         """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
@@ -60,16 +62,19 @@ class Inference(Generic[P]):
                 frame.crop_entries.append((model, entry))
 
     def start(self, now: int, effects: list[Effect[P]]) -> None:
-        """Fill every free slot for which something is ready. Models take turns: they may share their cores."""
-        count, idle = len(self._batchers), 0
-        while idle < count:
-            index, self._turn = self._turn, (self._turn + 1) % count
-            batcher = self._batchers[index]
-            if self._has_core(batcher) and (taken := batcher.take(now)):
-                self._start(ModelIndex(index), batcher, taken, now, effects)
-                idle = 0
+        """Fill every free slot for which something is ready. Models that share cores take turns."""
+        for model in self._on_devices:
+            while taken := self._batchers[model].take(now):
+                self._start(model, taken, now, effects)
+        passed = 0
+        while passed < len(self._sharing) and self._ledger.core_free:
+            model = self._sharing[0]
+            self._sharing.rotate(-1)
+            if taken := self._batchers[model].take(now):
+                self._start(model, taken, now, effects)
+                passed = 0
             else:
-                idle += 1
+                passed += 1
 
     def watch(self) -> None:
         """Have timers due for batches that wait to fill; after everything else has taken its cores."""
@@ -117,9 +122,7 @@ class Inference(Generic[P]):
             if key in batcher.running:
                 self.lose(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
 
-    def _start(
-        self, model: ModelIndex, batcher: Batcher[P], taken: list[Portion[P]], now: int, effects: list[Effect[P]]
-    ) -> None:
+    def _start(self, model: ModelIndex, taken: list[Portion[P]], now: int, effects: list[Effect[P]]) -> None:
         self._batches += 1
         key = BatchKey(self._batches)
         crops: list[CropRef[P]] = []
@@ -130,7 +133,7 @@ class Inference(Generic[P]):
             frame.first_batch_ns = frame.first_batch_ns or now
             self._timers.cancel(frame.budget_timer)
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
-        batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
+        self._batchers[model].running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
         effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
     def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
@@ -153,13 +156,10 @@ class Inference(Generic[P]):
             frame.open_crops -= len(portion.indices)
         self._ledger.settle(frame, effects)
 
-    def _has_core(self, batcher: Batcher[P]) -> bool:
-        return not batcher.terms.cores or self._ledger.core_free
-
     def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
         """Have a timer due when the batch that waits to fill may wait no longer."""
         until = batcher.lingers_until()
-        if len(batcher.running) >= batcher.terms.slots or not self._has_core(batcher):
+        if len(batcher.running) >= batcher.terms.slots or (batcher.terms.cores and not self._ledger.core_free):
             until = None
         if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
             self._timers.cancel(batcher.linger_timer)

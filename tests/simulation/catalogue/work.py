@@ -44,8 +44,8 @@ WORK = (
     Mutant(
         name="a batch on a device waits for a core",
         module="inference",
-        old="return not batcher.terms.cores or self._ledger.core_free",
-        new="return self._ledger.core_free",
+        old="for i, batcher in enumerate(batchers) if not batcher.terms.cores]",
+        new="for i, batcher in enumerate(batchers) if i < 0]",
     ),
     Mutant(
         name="staging goes before batches",
@@ -56,8 +56,8 @@ WORK = (
     Mutant(
         name="the first model goes first",
         module="inference",
-        old="index, self._turn = self._turn, (self._turn + 1) % count",
-        new="index, self._turn = idle, (self._turn + 1) % count",
+        old="        passed = 0\n        while",
+        new="        passed = 0\n        self._sharing = deque(sorted(self._sharing))\n        while",
     ),
     Mutant(
         name="the staged bytes exceed their bound by a frame",
