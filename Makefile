@@ -75,7 +75,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python $(LISTS)
-	@$(PIP) -c constraints.txt -e proto -e engines -e server -e client
+	@$(PIP) -c constraints.txt -e proto -e 'engines[region]' -e server -e client
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.runtime

@@ -156,7 +156,7 @@ def _loop(work: list[_Work], stager: CpuStager, engine: Engine, seconds: float) 
     end = now + seconds
     while now < end:
         frame = work[len(times) % len(work)]
-        staged = [(stager.stage(image), boxes) for image, boxes in frame.pictures]
+        staged = [(stager.stage(image, [_all_of(image)]), boxes) for image, boxes in frame.pictures]
         crops = [BoxCrop(frame=pixels, box=box) for pixels, boxes in staged for box in boxes]
         for first in range(0, len(crops), engine.limits.max_batch):
             embedded += len(engine.submit(crops[first : first + engine.limits.max_batch]).result())
@@ -165,6 +165,10 @@ def _loop(work: list[_Work], stager: CpuStager, engine: Engine, seconds: float) 
         before, now = now, time.perf_counter()
         times.append(now - before)
     return times, embedded
+
+
+def _all_of(image: Image) -> PixelBox:
+    return PixelBox(x1=0, y1=0, x2=image.width, y2=image.height)
 
 
 if __name__ == "__main__":

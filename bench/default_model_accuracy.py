@@ -118,8 +118,9 @@ class Embedder:
             color_matrix=ColorMatrix.BT601,
             color_range=ColorRange.FULL,
         )
-        with self._stager.stage(image) as frame:
-            return self._engine.submit([BoxCrop(frame=frame, box=PixelBox(x1=0, y1=0, x2=width, y2=height))]).result()
+        box = PixelBox(x1=0, y1=0, x2=width, y2=height)
+        with self._stager.stage(image, [box]) as frame:
+            return self._engine.submit([BoxCrop(frame=frame, box=box)]).result()
 
 
 def random_average_precision(candidates: int, hits: int) -> float:

@@ -41,7 +41,10 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """How a crop becomes the network's input: y = (x * scale - mean[c]) / std[c], sizes in pixels."""
+    """How a crop becomes the network's input: y = (x * scale - mean[c]) / std[c], sizes in pixels.
+
+    `jpeg_scale` N: the server decodes JPEG pictures at 1/N of their size, and pictures of other kinds at full size.
+    """
 
     name: str
     width: int
@@ -53,6 +56,7 @@ class InputSpec:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    jpeg_scale: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,7 @@ def parse_info(message: service_pb2.GetModelResponse) -> ModelInfo:
             scale=spec.scale,
             mean=tuple(spec.mean),
             std=tuple(spec.std),
+            jpeg_scale=spec.jpeg_scale or 1,
         ),
         output=OutputSpec(name=details.output.name, dim=details.output.dim, l2_normalize=details.output.l2_normalize),
         engine=EngineInfo(

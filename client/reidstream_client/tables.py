@@ -33,6 +33,8 @@ def info_text(models: Sequence[ModelSummary], info: ModelInfo) -> str:
         "output": f"{output.name}: {output.dim} numbers, {normalised}",
         "engine": f"{engine.engine} on {engine.device}, {engine.precision}, up to {engine.max_batch} crops a batch",
     }
+    if spec.jpeg_scale != 1:
+        rows["jpeg"] = f"decoded at 1/{spec.jpeg_scale} of its size"
     if engine.fallback_reason:
         rows["fallback"] = engine.fallback_reason
     lines += ["", f"model {info.model.name}", *(f"  {name:<12}{value}" for name, value in rows.items())]

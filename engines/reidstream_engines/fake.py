@@ -130,7 +130,7 @@ class FakeStager:
         """Frames that were staged and not closed."""
         return self._open
 
-    def stage(self, image: Image) -> FakeFrame:
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> FakeFrame:  # noqa: ARG002 - all or nothing is hashed
         """See `Stager`."""
         if self._seconds:
             self._sleep(self._seconds)
@@ -145,7 +145,7 @@ class FakeStager:
         """See `Stager`. As on a CPU, for raw pixels, unless staging takes time here."""
         return isinstance(image, RawImage) and not self._seconds
 
-    def staged_bytes(self, image: Image) -> int:
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:  # noqa: ARG002 - the same
         """Three bytes a pixel, as if it were decoded."""
         return image.width * image.height * 3
 

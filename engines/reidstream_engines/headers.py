@@ -15,7 +15,7 @@ from typing import NoReturn
 from typing_extensions import assert_never
 
 from .errors import InvalidImage, UnsupportedImage
-from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, PixelFormat, RawImage
+from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, JpegLayout, PixelFormat, RawImage
 
 MAX_SEGMENTS = 1024
 """JPEG segments and fill bytes before the frame header, PNG chunks before the pixels. Real files have dozens."""
@@ -38,6 +38,19 @@ _JPEG_OTHER_FRAMES: Mapping[int, str] = {
 }
 _JPEG_FILL = 0xFF
 _JPEG_ALONE = (0x01, *range(0xD0, 0xD8))
+_JPEG_BASELINE = 0xC0
+_JPEG_SCAN = 0xDA
+_JPEG_BEFORE_SCAN = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restart interval, comment, applications'
+_JPEG_END = b"\xff\xd9"
+_JPEG_TAIL = 256  # some cameras pad their files behind the end
+_JPEG_UNITS: Mapping[bytes, tuple[int, int]] = {  # by the components' sampling factors
+    b"\x11": (8, 8),  # grey
+    b"\x11\x11\x11": (8, 8),  # 4:4:4
+    b"\x21\x11\x11": (16, 8),  # 4:2:2
+    b"\x12\x11\x11": (8, 16),  # 4:4:0
+    b"\x22\x11\x11": (16, 16),  # 4:2:0
+    b"\x41\x11\x11": (32, 8),  # 4:1:1
+}
 _KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
@@ -64,8 +77,10 @@ def parse_encoded(data: bytes) -> EncodedImage:
     """
     if not data:
         raise InvalidImage("the image is empty")
+    layout: JpegLayout | None = None
     if data.startswith(b"\xff\xd8"):
-        image_format, (width, height) = ImageFormat.JPEG, _jpeg_size(data)
+        frame = _find_jpeg_frame(data)
+        image_format, (width, height), layout = ImageFormat.JPEG, _jpeg_size(data, frame), _jpeg_layout(data, frame)
     elif data.startswith(_PNG_SIGNATURE):
         image_format, (width, height) = ImageFormat.PNG, _png_size(data)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -74,7 +89,7 @@ def parse_encoded(data: bytes) -> EncodedImage:
         _refuse_unknown(data)
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels")
-    return EncodedImage(data=data, format=image_format, width=width, height=height)
+    return EncodedImage(data=data, format=image_format, width=width, height=height, layout=layout)
 
 
 def parse_raw(
@@ -148,8 +163,8 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     return stride
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2)."""
+def _find_jpeg_frame(data: bytes) -> int:
+    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2); returns where it begins."""
     at = 2
     for _ in range(MAX_SEGMENTS):
         if at + 4 > len(data):
@@ -162,7 +177,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         elif marker in _JPEG_ALONE:
             at += 2
         elif marker in _JPEG_FRAMES:
-            return _jpeg_frame(data, at)
+            return at
         elif marker in _JPEG_OTHER_FRAMES:
             raise UnsupportedImage(f"the JPEG is {_JPEG_OTHER_FRAMES[marker]}; send a baseline or progressive one")
         elif marker in (0xD9, 0xDA):
@@ -175,7 +190,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
 
 
-def _jpeg_frame(data: bytes, at: int) -> tuple[int, int]:
+def _jpeg_size(data: bytes, at: int) -> tuple[int, int]:
     if at + 10 > len(data):
         raise InvalidImage("the JPEG ends within its frame header")
     precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
@@ -186,6 +201,43 @@ def _jpeg_frame(data: bytes, at: int) -> tuple[int, int]:
     if components not in (1, 3):
         raise UnsupportedImage(f"the JPEG has {components} components; grey and colour are supported")
     return width, height
+
+
+def _jpeg_layout(data: bytes, frame: int) -> JpegLayout | None:
+    """None unless the file is plain enough to be decoded in part; it is no error not to be.
+
+    The end has to be in place because a decoder that stops below the last row that is wanted never gets there: a
+    truncated file then is left to the decoder of whole pictures, which refuses it. Entropy-coded data holds no such
+    marker (T.81, B.1.1.5), so where one is behind the scan's header, the file has one.
+    """
+    if data[frame + 1] != _JPEG_BASELINE:
+        return None
+    (length,) = struct.unpack_from(">H", data, frame + 2)
+    components = data[frame + 9]
+    at = frame + 2 + length
+    if length != 8 + 3 * components or at > len(data):
+        return None
+    samplings = data[frame + 11 : at : 3]
+    unit = _JPEG_UNITS.get(samplings)
+    scan = _find_jpeg_scan(data, at, components)
+    if unit is None or scan is None or data.find(_JPEG_END, max(scan, len(data) - _JPEG_TAIL)) < 0:
+        return None
+    return JpegLayout(unit_width=unit[0], unit_height=unit[1])
+
+
+def _find_jpeg_scan(data: bytes, at: int, components: int) -> int | None:
+    """Where the entropy-coded data begins, if the first scan has every component; `at`: behind the frame header."""
+    for _ in range(MAX_SEGMENTS):
+        if at + 5 > len(data) or data[at] != _JPEG_FILL:
+            return None
+        marker = data[at + 1]
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker == _JPEG_SCAN:
+            return at + 2 + length if data[at + 4] == components else None
+        if marker not in _JPEG_BEFORE_SCAN:
+            return None
+        at += 2 + length
+    return None
 
 
 def _png_size(data: bytes) -> tuple[int, int]:

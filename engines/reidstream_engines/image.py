@@ -43,13 +43,28 @@ class ColorRange(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JpegLayout:
+    """A JPEG that may be decoded in part: baseline, whole in one scan, of a usual chroma layout, with its end in place.
+
+    A unit is the smallest block of pixels that is coded together: 8 x 8, or more where chroma is coarser.
+    """
+
+    unit_width: int
+    unit_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedImage:
-    """A compressed picture whose header was read (`headers.parse_encoded` makes it). Size in pixels."""
+    """A compressed picture whose header was read (`headers.parse_encoded` makes it). Size in pixels.
+
+    `layout` None: it is decoded whole or not at all.
+    """
 
     data: bytes
     format: ImageFormat
     width: int
     height: int
+    layout: JpegLayout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

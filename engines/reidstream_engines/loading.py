@@ -13,12 +13,16 @@ from .cpu.onnx_engine import OnnxEngine
 from .spec_source import read_signature, resolve_spec
 
 
-def load_onnx(path: Path, *, name: str | None, profile: str | None, options: OnnxOptions) -> OnnxEngine:
+def load_onnx(
+    path: Path, *, name: str | None, profile: str | None, options: OnnxOptions, jpeg_scale: int = 1
+) -> OnnxEngine:
     """Load an ONNX file. `name` None: from the file; `profile` None: from the file's metadata or the TOML beside it.
+
+    `jpeg_scale`: that of the stager whose frames it will be given; it is part of the embedding space.
 
     Raises ModelError (missing, not ONNX, a provider that is not there), SpecError (no spec, or one that does not fit
     the network) and UnsupportedProfile (the preprocessing cannot be exact here; says what to install).
     """
     session = open_session(path, options)
-    spec = resolve_spec(path=path, signature=read_signature(session), name=name, profile=profile)
+    spec = resolve_spec(path=path, signature=read_signature(session), name=name, profile=profile, jpeg_scale=jpeg_scale)
     return OnnxEngine(session, spec, options)

@@ -70,16 +70,20 @@ class StagedFrame(Protocol):
 class Stager(Protocol):
     """Brings pictures to the device. Called from several threads at once; blocks while it decodes."""
 
-    def stage(self, image: Image) -> StagedFrame:
-        """Decode or upload; raises ImageError for the picture's faults, EngineLost for the device's."""
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> StagedFrame:
+        """Decode or upload; raises ImageError for the picture's faults, EngineLost for the device's.
+
+        `boxes`: every rectangle that will be cut from it, all inside it. Other pixels need not be there afterwards, and
+        a fault in them need not be noticed. With none the whole picture is looked at.
+        """
         ...
 
     def instant(self, image: Image) -> bool:
-        """Whether `stage(image)` only points at memory that is there: then it may be called where nothing may block."""
+        """Whether `stage` only points at memory that is there: then it may be called where nothing may block."""
         ...
 
-    def staged_bytes(self, image: Image) -> int:
-        """How much memory `stage(image)` will hold until it is closed; cheap, from the size alone."""
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        """How much memory `stage(image, boxes)` will hold until it is closed; cheap, from the sizes alone."""
         ...
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from .errors import EngineFault
 from .image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
-from .protocol import BoxCrop, Embeddings, Engine, StagedFrame, Stager
+from .protocol import BoxCrop, Embeddings, Engine, Stager
 
 DEFAULT_TOLERANCE = 1e-5
 
@@ -68,8 +68,9 @@ def self_test(
     `tolerance`: the largest difference that batching may make to a number of a vector, relative to the vector's length.
     """
     limit = engine.limits.max_batch
-    with stager.stage(_noise()) as frame:
-        crops = _crops(frame, max(2, limit))
+    boxes = _boxes(max(2, limit))
+    with stager.stage(_noise(), boxes) as frame:
+        crops = [BoxCrop(frame=frame, box=box) for box in boxes]
         timings = []
         batched = alone = _run(engine, crops[:1])
         for size in batch_sizes(limit):
@@ -125,13 +126,13 @@ def _noise() -> RawImage:
     )
 
 
-def _crops(frame: StagedFrame, count: int) -> list[BoxCrop]:
-    """Upright boxes of 40 x 80 to 160 x 320 pixels anywhere in the frame."""
+def _boxes(count: int) -> list[PixelBox]:
+    """Upright, of 40 x 80 to 160 x 320 pixels, anywhere in the frame."""
     rng = np.random.default_rng(_SEED)
-    crops = []
+    boxes = []
     for _ in range(count):
         width = int(rng.integers(40, 161))
         x1 = int(rng.integers(0, _FRAME_WIDTH - width + 1))
         y1 = int(rng.integers(0, _FRAME_HEIGHT - 2 * width + 1))
-        crops.append(BoxCrop(frame=frame, box=PixelBox(x1=x1, y1=y1, x2=x1 + width, y2=y1 + 2 * width)))
-    return crops
+        boxes.append(PixelBox(x1=x1, y1=y1, x2=x1 + width, y2=y1 + 2 * width))
+    return boxes

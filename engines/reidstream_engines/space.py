@@ -31,22 +31,20 @@ def space_id(
     output: dict[str, object] = {"dim": output_spec.dim, "l2_normalize": output_spec.l2_normalize}
     if chosen_output is not None:
         output["name"] = chosen_output
-    form = {
-        "artifact": artifact_sha256,
-        "features": {},
-        "input": {
-            "color_order": input_spec.color_order.value,
-            "crop_rule": input_spec.crop_rule.value,
-            "fit": input_spec.fit.value,
-            "height": input_spec.height,
-            "mean": [_exact(value) for value in input_spec.mean],
-            "resize": input_spec.resize.value,
-            "scale": _exact(input_spec.scale),
-            "std": [_exact(value) for value in input_spec.std],
-            "width": input_spec.width,
-        },
-        "output": output,
+    source: dict[str, object] = {
+        "color_order": input_spec.color_order.value,
+        "crop_rule": input_spec.crop_rule.value,
+        "fit": input_spec.fit.value,
+        "height": input_spec.height,
+        "mean": [_exact(value) for value in input_spec.mean],
+        "resize": input_spec.resize.value,
+        "scale": _exact(input_spec.scale),
+        "std": [_exact(value) for value in input_spec.std],
+        "width": input_spec.width,
     }
+    if input_spec.jpeg_scale != 1:
+        source["jpeg_scale"] = input_spec.jpeg_scale
+    form = {"artifact": artifact_sha256, "features": {}, "input": source, "output": output}
     canonical = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{_VERSION}:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 

@@ -49,7 +49,9 @@ class CropRule(Enum):
 class InputSpec:
     """How a crop becomes the network's input: y = (x * scale - mean[c]) / std[c], x in 0..255, NCHW float32.
 
-    `mean` and `std` have one number per channel (3, or 1 for GRAY) in the network's channel order.
+    `mean` and `std` have one number per channel (3, or 1 for GRAY) in the network's channel order. `jpeg_scale` N (1,
+    2, 4 or 8): crops are cut from JPEG pictures that were decoded at 1/N of their size; those of other kinds are not
+    scaled. It is the server's choice, not the model's.
     """
 
     name: str
@@ -62,6 +64,7 @@ class InputSpec:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    jpeg_scale: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +76,18 @@ def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntim
     )
 
 
-def resolve_spec(*, path: Path, signature: ModelSignature, name: str | None, profile: str | None) -> ModelSpec:
+def resolve_spec(
+    *, path: Path, signature: ModelSignature, name: str | None, profile: str | None, jpeg_scale: int = 1
+) -> ModelSpec:
     """The spec of the model file at `path`, whose network has `signature`. Reads the file for its sha256.
 
-    `name` None: the file's, without its suffix. `profile` None: what is beside or in the file.
+    `name` None: the file's, without its suffix. `profile` None: what is beside or in the file. `jpeg_scale`: that of
+    the stager that will serve it.
     Raises SpecError (no spec, or one that does not fit the network) or ModelError (the file cannot be read).
     """
     fields, source = _fields(path, signature, profile)
     try:
-        input_spec = _input_spec(signature, fields)
+        input_spec = replace(_input_spec(signature, fields), jpeg_scale=jpeg_scale)
         output_spec = _output_spec(signature, fields)
     except SpecError as error:
         raise SpecError(f"{path} (spec from {source}): {error}") from error

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidstream_engines import default_model
+from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.network import OnnxOptions
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.cpu.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
 from reidstream_engines.errors import EnginesError
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import self_test
 from reidstream_server.bounds import cores
-from reidstream_server.config import ServerConfig
+from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.logs import get_logger
 
@@ -40,13 +42,24 @@ def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
     """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
     with ExitStack() as stack:
         engines: list[Engine] = []
-        stager = CpuStager()
+        stager = _stager(config.engine)
         files = [(model.name, model.path, model.profile) for model in config.models]
         for name, path, profile in files or [(default_model.NAME, default_model.PATH, None)]:
             engine = _load(config, stager, name, path, profile)
             stack.callback(engine.close)
             engines.append(engine)
         yield Engines(engines=tuple(engines), stager=stager)
+
+
+def _stager(settings: EngineSettings) -> CpuStager:
+    jpeg = JpegDecoder(find_turbojpeg() if settings.jpeg_region else None, scale=settings.jpeg_scale)
+    if jpeg.library is not None:
+        log.info("jpeg_decoder", decodes="the boxes' region", library=jpeg.library, scale=jpeg.scale)
+    elif settings.jpeg_region:
+        log.info("jpeg_decoder", decodes="whole frames", scale=jpeg.scale, faster_with=TURBOJPEG_INSTALL)
+    else:
+        log.info("jpeg_decoder", decodes="whole frames", scale=jpeg.scale)
+    return CpuStager(jpeg)
 
 
 def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: str | None) -> OnnxEngine:
@@ -59,7 +72,7 @@ def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: 
         slots=slots,
     )
     try:
-        engine = load_onnx(path, name=name, profile=profile, options=options)
+        engine = load_onnx(path, name=name, profile=profile, options=options, jpeg_scale=config.engine.jpeg_scale)
         report = self_test(engine, stager)
     except EnginesError as error:
         raise StartupError(f"model {name!r} ({path}): {error}") from error

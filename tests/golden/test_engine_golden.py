@@ -103,8 +103,9 @@ def lowest(engine: OnnxEngine, goldens: list[GoldenFrame], kind: Callable[[Path]
         crops, expected = [], []
         for golden in goldens:
             image = kind(golden.path)
-            frame = frames.enter_context(stager.stage(image))
-            crops += [BoxCrop(frame=frame, box=box) for box in boxes_of(golden, image, engine)]
+            boxes = boxes_of(golden, image, engine)
+            frame = frames.enter_context(stager.stage(image, boxes))
+            crops += [BoxCrop(frame=frame, box=box) for box in boxes]
             expected.append(golden.vectors)
         order = np.random.default_rng(0).permutation(len(crops))
         rows = [
@@ -147,5 +148,5 @@ def test_a_frame_is_decoded_as_the_golden_one_was(shared_data: Path) -> None:
     paths = sorted(shared_data.glob("frames/*/img1/*.jpg")) + sorted(shared_data.glob("crops/*/*.jpg"))
     assert len(paths) > 100
     for path in paths:
-        with stager.stage(jpeg(path)) as frame:
+        with stager.stage(jpeg(path), ()) as frame:
             np.testing.assert_array_equal(frame.pixels, decoded(path))

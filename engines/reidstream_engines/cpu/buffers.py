@@ -1,8 +1,9 @@
 """Memory that decoded frames reuse.
 
 Why: a block of a frame's size goes back to the system when it is freed, and the page faults of a fresh one cost about
-as much as decoding into it. Trap: a buffer that was given back may be handed out again at once, so whoever gives one
-back must not look at it any more.
+as much as decoding into it. Why classes of size: what is decoded of a frame follows its boxes, so no two frames need
+quite the same. Trap: a buffer that was given back may be handed out again at once, so whoever gives one back must not
+look at it any more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,18 @@ Bytes = npt.NDArray[np.uint8]
 
 POOLED_FROM_BYTES = 128 * 1024
 """Smaller blocks come from malloc's own arenas, which do reuse their pages."""
+
+_CLASSES_PER_DOUBLING_BITS = 2
+
+
+def buffer_size(size: int) -> int:
+    """How many bytes the buffer for `size` bytes has: itself, or the next of four sizes from one power of two to the
+    next; at most a quarter more.
+    """
+    if size < POOLED_FROM_BYTES:
+        return size
+    step = 1 << ((size - 1).bit_length() - 1 - _CLASSES_PER_DOUBLING_BITS)
+    return -(-size // step) * step
 
 
 class BufferPool:
@@ -37,7 +50,8 @@ class BufferPool:
         return self._idle_bytes
 
     def take(self, size: int) -> Bytes:
-        """A buffer (size,) uint8 with undefined contents, the caller's until it is given back (or never)."""
+        """A buffer uint8 (buffer_size(size),) with undefined contents, the caller's until given back (or for ever)."""
+        size = buffer_size(size)
         with self._lock:
             same = self._idle.get(size)
             if same:

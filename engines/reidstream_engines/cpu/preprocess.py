@@ -63,7 +63,7 @@ class Preprocessor:
 
     def write(self, frame: CpuFrame, box: PixelBox, slot: Floats, scratch: Scratch) -> None:
         """Fill `slot`, float32 (C, H, W) and contiguous, from the box. Raises EngineFault for a closed frame."""
-        crop = frame.pixels[box.y1 : box.y2, box.x1 : box.x2]
+        crop = frame.cut(box)
         source: Bytes
         if frame.order is ColorOrder.GRAY or self._order is ColorOrder.GRAY:
             if frame.order is not ColorOrder.GRAY:

@@ -2,28 +2,31 @@
 
 Why the frame keeps its channel order: raw pixels that a resize can read as they are (BGR, RGB, GRAY, any stride) are
 not copied at all; the order is put right when a crop is normalised, where it costs nothing. Only compressed pictures
-and NV12 fill a buffer, and JPEG's and NV12's is reused.
+and NV12 fill a buffer, and JPEG's and NV12's is reused. Of a JPEG only the part with the boxes is decoded (`jpeg.py`).
 
-Trap: a view of raw pixels keeps the message alive that it came in, so `staged_bytes` counts all of it.
+Traps: a view of raw pixels keeps the message alive that it came in, so `staged_bytes` counts all of it. And a frame's
+array need not begin where the picture does, so only `CpuFrame.cut` may index it by a box.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 import cv2
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]  # it ships stubs without the marker
 from typing_extensions import Self, assert_never
 
 from reidstream_engines.errors import EngineFault, InvalidImage
-from reidstream_engines.image import EncodedImage, Image, ImageFormat, PixelFormat, RawImage
+from reidstream_engines.image import EncodedImage, Image, ImageFormat, PixelBox, PixelFormat, RawImage
 from reidstream_engines.spec import ColorOrder
 
-from .buffers import BufferPool, Bytes
+from .buffers import BufferPool, Bytes, buffer_size
 from .color import nv12_to_bgr
+from .jpeg import JpegDecoder, staged_size
 from .png import critical_chunks
+from .turbojpeg import find_turbojpeg
 
 DEFAULT_IDLE_BYTES = 128 * 1024 * 1024
 """About twenty frames of 1920x1080."""
@@ -35,14 +38,25 @@ _DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 class CpuFrame:
     """Pixels uint8 in memory: (H, W, 3) in `order` BGR or RGB, or (H, W) in `order` GRAY; rows may be strided.
 
-    Read by any number of threads until it is closed. `pixels` of a closed frame raises EngineFault: its memory may
-    hold another frame by then.
+    They are those of the picture at 1/`scale` from `origin` (x, y) on. Read by any number of threads until it is
+    closed. `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
     """
 
-    __slots__ = ("_buffer", "_lock", "_pixels", "_pool", "order")
+    __slots__ = ("_buffer", "_lock", "_pixels", "_pool", "order", "origin", "scale")
 
-    def __init__(self, pixels: Bytes, order: ColorOrder, *, pool: BufferPool, buffer: Bytes | None) -> None:
+    def __init__(
+        self,
+        pixels: Bytes,
+        order: ColorOrder,
+        *,
+        pool: BufferPool,
+        buffer: Bytes | None,
+        origin: tuple[int, int] = (0, 0),
+        scale: int = 1,
+    ) -> None:
         self.order = order
+        self.origin = origin
+        self.scale = scale
         self._pixels: Bytes | None = pixels
         self._pool = pool
         self._buffer = buffer
@@ -55,6 +69,18 @@ class CpuFrame:
         if pixels is None:
             raise EngineFault("a staged frame was used after it was closed")
         return pixels
+
+    def cut(self, box: PixelBox) -> Bytes:
+        """The pixels of a box of the picture, one that the frame was staged for; never written to.
+
+        At a smaller scale its corners are rounded half to even, and at least one pixel is left a side.
+        """
+        left, top = self.origin
+        (x1, x2), (y1, y2) = (box.x1, box.x2), (box.y1, box.y2)
+        if self.scale != 1:
+            x1, x2 = _scaled(x1, x2, self.scale)
+            y1, y2 = _scaled(y1, y2, self.scale)
+        return self.pixels[y1 - top : y2 - top, x1 - left : x2 - left]
 
     def close(self) -> None:
         """Give the memory back."""
@@ -75,17 +101,19 @@ class CpuFrame:
 class CpuStager:
     """Decodes with libjpeg-turbo (JPEG: bit-equal to OpenCV), libpng and libwebp (through OpenCV).
 
-    Every decoder lets other threads run meanwhile. `max_idle_bytes` bounds the memory kept for reuse.
+    Every decoder lets other threads run meanwhile. `jpeg` None: at full size, by what is installed here.
+    `max_idle_bytes` bounds the memory kept for reuse.
     """
 
-    def __init__(self, *, max_idle_bytes: int = DEFAULT_IDLE_BYTES) -> None:
+    def __init__(self, jpeg: JpegDecoder | None = None, *, max_idle_bytes: int = DEFAULT_IDLE_BYTES) -> None:
+        self._jpeg = jpeg or JpegDecoder(find_turbojpeg())
         self._pool = BufferPool(max_idle_bytes)
 
-    def stage(self, image: Image) -> CpuFrame:
-        """See `Stager`. Raises InvalidImage for a picture that does not decode to its last row."""
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CpuFrame:
+        """See `Stager`. Raises InvalidImage for a picture that does not decode to the last row that is needed."""
         match image:
             case EncodedImage():
-                return self._decode(image)
+                return self._decode(image, boxes)
             case RawImage():
                 return self._raw(image)
             case _:
@@ -95,22 +123,24 @@ class CpuStager:
         """See `Stager`. True for raw pixels that a resize can read as they are."""
         return isinstance(image, RawImage) and image.format is not PixelFormat.NV12
 
-    def staged_bytes(self, image: Image) -> int:
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """See `Stager`."""
         match image:
+            case EncodedImage(format=ImageFormat.JPEG):
+                return staged_size(self._jpeg.plan(image, boxes))
             case EncodedImage():
                 return image.width * image.height * _CHANNELS
             case RawImage(format=PixelFormat.NV12):
-                return image.width * image.height * _CHANNELS
+                return buffer_size(image.width * image.height * _CHANNELS)
             case RawImage():
                 return memoryview(image.data).nbytes
             case _:
                 assert_never(image)
 
-    def _decode(self, image: EncodedImage) -> CpuFrame:
+    def _decode(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
         match image.format:
             case ImageFormat.JPEG:
-                return self._decode_jpeg(image)
+                return self._decode_jpeg(image, boxes)
             case ImageFormat.PNG:
                 return self._decode_by_opencv(image, critical_chunks(image.data))
             case ImageFormat.WEBP:
@@ -118,21 +148,17 @@ class CpuStager:
             case _:
                 assert_never(image.format)
 
-    def _decode_jpeg(self, image: EncodedImage) -> CpuFrame:
-        buffer = self._pool.take(image.width * image.height * _CHANNELS)
-        try:
-            # The exact inverse transform and the smooth upsampling are OpenCV's, too; strict refuses truncated files.
-            pixels = simplejpeg.decode_jpeg(
-                image.data, "BGR", fastdct=False, fastupsample=False, buffer=buffer, strict=True
-            )
-            _check_size(image, pixels)
-        except ValueError as error:
-            self._pool.give(buffer)
-            raise InvalidImage(f"JPEG cannot be decoded to its end: {error}") from error
-        except InvalidImage:
-            self._pool.give(buffer)
-            raise
-        return CpuFrame(pixels, ColorOrder.BGR, pool=self._pool, buffer=buffer)
+    def _decode_jpeg(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
+        region = self._jpeg.plan(image, boxes)
+        pixels, buffer = self._jpeg.decode(image, region, self._pool)
+        return CpuFrame(
+            pixels,
+            ColorOrder.BGR,
+            pool=self._pool,
+            buffer=buffer,
+            origin=(region.x, region.y),
+            scale=region.scale,
+        )
 
     def _decode_by_opencv(self, image: EncodedImage, data: bytes) -> CpuFrame:
         name = image.format.name
@@ -167,10 +193,17 @@ class CpuStager:
             offset=image.chroma_offset,
             strides=(image.chroma_stride, 2, 1),
         )
-        buffer = self._pool.take(image.width * image.height * _CHANNELS)
-        pixels = buffer.reshape(image.height, image.width, _CHANNELS)
+        size = image.width * image.height * _CHANNELS
+        buffer = self._pool.take(size)
+        pixels = buffer[:size].reshape(image.height, image.width, _CHANNELS)
         nv12_to_bgr(_first_plane(image), chroma, pixels, matrix=image.color_matrix, color_range=image.color_range)
         return CpuFrame(pixels, ColorOrder.BGR, pool=self._pool, buffer=buffer)
+
+
+def _scaled(first: int, end: int, scale: int) -> tuple[int, int]:
+    """[first, end) in pixels of 1/`scale`; none that has no pixel of the box in it."""
+    start = min(round(first / scale), (end - 1) // scale)
+    return start, max(round(end / scale), start + 1)
 
 
 def _interleaved(image: RawImage) -> Bytes:

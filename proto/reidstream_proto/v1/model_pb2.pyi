@@ -197,6 +197,7 @@ class InputSpec(google.protobuf.message.Message):
     SCALE_FIELD_NUMBER: builtins.int
     MEAN_FIELD_NUMBER: builtins.int
     STD_FIELD_NUMBER: builtins.int
+    JPEG_SCALE_FIELD_NUMBER: builtins.int
     name: builtins.str
     width: builtins.int
     height: builtins.int
@@ -205,6 +206,10 @@ class InputSpec(google.protobuf.message.Message):
     fit: Global___Fit.ValueType
     crop_rule: Global___CropRule.ValueType
     scale: builtins.float
+    jpeg_scale: builtins.int
+    """JPEG pictures are decoded at 1/N of their size (2, 4 or 8) before crops are cut; absent: at full size. Pictures of
+    other kinds are never scaled.
+    """
     @property
     def mean(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """One number per channel, in the network's channel order."""
@@ -224,8 +229,11 @@ class InputSpec(google.protobuf.message.Message):
         scale: builtins.float = ...,
         mean: collections.abc.Iterable[builtins.float] | None = ...,
         std: collections.abc.Iterable[builtins.float] | None = ...,
+        jpeg_scale: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["color_order", b"color_order", "crop_rule", b"crop_rule", "fit", b"fit", "height", b"height", "mean", b"mean", "name", b"name", "resize", b"resize", "scale", b"scale", "std", b"std", "width", b"width"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_jpeg_scale", b"_jpeg_scale", "jpeg_scale", b"jpeg_scale"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_jpeg_scale", b"_jpeg_scale", "color_order", b"color_order", "crop_rule", b"crop_rule", "fit", b"fit", "height", b"height", "jpeg_scale", b"jpeg_scale", "mean", b"mean", "name", b"name", "resize", b"resize", "scale", b"scale", "std", b"std", "width", b"width"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_jpeg_scale", b"_jpeg_scale"]) -> typing.Literal["jpeg_scale"] | None: ...
 
 Global___InputSpec: typing_extensions.TypeAlias = InputSpec
 

@@ -231,6 +231,35 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumberOf:
+    """One of a few ints."""
+
+    numbers: tuple[int, ...]
+    metavar: str = "N"
+
+    @property
+    def range(self) -> str:
+        """See Kind."""
+        return ", ".join(map(str, self.numbers))
+
+    @property
+    def allowed(self) -> str:
+        """See Kind."""
+        return f"one of {self.range}"
+
+    def parse(self, given: object) -> int | Faults:
+        """See Kind."""
+        for number in self.numbers:
+            if given == str(number) or (given == number and not isinstance(given, bool | float)):
+                return number
+        return _refused(self, given)
+
+    def show(self, value: object) -> str:
+        """See Kind."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
     """Text that matches `pattern` as a whole. `allowed` says so in words."""
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from reidstream_server.logs import LogFormat, LogLevel
 
-from .fields import ByteSize, Duration, Kind, NameList, OneOf, Switch, Text, WholeNumber
+from .fields import ByteSize, Duration, Kind, NameList, NumberOf, OneOf, Switch, Text, WholeNumber
 from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
 
@@ -126,6 +126,23 @@ class EngineSettings:
         bool, About(kind=Switch(), help="Let idle engine threads spin: a little faster, and a core burnt for each.")
     ] = False
     decode_threads: Annotated[int, About(kind=_THREADS, help="Threads that decode images; 0: one per core.")] = 0
+    jpeg_region: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Decode only the part of a JPEG that has boxes: the same pixels in less time. A truncated file is "
+            "refused all the same; one that lacks bytes in its middle may not be, and false refuses it.",
+        ),
+    ] = True
+    jpeg_scale: Annotated[
+        int,
+        About(
+            kind=NumberOf(numbers=(1, 2, 4, 8)),
+            help="Decode JPEG frames and crops at 1/N of their size: faster, and other vectors, so each N has a space "
+            "of its own. 1 is exact. PNG, WebP and raw pixels are not scaled: a session that mixes them with JPEG then "
+            "mixes preprocessings within one space.",
+        ),
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

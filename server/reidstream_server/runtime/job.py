@@ -68,9 +68,9 @@ class FrameJob:
         Raises the ImageError of a whole frame. Blocks; runs in a staging thread.
         """
         refused: set[int] = set()
-        for index, image in enumerate(self.images):
+        for index, (image, boxes) in enumerate(zip(self.images, boxes_of(self.images, self.crops), strict=True)):
             try:
-                self.staged.append(stager.stage(image))
+                self.staged.append(stager.stage(image, boxes))
             except ImageError:
                 if not self.ready_crops:
                     raise
@@ -98,6 +98,14 @@ class FrameJob:
             if frame is not None:
                 frame.close()
         self.staged.clear()
+
+
+def boxes_of(images: Sequence[Image], crops: Sequence[CropPlan]) -> list[list[PixelBox]]:
+    """The boxes that will be cut from each picture."""
+    boxes: list[list[PixelBox]] = [[] for _ in images]
+    for crop in crops:
+        boxes[crop.image].append(crop.box)
+    return boxes
 
 
 def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:

@@ -20,7 +20,7 @@ from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.job import BoxRefusal, FrameJob
+from reidstream_server.runtime.job import BoxRefusal, FrameJob, boxes_of
 from reidstream_server.runtime.models import ModelTable
 
 from .plan import FramePlan
@@ -94,7 +94,7 @@ class FrameParser:
         fault = fault or self._answer_fault(plan, agreement)
         if fault is not None:
             return fault
-        staged_bytes = sum(self.stager.staged_bytes(image) for image in plan.images)
+        staged_bytes = sum(map(self.stager.staged_bytes, plan.images, boxes_of(plan.images, plan.crops)))
         if staged_bytes > self.limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
             limit = self.limits.max_staged_bytes
             return _fault(FaultReason.IMAGE_TOO_LARGE, f"{staged_bytes} bytes to be held; the limit is {limit}")

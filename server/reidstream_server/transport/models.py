@@ -61,6 +61,7 @@ def details(model: ServedModel, models: ModelTable) -> model_pb2.ModelDetails:
             scale=spec.input.scale,
             mean=spec.input.mean,
             std=spec.input.std,
+            jpeg_scale=None if spec.input.jpeg_scale == 1 else spec.input.jpeg_scale,
         ),
         output=model_pb2.OutputSpec(name=spec.output.name, dim=spec.output.dim, l2_normalize=spec.output.l2_normalize),
         engine=model_pb2.EngineInfo(

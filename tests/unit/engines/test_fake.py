@@ -44,14 +44,14 @@ def raw(data: bytes | memoryview, kind: PixelFormat = PixelFormat.GRAY) -> RawIm
 
 
 def crop(image: Image | None = None, box: PixelBox = BOX) -> BoxCrop:
-    return BoxCrop(frame=FakeStager().stage(encoded() if image is None else image), box=box)
+    return BoxCrop(frame=FakeStager().stage(encoded() if image is None else image, ()), box=box)
 
 
 def test_they_are_a_stager_and_an_engine() -> None:
     """The Protocols hold."""
     stager: Stager = FakeStager()
     engine: Engine = FakeEngine(max_batch=3, slots=1)
-    assert stager.staged_bytes(encoded()) == 15_000
+    assert stager.staged_bytes(encoded(), ()) == 15_000
     assert engine.spec == fake_spec()
     assert (engine.limits.max_batch, engine.limits.slots) == (3, 1)
     assert engine.info.engine == "fake"
@@ -88,9 +88,9 @@ def test_tensors_have_vectors_of_their_own() -> None:
 def test_open_frames_are_counted() -> None:
     """So that a leak shows; closing twice counts once."""
     stager = FakeStager()
-    with stager.stage(encoded()) as frame:
+    with stager.stage(encoded(), ()) as frame:
         assert stager.open_frames == 1
-        stager.stage(encoded()).close()
+        stager.stage(encoded(), ()).close()
         assert stager.open_frames == 1
     frame.close()
     assert stager.open_frames == 0
@@ -98,7 +98,7 @@ def test_open_frames_are_counted() -> None:
 
 def test_a_closed_frame_is_a_fault() -> None:
     """As with real pixels."""
-    frame = FakeStager().stage(encoded())
+    frame = FakeStager().stage(encoded(), ())
     frame.close()
     with pytest.raises(EngineFault, match="closed"):
         FakeEngine().submit([BoxCrop(frame=frame, box=BOX)])
@@ -106,7 +106,7 @@ def test_a_closed_frame_is_a_fault() -> None:
 
 def test_a_real_frame_is_a_fault() -> None:
     """Devices do not mix."""
-    with CpuStager().stage(raw(b"1234")) as frame, pytest.raises(EngineFault, match="FakeStager"):
+    with CpuStager().stage(raw(b"1234"), ()) as frame, pytest.raises(EngineFault, match="FakeStager"):
         FakeEngine().submit([BoxCrop(frame=frame, box=BOX)])
 
 
@@ -125,7 +125,7 @@ def test_cost_goes_to_the_given_clock() -> None:
     assert slept == []
     ticket.result()
     assert slept == [13.0]
-    FakeStager(seconds=7.0, sleep=slept.append).stage(encoded())
+    FakeStager(seconds=7.0, sleep=slept.append).stage(encoded(), ())
     assert slept == [13.0, 7.0]
 
 
@@ -167,6 +167,6 @@ def test_pictures_are_refused_by_script() -> None:
     """As damaged ones would be."""
     stager = FakeStager(refuse=lambda image: image.width == 100)
     with pytest.raises(InvalidImage):
-        stager.stage(encoded())
-    stager.stage(raw(b"1234")).close()
+        stager.stage(encoded(), ())
+    stager.stage(raw(b"1234"), ()).close()
     assert stager.open_frames == 0

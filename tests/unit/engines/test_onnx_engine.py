@@ -119,7 +119,7 @@ def tensor(value: float) -> TensorCrop:
 
 @pytest.fixture
 def crops() -> list[Crop]:
-    frame = CpuStager().stage(noise())
+    frame = CpuStager().stage(noise(), ())
     return [BoxCrop(frame=frame, box=box) for box in boxes(8)]
 
 
@@ -127,7 +127,7 @@ def test_it_is_an_engine(tmp_path: Path) -> None:
     """The Protocols hold, and the engine says what it is."""
     stager: Stager = CpuStager()
     engine: Engine = engine_of(convolution(tmp_path / "m.onnx"))
-    assert stager.staged_bytes(noise()) == 90 * 70 * 3
+    assert stager.staged_bytes(noise(), ()) == 90 * 70 * 3
     assert engine.spec == spec()
     assert (engine.limits.max_batch, engine.limits.slots) == (8, 2)
     assert (engine.info.engine, engine.info.device, engine.info.fallback_reason) == ("onnxruntime", "cpu", "")
@@ -238,13 +238,13 @@ def test_an_answer_of_another_shape_is_a_fault(tmp_path: Path) -> None:
 
 
 def closed_frame() -> Crop:
-    frame = CpuStager().stage(noise())
+    frame = CpuStager().stage(noise(), ())
     frame.close()
     return BoxCrop(frame=frame, box=boxes(1)[0])
 
 
 def foreign_frame() -> Crop:
-    return BoxCrop(frame=FakeStager().stage(noise()), box=boxes(1)[0])
+    return BoxCrop(frame=FakeStager().stage(noise(), ()), box=boxes(1)[0])
 
 
 def wrong_dtype() -> Crop:

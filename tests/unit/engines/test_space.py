@@ -73,6 +73,7 @@ def test_the_canonical_form_of_a_chosen_output() -> None:
         replace(TORCHREID, mean=(0.485, 0.456, 0.4060000000000001)),
         replace(TORCHREID, mean=(0.406, 0.456, 0.485)),
         replace(TORCHREID, std=(0.224, 0.224, 0.224)),
+        replace(TORCHREID, jpeg_scale=2),
     ],
 )
 def test_everything_in_the_preprocessing_moves_it(other: InputSpec) -> None:
@@ -124,6 +125,7 @@ specs = st.builds(
     scale=numbers,
     mean=st.tuples(numbers) | st.tuples(numbers, numbers, numbers),
     std=st.tuples(numbers) | st.tuples(numbers, numbers, numbers),
+    jpeg_scale=st.sampled_from((1, 2, 4, 8)),
 )
 
 

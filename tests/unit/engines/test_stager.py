@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL.PngImagePlugin import PngInfo
 
-from reidstream_engines.cpu.buffers import POOLED_FROM_BYTES, BufferPool
+from reidstream_engines.cpu.buffers import POOLED_FROM_BYTES, BufferPool, buffer_size
 from reidstream_engines.cpu.png import MAX_CHUNKS
 from reidstream_engines.cpu.stager import CpuFrame, CpuStager
 from reidstream_engines.errors import EngineFault, InvalidImage
@@ -103,7 +103,7 @@ class TestDecoding:
         data = encode(
             JPEG, pixels, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive
         )
-        with stager.stage(encoded(JPEG, data, pixels)) as frame:
+        with stager.stage(encoded(JPEG, data, pixels), ()) as frame:
             assert frame.order is ColorOrder.BGR
             np.testing.assert_array_equal(frame.pixels, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
 
@@ -112,7 +112,7 @@ class TestDecoding:
         """A grey picture has three equal channels."""
         pixels = picture()
         data = encode(kind, np.ascontiguousarray(pixels[:, :, 0]))
-        with stager.stage(encoded(kind, data, pixels)) as frame:
+        with stager.stage(encoded(kind, data, pixels), ()) as frame:
             assert frame.pixels.shape == pixels.shape
             np.testing.assert_array_equal(frame.pixels[:, :, 0], frame.pixels[:, :, 1])
             np.testing.assert_array_equal(frame.pixels[:, :, 0], frame.pixels[:, :, 2])
@@ -123,7 +123,7 @@ class TestDecoding:
     ) -> None:
         """PNG, and WebP without loss."""
         pixels = picture()
-        with stager.stage(encoded(kind, encode(kind, pixels, *parameters), pixels)) as frame:
+        with stager.stage(encoded(kind, encode(kind, pixels, *parameters), pixels), ()) as frame:
             np.testing.assert_array_equal(frame.pixels, pixels)
 
     @pytest.mark.parametrize("name", ["PNG", "WEBP"])
@@ -134,7 +134,7 @@ class TestDecoding:
         rgba = PilImage.fromarray(np.dstack([pixels[:, :, ::-1], alpha]))
         stream = io.BytesIO()
         rgba.save(stream, name, lossless=True, exact=True)
-        with stager.stage(encoded(ImageFormat[name], stream.getvalue(), pixels)) as frame:
+        with stager.stage(encoded(ImageFormat[name], stream.getvalue(), pixels), ()) as frame:
             np.testing.assert_array_equal(frame.pixels, pixels)
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
@@ -148,8 +148,8 @@ class TestDecoding:
         image.save(plain, name)
         image.save(turned, name, exif=exif)
         with (
-            stager.stage(encoded(ImageFormat[name], plain.getvalue(), pixels)) as expected,
-            stager.stage(encoded(ImageFormat[name], turned.getvalue(), pixels)) as frame,
+            stager.stage(encoded(ImageFormat[name], plain.getvalue(), pixels), ()) as expected,
+            stager.stage(encoded(ImageFormat[name], turned.getvalue(), pixels), ()) as frame,
         ):
             np.testing.assert_array_equal(frame.pixels, expected.pixels)
 
@@ -164,14 +164,14 @@ class TestDecoding:
         stream = io.BytesIO()
         rgb = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
         rgb.save(stream, "PNG", pnginfo=info, icc_profile=b"no profile" * 20, transparency=(1, 2, 3))
-        with stager.stage(encoded(PNG, stream.getvalue(), pixels)) as frame:
+        with stager.stage(encoded(PNG, stream.getvalue(), pixels), ()) as frame:
             np.testing.assert_array_equal(frame.pixels, pixels)
         assert capfd.readouterr().err == ""
 
     def test_one_pixel(self, stager: CpuStager) -> None:
         """The smallest picture there is."""
         pixels = np.array([[[10, 20, 30]]], np.uint8)
-        with stager.stage(encoded(PNG, encode(PNG, pixels), pixels)) as frame:
+        with stager.stage(encoded(PNG, encode(PNG, pixels), pixels), ()) as frame:
             np.testing.assert_array_equal(frame.pixels, pixels)
 
 
@@ -193,7 +193,7 @@ class TestRefusals:
         data = encode(kind, pixels, *parameters)
         cut = len(data) // 2 if missing is None else missing
         with pytest.raises(InvalidImage, match=kind.name):
-            stager.stage(encoded(kind, data[:-cut], pixels))
+            stager.stage(encoded(kind, data[:-cut], pixels), ())
         assert capfd.readouterr().err == ""
 
     @pytest.mark.parametrize("kind", [JPEG, PNG, WEBP])
@@ -204,7 +204,7 @@ class TestRefusals:
         head = data[: data.index(b"\xff\xda") if kind is JPEG else 48]
         noise = np.random.default_rng(3).integers(0, 255, 4000, np.uint8).tobytes()
         with pytest.raises(InvalidImage, match=kind.name):
-            stager.stage(encoded(kind, head + noise, pixels))
+            stager.stage(encoded(kind, head + noise, pixels), ())
 
     def test_png_whose_pixels_end_early(self, stager: CpuStager) -> None:
         """All chunks are whole and their checksums right, but the rows stop half way."""
@@ -217,7 +217,7 @@ class TestRefusals:
             for kind, body in chunks
         )
         with pytest.raises(InvalidImage, match="PNG"):
-            stager.stage(encoded(PNG, data, pixels))
+            stager.stage(encoded(PNG, data, pixels), ())
 
     def test_png_of_nothing_but_chunks(self, stager: CpuStager) -> None:
         """Empty chunks without end cost a bounded time."""
@@ -225,7 +225,7 @@ class TestRefusals:
         data = encode(PNG, pixels)
         empty = struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
         with pytest.raises(InvalidImage, match="chunks"):
-            stager.stage(encoded(PNG, data[:33] + empty * MAX_CHUNKS + data[33:], pixels))
+            stager.stage(encoded(PNG, data[:33] + empty * MAX_CHUNKS + data[33:], pixels), ())
 
     @pytest.mark.parametrize("kind", [JPEG, PNG, WEBP])
     @pytest.mark.parametrize("change", [(1, 0), (0, 1), (-1, 0), (0, -1)])
@@ -241,20 +241,20 @@ class TestRefusals:
             height=pixels.shape[0] + change[1],
         )
         with pytest.raises(InvalidImage):
-            stager.stage(wrong)
+            stager.stage(wrong, ())
 
     def test_a_refused_jpeg_gives_its_buffer_back(self) -> None:
         """A stream of broken frames does not allocate for each."""
         pixels = picture(640, 480)
         data = encode(JPEG, pixels)
         stager = CpuStager()
-        stager.stage(encoded(JPEG, data, pixels)).close()
-        assert stager._pool.idle_bytes == pixels.nbytes
+        stager.stage(encoded(JPEG, data, pixels), ()).close()
+        assert stager._pool.idle_bytes == buffer_size(pixels.nbytes)
         wrong_size = EncodedImage(data=data, format=JPEG, width=480, height=640)
         for refused in (encoded(JPEG, data[:-2], pixels), wrong_size):
             with pytest.raises(InvalidImage):
-                stager.stage(refused)
-            assert stager._pool.idle_bytes == pixels.nbytes
+                stager.stage(refused, ())
+            assert stager._pool.idle_bytes == buffer_size(pixels.nbytes)
 
 
 class TestRaw:
@@ -269,7 +269,7 @@ class TestRaw:
         buffer = np.zeros(offset + stride * 20, np.uint8)
         np.ndarray((20, 31, 3), np.uint8, buffer, offset, (stride, 3, 1))[...] = pixels
         data = wrap(buffer.tobytes())
-        with stager.stage(raw(kind, data, 31, 20, stride=stride, offset=offset)) as frame:
+        with stager.stage(raw(kind, data, 31, 20, stride=stride, offset=offset), ()) as frame:
             assert frame.order is order
             np.testing.assert_array_equal(frame.pixels, pixels)
             assert np.shares_memory(frame.pixels, np.frombuffer(data, np.uint8))
@@ -278,7 +278,7 @@ class TestRaw:
         """One plane, strided."""
         plane = np.ascontiguousarray(picture(40, 30)[:, :, 0])
         data = plane.tobytes()
-        with stager.stage(raw(PixelFormat.GRAY, data, 36, 30, stride=40, offset=2)) as frame:
+        with stager.stage(raw(PixelFormat.GRAY, data, 36, 30, stride=40, offset=2), ()) as frame:
             assert frame.order is ColorOrder.GRAY
             np.testing.assert_array_equal(frame.pixels, plane[:, 2:38])
             assert np.shares_memory(frame.pixels, np.frombuffer(data, np.uint8))
@@ -301,16 +301,16 @@ class TestRaw:
             chroma_offset=3 + luma.size + gap,
         )
         packed = np.vstack([luma[:, :width], chroma[:, :width]])
-        with stager.stage(image) as frame:
+        with stager.stage(image, ()) as frame:
             assert frame.order is ColorOrder.BGR
             np.testing.assert_array_equal(frame.pixels, cv2.cvtColor(packed, cv2.COLOR_YUV2BGR_NV12))
 
     def test_staged_bytes(self, stager: CpuStager) -> None:
         """Three bytes a pixel where a buffer is filled, the whole message where it is looked into."""
-        assert stager.staged_bytes(EncodedImage(data=b"", format=JPEG, width=100, height=50)) == 15_000
-        assert stager.staged_bytes(raw(PixelFormat.NV12, bytes(7500), 100, 50, stride=100)) == 15_000
-        assert stager.staged_bytes(raw(PixelFormat.BGR, bytes(16_000), 100, 50, stride=300)) == 16_000
-        assert stager.staged_bytes(raw(PixelFormat.GRAY, memoryview(bytes(5000)), 100, 50, stride=100)) == 5000
+        assert stager.staged_bytes(EncodedImage(data=b"", format=JPEG, width=100, height=50), ()) == 15_000
+        assert stager.staged_bytes(raw(PixelFormat.NV12, bytes(7500), 100, 50, stride=100), ()) == 15_000
+        assert stager.staged_bytes(raw(PixelFormat.BGR, bytes(16_000), 100, 50, stride=300), ()) == 16_000
+        assert stager.staged_bytes(raw(PixelFormat.GRAY, memoryview(bytes(5000)), 100, 50, stride=100), ()) == 5000
 
 
 class TestOwnership:
@@ -318,19 +318,19 @@ class TestOwnership:
         """The next frame has its memory by then."""
         pixels = picture(640, 480)
         image = encoded(JPEG, encode(JPEG, pixels), pixels)
-        frame = stager.stage(image)
+        frame = stager.stage(image, ())
         frame.close()
-        with stager.stage(image), pytest.raises(EngineFault, match="closed"):
+        with stager.stage(image, ()), pytest.raises(EngineFault, match="closed"):
             _ = frame.pixels
 
     def test_closing_twice_gives_the_memory_back_once(self, stager: CpuStager) -> None:
         """Otherwise two frames would share a buffer."""
         pixels = picture(640, 480)
         image = encoded(JPEG, encode(JPEG, pixels), pixels)
-        frame = stager.stage(image)
+        frame = stager.stage(image, ())
         frame.close()
         frame.close()
-        with stager.stage(image) as one, stager.stage(image) as other:
+        with stager.stage(image, ()) as one, stager.stage(image, ()) as other:
             assert not np.shares_memory(one.pixels, other.pixels)
 
     def test_closing_from_many_threads_gives_the_memory_back_once(self) -> None:
@@ -360,7 +360,7 @@ class TestOwnership:
         image = encoded(JPEG, encode(JPEG, pixels), pixels)
         addresses = set()
         for _ in range(4):
-            with stager.stage(image) as frame:
+            with stager.stage(image, ()) as frame:
                 addresses.add(frame.pixels.ctypes.data)
         assert len(addresses) == 1
 
@@ -368,26 +368,38 @@ class TestOwnership:
 class TestBufferPool:
     def test_idle_memory_is_bounded_and_the_size_longest_unused_goes_first(self) -> None:
         """A resolution that no camera has any more does not stay for ever."""
-        size = POOLED_FROM_BYTES
-        pool = BufferPool(3 * size + 1)
-        old, new = pool.take(size), [pool.take(size + 1), pool.take(size + 1), pool.take(size + 1)]
+        size, larger = POOLED_FROM_BYTES, 2 * POOLED_FROM_BYTES
+        pool = BufferPool(2 * larger + size - 1)
+        old, new = pool.take(size), [pool.take(larger), pool.take(larger)]
         for buffer in (old, *new):
             pool.give(buffer)
-        assert pool.idle_bytes == 2 * (size + 1)
-        kept = {pool.take(size + 1).ctypes.data, pool.take(size + 1).ctypes.data}
-        assert kept <= {buffer.ctypes.data for buffer in new}
+        assert pool.idle_bytes == 2 * larger
+        kept = {pool.take(larger).ctypes.data, pool.take(larger).ctypes.data}
+        assert kept == {buffer.ctypes.data for buffer in new}
         assert pool.idle_bytes == 0
 
     def test_a_size_in_use_is_not_the_one_to_go(self) -> None:
         """Even if its first buffer was given back before all others."""
-        size = POOLED_FROM_BYTES
-        pool = BufferPool(3 * size + 10)
-        busy, spare, idle, late = pool.take(size), pool.take(size), pool.take(size + 1), pool.take(size + 2)
+        size, larger, largest = POOLED_FROM_BYTES, 2 * POOLED_FROM_BYTES, 4 * POOLED_FROM_BYTES
+        pool = BufferPool(2 * size + largest)
+        busy, spare, idle, late = pool.take(size), pool.take(size), pool.take(larger), pool.take(largest)
         for buffer in (busy, spare, idle):
             pool.give(buffer)
         pool.give(pool.take(size))
         pool.give(late)
-        assert pool.idle_bytes == 3 * size + 2
+        assert pool.idle_bytes == 2 * size + largest
+
+    def test_frames_of_nearly_one_size_share_a_buffer(self) -> None:
+        """What is decoded of a camera's frames follows the boxes; at most a quarter is held beyond it."""
+        pool = BufferPool(1 << 24)
+        sizes = [1_310_720 - step for step in range(0, 262_144, 4096)]
+        addresses = set()
+        for size in sizes:
+            buffer = pool.take(size)
+            assert size <= buffer.nbytes == buffer_size(size) <= size * 5 / 4
+            addresses.add(buffer.ctypes.data)
+            pool.give(buffer)
+        assert len(addresses) == 1
 
     def test_small_buffers_are_left_to_malloc(self) -> None:
         """Ready crops, all of different sizes, do not push the frames out."""

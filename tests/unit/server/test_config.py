@@ -46,7 +46,14 @@ def test_defaults_are_those_that_were_decided() -> None:
         host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
     )
     assert config.engine == EngineSettings(
-        providers=("CPUExecutionProvider",), threads_per_call=0, slots=2, max_batch=8, spinning=False, decode_threads=0
+        providers=("CPUExecutionProvider",),
+        threads_per_call=0,
+        slots=2,
+        max_batch=8,
+        spinning=False,
+        decode_threads=0,
+        jpeg_region=True,
+        jpeg_scale=1,
     )
     assert config.limits == LimitSettings(
         max_message_bytes=64 << 20,
@@ -101,6 +108,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "max_batch": ("1024", 1024),
     "spinning": ("true", True),
     "decode_threads": ("3", 3),
+    "jpeg_region": ("false", False),
+    "jpeg_scale": ("4", 4),
     "max_message_bytes": ("32MiB", 32 << 20),
     "max_image_pixels": ("1_000_000", 1_000_000),
     "max_boxes_per_frame": ("10", 10),

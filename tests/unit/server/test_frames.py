@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reidstream_engines.cpu.buffers import buffer_size
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, RawImage
@@ -25,7 +26,7 @@ from tests.integration.harness import JPEG, box, encode, picture, raw_image
 
 MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
 LIMITS = FrameLimits(
-    max_image_pixels=100_000, max_boxes=10, min_box_px=2, max_answer_bytes=1000, max_staged_bytes=300_000
+    max_image_pixels=100_000, max_boxes=10, min_box_px=2, max_answer_bytes=1000, max_staged_bytes=400_000
 )
 PARSER = FrameParser(limits=LIMITS, models=MODELS, stager=CpuStager())
 PNG = encode(picture(20, 30), ".png")
@@ -76,7 +77,7 @@ def test_a_frame_asks_for_what_it_will_hold() -> None:
     message.frame_id = 2**64 - 1
     request, job = parsed(message)
     assert (request.frame_id, request.age_ns) == (2**64 - 1, 2**64 - 1)
-    assert (request.message_bytes, request.staged_bytes) == (len(JPEG), 320 * 240 * 3)
+    assert (request.message_bytes, request.staged_bytes) == (len(JPEG), buffer_size(320 * 240 * 3))
     assert (request.crops, job.ready_crops) == ((0, 0), False)
     assert [type(image) for image in job.images] == [EncodedImage]
     assert job.vectors[MODELS.default.index].shape == (2, 4)
@@ -206,7 +207,7 @@ def test_vectors_that_would_not_fit_into_an_answer_are_not_computed() -> None:
 
 def test_a_frame_that_is_as_large_as_may_be_is_taken() -> None:
     """Limits are what is still allowed."""
-    parsed(_padded(bytes(300_000)))
+    parsed(_padded(bytes(400_000)))
     parsed(frame(data=encode(picture(400, 250))))
     parsed(frame(*[box(0, 0, 9, 9)] * 10))
 

@@ -51,7 +51,7 @@ def test_a_lost_engine_is_not_ready() -> None:
     """From the moment that it knows."""
     engine = FakeEngine(script=FakeScript(lost_at=0))
     table = ModelTable([engine])
-    with FakeStager().stage(parse_encoded(JPEG)) as staged:
+    with FakeStager().stage(parse_encoded(JPEG), ()) as staged:
         ticket = engine.submit([BoxCrop(frame=staged, box=PixelBox(x1=0, y1=0, x2=5, y2=5))])
         with pytest.raises(Exception, match="lost by script"):
             ticket.result()
