@@ -20,6 +20,7 @@ from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, PixelFormat
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
+from reidstream_engines.spec import CropRule
 from tests.golden.wire import MIN_COSINE, MODELS, GoldenFrame, golden_crops, golden_frames, lowest_cosine
 
 pytestmark = pytest.mark.needs("shared-data")
@@ -140,6 +141,25 @@ def test_ready_crops(engine: OnnxEngine, shared_data: Path, kind: Callable[[Path
     assert len(goldens) == 72
     chosen = goldens[::6] if kind is lossless_webp else goldens  # slow to make
     assert lowest(engine, chosen, kind) >= MIN_COSINE
+
+
+def test_a_region_of_a_frame_is_decoded_as_the_golden_one_was(shared_data: Path) -> None:
+    """Bit for bit, around the boxes of every golden frame, together and each alone."""
+    stager = CpuStager()
+    partly = 0
+    for golden in golden_frames(shared_data, MODELS[0]):
+        image, expected = jpeg(golden.path), decoded(golden.path)
+        boxes = []
+        for x1, y1, x2, y2 in golden.boxes.tolist():
+            box = resolve((x1, y1, x2, y2), width=image.width, height=image.height, rule=CropRule.EXACT, min_px=1)
+            assert isinstance(box, PixelBox)
+            boxes.append(box)
+        for wanted in (boxes, *([box] for box in boxes)):
+            with stager.stage(image, wanted) as frame:
+                partly += frame.pixels.shape != expected.shape
+                for box in wanted:
+                    np.testing.assert_array_equal(frame.cut(box), expected[box.y1 : box.y2, box.x1 : box.x2])
+    assert partly > 50
 
 
 def test_a_frame_is_decoded_as_the_golden_one_was(shared_data: Path) -> None:

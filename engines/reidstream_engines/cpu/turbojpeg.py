@@ -5,7 +5,9 @@ the system's (3.0 or newer; many systems still have 2.1, which cannot do it), or
 `turbojpeg`, whose Python functions cannot do it either and are not imported. Without either, pictures are decoded
 whole.
 
-Trap: the wheel's library is 2.1.92, between the second beta of 3.0 and 3.0 itself. Only pictures with a `JpegLayout`
+Traps: a decompressor keeps tables, and after a damaged header more than that, from one picture to the next: reused, it
+would decode a camera's frame by what another camera sent. So each picture has one of its own, for 3 microseconds.
+And the wheel's library is 2.1.92, between the second beta of 3.0 and 3.0 itself. Only pictures with a `JpegLayout`
 come here, because none of the faults known in it can be reached by them (docs/architecture.md, "Hostile JPEGs").
 """
 
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -45,10 +46,7 @@ class _Factor(ctypes.Structure):
 
 
 class TurboJpeg:
-    """The library at `path`. Any number of threads. Raises OSError if it is none, AttributeError if it is too old.
-
-    A decompressor is made when all others are at work, is kept for the next picture, and ends with this object.
-    """
+    """The library at `path`. Any number of threads. Raises OSError if it is none, AttributeError if it is too old."""
 
     def __init__(self, path: str) -> None:
         library = ctypes.CDLL(path)
@@ -64,8 +62,7 @@ class TurboJpeg:
         self._decompress = _function(
             library, "tj3Decompress8", integer, handle, data, size, ctypes.c_void_p, integer, integer
         )
-        self._idle: list[int] = []
-        weakref.finalize(self, _destroy, _function(library, "tj3Destroy", None, handle), self._idle)
+        self._destroy = _function(library, "tj3Destroy", None, handle)
 
     def decode(self, data: bytes, out: Bytes, *, x: int, y: int, size: tuple[int, int], scale: int) -> None:
         """Fill `out`, uint8 (h, w, 3) and contiguous, with the BGR pixels of the picture from (x, y) on.
@@ -75,11 +72,11 @@ class TurboJpeg:
         inverse transform and smooth upsampling, as OpenCV has them. Raises InvalidImage for whatever the library
         complains of, its warnings included; what lies below the last row wanted is not looked at.
         """
+        handle = self._init(_INIT_DECOMPRESS)
+        if not handle:
+            raise MemoryError("libjpeg-turbo has no memory for a decompressor")
         try:
-            handle = self._idle.pop()  # atomic
-        except IndexError:
-            handle = self._open()
-        try:
+            self._check(handle, self._set(handle, _STOP_ON_WARNING, 1))
             self._check(handle, self._header(handle, data, len(data)))
             found = self._get(handle, _JPEG_WIDTH), self._get(handle, _JPEG_HEIGHT)
             if found != size:
@@ -92,14 +89,7 @@ class TurboJpeg:
             target, pitch = out.ctypes.data, width * channels
             self._check(handle, self._decompress(handle, data, len(data), target, pitch, _BGR))
         finally:
-            self._idle.append(handle)
-
-    def _open(self) -> int:
-        handle = self._init(_INIT_DECOMPRESS)
-        if not handle:
-            raise MemoryError("libjpeg-turbo has no memory for a decompressor")
-        self._set(handle, _STOP_ON_WARNING, 1)
-        return int(handle)
+            self._destroy(handle)
 
     def _check(self, handle: int, failed: int) -> None:
         if failed:
@@ -130,8 +120,3 @@ def _function(library: ctypes.CDLL, name: str, result: type | None, *arguments: 
     function.restype = result
     function.argtypes = arguments
     return function
-
-
-def _destroy(destroy: Callable[..., int], idle: list[int]) -> None:
-    while idle:
-        destroy(idle.pop())

@@ -203,6 +203,7 @@ class ScriptedServer(service_pb2_grpc.EmbeddingServiceServicer):
                     scale=1 / 255,
                     mean=[0.5, 0.5, 0.5],
                     std=[0.25, 0.25, 0.25],
+                    jpeg_scale=2,
                 ),
                 output=model_pb2.OutputSpec(name="output", dim=agreed.dim, l2_normalize=True),
                 engine=model_pb2.EngineInfo(engine="fake", device="cpu", precision="fp32", max_batch=16),

@@ -294,7 +294,7 @@ async def test_models_and_info(server: ScriptedServer) -> None:
         info = await client.info("scripted")
         assert (info.profile, info.input.resize, info.input.color_order) == ("torchreid", "opencv_bilinear", "rgb")
         assert info.input.crop_rule == "unknown_77"
-        assert info.input.mean == (0.5, 0.5, 0.5)
+        assert (info.input.mean, info.input.jpeg_scale) == ((0.5, 0.5, 0.5), 2)
         assert (info.engine.engine, info.limits.max_message_bytes) == ("fake", 1 << 24)
         with pytest.raises(ModelNotFound, match="no model 'lost'"):
             await client.info("lost")

@@ -329,6 +329,24 @@ class TestRefusals:
         with staging.stage(parse_encoded(data), [box]) as frame:
             np.testing.assert_array_equal(frame.cut(box), decoded(data)[200:400, 100:400])
 
+    def test_nothing_of_a_picture_is_left_for_the_next(self) -> None:
+        """Neither a header that breaks off in its middle, nor tables, which a file without its own would be read by."""
+        data = encode(picture(160, 120))
+        box = PixelBox(x1=20, y1=20, x2=60, y2=60)
+        start = data.index(b"\xff\xc4")
+        bogus = data[: start + 5] + bytes([255] * 16) + data[start + 21 :]
+        optimised = encode(picture(160, 120), cv2.IMWRITE_JPEG_OPTIMIZE, 1)
+        scan = data.index(b"\xff\xda")
+        bare = data[:start] + data[scan:]  # motion JPEG leaves the usual tables out
+        staging = stager()
+        with pytest.raises(InvalidImage, match="Huffman"):
+            staging.stage(parse_encoded(bogus), [box])
+        staging.stage(parse_encoded(optimised), [box]).close()
+        image = parse_encoded(bare)
+        assert image.layout is not None
+        with staging.stage(image, [box]) as frame:
+            np.testing.assert_array_equal(frame.cut(box), decoded(data)[20:60, 20:60])
+
     def test_mutated_files_are_decoded_or_refused(self) -> None:
         """Thousands of small damages anywhere in the file; nothing but InvalidImage comes out."""
         rng = np.random.default_rng(7)
@@ -351,21 +369,37 @@ class TestRefusals:
             except ImageError:
                 refused += 1
         assert min(refused, accepted) > 100
+        box = PixelBox(x1=20, y1=20, x2=40, y2=40)
+        with staging.stage(parse_encoded(files[1]), [box]) as frame:
+            np.testing.assert_array_equal(frame.cut(box), decoded(files[1])[20:40, 20:40])
 
 
 class TestLibrary:
-    def test_decompressors_end_with_the_library_object(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As many as were at work at a time, each once."""
-        ended: list[int] = []
-        monkeypatch.setattr(turbojpeg, "_destroy", lambda _, idle: ended.extend(idle))
-        own = TurboJpeg(library().path)
+    def test_every_picture_has_a_decompressor_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It ends with the picture, refused or not."""
+        own, open_ones, most = TurboJpeg(library().path), 0, 0
+        begin, end = own._init, own._destroy
+
+        def counted_begin(kind: int) -> int:
+            nonlocal open_ones, most
+            open_ones += 1
+            most = max(most, open_ones)
+            return begin(kind)
+
+        def counted_end(handle: int) -> int:
+            nonlocal open_ones
+            open_ones -= 1
+            return end(handle)
+
+        monkeypatch.setattr(own, "_init", counted_begin)
+        monkeypatch.setattr(own, "_destroy", counted_end)
         data = encode(picture(64, 64))
         out = np.empty((64, 64, 3), np.uint8)
-        for _ in range(3):
-            own.decode(data, out, x=0, y=0, size=(64, 64), scale=1)
+        own.decode(data, out, x=0, y=0, size=(64, 64), scale=1)
         np.testing.assert_array_equal(out, decoded(data))
-        del own
-        assert len(ended) == 1
+        with pytest.raises(InvalidImage):
+            own.decode(data[:100], out, x=0, y=0, size=(64, 64), scale=1)
+        assert (open_ones, most) == (0, 1)
 
     def test_a_library_that_cannot_crop_is_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The C library stands for a libjpeg-turbo 2.1; without any other one whole pictures are decoded."""

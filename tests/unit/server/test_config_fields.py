@@ -12,6 +12,7 @@ from reidstream_server.config.fields import (
     Duration,
     Faults,
     NameList,
+    NumberOf,
     OneOf,
     Switch,
     Text,
@@ -116,6 +117,14 @@ def test_closed_sets() -> None:
     assert kind.parse("warning") is LogLevel.WARNING
     assert refused(kind.parse("WARNING"))
     assert refused(kind.parse("warn"))
+
+
+def test_a_few_numbers() -> None:
+    """As text or typed; to Python True and 2.0 are numbers, too."""
+    kind = NumberOf(numbers=(1, 2, 4))
+    assert [kind.parse(given) for given in ("4", 2)] == [4, 2]
+    for bad in ("3", 3, "2.0", 2.0, True, "", None):
+        assert refused(kind.parse(bad))
 
 
 def test_text_matches_as_a_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidstream_engines.cpu.buffers import buffer_size
+from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.fake import FakeEngine, fake_spec
-from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, RawImage
+from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, Image, PixelBox, RawImage
 from reidstream_engines.image import PixelFormat as Pixels
 from reidstream_proto.v1 import frame_pb2, image_pb2, session_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
@@ -28,7 +30,7 @@ MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spe
 LIMITS = FrameLimits(
     max_image_pixels=100_000, max_boxes=10, min_box_px=2, max_answer_bytes=1000, max_staged_bytes=400_000
 )
-PARSER = FrameParser(limits=LIMITS, models=MODELS, stager=CpuStager())
+PARSER = FrameParser(limits=LIMITS, models=MODELS, stager=CpuStager(JpegDecoder(None)))
 PNG = encode(picture(20, 30), ".png")
 
 
@@ -81,6 +83,24 @@ def test_a_frame_asks_for_what_it_will_hold() -> None:
     assert (request.crops, job.ready_crops) == ((0, 0), False)
     assert [type(image) for image in job.images] == [EncodedImage]
     assert job.vectors[MODELS.default.index].shape == (2, 4)
+
+
+def test_it_asks_for_what_its_crops_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boxes that are no crops need no pixels; ready crops have a picture each, whose own box is what counts."""
+    asked: list[Sequence[PixelBox]] = []
+
+    def staged_bytes(_: CpuStager, __: Image, boxes: Sequence[PixelBox]) -> int:
+        asked.append(boxes)
+        return 7
+
+    monkeypatch.setattr(CpuStager, "staged_bytes", staged_bytes)
+    request, _ = parsed(frame(box(0, 0, 10, 10), box(500, 500, 600, 600), box(5, 5, 50, 90)))
+    assert request.staged_bytes == 7
+    assert asked == [[PixelBox(x1=0, y1=0, x2=10, y2=10), PixelBox(x1=5, y1=5, x2=50, y2=90)]]
+    asked.clear()
+    request, _ = parsed(crops(crop(PNG), crop(PNG, inner=image_pb2.Rect(x1=3, y1=4, x2=9, y2=9))))
+    assert request.staged_bytes == 14
+    assert asked == [[PixelBox(x1=0, y1=0, x2=20, y2=30)], [PixelBox(x1=3, y1=4, x2=9, y2=9)]]
 
 
 def test_a_frame_without_boxes_asks_for_nothing() -> None:
@@ -170,7 +190,7 @@ FAULTS: dict[str, tuple[frame_pb2.Frame, FaultReason, str]] = {
     "gif": (frame(data=b"GIF89a"), FaultReason.UNSUPPORTED_IMAGE, "GIF"),
     "pixels": (frame(data=encode(picture(400, 300))), FaultReason.IMAGE_TOO_LARGE, "120000 pixels by the header; the"),
     "pixels of crops": (crops(*[crop(JPEG)] * 2), FaultReason.IMAGE_TOO_LARGE, "153600 pixels"),
-    "bytes": (_padded(bytes(300_001)), FaultReason.IMAGE_TOO_LARGE, "300001 bytes to be held; the limit is 300000"),
+    "bytes": (_padded(bytes(400_001)), FaultReason.IMAGE_TOO_LARGE, "400001 bytes to be held; the limit is 400000"),
     "boxes": (frame(*[box(0, 0, 5, 5)] * 11), FaultReason.TOO_MANY_BOXES, "11 boxes; the limit is 10 a frame"),
     "crops": (crops(*[crop()] * 11), FaultReason.TOO_MANY_BOXES, "11 boxes"),
     "boxes beside crops": (BESIDE, FaultReason.INVALID_ARGUMENT, "1 boxes beside crops"),

@@ -37,6 +37,12 @@ def test_models_are_found_by_name_and_the_first_without_one() -> None:
         table.find("A")
 
 
+def test_only_a_smaller_jpeg_is_told() -> None:
+    """Absent: at full size, as from a server that knows of no other."""
+    assert not told(with_input()).input.HasField("jpeg_scale")
+    assert told(with_input(jpeg_scale=4)).input.jpeg_scale == 4
+
+
 def test_the_summary_is_that_of_the_spec() -> None:
     """Exactly one model is the default."""
     table = ModelTable([FakeEngine(fake_spec("b", dim=7)), FakeEngine(fake_spec("a"))])

@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reidstream_engines import default_model
+from reidstream_engines.cpu.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_proto.v1 import frame_pb2
-from reidstream_server import cli
+from reidstream_server import cli, loading
 from tests.integration.harness import RawStream, frame, stub_of
 from tests.integration.process import ServerProcess
 
@@ -156,3 +157,33 @@ def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixtur
     assert cli.main(["--dry-run", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"]) == 0
     events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
     assert events == ["configuration", "jpeg_decoder", "model_loaded", "model_warm", "dry_run_passed"]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"), [(find_turbojpeg, "region"), (lambda: None, "pip install 'reidstream-engines[region]'")]
+)
+@pytest.mark.usefixtures("_own_logging")
+def test_the_log_says_how_jpeg_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    found: Callable[[], TurboJpeg | None],
+    words: str,
+) -> None:
+    """And what would do it faster. A smaller scale is another space."""
+    monkeypatch.setattr(loading, "find_turbojpeg", found)
+    spaces = []
+    for flags in ([], ["--jpeg-scale", "2"]):
+        assert cli.main(["--dry-run", "--port", "0", "--metrics-port", "0", "--log-format", "json", *flags]) == 0
+        said = {item["event"]: item for item in map(json.loads, capfd.readouterr().err.splitlines())}
+        assert words in str(said["jpeg_decoder"])
+        spaces.append(said["model_loaded"]["fields"]["space_id"])
+    assert len(set(spaces)) == 2
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_whole_frames_may_be_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing needs to be installed then."""
+    assert cli.main(["--dry-run", "--port", "0", "--metrics-port", "0", "--no-jpeg-region"]) == 0
+    line = next(line for line in capfd.readouterr().err.splitlines() if "jpeg_decoder" in line)
+    assert "whole frames" in line
+    assert "pip" not in line
