@@ -33,12 +33,19 @@ def _network_address() -> bool:
         return not str(probe.getsockname()[0]).startswith("127.")
 
 
+def _turbojpeg() -> bool:
+    from reidstream_engines.cpu.turbojpeg import find_turbojpeg  # noqa: PLC0415 - only where a test asks for it
+
+    return find_turbojpeg() is not None
+
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
+    "turbojpeg": (_turbojpeg, "make (engines[region]; a Python up to 3.13), or a system's libjpeg-turbo 3"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),
 }

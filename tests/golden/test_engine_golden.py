@@ -143,6 +143,7 @@ def test_ready_crops(engine: OnnxEngine, shared_data: Path, kind: Callable[[Path
     assert lowest(engine, chosen, kind) >= MIN_COSINE
 
 
+@pytest.mark.needs("turbojpeg")
 def test_a_region_of_a_frame_is_decoded_as_the_golden_one_was(shared_data: Path) -> None:
     """Bit for bit, around the boxes of every golden frame, together and each alone."""
     stager = CpuStager()

@@ -59,8 +59,7 @@ def pil_jpeg(pixels: Pixels, **options: object) -> bytes:
 
 def library() -> TurboJpeg:
     found = find_turbojpeg()
-    if found is None:
-        pytest.skip(f"needs libjpeg-turbo 3: {turbojpeg.TURBOJPEG_INSTALL}")
+    assert found is not None
     return found
 
 
@@ -137,6 +136,7 @@ class TestLayout:
             return
 
 
+@pytest.mark.needs("turbojpeg")
 class TestExactness:
     @pytest.mark.parametrize("restarts", [0, 1])
     @pytest.mark.parametrize("sampling", [*SAMPLINGS, "grey"])
@@ -194,6 +194,7 @@ class TestExactness:
             assert all(threads.map(agrees, range(200)))
 
 
+@pytest.mark.needs("turbojpeg")
 class TestWhatIsDecoded:
     def test_only_what_the_boxes_need(self) -> None:
         """Rows to the pixel, columns to the unit and a margin; that much is held, and was said to be."""
@@ -234,6 +235,7 @@ class TestWhatIsDecoded:
             assert CpuStager(decoder).staged_bytes(image, boxes) == buffer.nbytes >= pixels.nbytes
 
 
+@pytest.mark.needs("turbojpeg")
 class TestSmaller:
     def test_sizes_are_rounded_up_and_boxes_to_the_nearest(self) -> None:
         """As libjpeg does it, and as boxes are rounded elsewhere: half to even."""
@@ -270,6 +272,7 @@ class TestSmaller:
             JpegDecoder(None, scale=3)
 
 
+@pytest.mark.needs("turbojpeg")
 class TestRefusals:
     @pytest.mark.parametrize("missing", [1, 2, 3, 50, 0.1, 0.5, 0.9])
     def test_truncated(self, missing: float) -> None:
@@ -374,6 +377,7 @@ class TestRefusals:
             np.testing.assert_array_equal(frame.cut(box), decoded(files[1])[20:40, 20:40])
 
 
+@pytest.mark.needs("turbojpeg")
 class TestLibrary:
     def test_every_picture_has_a_decompressor_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It ends with the picture, refused or not."""

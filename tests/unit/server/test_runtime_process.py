@@ -160,7 +160,11 @@ def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("found", "words"), [(find_turbojpeg, "region"), (lambda: None, "pip install 'reidstream-engines[region]'")]
+    ("found", "words"),
+    [
+        pytest.param(find_turbojpeg, "region", marks=pytest.mark.needs("turbojpeg")),
+        (lambda: None, "pip install 'reidstream-engines[region]'"),
+    ],
 )
 @pytest.mark.usefixtures("_own_logging")
 def test_the_log_says_how_jpeg_is_decoded(
