@@ -124,7 +124,8 @@ class EncodedImage(google.protobuf.message.Message):
     The format is read from the bytes, never from a name. EXIF orientation is ignored (boxes refer to the stored pixels),
     alpha is dropped, grey is widened to three channels. CMYK, more than 8 bits a channel, and animations are refused with
     ERROR_REASON_UNSUPPORTED_IMAGE; what cannot be decoded to its last row is ERROR_REASON_INVALID_IMAGE. The size in the header is
-    checked against `Limits.max_image_pixels` before anything is decoded.
+    checked against `Limits.max_image_pixels` before anything is decoded. A server may decode only the part of a JPEG that the boxes need: then a file that
+    ends early is still refused, but damage in its middle may go unnoticed.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
