@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cpu.network import OnnxOptions, open_session
+from .cpu.network import OnnxOptions, OnnxRuntimeSession, open_session
 from .cpu.onnx_engine import OnnxEngine
 from .spec_source import read_signature, resolve_spec
 
@@ -21,4 +21,4 @@ def load_onnx(path: Path, *, name: str | None, profile: str | None, options: Onn
     """
     session = open_session(path, options)
     spec = resolve_spec(path=path, signature=read_signature(session), name=name, profile=profile)
-    return OnnxEngine(session, spec, options)
+    return OnnxEngine(OnnxRuntimeSession(session, spec, options.providers), spec, options)

@@ -1,9 +1,9 @@
-"""A network in onnxruntime: from a filled batch to finished rows.
+"""A network in onnxruntime.
 
-Why apart from the engine: this is all that knows onnxruntime. Traps: the plain wheel lists providers that it was not
-asked for, so they are always named; its threads spin for work between calls unless told not to, which on shared cores
-makes everything slower; a provider that fails to start is replaced by the CPU with no more than a log line, so what
-came out is compared with what was asked for.
+Why apart from the engine: this is all that knows onnxruntime; batches and rows are `rows.py`'s. Traps: the plain wheel
+lists providers that it was not asked for, so they are always named; its threads spin for work between calls unless told
+not to, which on shared cores makes everything slower; a provider that fails to start is replaced by the CPU with no
+more than a log line, so what came out is compared with what was asked for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from reidstream_engines.errors import EngineFault, ModelError
-from reidstream_engines.protocol import Embeddings
+from reidstream_engines.errors import ModelError
+from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -78,60 +78,35 @@ def open_session(path: Path, options: OnnxOptions) -> onnxruntime.InferenceSessi
         raise ModelError(f"{path} is no ONNX model that onnxruntime can load: {error}") from error
 
 
-class Network:
-    """A loaded model as a function from batches to rows. Any number of threads."""
+class OnnxRuntimeSession:
+    """See `Session`. `wanted`: the providers that were asked for."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, wanted: tuple[str, ...]) -> None:
         self._session: Any = session
-        self._spec = spec
-        shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == spec.input.name)
-        self._piece = shape[0] if isinstance(shape[0], int) else None
+        self._input = spec.input.name
+        self._output = spec.output.name
+        self._info = _info(tuple(session.get_providers()), wanted)
+        shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == self._input)
+        self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
 
     @property
-    def providers(self) -> tuple[str, ...]:
-        """What onnxruntime really uses, the preferred one first."""
-        return tuple(self._session.get_providers())
+    def info(self) -> EngineInfo:
+        """See `Session`."""
+        return self._info
 
-    def capacity(self, count: int) -> int:
-        """Rows that a batch array needs for `count` crops: more than `count` where the model's batch size is fixed."""
-        if self._piece is None:
-            return count
-        return -(-count // self._piece) * self._piece
+    @property
+    def fixed_batch(self) -> int | None:
+        """See `Session`."""
+        return self._fixed_batch
 
-    def run(self, batch: npt.NDArray[np.float32], count: int) -> Embeddings:
-        """Embed the first `count` rows of `batch`, (capacity(n), C, H, W) with n >= count; the others are scratch.
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """See `Session`."""
+        (rows,) = self._session.run([self._output], {self._input: batch})
+        return np.asarray(rows)
 
-        Returns (count, dim) float32, the caller's. Raises EngineFault.
-        """
-        if self._piece is None:
-            rows = self._call(batch[:count])
-        else:
-            end = self.capacity(count)
-            batch[count:end] = 0.0
-            pieces = [self._call(batch[at : at + self._piece]) for at in range(0, end, self._piece)]
-            rows = np.concatenate(pieces)[:count]
-        return self._finish(rows)
 
-    def _call(self, batch: npt.NDArray[np.float32]) -> Embeddings:
-        spec = self._spec
-        try:
-            (rows,) = self._session.run([spec.output.name], {spec.input.name: batch})
-        except Exception as error:  # onnxruntime's exceptions share no base
-            raise EngineFault(f"onnxruntime failed on a batch of {len(batch)}: {error}") from error
-        if rows.shape != (len(batch), spec.output.dim) or rows.dtype != np.float32:
-            raise EngineFault(
-                f"the network answered {rows.dtype} {rows.shape} to a batch of {len(batch)}, "
-                f"not float32 ({len(batch)}, {spec.output.dim})"
-            )
-        return np.asarray(rows, np.float32)
-
-    def _finish(self, rows: Embeddings) -> Embeddings:
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            raise EngineFault(f"the network's answer is not finite in rows {np.flatnonzero(~finite).tolist()}")
-        if self._spec.output.l2_normalize:
-            # In float64, so that neither large nor tiny numbers leave its range when they are squared.
-            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-            norms[norms == 0.0] = 1.0
-            np.divide(rows, norms[:, np.newaxis], out=rows, casting="same_kind")
-        return rows
+def _info(providers: tuple[str, ...], wanted: tuple[str, ...]) -> EngineInfo:
+    first = providers[0]
+    device = "cpu" if first == CPU_PROVIDER else first.removesuffix("ExecutionProvider").lower()
+    reason = "" if first == wanted[0] else f"onnxruntime could not start {wanted[0]} and uses {first}"
+    return EngineInfo(engine="onnxruntime", device=device, precision="fp32", fallback_reason=reason)

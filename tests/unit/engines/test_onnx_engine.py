@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from reidstream_engines.cpu.network import OnnxOptions, open_session, usable_cores
+from reidstream_engines.cpu.network import OnnxOptions, OnnxRuntimeSession, open_session, usable_cores
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.errors import EngineFault, ModelError
@@ -90,7 +90,9 @@ def only_one(path: Path) -> Path:
 
 def engine_of(path: Path, model: ModelSpec | None = None, **options: int) -> OnnxEngine:
     onnx_options = OnnxOptions(**{"max_batch": 8, "slots": 2, **options})  # type: ignore[arg-type]  # all are numbers
-    return OnnxEngine(open_session(path, onnx_options), spec() if model is None else model, onnx_options)
+    model = spec() if model is None else model
+    session = OnnxRuntimeSession(open_session(path, onnx_options), model, onnx_options.providers)
+    return OnnxEngine(session, model, onnx_options)
 
 
 def noise(width: int = 90, height: int = 70) -> RawImage:
