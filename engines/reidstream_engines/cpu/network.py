@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from typing_extensions import assert_never
 
 from reidstream_engines.errors import ModelError
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
+from reidstream_engines.spec_source import is_int8
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _LOG_FATAL = 4  # whatever is an error is raised as well
@@ -32,16 +35,33 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+class Runtime(Enum):
+    """The library that computes."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+class Precision(Enum):
+    """What the float layers of a network are computed in. Layers that its file holds in int8 stay in int8."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxOptions:
-    """How onnxruntime runs a model. Raises ModelError for a number below 1 or an empty list of providers.
+    """How an ONNX file is run. Raises ModelError for a number below 1, and for what the runtime has not.
 
+    `providers`, `spinning`: onnxruntime's alone. `precision` other than fp32: OpenVINO's alone.
     `threads_per_call`: with 1, a call computes in the thread that made it, and `slots` threads run beside each other;
     that is the most work per core. More threads shorten one batch and waste some of the cores.
     `spinning`: threads wait busily for work; only for cores that nobody shares.
     `max_batch`: on a CPU batches beyond about 8 crops only lose the cache.
     """
 
+    runtime: Runtime = Runtime.ONNXRUNTIME
+    precision: Precision = Precision.FP32
     providers: tuple[str, ...] = (CPU_PROVIDER,)
     threads_per_call: int = 1
     spinning: bool = False
@@ -54,6 +74,15 @@ class OnnxOptions:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.providers:
             raise ModelError("providers must name at least one onnxruntime execution provider")
+        match self.runtime:
+            case Runtime.ONNXRUNTIME:
+                if self.precision is not Precision.FP32:
+                    raise ModelError(f"onnxruntime computes in fp32; {self.precision.value} needs runtime openvino")
+            case Runtime.OPENVINO:
+                if self.providers != (CPU_PROVIDER,) or self.spinning:
+                    raise ModelError("providers and spinning are onnxruntime's; runtime openvino has neither")
+            case _:
+                assert_never(self.runtime)
 
 
 def open_session(path: Path, options: OnnxOptions) -> onnxruntime.InferenceSession:
@@ -85,7 +114,8 @@ class OnnxRuntimeSession:
         self._session: Any = session
         self._input = spec.input.name
         self._output = spec.output.name
-        self._info = _info(tuple(session.get_providers()), wanted)
+        precision = "int8" if is_int8(session.get_modelmeta().custom_metadata_map) else "fp32"
+        self._info = _info(tuple(session.get_providers()), wanted, precision)
         shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == self._input)
         self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
 
@@ -105,8 +135,8 @@ class OnnxRuntimeSession:
         return np.asarray(rows)
 
 
-def _info(providers: tuple[str, ...], wanted: tuple[str, ...]) -> EngineInfo:
+def _info(providers: tuple[str, ...], wanted: tuple[str, ...], precision: str) -> EngineInfo:
     first = providers[0]
     device = "cpu" if first == CPU_PROVIDER else first.removesuffix("ExecutionProvider").lower()
     reason = "" if first == wanted[0] else f"onnxruntime could not start {wanted[0]} and uses {first}"
-    return EngineInfo(engine="onnxruntime", device=device, precision="fp32", fallback_reason=reason)
+    return EngineInfo(engine="onnxruntime", device=device, precision=precision, fallback_reason=reason)
