@@ -68,7 +68,7 @@ class OnnxEngine:
         self._limits = EngineLimits(
             max_batch=options.max_batch,
             slots=options.slots,
-            cores=options.threads_per_call if options.providers[0] == CPU_PROVIDER else 0,
+            cores=options.threads_per_call if session.info.device == "cpu" else 0,
         )
         self._preprocessor = Preprocessor(spec.input)
         self._network: Network | None = Network(session, spec)
