@@ -83,7 +83,8 @@ def test_the_same_rows_as_onnxruntime(tmp_path: Path, crops: list[Crop], batch: 
     engine = engine_of(convolution(tmp_path / "m.onnx", batch=batch))
     for count in range(8, 0, -1):
         rows = engine.submit(crops[:count]).result()
-        assert (rows.shape, rows.dtype) == ((count, DIM), np.float32)
+        assert rows.shape == (count, DIM)
+        assert rows.dtype == np.float32
         np.testing.assert_allclose(rows, expected[:count], rtol=0, atol=1e-5)
 
 
