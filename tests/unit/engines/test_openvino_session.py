@@ -32,7 +32,7 @@ from tests.unit.engines.networks import (
     channel_means,
     convolution,
     noise,
-    only_one,
+    save,
     spec,
     tensor,
 )
@@ -200,12 +200,25 @@ def test_a_network_that_only_onnxruntime_can_run_is_refused(tmp_path: Path) -> N
         load_onnx(path, name=None, profile="torchreid", options=options())
 
 
+def as_many_rows_as_the_brightest_pixel_says(path: Path) -> Path:
+    """Fails inside the runtime, and by its input alone."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+        helper.make_node("ReduceMax", ["input"], ["brightest"], keepdims=0),
+        helper.make_node("Cast", ["brightest"], ["count"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["count", "one"], ["counts"]),
+        helper.make_node("Concat", ["counts", "three"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["pooled", "shape"], ["embedding"]),
+    ]
+    return save(path, nodes, "batch", 3, one=np.array([1], np.int64), three=np.array([3], np.int64))
+
+
 @openvino
 def test_a_fault_inside_openvino_has_its_cause(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An EngineFault; the engine goes on, and nothing is printed."""
-    engine = engine_of(only_one(tmp_path / "m.onnx"), spec(dim=3))
-    with pytest.raises(EngineFault, match="openvino failed on a batch of 2") as caught:
-        engine.submit([tensor(1.0), tensor(2.0)]).result()
+    engine = engine_of(as_many_rows_as_the_brightest_pixel_says(tmp_path / "m.onnx"), spec(dim=3))
+    with pytest.raises(EngineFault, match="openvino failed on a batch of 1") as caught:
+        engine.submit([tensor(2.0)]).result()
     assert caught.value.__cause__ is not None
     assert engine.submit([tensor(1.0)]).result().shape == (1, 3)
     assert capfd.readouterr().err == ""
