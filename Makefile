@@ -14,10 +14,11 @@ PROFILE ?=
 PORT ?= 50051
 PYTEST ?=
 BENCH ?=
+DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench lanes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -58,6 +59,9 @@ cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (a
 bench: $(VENV)/.dev ## speed, beside its ceilings in the same run
 	$(BIN)/python -m bench $(BENCH)
 
+lanes: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make lanes DATA=FOLDER (models, frames, golden)
+	$(BIN)/python -m bench.lanes $(DATA) $(wildcard $(DATA)/models/*.onnx)
+
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \
 	else echo "no python3.10 here: the client is not tested on its oldest versions"; fi
@@ -83,7 +87,7 @@ $(VENV)/.serve: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]' -e 'engines[openvino,pil,quantize]'
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml

@@ -7,6 +7,7 @@ any other skip.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -39,8 +40,13 @@ def _turbojpeg() -> bool:
     return find_turbojpeg() is not None
 
 
+def _package(name: str) -> Callable[[], bool]:
+    return lambda: importlib.util.find_spec(name) is not None
+
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
+    "openvino": (_package("openvino"), "make .venv/.dev (the extra openvino of engines)"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),

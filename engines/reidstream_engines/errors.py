@@ -6,6 +6,7 @@
     │   └── UnsupportedImage    a kind that is refused: CMYK, 16-bit, animated, unknown format
     ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
     ├── ModelError              the model file cannot be read or run
+    ├── PackageMissing          an optional package is not installed; says which line installs it
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
     ├── EngineFault             this batch failed; the engine can go on
     └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
@@ -37,6 +38,10 @@ class SpecError(EnginesError):
 
 class ModelError(EnginesError):
     """The model file cannot be read or run."""
+
+
+class PackageMissing(EnginesError):
+    """An optional package is not installed. The message says which line installs it."""
 
 
 class UnsupportedProfile(EnginesError):

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cpu.network import OnnxOptions, open_session
+from typing_extensions import assert_never
+
+from .cpu.network import OnnxOptions, OnnxRuntimeSession, Runtime, open_session
 from .cpu.onnx_engine import OnnxEngine
+from .cpu.openvino_session import open_openvino
+from .cpu.rows import Session
 from .spec_source import read_signature, resolve_spec
 
 
@@ -20,9 +24,19 @@ def load_onnx(
 
     `jpeg_scale`: that of the stager whose frames it will be given; it is part of the embedding space.
 
-    Raises ModelError (missing, not ONNX, a provider that is not there), SpecError (no spec, or one that does not fit
-    the network) and UnsupportedProfile (the preprocessing cannot be exact here; says what to install).
+    Raises ModelError (missing, not ONNX, a provider or a precision that is not there), PackageMissing (the runtime),
+    SpecError (no spec, or one that does not fit the network) and UnsupportedProfile (the preprocessing cannot be exact
+    here; says what to install).
     """
-    session = open_session(path, options)
-    spec = resolve_spec(path=path, signature=read_signature(session), name=name, profile=profile, jpeg_scale=jpeg_scale)
+    opened = open_session(path, options)  # whatever the runtime: it is onnxruntime that reads signatures
+    spec = resolve_spec(path=path, signature=read_signature(opened), name=name, profile=profile, jpeg_scale=jpeg_scale)
+    session: Session
+    match options.runtime:
+        case Runtime.ONNXRUNTIME:
+            session = OnnxRuntimeSession(opened, spec, options.providers)
+        case Runtime.OPENVINO:
+            del opened  # its copy of the weights
+            session = open_openvino(path, spec, options)
+        case _:
+            assert_never(options.runtime)
     return OnnxEngine(session, spec, options)

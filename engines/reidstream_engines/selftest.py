@@ -21,10 +21,13 @@ from .image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
 from .protocol import BoxCrop, Embeddings, Engine, Stager
 
 DEFAULT_TOLERANCE = 1e-5
+REDUCED_TOLERANCE = 1e-2
+"""In fewer bits than float32 has, a kernel for another batch size may round otherwise."""
 
 _SEED = 20_170
 _FRAME_WIDTH, _FRAME_HEIGHT, _BLOCK = 640, 480, 16
 _NORM_TOLERANCE = 1e-3
+_TIMED_RUNS = 3  # the fastest counts: a runtime that has several streams warms each of them up on its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +63,16 @@ def self_test(
     engine: Engine,
     stager: Stager,
     *,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SelfTestReport:
     """Warm every batch size up and compare the largest with single crops; EngineFault says what is wrong.
 
     `tolerance`: the largest difference that batching may make to a number of a vector, relative to the vector's length.
+    None: as the engine's precision allows.
     """
+    if tolerance is None:
+        tolerance = DEFAULT_TOLERANCE if engine.info.precision == "fp32" else REDUCED_TOLERANCE
     limit = engine.limits.max_batch
     boxes = _boxes(max(2, limit))
     with stager.stage(_noise(), boxes) as frame:
@@ -75,9 +81,12 @@ def self_test(
         batched = alone = _run(engine, crops[:1])
         for size in batch_sizes(limit):
             _run(engine, crops[:size])
-            start = clock()
-            batched = _run(engine, crops[:size])
-            timings.append(BatchTiming(size=size, seconds=clock() - start))
+            seconds = []
+            for _ in range(_TIMED_RUNS):
+                start = clock()
+                batched = _run(engine, crops[:size])
+                seconds.append(clock() - start)
+            timings.append(BatchTiming(size=size, seconds=min(seconds)))
         alone = np.concatenate([_run(engine, [crop]) for crop in crops])
     lengths = np.linalg.norm(alone, axis=1)
     differences = np.abs(batched - alone[: len(batched)]).max(axis=1) / lengths[: len(batched)]

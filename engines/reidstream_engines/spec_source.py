@@ -37,6 +37,7 @@ else:
 
 SPEC_KEY = "reidstream.spec"
 SHA_KEY = "reidstream.artifact_sha256"
+PRECISION_KEY = "reidstream.precision"
 
 _FLOAT = "tensor(float)"
 _IMAGE_RANK = 4
@@ -74,6 +75,11 @@ def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntim
         outputs=_tensors(session.get_outputs()),
         metadata=dict(session.get_modelmeta().custom_metadata_map),
     )
+
+
+def is_int8(metadata: Mapping[str, str]) -> bool:
+    """Whether a file says of itself that its weights were quantised (`quantize.py`)."""
+    return metadata.get(PRECISION_KEY) == "int8"
 
 
 def resolve_spec(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reidstream_engines import default_model
 from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cpu.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
@@ -65,6 +65,8 @@ def _stager(settings: EngineSettings) -> CpuStager:
 def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: str | None) -> OnnxEngine:
     slots = config.engine.slots
     options = OnnxOptions(
+        runtime=Runtime(config.engine.runtime.value),
+        precision=Precision(config.engine.precision.value),
         providers=config.engine.providers,
         threads_per_call=config.engine.threads_per_call or max(1, cores() // slots),
         spinning=config.engine.spinning,
@@ -77,6 +79,10 @@ def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: 
     except EnginesError as error:
         raise StartupError(f"model {name!r} ({path}): {error}") from error
     log.info("model_loaded", model=name, path=str(path), space_id=engine.spec.space_id, profile=engine.spec.profile)
+    info = engine.info
+    log.info("model_engine", model=name, engine=info.engine, device=info.device, precision=info.precision)
+    if info.fallback_reason:
+        log.warning("engine_fallback", model=name, reason=info.fallback_reason)
     times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in report.timings}
     log.info("model_warm", model=name, **times)
     return engine

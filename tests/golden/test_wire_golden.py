@@ -168,7 +168,7 @@ async def test_sixteen_cameras_at_once_meet_the_golden_vectors(engine: Engine, s
         mixed = any(sum(result.timing.batch_sizes) > len(result.valid) for result in results)
         return lowest, mixed
 
-    # Batches wait a little to fill: a free core takes a frame's crops at once otherwise, before another frame is staged.
+    # Batches wait a little to fill: otherwise a free core takes a frame's crops before another frame is staged.
     async with serving(engine, linger_ms=20) as server, AsyncReidClient(f"127.0.0.1:{server.port}") as client:
         outcomes = await asyncio.gather(*(camera(client, number) for number in range(CAMERAS)))
     assert min(lowest for lowest, _ in outcomes) >= MIN_COSINE

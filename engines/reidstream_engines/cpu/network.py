@@ -1,25 +1,28 @@
-"""A network in onnxruntime: from a filled batch to finished rows.
+"""A network in onnxruntime.
 
-Why apart from the engine: this is all that knows onnxruntime. Traps: the plain wheel lists providers that it was not
-asked for, so they are always named; its threads spin for work between calls unless told not to, which on shared cores
-makes everything slower; a provider that fails to start is replaced by the CPU with no more than a log line, so what
-came out is compared with what was asked for.
+Why apart from the engine: this is all that knows onnxruntime; batches and rows are `rows.py`'s. Traps: the plain wheel
+lists providers that it was not asked for, so they are always named; its threads spin for work between calls unless told
+not to, which on shared cores makes everything slower; a provider that fails to start is replaced by the CPU with no
+more than a log line, so what came out is compared with what was asked for.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from typing_extensions import assert_never
 
-from reidstream_engines.errors import EngineFault, ModelError
-from reidstream_engines.protocol import Embeddings
+from reidstream_engines.errors import ModelError
+from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
+from reidstream_engines.spec_source import is_int8
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _LOG_FATAL = 4  # whatever is an error is raised as well
@@ -32,16 +35,33 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+class Runtime(Enum):
+    """The library that computes."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+class Precision(Enum):
+    """What the float layers of a network are computed in. Layers that its file holds in int8 stay in int8."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxOptions:
-    """How onnxruntime runs a model. Raises ModelError for a number below 1 or an empty list of providers.
+    """How an ONNX file is run. Raises ModelError for a number below 1, and for what the runtime has not.
 
+    `providers`, `spinning`: onnxruntime's alone. `precision` other than fp32: OpenVINO's alone.
     `threads_per_call`: with 1, a call computes in the thread that made it, and `slots` threads run beside each other;
     that is the most work per core. More threads shorten one batch and waste some of the cores.
     `spinning`: threads wait busily for work; only for cores that nobody shares.
     `max_batch`: on a CPU batches beyond about 8 crops only lose the cache.
     """
 
+    runtime: Runtime = Runtime.ONNXRUNTIME
+    precision: Precision = Precision.FP32
     providers: tuple[str, ...] = (CPU_PROVIDER,)
     threads_per_call: int = 1
     spinning: bool = False
@@ -54,6 +74,15 @@ class OnnxOptions:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.providers:
             raise ModelError("providers must name at least one onnxruntime execution provider")
+        match self.runtime:
+            case Runtime.ONNXRUNTIME:
+                if self.precision is not Precision.FP32:
+                    raise ModelError(f"onnxruntime computes in fp32; {self.precision.value} needs runtime openvino")
+            case Runtime.OPENVINO:
+                if self.providers != (CPU_PROVIDER,) or self.spinning:
+                    raise ModelError("providers and spinning are onnxruntime's; runtime openvino has neither")
+            case _:
+                assert_never(self.runtime)
 
 
 def open_session(path: Path, options: OnnxOptions) -> onnxruntime.InferenceSession:
@@ -78,60 +107,36 @@ def open_session(path: Path, options: OnnxOptions) -> onnxruntime.InferenceSessi
         raise ModelError(f"{path} is no ONNX model that onnxruntime can load: {error}") from error
 
 
-class Network:
-    """A loaded model as a function from batches to rows. Any number of threads."""
+class OnnxRuntimeSession:
+    """See `Session`. `wanted`: the providers that were asked for."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, wanted: tuple[str, ...]) -> None:
         self._session: Any = session
-        self._spec = spec
-        shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == spec.input.name)
-        self._piece = shape[0] if isinstance(shape[0], int) else None
+        self._input = spec.input.name
+        self._output = spec.output.name
+        precision = "int8" if is_int8(session.get_modelmeta().custom_metadata_map) else "fp32"
+        self._info = _info(tuple(session.get_providers()), wanted, precision)
+        shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == self._input)
+        self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
 
     @property
-    def providers(self) -> tuple[str, ...]:
-        """What onnxruntime really uses, the preferred one first."""
-        return tuple(self._session.get_providers())
+    def info(self) -> EngineInfo:
+        """See `Session`."""
+        return self._info
 
-    def capacity(self, count: int) -> int:
-        """Rows that a batch array needs for `count` crops: more than `count` where the model's batch size is fixed."""
-        if self._piece is None:
-            return count
-        return -(-count // self._piece) * self._piece
+    @property
+    def fixed_batch(self) -> int | None:
+        """See `Session`."""
+        return self._fixed_batch
 
-    def run(self, batch: npt.NDArray[np.float32], count: int) -> Embeddings:
-        """Embed the first `count` rows of `batch`, (capacity(n), C, H, W) with n >= count; the others are scratch.
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """See `Session`."""
+        (rows,) = self._session.run([self._output], {self._input: batch})
+        return np.asarray(rows)
 
-        Returns (count, dim) float32, the caller's. Raises EngineFault.
-        """
-        if self._piece is None:
-            rows = self._call(batch[:count])
-        else:
-            end = self.capacity(count)
-            batch[count:end] = 0.0
-            pieces = [self._call(batch[at : at + self._piece]) for at in range(0, end, self._piece)]
-            rows = np.concatenate(pieces)[:count]
-        return self._finish(rows)
 
-    def _call(self, batch: npt.NDArray[np.float32]) -> Embeddings:
-        spec = self._spec
-        try:
-            (rows,) = self._session.run([spec.output.name], {spec.input.name: batch})
-        except Exception as error:  # onnxruntime's exceptions share no base
-            raise EngineFault(f"onnxruntime failed on a batch of {len(batch)}: {error}") from error
-        if rows.shape != (len(batch), spec.output.dim) or rows.dtype != np.float32:
-            raise EngineFault(
-                f"the network answered {rows.dtype} {rows.shape} to a batch of {len(batch)}, "
-                f"not float32 ({len(batch)}, {spec.output.dim})"
-            )
-        return np.asarray(rows, np.float32)
-
-    def _finish(self, rows: Embeddings) -> Embeddings:
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            raise EngineFault(f"the network's answer is not finite in rows {np.flatnonzero(~finite).tolist()}")
-        if self._spec.output.l2_normalize:
-            # In float64, so that neither large nor tiny numbers leave its range when they are squared.
-            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-            norms[norms == 0.0] = 1.0
-            np.divide(rows, norms[:, np.newaxis], out=rows, casting="same_kind")
-        return rows
+def _info(providers: tuple[str, ...], wanted: tuple[str, ...], precision: str) -> EngineInfo:
+    first = providers[0]
+    device = "cpu" if first == CPU_PROVIDER else first.removesuffix("ExecutionProvider").lower()
+    reason = "" if first == wanted[0] else f"onnxruntime could not start {wanted[0]} and uses {first}"
+    return EngineInfo(engine="onnxruntime", device=device, precision=precision, fallback_reason=reason)

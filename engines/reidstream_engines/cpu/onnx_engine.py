@@ -1,4 +1,4 @@
-"""The engine for onnxruntime: batch buffers, tickets, and the exceptions that leave it.
+"""The engine for ONNX files on the CPU: batch buffers, tickets, and the exceptions that leave it.
 
 Why `submit` prepares and `result` computes: on a CPU both take the caller's own core, so there is nothing to overlap;
 a server with one thread per slot simply calls one after the other. Trap: a ticket owns a batch buffer until its result
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
 from typing_extensions import assert_never
 
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.protocol import BoxCrop, Crop, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
 from reidstream_engines.spec import ModelSpec
 
-from .network import CPU_PROVIDER, Network, OnnxOptions
+from .network import OnnxOptions
 from .preprocess import Floats, Preprocessor, Scratch
+from .rows import Network, Session
 from .stager import CpuFrame
 
 
@@ -63,16 +63,16 @@ class OnnxEngine:
     Raises UnsupportedProfile when made, if the spec's preprocessing cannot be exact here.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, options: OnnxOptions) -> None:
+    def __init__(self, session: Session, spec: ModelSpec, options: OnnxOptions) -> None:
         self._spec = spec
         self._limits = EngineLimits(
             max_batch=options.max_batch,
             slots=options.slots,
-            cores=options.threads_per_call if options.providers[0] == CPU_PROVIDER else 0,
+            cores=options.threads_per_call if session.info.device == "cpu" else 0,
         )
         self._preprocessor = Preprocessor(spec.input)
         self._network: Network | None = Network(session, spec)
-        self._info = _info(self._network.providers, options.providers)
+        self._info = session.info
         self._capacity = self._network.capacity(options.max_batch)
         self._idle: list[_BatchBuffer] = []
 
@@ -142,10 +142,3 @@ class OnnxEngine:
                 slot[...] = tensor
             case _:
                 assert_never(crop)
-
-
-def _info(providers: tuple[str, ...], wanted: tuple[str, ...]) -> EngineInfo:
-    first = providers[0]
-    device = "cpu" if first == CPU_PROVIDER else first.removesuffix("ExecutionProvider").lower()
-    reason = "" if first == wanted[0] else f"onnxruntime could not start {wanted[0]} and uses {first}"
-    return EngineInfo(engine="onnxruntime", device=device, precision="fp32", fallback_reason=reason)

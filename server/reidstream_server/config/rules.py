@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
-from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
+from .runtimes import Precision, Runtime
+from .settings import EngineSettings, LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
@@ -69,6 +71,8 @@ LOOPBACK_RULE = (
     "other machines are served with TLS only: give tls_cert_file and tls_key_file, or listen on 127.0.0.1, or say "
     "--insecure where everybody on the network may read the frames"
 )
+PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32"
+OPENVINO_RULE = "providers and spinning are onnxruntime's; runtime openvino has neither"
 PROFILE_RULE = "profile needs a model to apply to, and the embedded default model has its own"
 
 
@@ -82,6 +86,7 @@ def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
         shown = ("port", "metrics_port")
         yield BrokenRule(names=(*shown, "host", "metrics_host", "metrics_enabled"), shown=shown, rule=PORTS_RULE)
     yield from _broken_security(config.security, config.listen.host)
+    yield from _broken_engine(config.engine)
     if config.profile is not None and not config.models:
         yield BrokenRule(names=("profile", "models"), shown=("profile",), rule=PROFILE_RULE)
 
@@ -95,6 +100,21 @@ def _broken_security(security: SecuritySettings, host: str) -> Iterator[BrokenRu
         yield BrokenRule(names=("tls_client_ca_file", *pair), shown=("tls_client_ca_file",), rule=CLIENT_CA_RULE)
     if not given and not security.insecure and not _is_loopback(host):
         yield BrokenRule(names=("host", "insecure", *pair), shown=("host",), rule=LOOPBACK_RULE)
+
+
+def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
+    match engine.runtime:
+        case Runtime.ONNXRUNTIME:
+            if engine.precision is not Precision.FP32:
+                names = ("precision", "runtime")
+                yield BrokenRule(names=names, shown=names, rule=PRECISION_RULE)
+        case Runtime.OPENVINO:
+            default = EngineSettings()
+            given = tuple(name for name in ("providers", "spinning") if getattr(engine, name) != getattr(default, name))
+            if given:
+                yield BrokenRule(names=("providers", "spinning", "runtime"), shown=given, rule=OPENVINO_RULE)
+        case _:
+            assert_never(engine.runtime)
 
 
 def _is_loopback(host: str) -> bool:

@@ -19,6 +19,7 @@ from reidstream_server.logs import LogFormat, LogLevel
 from .fields import ByteSize, Duration, Kind, NameList, NumberOf, OneOf, Switch, Text, WholeNumber
 from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
+from .runtimes import Precision, Runtime
 
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 _HOST = Text(
@@ -100,6 +101,21 @@ class SecuritySettings:
 class EngineSettings:
     """How models are run."""
 
+    runtime: Annotated[
+        Runtime,
+        About(
+            kind=OneOf(members=Runtime),
+            help="The library that computes. openvino is an extra: pip install 'reidstream-engines[openvino]'.",
+        ),
+    ] = Runtime.ONNXRUNTIME
+    precision: Annotated[
+        Precision,
+        About(
+            kind=OneOf(members=Precision),
+            help="Of a network's float layers. bf16 needs runtime openvino and a CPU that computes in it: faster, and "
+            "vectors a little off (docs/lanes.md). Files in INT8 stay INT8.",
+        ),
+    ] = Precision.FP32
     providers: Annotated[
         tuple[str, ...],
         About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),

@@ -146,10 +146,28 @@ def test_selftest_prints_a_row_per_batch_size(capsys: Captured) -> None:
     """Batch, milliseconds, milliseconds per crop, crops per second."""
     assert main(["selftest", "default", "--max-batch", "3", "--threads", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{default_model.NAME}: onnxruntime on cpu, 2 thread(s)"
+    assert lines[0] == f"{default_model.NAME}: onnxruntime on cpu, fp32, 2 thread(s)"
     assert lines[1].split() == ["batch", "ms", "ms/crop", "crops/s"]
     assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
     assert lines[5].startswith("passed")
+
+
+@pytest.mark.needs("openvino")
+def test_the_other_runtime(capsys: Captured) -> None:
+    """Inspect and selftest say what would run the model; a precision that it has not is refused."""
+    assert main(["selftest", "default", "--runtime", "openvino", "--max-batch", "1"]) == 0
+    assert "openvino on cpu, fp32, 1 thread(s)" in capsys.readouterr().out
+    assert main(["inspect", "default", "--runtime", "openvino"]) == 0
+    assert fields(capsys.readouterr().out)["engine"] == "openvino on cpu, fp32"
+    assert main(["selftest", "default", "--precision", "bf16"]) == 1
+    assert "bf16 needs runtime openvino" in capsys.readouterr().err
+
+
+def test_inspect_without_the_runtime_says_how_to_get_it(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spec is shown all the same."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert main(["inspect", "default", "--runtime", "openvino"]) == 0
+    assert "pip install 'reidstream-engines[openvino]'" in fields(capsys.readouterr().out)["here"]
 
 
 def test_selftest_fails_with_the_reason(broken: Path, capsys: Captured) -> None:

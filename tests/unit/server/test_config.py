@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reidstream_engines.cpu import network
 from reidstream_server.config import (
     EngineSettings,
     LimitSettings,
@@ -17,6 +18,7 @@ from reidstream_server.config import (
     ServerConfig,
     load_config,
 )
+from reidstream_server.config.runtimes import Precision, Runtime
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
 from reidstream_server.errors import ConfigError
 from reidstream_server.logs import LogFormat, LogLevel
@@ -46,6 +48,8 @@ def test_defaults_are_those_that_were_decided() -> None:
         host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
     )
     assert config.engine == EngineSettings(
+        runtime=Runtime.ONNXRUNTIME,
+        precision=Precision.FP32,
         providers=("CPUExecutionProvider",),
         threads_per_call=0,
         slots=2,
@@ -102,6 +106,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),
     "tokens_file": ("/tls/tokens", Path("/tls/tokens")),
     "insecure": ("true", True),
+    "runtime": ("openvino", Runtime.OPENVINO),
+    "precision": ("bf16", Precision.BF16),
     "providers": ("A,B", ("A", "B")),
     "threads_per_call": ("4", 4),
     "slots": ("16", 16),
@@ -139,6 +145,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
 
 
 NEEDED_WITH = {
+    "precision": ["--runtime=openvino"],
     "profile": ["--model=person=a.onnx"],
     "tls_cert_file": ["--tls-key-file=k"],
     "tls_key_file": ["--tls-cert-file=c"],
@@ -405,6 +412,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--host=::", "--insecure"], ["--host=::", "--no-insecure"]),
         (["--host=127.255.0.1"], ["--host=128.0.0.1"]),
         (["--host=::1"], ["--host=::2"]),
+        (["--precision=bf16", "--runtime=openvino"], ["--precision=bf16"]),
+        (["--spinning", "--runtime=onnxruntime"], ["--spinning", "--runtime=openvino"]),
+        (["--providers=A"], ["--providers=A", "--runtime=openvino"]),
         (["--host=LocalHost"], ["--host=127.example.org"]),
     ],
 )
@@ -422,6 +432,12 @@ def test_rules_between_settings(enough: list[str], too_little: list[str]) -> Non
 def test_a_rule_is_silent_about_values_that_are_refused_anyway(argv: list[str]) -> None:
     """The default that stands in for a refused value breaks no rule: one mistake is one problem."""
     assert len(problems(argv)) == 1
+
+
+def test_runtimes_and_precisions_are_the_engines_own() -> None:
+    """The configuration knows no engine, so it writes their names down once more."""
+    assert [item.value for item in Runtime] == [item.value for item in network.Runtime]
+    assert [item.value for item in Precision] == [item.value for item in network.Precision]
 
 
 def test_names_are_unique_over_all_groups() -> None:
