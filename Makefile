@@ -83,7 +83,7 @@ $(VENV)/.serve: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]' -e 'engines[pil,gpu]'
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml

@@ -7,6 +7,7 @@ any other skip.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -39,11 +40,23 @@ def _turbojpeg() -> bool:
     return find_turbojpeg() is not None
 
 
+def _package(name: str) -> Callable[[], bool]:
+    def present() -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:  # a parent of it
+            return False
+
+    return present
+
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
+    "g++": (_program("g++"), "apt-get install g++"),
+    "nvrtc": (_package("cuda.bindings.nvrtc"), "pip install 'reidstream-engines[gpu]'"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
     "turbojpeg": (_turbojpeg, "make (engines[region]; a Python up to 3.13), or a system's libjpeg-turbo 3"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),

@@ -7,6 +7,8 @@
     ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
     ├── ModelError              the model file cannot be read or run
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
+    ├── DeviceUnavailable       a device lacks something: a package, a driver; says what to install
+    ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
     ├── EngineFault             this batch failed; the engine can go on
     └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
 
@@ -41,6 +43,14 @@ class ModelError(EnginesError):
 
 class UnsupportedProfile(EnginesError):
     """The profile cannot be reproduced exactly on this device."""
+
+
+class DeviceUnavailable(EnginesError):
+    """Something that the device needs is missing on this machine."""
+
+
+class KernelError(EnginesError):
+    """The crop kernel cannot be compiled, kept or loaded."""
 
 
 class EngineFault(EnginesError):
