@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
-from reidstream_engines.cuda.kernel_params import OutputType, installed_pil_passes, pack_crops
+from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelBox, PixelFormat
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
-
-from .emulator import Job, Picture
+from tests.emulation.emulator import Job, Picture
 
 Box = tuple[int, int, int, int]
 
@@ -37,7 +36,7 @@ class Case:
 
     def job(self, output: OutputType = OutputType.FP32) -> Job:
         """For the kernel."""
-        crops = pack_crops(self.spec, frame=self.frames, boxes=self.boxes, pil_passes=installed_pil_passes())
+        crops = pack_crops(self.spec, frame=self.frames, boxes=self.boxes)
         return Job(spec=self.spec, output=output, pictures=self.pictures, crops=crops)
 
     def expected(self) -> NDArray[np.float32]:
@@ -46,8 +45,9 @@ class Case:
         batch = np.empty((len(self.boxes), len(spec.mean), spec.height, spec.width), np.float32)
         preprocessor, scratch, stager = Preprocessor(spec), Scratch(spec), CpuStager()
         for index, (x1, y1, x2, y2), slot in zip(self.frames, self.boxes, batch, strict=True):
-            with stager.stage(self.pictures[index].raw()) as frame:
-                preprocessor.write(frame, PixelBox(x1=x1, y1=y1, x2=x2, y2=y2), slot, scratch)
+            box = PixelBox(x1=x1, y1=y1, x2=x2, y2=y2)
+            with stager.stage(self.pictures[index].raw(), [box]) as frame:
+                preprocessor.write(frame, box, slot, scratch)
         return batch
 
 
@@ -107,13 +107,15 @@ def random_box(rng: np.random.Generator, width: int, height: int, spec: InputSpe
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else (0, 0, width, height)
 
 
-def random_cases(seed: int, resizes: Sequence[Resize], count: int, crops: int = 6) -> Iterator[Case]:
+def random_cases(
+    seed: int, resizes: Sequence[Resize], count: int, crops: int = 6, sizes: Sequence[tuple[int, int]] = SIZES
+) -> Iterator[Case]:
     """`count` per resize, over all formats, orders, fits and sizes."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         for resize in resizes:
             order, fit = list(ColorOrder)[rng.integers(3)], list(Fit)[rng.integers(3)]
-            spec = network(resize, order, fit, SIZES[number % len(SIZES)])
+            spec = network(resize, order, fit, sizes[number % len(sizes)])
             pictures = [picture(rng, kind, *rng.integers(1, (201, 301)).tolist()) for kind in PixelFormat]
             frames = rng.integers(0, len(pictures), crops).tolist()
             boxes = [random_box(rng, pictures[i].width, pictures[i].height, spec) for i in frames]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .emulator import SANITIZED, Emulator, build
+from tests.emulation.emulator import SANITIZED, Emulator, build
 
 
 @pytest.fixture(scope="session")

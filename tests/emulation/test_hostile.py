@@ -12,9 +12,8 @@ import pytest
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, InputSpec, Resize
-
-from .cases import network, picture
-from .emulator import Emulator, Job, KernelCrashed, Picture
+from tests.emulation.cases import network, picture
+from tests.emulation.emulator import Emulator, Job, KernelCrashed, Picture
 
 pytestmark = pytest.mark.needs("g++")
 
@@ -24,6 +23,8 @@ BOXES = [
     (0, -1, 5, 5),
     (0, 0, 31, 5),
     (0, 0, 5, 41),
+    (1, 0, 31, 5),
+    (0, 1, 5, 41),
     (5, 5, 5, 9),
     (5, 5, 9, 5),
     (9, 9, 2, 2),
@@ -34,6 +35,7 @@ BOXES = [
     (2**40, 0, 2**40 + 5, 5),
     (0, 0, 2**32 + 5, 5),
     (HUGE - 2, 0, HUGE, 2),
+    (HUGE - 2, 0, HUGE + 3, 2),
 ]
 FIELDS = ("frame", "x", "y", "width", "height", "left", "top", "fit_width", "fit_height")
 

@@ -125,9 +125,11 @@ def launch_shape(spec: InputSpec, crops: int) -> LaunchShape:
 def pack_spec(spec: InputSpec, output: OutputType) -> Records:
     """Shape () of SPEC: the kernel's first argument, by value.
 
-    Raises UnsupportedProfile for what cannot be exact on the device: inputs too large for a launch, and values that
-    fp16 cannot hold.
+    Raises UnsupportedProfile for what cannot be exact on the device: inputs too large for a launch, values that fp16
+    cannot hold, and crops of JPEGs at a smaller scale, which only the CPU decodes.
     """
+    if spec.jpeg_scale != 1:
+        raise UnsupportedProfile(f"JPEG at 1/{spec.jpeg_scale} of its size is decoded on the CPU only")
     if max(spec.width, spec.height) > _MAX_SIDE or launch_shape(spec, 1).grid[1] > _MAX_GRID_Y:
         raise UnsupportedProfile(f"a network input of {spec.width} x {spec.height} is more than the crop kernel takes")
     std = np.array(spec.std, np.float64)
@@ -175,8 +177,11 @@ def installed_pil_passes() -> PilPasses:
     return PilPasses.LESS_WORK_FIRST if major >= _PILLOW_WITH_ROWS_FIRST else PilPasses.COLUMNS_FIRST
 
 
+_INSTALLED_PIL_PASSES = installed_pil_passes()
+
+
 def pack_crops(
-    spec: InputSpec, *, frame: npt.ArrayLike, boxes: npt.ArrayLike, pil_passes: PilPasses = PilPasses.LESS_WORK_FIRST
+    spec: InputSpec, *, frame: npt.ArrayLike, boxes: npt.ArrayLike, pil_passes: PilPasses = _INSTALLED_PIL_PASSES
 ) -> Records:
     """Shape (N,) of CROP from frame indices (N,) and boxes (N, 4), both integers; x1, y1, x2, y2 as in PixelBox.
 
