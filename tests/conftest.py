@@ -41,7 +41,13 @@ def _turbojpeg() -> bool:
 
 
 def _package(name: str) -> Callable[[], bool]:
-    return lambda: importlib.util.find_spec(name) is not None
+    def present() -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:  # a parent of it
+            return False
+
+    return present
 
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
@@ -50,6 +56,8 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
+    "g++": (_program("g++"), "apt-get install g++"),
+    "nvrtc": (_package("cuda.bindings.nvrtc"), "pip install 'reidstream-engines[gpu]'"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
     "turbojpeg": (_turbojpeg, "make (engines[region]; a Python up to 3.13), or a system's libjpeg-turbo 3"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),

@@ -8,6 +8,8 @@
     ├── ModelError              the model file cannot be read or run
     ├── PackageMissing          an optional package is not installed; says which line installs it
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
+    ├── DeviceUnavailable       a device lacks something: a package, a driver; says what to install
+    ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
     ├── EngineFault             this batch failed; the engine can go on
     └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
 
@@ -46,6 +48,14 @@ class PackageMissing(EnginesError):
 
 class UnsupportedProfile(EnginesError):
     """The profile cannot be reproduced exactly on this device."""
+
+
+class DeviceUnavailable(EnginesError):
+    """Something that the device needs is missing on this machine."""
+
+
+class KernelError(EnginesError):
+    """The crop kernel cannot be compiled, kept or loaded."""
 
 
 class EngineFault(EnginesError):

@@ -26,7 +26,7 @@ def nv12_to_bgr(luma: Bytes, chroma: Bytes, out: Bytes, *, matrix: ColorMatrix, 
     if matrix is ColorMatrix.BT601 and color_range is ColorRange.LIMITED:
         cv2.cvtColorTwoPlane(luma, chroma, cv2.COLOR_YUV2BGR_NV12, dst=out)
         return
-    transform = _yuv_to_bgr(matrix, color_range)
+    transform = yuv_to_bgr(matrix, color_range)
     height, width = luma.shape
     rows = min(_BAND_ROWS, height)
     planes = np.empty((2, rows, width), np.uint8)
@@ -40,8 +40,8 @@ def nv12_to_bgr(luma: Bytes, chroma: Bytes, out: Bytes, *, matrix: ColorMatrix, 
         cv2.transform(yuv[:count], transform, out[top : top + count])
 
 
-def _yuv_to_bgr(matrix: ColorMatrix, color_range: ColorRange) -> npt.NDArray[np.float32]:
-    """(3, 4): rows B, G, R; columns Y, U, V and the constant."""
+def yuv_to_bgr(matrix: ColorMatrix, color_range: ColorRange) -> npt.NDArray[np.float32]:
+    """(3, 4) float32: rows B, G, R; columns Y, U, V and the constant."""
     red, blue = _RED_BLUE_WEIGHTS[matrix]
     green = 1.0 - red - blue
     limited = color_range is ColorRange.LIMITED

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 # Package -> what of ours, and which heavy third parties, it may import.
 ALLOWED = {
     "proto/reidstream_proto": {"google", "grpc"},
-    "engines/reidstream_engines": {"cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg"},
+    "engines/reidstream_engines": {"cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"},
     "client/reidstream_client": {"reidstream_proto", "grpc", "cv2", "google", "grpc_health"},
     "server/reidstream_server/core": set(),
     "server/reidstream_server/config": set(),
@@ -25,7 +25,7 @@ ALLOWED = {
 WATCHED = {
     *("reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_training"),
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
-    *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg"),
+    *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"),
     *("asyncio", "threading", "socket", "time", "random"),
 }
 # Rooms of the server that the room on the left may look into.
@@ -41,6 +41,7 @@ CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
 ONLY_IN = {
     ("client", "cv2"): ("sources",),
     ("engines", "onnx"): ("default_model/build.py", "quantize.py"),
+    ("engines", "cuda"): ("cuda/",),
     ("engines", "openvino"): ("cpu/openvino_session.py",),
 }
 
@@ -70,7 +71,7 @@ def test_rooms_of_the_server_look_one_way(room: str) -> None:
 
 
 def test_optional_packages_stay_in_their_corner() -> None:
-    """The client needs OpenCV for videos only, and engines need onnx only to make model files."""
+    """The client needs OpenCV for videos only, engines need onnx for model files, and each runtime has its corner."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {package}"
         for (folder, package), corners in ONLY_IN.items()
