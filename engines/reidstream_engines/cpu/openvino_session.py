@@ -7,12 +7,14 @@ fused; so a batch is cut into pieces of two sizes.
 Traps: left alone it takes bf16 wherever that is fast, in silence, so the precision is always named, and what it really
 took is read from the compiled network; what it cannot do it leaves out without a word, so a CPU without bf16 is refused
 here. An infer request belongs to one call at a time, and its answer is a view that the next call overwrites. Pinned
-threads of several processes meet on the same cores while others idle, so nothing is pinned.
+threads of several processes meet on the same cores while others idle, so nothing is pinned. Its import alone reports
+to its makers over the network, from a thread of its own, unless the package that does so is not to be had.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -139,6 +141,7 @@ def _text(layer: Any, key: str) -> str:  # noqa: ANN401 - OpenVINO has no types
 
 
 def _openvino() -> ModuleType:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed
     try:
         import openvino  # noqa: PLC0415 - optional
     except ImportError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,6 +167,23 @@ def test_without_the_package_the_line_that_installs_it_is_said(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(PackageMissing, match=r"pip install 'reidstream-engines\[openvino\]'"):
         load_onnx(default_model.PATH, name=None, profile=None, options=options())
+
+
+@openvino
+def test_nothing_is_reported_over_the_network(tmp_path: Path) -> None:
+    """In a fresh process. OpenVINO keeps the identity that it reports under in ~/intel."""
+    code = (
+        "import socket, sys, threading\n"
+        "socket.getaddrinfo = lambda *a, **k: sys.exit('asked for ' + str(a[0]))\n"
+        "from reidstream_engines.cli import main\n"
+        "main(['inspect', 'default', '--runtime', 'openvino'])\n"
+        "assert [thread.name for thread in threading.enumerate()] == ['MainThread']\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "openvino on cpu" in done.stdout
+    assert not (tmp_path / "intel").exists()
 
 
 @openvino
