@@ -109,6 +109,7 @@ class Inference(Generic[P]):
         if batcher.lost is not None:
             return
         batcher.lost = message
+        self._ledger.batch_cores -= len(batcher.running) * batcher.terms.cores
         effects.append(EngineDied(model=model, message=message))
         fault = engine_lost(model, message)
         for frame in list(self._ledger.frames.values()):
@@ -133,13 +134,18 @@ class Inference(Generic[P]):
             frame.first_batch_ns = frame.first_batch_ns or now
             self._timers.cancel(frame.budget_timer)
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
-        self._batchers[model].running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
+        batcher = self._batchers[model]
+        self._ledger.batch_cores += batcher.terms.cores
+        batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
         effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
     def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
-        batch = self._batchers[model].running.pop(key, None)
+        batcher = self._batchers[model]
+        batch = batcher.running.pop(key, None)
         if batch is None:
             return None
+        if batcher.lost is None:
+            self._ledger.batch_cores -= batcher.terms.cores
         self._timers.cancel(batch.timeout)
         for portion in batch.portions:
             portion.frame.running_crops -= len(portion.indices)

@@ -25,7 +25,10 @@ P = TypeVar("P")
 
 
 class Ledger(Generic[P]):
-    """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe."""
+    """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe.
+
+    `batch_cores`: what the batches of living engines keep busy.
+    """
 
     def __init__(
         self, limits: SchedulerLimits, batchers: Sequence[Batcher[P]], timers: Timers, answers: Answers[P]
@@ -34,6 +37,7 @@ class Ledger(Generic[P]):
         self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=limits.quantum_boxes, aging_ns=limits.aging_ns)
         self.admission: Admission[P] = Admission(max_boxes=limits.max_queue_boxes, max_bytes=limits.max_queue_bytes)
         self.staging_frames = 0
+        self.batch_cores = 0
         self.staged_bytes = 0
         self._limits = limits
         self._batchers = batchers
@@ -43,9 +47,7 @@ class Ledger(Generic[P]):
     @property
     def core_free(self) -> bool:
         """Whether there is a core for one more staging or batch. What a lost engine still runs keeps nobody waiting."""
-        living = (batcher for batcher in self._batchers if batcher.lost is None)
-        batches = sum(len(batcher.running) * batcher.terms.cores for batcher in living)
-        return self.staging_frames + batches < self._limits.cores
+        return self.staging_frames + self.batch_cores < self._limits.cores
 
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait for its turn."""

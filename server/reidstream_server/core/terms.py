@@ -5,7 +5,7 @@ All times are integer nanoseconds of one monotonic clock; all sizes are bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType
 
@@ -47,10 +47,20 @@ class DrainReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Who shares the engines fairly with whom: a camera within a client identity."""
+    """Who shares the engines fairly with whom: a camera within a client identity.
+
+    Its hash is made once: every frame is looked up by it a dozen times.
+    """
 
     client: str
     camera_id: str
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.client, self.camera_id)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

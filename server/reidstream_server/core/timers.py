@@ -7,7 +7,7 @@ a cancelled one must leave; it is emptied at once and the heap is rebuilt when m
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 _REBUILD_ABOVE = 64
@@ -23,22 +23,21 @@ class TimerKind(Enum):
     DRAIN = "drain"
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True, eq=False)
 class Timer:
     """`key` is the frame, model, batch or session that it is about."""
 
     at_ns: int
-    made: int
-    kind: TimerKind = field(compare=False)
-    key: int = field(compare=False)
-    live: bool = field(compare=False, default=True)
+    kind: TimerKind
+    key: int
+    live: bool = True
 
 
 class Timers:
     """A heap of timers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self._heap: list[tuple[int, int, Timer]] = []  # the second counts: two of one time are never compared further
         self._made = 0
         self._dead = 0
 
@@ -48,8 +47,8 @@ class Timers:
     def add(self, at_ns: int, kind: TimerKind, key: int) -> Timer:
         """Have a timer due at `at_ns`; timers of the same time are due in the order they were added."""
         self._made += 1
-        timer = Timer(at_ns, self._made, kind, key)
-        heapq.heappush(self._heap, timer)
+        timer = Timer(at_ns, kind, key)
+        heapq.heappush(self._heap, (at_ns, self._made, timer))
         return timer
 
     def cancel(self, timer: Timer | None) -> None:
@@ -59,25 +58,25 @@ class Timers:
         timer.live = False
         self._dead += 1
         if self._dead > _REBUILD_ABOVE and self._dead * 2 > len(self._heap):
-            self._heap = [other for other in self._heap if other.live]
+            self._heap = [entry for entry in self._heap if entry[2].live]
             heapq.heapify(self._heap)
             self._dead = 0
 
     def next_ns(self) -> int | None:
         """When the earliest is due."""
         self._drop_dead()
-        return self._heap[0].at_ns if self._heap else None
+        return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: int) -> Timer | None:
         """The earliest timer that is due at `now`."""
         self._drop_dead()
-        if not self._heap or self._heap[0].at_ns > now:
+        if not self._heap or self._heap[0][0] > now:
             return None
-        timer = heapq.heappop(self._heap)
+        timer = heapq.heappop(self._heap)[2]
         timer.live = False
         return timer
 
     def _drop_dead(self) -> None:
-        while self._heap and not self._heap[0].live:
+        while self._heap and not self._heap[0][2].live:
             heapq.heappop(self._heap)
             self._dead -= 1

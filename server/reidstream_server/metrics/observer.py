@@ -17,6 +17,8 @@ from reidstream_server.runtime.session import JobAnswer
 
 from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, Series, Stage
 
+_STAGES = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.ANSWER)
+
 
 class MetricsObserver:
     """The runtime's Observer. Event loop only."""
@@ -25,7 +27,9 @@ class MetricsObserver:
         models = [engine.spec.name for engine in engines]
         self._frames = {outcome: series.frames.labels(outcome) for outcome in FRAME_OUTCOMES}
         self._boxes = {outcome: series.boxes.labels(outcome) for outcome in BOX_OUTCOMES}
-        self._stages = {stage: series.stage_seconds.labels(stage.value) for stage in Stage}
+        stages = {stage: series.stage_seconds.labels(stage.value) for stage in Stage}
+        self._total = stages[Stage.TOTAL]
+        self._stages = [stages[stage] for stage in _STAGES]
         self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
         self._embeddings = [series.embeddings.labels(model) for model in models]
         self._batch_size = [series.batch_size.labels(model) for model in models]
@@ -55,7 +59,7 @@ class MetricsObserver:
         self._ended["vanished" if cause is None else cause.value].inc()
 
     def _observe_stages(self, times: FrameTimes, now_ns: int) -> None:
-        self._stages[Stage.TOTAL].observe((now_ns - times.arrived_ns) / 1e9)
+        self._total.observe((now_ns - times.arrived_ns) / 1e9)
         if not times.last_batch_ns:
             return  # a frame without crops passes no stage
         edges = (
@@ -66,14 +70,13 @@ class MetricsObserver:
             times.last_batch_ns,
             now_ns,
         )
-        stages = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.ANSWER)
-        for stage, begin, end in zip(stages, edges, edges[1:], strict=False):
-            self._stages[stage].observe((end - begin) / 1e9)
+        for stage, begin, end in zip(self._stages, edges, edges[1:], strict=False):
+            stage.observe((end - begin) / 1e9)
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
-        boxes = Counter(box if isinstance(box, BoxRefusal) else outcomes[box] for box in job.boxes)
+        boxes = Counter((box if isinstance(box, BoxRefusal) else outcomes[box]).value for box in job.boxes)
         for outcome, count in boxes.items():
-            self._boxes[outcome.value].inc(count)
+            self._boxes[outcome].inc(count)
         embedded = Counter(
             crop.model for crop, outcome in zip(job.crops, outcomes, strict=True) if outcome is CropOutcome.EMBEDDED
         )

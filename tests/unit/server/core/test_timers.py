@@ -57,12 +57,11 @@ def test_cancelled_timers_leave() -> None:
 def test_against_a_sorted_list(plan: list[tuple[int, bool]], now: int) -> None:
     """Whatever is added and cancelled, what is due is what a sorted list says."""
     timers = Timers()
-    for key, (at_ns, _) in enumerate(plan):
-        add(timers, at_ns, key)
-    for timer, (_, cancelled) in zip(list(timers._heap), plan, strict=True):
+    added = [add(timers, at_ns, key) for key, (at_ns, _) in enumerate(plan)]
+    for timer, (_, cancelled) in zip(added, plan, strict=True):
         if cancelled:
             timers.cancel(timer)
-    left = sorted((timer.at_ns, timer.made, timer.key) for timer in timers._heap if timer.live)
+    left = sorted((timer.at_ns, made, timer.key) for made, timer in enumerate(added) if timer.live)
     assert len(timers) == len(left)
     assert due(timers, now) == [key for at_ns, _, key in left if at_ns <= now]
     assert timers.next_ns() == min((at_ns for at_ns, _, _ in left if at_ns > now), default=None)
