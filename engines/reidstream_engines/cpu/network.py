@@ -89,6 +89,7 @@ def open_session(path: Path, options: OnnxOptions) -> onnxruntime.InferenceSessi
     """Load a model file. Raises ModelError for a file or a provider that is missing, and for what is no ONNX model."""
     if not path.is_file():
         raise ModelError(f"no model file at {path}")
+    onnxruntime.disable_telemetry_events()  # nobody who runs a camera service expects it to report anything
     available = onnxruntime.get_available_providers()
     for provider in options.providers:
         if provider not in available:
