@@ -62,7 +62,7 @@ def main() -> int:
     """Serve until told to stop."""
     config = load_config(sys.argv[1:], os.environ)
     configure(config.log.log_level, config.log.log_format)
-    engine = InstantEngine(max_batch=config.engine.max_batch, slots=config.engine.slots)
+    engine = InstantEngine(max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2)
     return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()))).code
 
 

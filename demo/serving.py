@@ -20,7 +20,10 @@ from threading import Thread
 
 from reidstream_client import Health, ReidClient, ReidError
 
-COMMAND = (sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0")
+COMMAND = (
+    *(sys.executable, "-m", "reidstream_server.cli"),
+    *("--port", "0", "--metrics-port", "0", "--tune-seconds", "0"),  # two cameras need no more than the default plan
+)
 START_S, STOP_S = 60.0, 30.0
 _LAST_LINES = 20
 _SERVING = re.compile(r"\S+ info serving address=(\S+)")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from . import default_model
-from .cpu.network import OnnxOptions, Precision, Runtime, open_session
+from .cpu.network import OnnxOptions, Precision, Runtime, open_session, usable_cores
+from .cpu.onnx_engine import OnnxEngine
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ModelError, PackageMissing, SpecError, UnsupportedProfile
 from .loading import load_onnx
@@ -24,6 +26,7 @@ from .quantize import find_crops, need_packages, quantize
 from .selftest import self_test
 from .spec import ModelSpec
 from .spec_source import SPEC_KEY, ModelSignature, read_signature, resolve_spec
+from .tuning import Plan, Wanted, default_plan, tune
 
 DEFAULT = "default"
 
@@ -46,6 +49,7 @@ examples:
   reidstream-engines inspect osnet.onnx --profile torchreid      the whole spec, and the space of its vectors
   reidstream-engines selftest osnet.onnx --profile torchreid     does it work here, and how fast
   reidstream-engines selftest default --runtime openvino --precision bf16
+  reidstream-engines tune osnet.onnx --profile torchreid         which threads and batches suit this machine
   reidstream-engines quantize osnet.onnx --profile torchreid --calibration crops/ -o osnet_int8.onnx
 
 exit codes: 0 all is well, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
@@ -64,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         runtime, precision = Runtime(arguments.runtime), Precision(arguments.precision)
         if arguments.command == "inspect":
             _inspect(path, name, arguments.profile, OnnxOptions(runtime=runtime, precision=precision))
+        elif arguments.command == "tune":
+            _tune(path, name, arguments.profile, arguments.seconds, OnnxOptions(runtime=runtime, precision=precision))
         else:
             options = OnnxOptions(
                 runtime=runtime,
@@ -100,7 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     selftest.add_argument("--max-batch", type=int, default=8, metavar="N", help="largest batch (default: 8)")
     selftest.add_argument("--threads", type=int, default=1, metavar="N", help="threads per batch (default: 1)")
-    for command in (inspect, selftest):
+    tuned = commands.add_parser(
+        "tune",
+        help="measure which threads and batches suit this machine",
+        description="Measure crops/s with different threads per call, calls beside each other and crops per call, and "
+        "say which the server would choose when it starts.",
+    )
+    tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="about how long (default: 5)")
+    for command in (inspect, selftest, tuned):
         command.add_argument("--runtime", choices=[item.value for item in Runtime], default=Runtime.ONNXRUNTIME.value)
         command.add_argument(
             "--precision",
@@ -116,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     int8.add_argument("--calibration", required=True, metavar="FOLDER", help="crops: pictures, also in subfolders")
     int8.add_argument("-o", "--output", required=True, metavar="OUT.onnx", help="the file to write")
-    for command in (inspect, selftest, int8):
+    for command in (inspect, selftest, tuned, int8):
         command.add_argument("model", metavar="MODEL", help=f"an ONNX file, or the word '{DEFAULT}'")
         command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
     return parser
@@ -153,6 +166,24 @@ def _selftest(path: Path, name: str | None, profile: str | None, options: OnnxOp
         per_crop = timing.seconds / timing.size
         print(f"{timing.size:>6} {timing.seconds * 1e3:>9.2f} {per_crop * 1e3:>9.3f} {1 / per_crop:>9.0f}")
     print(f"passed: a vector changes by at most {report.max_difference:.1e} of its length with its batch")
+
+
+def _tune(path: Path, name: str | None, profile: str | None, seconds: float, options: OnnxOptions) -> None:
+    def open_engine(plan: Plan) -> OnnxEngine:
+        return load_onnx(path, name=name, profile=profile, options=replace(options, **asdict(plan)))
+
+    open_engine(default_plan(Wanted(), usable_cores())).close()  # what is wrong with the model is no plan's fault
+    tuning = tune(open_engine, CpuStager(), wanted=Wanted(), cores=usable_cores(), seconds=seconds)
+    print(f"{'threads':>8} {'slots':>6} {'batch':>6} {'crops/s':>9}")
+    for plan, found in (dict(tuning.crops_per_s) | dict(tuning.left_out)).items():
+        text = f"{found:>9.0f}" if isinstance(found, float) else f"  {found}"
+        mark = "  chosen" if plan == tuning.plan else ""
+        print(f"{plan.threads_per_call:>8} {plan.slots:>6} {plan.max_batch:>6} {text}{mark}")
+    chosen = tuning.plan
+    print(
+        f"reidstream-server --threads-per-call {chosen.threads_per_call} --slots {chosen.slots} "
+        f"--max-batch {chosen.max_batch}"
+    )
 
 
 def _quantize(path: Path, profile: str | None, folder: Path, target: Path) -> None:

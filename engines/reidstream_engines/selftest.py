@@ -74,8 +74,8 @@ def self_test(
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE if engine.info.precision == "fp32" else REDUCED_TOLERANCE
     limit = engine.limits.max_batch
-    boxes = _boxes(max(2, limit))
-    with stager.stage(_noise(), boxes) as frame:
+    boxes = noise_boxes(max(2, limit))
+    with stager.stage(noise(), boxes) as frame:
         crops = [BoxCrop(frame=frame, box=box) for box in boxes]
         timings = []
         batched = alone = _run(engine, crops[:1])
@@ -117,7 +117,7 @@ def _run(engine: Engine, crops: Sequence[BoxCrop]) -> Embeddings:
     return rows
 
 
-def _noise() -> RawImage:
+def noise() -> RawImage:
     """Blocks of random colours, so that crops differ in what a network sees."""
     rng = np.random.default_rng(_SEED)
     blocks = rng.integers(0, 256, (_FRAME_HEIGHT // _BLOCK, _FRAME_WIDTH // _BLOCK, 3), np.uint8)
@@ -135,7 +135,7 @@ def _noise() -> RawImage:
     )
 
 
-def _boxes(count: int) -> list[PixelBox]:
+def noise_boxes(count: int) -> list[PixelBox]:
     """Upright, of 40 x 80 to 160 x 320 pixels, anywhere in the frame."""
     rng = np.random.default_rng(_SEED)
     boxes = []

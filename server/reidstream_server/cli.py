@@ -39,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     configure(config.log.log_level, config.log.log_format)
-    keep_freed_memory()
     log.info("configuration", **_fields(config))
     try:
         with loaded_engines(config) as loaded:
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0
+            keep_freed_memory()  # not what loading has freed
             ending = asyncio.run(serve(config, loaded))
             if ending.stuck:
                 _leave_behind(ending.code)

@@ -1,19 +1,19 @@
 """Models from the configuration to warmed engines.
 
 Trap: nothing is served that has not passed the numeric self-test; a wrong build of a network answers vectors that look
-like any others.
+like any others. And nothing that was measured is served: engines are made anew by the plan that was chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reidstream_engines import default_model
 from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
+from reidstream_engines.cpu.network import CPU_PROVIDER, OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cpu.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
@@ -21,6 +21,7 @@ from reidstream_engines.errors import EnginesError
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import self_test
+from reidstream_engines.tuning import Plan, Tuning, Wanted, tune
 from reidstream_server.bounds import cores
 from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.errors import StartupError
@@ -63,22 +64,19 @@ def _stager(settings: EngineSettings) -> CpuStager:
 
 
 def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: str | None) -> OnnxEngine:
-    slots = config.engine.slots
-    options = OnnxOptions(
-        runtime=Runtime(config.engine.runtime.value),
-        precision=Precision(config.engine.precision.value),
-        providers=config.engine.providers,
-        threads_per_call=config.engine.threads_per_call or max(1, cores() // slots),
-        spinning=config.engine.spinning,
-        max_batch=config.engine.max_batch,
-        slots=slots,
-    )
+    def open_engine(plan: Plan) -> OnnxEngine:
+        options = _options(config.engine, plan)
+        return load_onnx(path, name=name, profile=profile, options=options, jpeg_scale=config.engine.jpeg_scale)
+
     try:
-        engine = load_onnx(path, name=name, profile=profile, options=options, jpeg_scale=config.engine.jpeg_scale)
+        tuning = _tune(config.engine, stager, open_engine)
+        engine = open_engine(tuning.plan)
         report = self_test(engine, stager)
     except EnginesError as error:
         raise StartupError(f"model {name!r} ({path}): {error}") from error
     log.info("model_loaded", model=name, path=str(path), space_id=engine.spec.space_id, profile=engine.spec.profile)
+    if tuning.crops_per_s:
+        log.info("model_tuned", model=name, **asdict(tuning.plan), **_measured(tuning))
     info = engine.info
     log.info("model_engine", model=name, engine=info.engine, device=info.device, precision=info.precision)
     if info.fallback_reason:
@@ -86,3 +84,39 @@ def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: 
     times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in report.timings}
     log.info("model_warm", model=name, **times)
     return engine
+
+
+def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[Plan], OnnxEngine]) -> Tuning:
+    """How to run a model: what the settings leave open is measured, if the CPU runs it."""
+    return tune(
+        open_engine,
+        stager,
+        wanted=Wanted(
+            threads_per_call=settings.threads_per_call or None,
+            slots=settings.slots or None,
+            max_batch=settings.max_batch or None,
+        ),
+        cores=cores(),
+        seconds=settings.tune_seconds if settings.providers == (CPU_PROVIDER,) else 0.0,
+    )
+
+
+def _options(settings: EngineSettings, plan: Plan) -> OnnxOptions:
+    return OnnxOptions(
+        runtime=Runtime(settings.runtime.value),
+        precision=Precision(settings.precision.value),
+        providers=settings.providers,
+        spinning=settings.spinning,
+        threads_per_call=plan.threads_per_call,
+        max_batch=plan.max_batch,
+        slots=plan.slots,
+    )
+
+
+def _measured(tuning: Tuning) -> dict[str, int | str]:
+    """A field for each plan: its crops/s, or why it has none."""
+    found: dict[Plan, int | str] = {plan: round(rate) for plan, rate in tuning.crops_per_s.items()}
+    found |= tuning.left_out
+    return {
+        f"crops_per_s_{plan.threads_per_call}x{plan.slots}x{plan.max_batch}": figure for plan, figure in found.items()
+    }

@@ -58,7 +58,8 @@ def _flat(event: dict[str, object]) -> dict[str, object]:
 @contextmanager
 def server_process(*arguments: str) -> Iterator[tuple[ServerProcess, str]]:
     """A started server and its address; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0"]
+    ports = ["--port", "0", "--metrics-port", "0"]
+    command = [sys.executable, "-m", "reidstream_server.cli", *ports, "--tune-seconds", "0"]
     process = subprocess.Popen([*command, "--log-format", "json", *arguments], stderr=subprocess.PIPE, text=True)
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log)

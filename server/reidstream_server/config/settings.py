@@ -121,23 +121,33 @@ class EngineSettings:
         About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),
     ] = ("CPUExecutionProvider",)
     threads_per_call: Annotated[
-        int, About(kind=_THREADS, help="Threads that compute one batch; 0: cores divided by slots, at least 1.")
+        int, About(kind=_THREADS, help="Threads that compute one batch; 0: as measured at the start.")
     ] = 0
     slots: Annotated[
         int,
         About(
-            kind=WholeNumber(low=1, high=16, unit="batches"),
-            help="Batches in flight per model. 2 keeps the engine busy while the next batch is prepared; more adds "
-            "delay, not speed.",
+            kind=WholeNumber(low=0, high=256, unit="batches"),
+            help="Batches in flight per model; 0: as many as fill the cores. On a GPU 2 keep it busy while the next "
+            "batch is prepared.",
         ),
-    ] = 2
+    ] = 0
     max_batch: Annotated[
         int,
         About(
-            kind=WholeNumber(low=1, high=1024, unit="crops"),
-            help="Most crops in a batch. Higher suits a GPU; on a CPU it makes urgent crops wait.",
+            kind=WholeNumber(low=0, high=1024, unit="crops"),
+            help="Most crops in a batch; 0: as measured at the start. Higher suits a GPU; on a CPU it makes urgent "
+            "crops wait.",
         ),
-    ] = 8
+    ] = 0
+    tune_seconds: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=60, unit="s"),
+            help="How long the start may measure, for each model on the CPU, which threads_per_call and max_batch "
+            "serve most crops a second; those that are given are not measured. 0: 2 slots that share the cores, and "
+            "batches of 8.",
+        ),
+    ] = 2.0
     spinning: Annotated[
         bool, About(kind=Switch(), help="Let idle engine threads spin: a little faster, and a core burnt for each.")
     ] = False

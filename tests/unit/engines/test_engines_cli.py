@@ -178,6 +178,19 @@ def test_selftest_fails_with_the_reason(broken: Path, capsys: Captured) -> None:
     assert "max_batch must be at least 1" in capsys.readouterr().err
 
 
+def test_tune_prints_every_plan_and_the_flags_of_the_best(capsys: Captured) -> None:
+    """In so little time some may be left out, with the reason; a model that cannot be loaded is a failure."""
+    assert main(["tune", "default", "--seconds", "0.1"]) == 0
+    head, *rows, flags = capsys.readouterr().out.splitlines()
+    assert head.split() == ["threads", "slots", "batch", "crops/s"]
+    assert {int(row.split()[2]) for row in rows} == {4, 8, 16}
+    (chosen,) = (row.split() for row in rows if row.endswith("chosen"))
+    assert flags == f"reidstream-server --threads-per-call {chosen[0]} --slots {chosen[1]} --max-batch {chosen[2]}"
+    assert float(chosen[3]) > 0
+    assert main(["tune", "missing.onnx", "--profile", "torchreid"]) == 1
+    assert "no model file at missing.onnx" in capsys.readouterr().err
+
+
 def test_a_file_called_default_is_reached_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -52,8 +52,9 @@ def test_defaults_are_those_that_were_decided() -> None:
         precision=Precision.FP32,
         providers=("CPUExecutionProvider",),
         threads_per_call=0,
-        slots=2,
-        max_batch=8,
+        slots=0,
+        max_batch=0,
+        tune_seconds=2.0,
         spinning=False,
         decode_threads=0,
         jpeg_region=True,
@@ -112,6 +113,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "threads_per_call": ("4", 4),
     "slots": ("16", 16),
     "max_batch": ("1024", 1024),
+    "tune_seconds": ("0.5", 0.5),
     "spinning": ("true", True),
     "decode_threads": ("3", 3),
     "jpeg_region": ("false", False),
@@ -185,7 +187,7 @@ def test_toml_may_be_typed(tmp_path: Path) -> None:
 
 def test_all_problems_are_reported_at_once_with_value_range_and_origin(tmp_path: Path) -> None:
     """Bad values and unknown names of all three sources, a missing value and a broken rule: one line each."""
-    path = toml(tmp_path, 'slots = 17\nmax_bach = 3\n[[models]]\nname = "a"\n')
+    path = toml(tmp_path, 'slots = 257\nmax_bach = 3\n[[models]]\nname = "a"\n')
     argv = ["--port", "70000", "--no-such", "1", "--host", "--linger-ms=inf", "--no-spinning=1", "stray"]
     environ = {
         "REIDSTREAM_CONFIG": path,
@@ -202,7 +204,7 @@ def test_all_problems_are_reported_at_once_with_value_range_and_origin(tmp_path:
         f"max_bach (file {path}): unknown; did you mean max_batch?",
         f'models[0].path = "" (file {path}): must be the path of a model file',
         'port = "70000" (flag --port): must be a whole number, 0 to 65535',
-        f"slots = 17 (file {path}): must be a whole number, 1 to 16 batches",
+        f"slots = 257 (file {path}): must be a whole number, 0 to 256 batches",
         'max_sessions = "0" (environment REIDSTREAM_MAX_SESSIONS): must be a whole number, 1 to 100000 sessions',
         'linger_ms = "inf" (flag --linger-ms): must be a number, 0 to 1000 ms',
         (

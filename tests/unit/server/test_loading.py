@@ -1,0 +1,106 @@
+"""How models are run: as the settings say; what they leave open is measured, and the log says what came out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from reidstream_engines import loading as engines_loading
+from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.errors import ModelError
+from reidstream_engines.protocol import EngineLimits
+from reidstream_server import loading
+from reidstream_server.bounds import cores
+from reidstream_server.config import ServerConfig, load_config
+from reidstream_server.errors import StartupError
+from reidstream_server.loading import loaded_engines
+
+Captured = pytest.LogCaptureFixture
+
+
+def limits(*flags: str) -> EngineLimits:
+    """Of the embedded model, loaded with these flags."""
+    with loaded_engines(load_config(flags, {})) as loaded:
+        return loaded.engines[0].limits
+
+
+def tunings(caplog: Captured) -> list[dict[str, object]]:
+    return [record.reidstream_fields for record in caplog.records if record.msg == "model_tuned"]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def _logged(caplog: Captured) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.mark.usefixtures("_logged")
+def test_what_was_measured_is_one_event(caplog: Captured) -> None:
+    """The plan that is served, and crops/s of every plan, or why it has none."""
+    found = limits("--tune-seconds", "0.2")
+    (event,) = tunings(caplog)
+    assert event["model"] == "stripes"
+    assert (event["slots"], event["max_batch"], event["threads_per_call"]) == (
+        *(found.slots, found.max_batch),
+        found.cores,
+    )
+    figures = {name: value for name, value in event.items() if name.startswith("crops_per_s_")}
+    assert {f"crops_per_s_1x{cores()}x{size}" for size in (4, 8, 16)} <= set(figures)
+    chosen = figures[f"crops_per_s_{found.cores}x{found.slots}x{found.max_batch}"]
+    assert isinstance(chosen, int)
+    assert chosen > 0
+
+
+@pytest.mark.usefixtures("_logged")
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--tune-seconds", "0"], EngineLimits(max_batch=8, slots=2, cores=max(1, cores() // 2))),
+        (["--tune-seconds", "0", "--slots", "3"], EngineLimits(max_batch=8, slots=3, cores=max(1, cores() // 3))),
+        (
+            ["--threads-per-call", "2", "--slots", "3", "--max-batch", "5"],
+            EngineLimits(max_batch=5, slots=3, cores=2),
+        ),
+    ],
+)
+def test_where_nothing_is_measured_nothing_is_said(flags: list[str], expected: EngineLimits, caplog: Captured) -> None:
+    """Tuning is off, or everything was given."""
+    assert limits(*flags) == expected
+    assert tunings(caplog) == []
+
+
+@pytest.mark.usefixtures("_logged")
+def test_a_setting_that_is_given_is_not_measured(caplog: Captured) -> None:
+    """Only the batches are."""
+    found = limits("--tune-seconds", "0.2", "--threads-per-call", "2", "--slots", "1")
+    assert (found.cores, found.slots) == (2, 1)
+    (event,) = tunings(caplog)
+    assert {name for name in event if name.startswith("crops")} == {f"crops_per_s_2x1x{size}" for size in (4, 8, 16)}
+
+
+def failing(condition: Callable[[OnnxOptions], bool]) -> Callable[..., OnnxEngine]:
+    def load(*arguments: object, options: OnnxOptions, **others: object) -> OnnxEngine:
+        if condition(options):
+            raise ModelError("no such luck")
+        return engines_loading.load_onnx(*arguments, options=options, **others)  # type: ignore[arg-type]
+
+    return load
+
+
+@pytest.mark.usefixtures("_logged")
+def test_a_plan_that_fails_is_skipped(caplog: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the server starts; the event says why it was."""
+    monkeypatch.setattr(loading, "cores", lambda: 2)
+    monkeypatch.setattr(loading, "load_onnx", failing(lambda options: options.threads_per_call == 1))
+    assert limits("--tune-seconds", "0.2").cores == 2
+    (event,) = tunings(caplog)
+    assert event["crops_per_s_1x2x4"] == "no such luck"
+
+
+def test_where_all_plans_fail_the_model_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is that of loading it."""
+    monkeypatch.setattr(loading, "load_onnx", failing(lambda _: True))
+    with pytest.raises(StartupError, match=r"model 'stripes' \(.*\): no such luck"), loaded_engines(ServerConfig()):
+        pass
