@@ -24,7 +24,7 @@ from .ceiling import Ceiling, Task
 from .fifo import drawn_service, fifo_delays
 from .load import Load, Seen
 from .pictures import Content, Pictures
-from .processes import Place, Server, run_ceiling, run_load, server
+from .processes import BenchFailed, Place, Server, run_ceiling, run_load, server
 from .results import Figures, Row, Subject
 
 Progress = Callable[[str, float], None]
@@ -177,8 +177,10 @@ def _of_ceiling(ceiling: Ceiling) -> Figures:
 
 
 def _of_load(seen: Seen, cores: int | None) -> Figures:
-    """`cores`: of the server, where it was kept busy; None where it was not."""
+    """`cores`: of the server, where it was kept busy; None where it was not. Raises BenchFailed if nothing came."""
     frames = len(seen.sent_s)
+    if not frames:
+        raise BenchFailed(f"no frame was answered in {seen.used.seconds:.1f} s; measure for longer, or on an idle machine")
     free_s = None if cores is None else max(cores * seen.used.seconds - seen.used.others_cpu_s, seen.used.server_cpu_s)
     return Figures(
         frames_per_s=frames / seen.used.seconds,

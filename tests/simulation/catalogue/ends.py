@@ -107,8 +107,8 @@ ENDS = (
     Mutant(
         name="timers are due in the wrong order",
         module="timers",
-        old="        heapq.heappush(self._heap, timer)\n",
-        new="        self._heap.append(timer)\n",
+        old="        heapq.heappush(self._heap, (at_ns, self._made, timer))\n",
+        new="        self._heap.append((at_ns, self._made, timer))\n",
     ),
     Mutant(
         name="frames are taken after the drain",

@@ -12,7 +12,7 @@ from bench.load import Load
 from bench.processes import BenchFailed, Place, run_load, server
 from bench.results import Subject, load_run
 
-SHORT = ("--repeats", "1", "--seconds", "0.2", "--half-seconds", "0.4", "--connections", "2", "--quick")
+SHORT = ("--repeats", "1", "--seconds", "1", "--half-seconds", "1", "--connections", "2", "--quick")
 
 
 def test_a_run_measures_every_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
