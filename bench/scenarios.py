@@ -180,7 +180,7 @@ def _of_load(seen: Seen, cores: int | None) -> Figures:
     """`cores`: of the server, where it was kept busy; None where it was not. Raises BenchFailed if nothing came."""
     frames = len(seen.sent_s)
     if not frames:
-        raise BenchFailed(f"no frame was answered in {seen.used.seconds:.1f} s; measure for longer, or on an idle machine")
+        raise BenchFailed(f"no frame was answered in {seen.used.seconds:.1f} s; measure longer, on an idle machine")
     free_s = None if cores is None else max(cores * seen.used.seconds - seen.used.others_cpu_s, seen.used.server_cpu_s)
     return Figures(
         frames_per_s=frames / seen.used.seconds,
