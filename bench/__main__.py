@@ -1,4 +1,5 @@
-"""`python -m bench`: measure the server against its ceilings; `python -m bench compare A.json B.json`: two runs.
+"""`python -m bench`: measure the server against its ceilings. `python -m bench compare A.json B.json`: two runs.
+`soak`, `overload`: long runs with targets, which end with 1 when one is missed.
 
 Trap: SIGTERM would end Python without unwinding and leave servers behind, so it becomes the exception of Ctrl-C.
 """
@@ -11,7 +12,7 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from . import soak_report
 from .pictures import Content
 from .processes import BenchFailed, Place
 from .results import Row, Run, load_run
@@ -40,20 +42,23 @@ _MOST = 1000
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["compare"]:
-        return _compare(arguments[1:])
-    options = _parser().parse_args(arguments)
+    command = _COMMANDS.get(arguments[0]) if arguments else None
     try:
-        run = _measure(options)
-        sys.stdout.write(table(run) + "\n")
-        if options.output is not None:
-            run.save(options.output)
+        return _bench(arguments) if command is None else command(arguments[1:])
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; nothing was left running\n")
         return _INTERRUPTED
     except (BenchFailed, OSError) as error:
         sys.stderr.write(f"\nthe benchmark failed: {error}\n")
         return _FAILED
+
+
+def _bench(argv: Sequence[str]) -> int:
+    options = _parser().parse_args(argv)
+    run = _measure(options)
+    sys.stdout.write(table(run) + "\n")
+    if options.output is not None:
+        run.save(options.output)
     return 0
 
 
@@ -171,6 +176,12 @@ def _positive(kind: type[int | float]) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+_COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "compare": _compare,
+    "soak": soak_report.main,
+}
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what signal handlers are given

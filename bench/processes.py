@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -46,10 +46,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server."""
+    """A running server. `metrics_port` 0: it has none."""
 
     pid: int
     address: str
+    metrics_port: int = 0
 
 
 @contextmanager
@@ -76,14 +77,15 @@ def server(module: str, arguments: Sequence[str], cores: Sequence[int]) -> Itera
             env=environment,
         )
     lines: deque[str] = deque(maxlen=_LAST_LINES)
-    found: SimpleQueue[str | None] = SimpleQueue()
+    found: SimpleQueue[Mapping[str, Any] | None] = SimpleQueue()
     reader = threading.Thread(target=_read, args=(process, lines, found), daemon=True)
     reader.start()
     try:
         with suppress(Empty):
-            address = found.get(timeout=_START_S)
-            if address is not None:
-                yield Server(pid=process.pid, address=address)
+            said = found.get(timeout=_START_S)
+            if said is not None:
+                port = said.get("metrics_port") or 0
+                yield Server(pid=process.pid, address=said["address"], metrics_port=port)
                 return
         raise BenchFailed(f"{module} does not serve:\n" + "".join(lines))
     finally:
@@ -95,8 +97,8 @@ def server(module: str, arguments: Sequence[str], cores: Sequence[int]) -> Itera
         reader.join()
 
 
-def _read(process: subprocess.Popen[str], lines: deque[str], found: SimpleQueue[str | None]) -> None:
-    """Keep the log's end and find the address. Ends with the process."""
+def _read(process: subprocess.Popen[str], lines: deque[str], found: SimpleQueue[Mapping[str, Any] | None]) -> None:
+    """Keep the log's end and find where it serves. Ends with the process."""
     if process.stderr is None:
         raise AssertionError("the log is piped")
     with process.stderr as stream:
@@ -105,7 +107,7 @@ def _read(process: subprocess.Popen[str], lines: deque[str], found: SimpleQueue[
             with suppress(ValueError):
                 event = json.loads(line)
                 if event["event"] == "serving":
-                    found.put(event["fields"]["address"])
+                    found.put(event["fields"])
     found.put(None)
 
 

@@ -89,7 +89,10 @@ class AsyncSession:
         self._room, self._outgoing, self._incoming = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stall_check = self._loop.call_later(answer_timeout_s, self._check_stall)
-        self._tasks = (self._loop.create_task(self._read()), self._loop.create_task(self._write()))
+        self._tasks: tuple[asyncio.Task[None], ...] = (
+            self._loop.create_task(self._read()),
+            self._loop.create_task(self._write()),
+        )
 
     async def send(
         self,
@@ -198,8 +201,10 @@ class AsyncSession:
         self._end(SessionEnded(f"{self._target}: the session was closed"))
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
-        for task in self._tasks:
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        tasks, self._tasks = self._tasks, ()  # a cancelled task holds the frames in which it was waiting
+        for task in tasks:
             if not task.cancelled():
                 task.result()
 

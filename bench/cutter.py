@@ -1,0 +1,69 @@
+"""A way to the server that can be cut: connections pass through here, and end without a word when told to.
+
+Why: an edge box loses its network in mid-message, and neither side gets to say goodbye. Cancelling a call is a
+message; a connection that is reset is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from typing_extensions import Self
+
+_CHUNK = 1 << 16
+
+
+class Cutter:
+    """Listens on a port of its own from `async with` on. One event loop."""
+
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.target = ""
+
+    @property
+    def connections(self) -> int:
+        """That pass now."""
+        return len(self._writers) // 2
+
+    def cut(self) -> None:
+        """Reset every connection; new ones pass again."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self.target = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            self.cut()
+            await self._server.wait_closed()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
+        ends = {writer, there_writer}
+        self._writers |= ends
+        try:
+            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        except OSError:
+            pass
+        finally:
+            self._writers -= ends
+            for end in ends:
+                end.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the end of what comes; then the other side is told so."""
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()

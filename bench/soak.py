@@ -1,0 +1,161 @@
+"""`python -m bench soak`: many frames of every kind over streams that come and go, and what is left of them.
+
+The real server with the embedded model is on a core of its own; the cameras are this process, on the other. What the
+server holds is looked at with all streams closed, so that frames in flight are not taken for growth.
+
+Trap: memory grows until everything was needed once: decoders and the network's buffers, the pool of frames, and the C
+library's heaps, which keep what they had at the busiest moment there ever was. That is what the warm-up is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from .footprint import Footprint, footprint_of
+from .processes import BenchFailed, Place, Server, pinned, server
+from .soak_book import Book
+from .soak_kinds import kinds
+from .soak_traffic import Traffic
+
+LANES = 7
+_WARMUP, _STRETCH, _LEAST = 10_000, 2_500, 500
+_QUIET_S, _SCRAPE_S, _LOOK_S, _CALM_LOOKS = 20.0, 1.0, 0.2, 5
+_FLAGS = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
+_SMALL_QUEUE = ("--max-boxes-per-frame", "16", "--max-queue-boxes", "48")  # so that every policy has something to do
+_HELD = ("sessions", "queue_boxes", "queue_bytes", "staged_bytes", "parked_frames", "ready_crops", "running_batches")
+
+Progress = Callable[[int], None]
+"""Is told how many frames were just sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What the server held when so many frames had been sent since the warm-up, with all streams closed."""
+
+    frames: int
+    footprint: Footprint
+
+
+@dataclass(slots=True, kw_only=True)
+class Soak:
+    """A whole run. `own`: what the cameras' process held after the warm-up and at the end; `held`: the server's gauges
+    at the end.
+    """
+
+    frames: int
+    warmup: int
+    book: Book
+    seconds: float = 0.0
+    scrapes: int = 0
+    samples: list[Sample] = field(default_factory=list)
+    own: list[Footprint] = field(default_factory=list)
+    held: dict[str, float] = field(default_factory=dict)
+
+
+def soak(frames: int, *, seed: int, place: Place, progress: Progress) -> Soak:
+    """Run one; raises BenchFailed."""
+    with server("reidstream_server.cli", [*_FLAGS, *_SMALL_QUEUE], place.server) as served, pinned(place.load):
+        return asyncio.run(_soak(served, frames, seed, progress))
+
+
+def stretches(frames: int) -> tuple[int, list[int]]:
+    """Frames of the warm-up, and of each stretch between two samples."""
+    length = max(_LEAST, min(_STRETCH, frames // 4))
+    return min(_WARMUP, max(_LEAST, frames // 4)), [min(length, frames - at) for at in range(0, frames, length)]
+
+
+async def _soak(served: Server, frames: int, seed: int, progress: Progress) -> Soak:
+    traffic = Traffic(served.address, kinds(), lanes=LANES, seed=seed)
+    warmup, lengths = stretches(frames)
+    run = Soak(frames=frames, warmup=warmup, book=traffic.book)
+    async with _scraping(served, run):
+        await traffic.stretch(warmup)
+        progress(warmup)
+    run.samples.append(Sample(frames=0, footprint=await _calm(served, None)))
+    run.own.append(footprint_of(os.getpid()))
+    began, sent = time.perf_counter(), 0
+    for length in lengths:
+        async with _scraping(served, run):
+            await traffic.stretch(length)
+            progress(length)
+        sent += length
+        run.samples.append(Sample(frames=sent, footprint=await _calm(served, run.samples[0].footprint)))
+    run.seconds = time.perf_counter() - began
+    run.own.append(footprint_of(os.getpid()))
+    run.held = _held(await _scrape(served))
+    return run
+
+
+@asynccontextmanager
+async def _scraping(served: Server, run: Soak) -> AsyncIterator[None]:
+    """Prometheus looks once a second meanwhile."""
+
+    async def scrape() -> None:
+        while True:
+            await _scrape(served)
+            run.scrapes += 1
+            await asyncio.sleep(_SCRAPE_S)
+
+    task = asyncio.create_task(scrape())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _scrape(served: Server) -> str:
+    def get() -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", served.metrics_port, timeout=_QUIET_S)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(get)
+
+
+def _held(metrics: str) -> dict[str, float]:
+    """The gauges of what the server holds."""
+    values = {
+        sample.name.removeprefix("reidstream_"): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    return {name: values[name] for name in _HELD}
+
+
+async def _calm(served: Server, before: Footprint | None) -> Footprint:
+    """What the server holds when it is done with everything, or still holds after a while.
+
+    Connections and threads end a little later than streams: it is looked at until it holds no more than `before`, or,
+    without one, until it has not changed for a second.
+    """
+    looks: list[Footprint] = []
+    end = time.perf_counter() + _QUIET_S
+    while time.perf_counter() < end:
+        held = _held(await _scrape(served))
+        await asyncio.sleep(_LOOK_S)
+        try:
+            looks.append(footprint_of(served.pid))
+        except OSError as error:
+            raise BenchFailed(f"the server is gone: {error}") from error
+        last = looks[-_CALM_LOOKS:]
+        same = len(last) == _CALM_LOOKS and len({_countable(look) for look in last}) == 1
+        calm = same if before is None else all(map(int.__le__, _countable(looks[-1]), _countable(before)))
+        if calm and not any(held.values()):
+            break
+    return looks[-1]
+
+
+def _countable(footprint: Footprint) -> tuple[int, int, int]:
+    return footprint.descriptors, footprint.segments, footprint.threads

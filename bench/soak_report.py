@@ -1,0 +1,144 @@
+"""What a soak found, for people and for programs, and which targets it missed.
+
+Trap: the counts of frames say little by themselves; what must hold for every one of them is in the books' faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .footprint import Footprint
+from .growth import PER_FRAMES, difference, slope
+from .processes import Place
+from .soak import LANES, Soak, soak
+
+FRAMES = 50_000
+MOST_GROWTH = 1_000_000
+_LEAST, _JUDGED = 500, 10_000
+_MB = 1e6
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what was asked for; returns the exit code: 1 when a target is missed. Raises BenchFailed."""
+    options = _parser().parse_args(argv)
+    with tqdm(unit=" frames", file=sys.stderr, desc="soak") as bar:
+
+        def advance(frames: int) -> None:
+            bar.update(frames)
+
+        run = soak(options.frames, seed=options.seed, place=Place.of(both=False), progress=advance)
+    missed = misses(run)
+    sys.stdout.write(table(run) + "\n" + "".join(f"MISSED: {text}\n" for text in missed))
+    if options.output is not None:
+        options.output.write_text(json.dumps(_content(run) | {"missed": missed}, indent=1) + "\n")
+    return 1 if missed else 0
+
+
+def _content(run: Soak) -> dict[str, object]:
+    book = run.book
+    return {
+        "frames": run.frames,
+        "warmup": run.warmup,
+        "seconds": run.seconds,
+        "scrapes": run.scrapes,
+        "growth_bytes": growth(run),
+        "samples": [{"frames": one.frames, **dataclasses.asdict(one.footprint)} for one in run.samples],
+        "cameras": [dataclasses.asdict(one) for one in run.own],
+        "held": run.held,
+        "sent": book.sent,
+        "frames_answered": book.frames_answered,
+        "boxes_answered": book.boxes_answered,
+        "sessions": book.streams,
+    }
+
+
+def growth(run: Soak) -> dict[str, float]:
+    """Bytes of resident memory per 10,000 frames, by two measures."""
+    frames = [sample.frames for sample in run.samples]
+    sizes = [sample.footprint.resident_bytes for sample in run.samples]
+    return {"slope": slope(frames, sizes), "difference": difference(frames, sizes)}
+
+
+def misses(run: Soak) -> list[str]:
+    """The targets that were missed, in words. Memory is judged from 10,000 frames on: fewer are noise."""
+    found = list(run.book.faults)
+    if run.book.sent.total() != run.book.frames_answered.total():
+        found.append(f"{run.book.sent.total()} frames were sent, {run.book.frames_answered.total()} came to an end")
+    if run.frames >= _JUDGED:
+        found += [
+            f"resident memory grows by {size / _MB:.2f} MB per {PER_FRAMES:,} frames, by its {measure}"
+            for measure, size in growth(run).items()
+            if size >= MOST_GROWTH
+        ]
+    first, last = run.samples[0].footprint, run.samples[-1].footprint
+    found += _left("the server", first, last) + _left("the cameras' process", run.own[0], run.own[1])
+    found += [f"the server still holds something: {name} is {value:g}" for name, value in run.held.items() if value]
+    return found
+
+
+def _left(who: str, first: Footprint, last: Footprint) -> list[str]:
+    found = [
+        f"{who} has {after} {name}, {before} after the warm-up"
+        for name in ("descriptors", "threads")
+        if (after := getattr(last, name)) > (before := getattr(first, name))
+    ]
+    return found + [f"{who} has {last.segments} segments of shared memory"] * bool(last.segments)
+
+
+def table(run: Soak) -> str:
+    """Everything."""
+    by = growth(run)
+    how = f"{run.frames / run.seconds:.0f}/s, {LANES} cameras at a time and one with single calls"
+    slopes = (
+        f"{by['slope'] / _MB:+.2f} MB by the slope of all samples, {by['difference'] / _MB:+.2f} MB from first to last"
+    )
+    lines = [
+        f"{run.frames:,} frames after {run.warmup:,} to warm up, {how}; {run.scrapes} scrapes",
+        "",
+        "  frames  server MB  descriptors  segments  threads",
+    ]
+    for sample in run.samples:
+        held = sample.footprint
+        counts = f"{held.descriptors:>11}  {held.segments:>8}  {held.threads:>7}"
+        lines.append(f"{sample.frames:>8}  {held.resident_bytes / _MB:>9.1f}  {counts}")
+    lines += ["", f"growth per {PER_FRAMES:,} frames: {slopes}"]
+    book = run.book
+    for title, found in (
+        ("sent", book.sent),
+        ("frames answered", book.frames_answered),
+        ("boxes answered", book.boxes_answered),
+        ("sessions", book.streams),
+    ):
+        lines += ["", f"{title}: {found.total():,}", *_counted(found)]
+    return "\n".join(lines)
+
+
+def _counted(counts: Counter[str]) -> list[str]:
+    width = max(map(len, counts), default=0)
+    return [f"  {name:<{width}}  {number:>7,}" for name, number in counts.most_common()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench soak",
+        description="Many frames of every kind over streams that come and go; then memory, descriptors, shared memory.",
+    )
+    parser.add_argument("--frames", type=_frames, default=FRAMES, metavar="N", help=f"default {FRAMES:,}")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    return parser
+
+
+def _frames(text: str) -> int:
+    value = int(text)
+    if value < _LEAST:
+        raise argparse.ArgumentTypeError(f"{text} is below {_LEAST}")
+    return value

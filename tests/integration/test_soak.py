@@ -1,0 +1,116 @@
+"""The soak, short: nothing of a stream outlives it, however it ends, on either side."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.cutter import Cutter
+from bench.footprint import footprint_of
+from bench.soak_book import Book, Budget, SessionBook
+from bench.soak_kinds import kinds
+from bench.soak_traffic import Ending, Plan, Traffic
+from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidError
+from tests.integration.harness import JPEG, serving, until
+from tests.integration.process import server_process
+
+BOXES = [[10, 10, 60, 120]]
+
+
+def test_a_short_soak_leaves_nothing(tmp_path: Path) -> None:
+    """Its exit code says so: descriptors, shared memory, threads, what the server holds, and every frame's answer."""
+    output = tmp_path / "soak.json"
+    assert main(["soak", "--frames", "2000", "--output", str(output)]) == 0
+    found = json.loads(output.read_text())
+    assert found["missed"] == []
+    assert found["frames_answered"]["embedded"] > 1000
+    assert set(found["sent"]) == {kind.name for kind in kinds()}
+    assert {ending.value for ending in Ending} < set(found["sessions"])
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """What hangs in a cycle stays, as in a program that makes little garbage."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("resuming", [False, True])
+@pytest.mark.parametrize("end", ["finished", "left", "cut"])
+async def test_a_session_that_is_over_holds_no_connection(end: str, *, resuming: bool) -> None:
+    """Its channel is closed, and that is all it takes: errors and tasks keep no call alive."""
+    with server_process() as (server, address):
+        pid = server.process.pid
+        before = footprint_of(pid).descriptors
+        async with Cutter(address) as cutter:
+            async with AsyncReidClient(cutter.target) as client:
+                opening = client.resuming_stream if resuming else client.stream
+                async with opening() as session:
+                    for _ in range(5):
+                        await session.send(JPEG, BOXES)
+                    await anext(session)
+                    assert footprint_of(pid).descriptors > before
+                    if end == "cut":
+                        cutter.cut()
+                    if end != "left":
+                        await session.finish()
+                        try:
+                            answers = [result.frame_id async for result in session]
+                            assert len(answers) == 4
+                        except ReidError as error:
+                            assert end == "cut"
+                            assert not resuming
+                            assert error.unanswered  # noqa: PT017
+            await until(lambda: cutter.connections == 0)
+        await until(lambda: footprint_of(pid).descriptors <= before)
+
+
+async def test_the_books_notice_what_must_not_be() -> None:
+    """An answer that nobody asked for, another outcome than the kind's, and other vectors than before."""
+    kind = next(kind for kind in kinds() if kind.name == "JPEG")
+    other = next(kind for kind in kinds() if kind.name == "WebP")
+    async with serving() as server, AsyncReidClient(f"127.0.0.1:{server.port}") as client:
+        first, second = await client.embed(kind.image, kind.boxes), await client.embed(other.image, other.boxes)
+        bad = await client.embed(kind.image, [[900, 900, 950, 950]] * 3)
+    book = Book()
+    session = SessionBook(book, Budget(9))
+    for result in (first, second, bad):
+        session.sent(0, kind)
+        session.answered(result)
+    session.answered(first)
+    session.over((7,))
+    assert book.faults[0].startswith("JPEG: other vectors than before")
+    assert book.faults[1] == "JPEG: answered ['OUTSIDE_FRAME', 'OUTSIDE_FRAME', 'OUTSIDE_FRAME']"
+    assert book.faults[2] == "frame 0 was answered twice, or never sent"
+    assert book.faults[3] == "0 frames open at the end, 1 said to be without an answer"
+
+
+async def test_a_session_of_a_soak_ends_as_planned() -> None:
+    """One of each ending: every frame has an answer or was given up with its stream."""
+    with server_process() as (_, address):
+        traffic = Traffic(address, kinds(), lanes=1, seed=0)
+        for number, ending in enumerate(Ending):
+            plan = Plan(
+                number=number,
+                frames=40,
+                window=4,
+                policy=OverloadPolicy.WAIT,
+                ordering=Ordering.IN_ORDER,
+                ending=ending,
+                shared=True,
+                budget_s=None,
+            )
+            await traffic.session(plan, SessionBook(traffic.book, Budget(40)))
+            await asyncio.sleep(0)
+    assert traffic.book.faults == []
+    assert traffic.book.sent.total() == traffic.book.frames_answered.total()
+    assert traffic.book.frames_answered["given up with their stream"] > 0
