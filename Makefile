@@ -17,7 +17,7 @@ BENCH ?=
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -57,6 +57,12 @@ cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (a
 
 bench: $(VENV)/.dev ## speed, beside its ceilings in the same run
 	$(BIN)/python -m bench $(BENCH)
+
+soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared memory (two minutes); BENCH="--frames N"
+	$(BIN)/python -m bench soak $(BENCH)
+
+overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
+	$(BIN)/python -m bench overload $(BENCH)
 
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \
