@@ -18,7 +18,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench lanes clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -58,6 +58,12 @@ cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (a
 
 bench: $(VENV)/.dev ## speed, beside its ceilings in the same run
 	$(BIN)/python -m bench $(BENCH)
+
+soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared memory (two minutes); BENCH="--frames N"
+	$(BIN)/python -m bench soak $(BENCH)
+
+overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
+	$(BIN)/python -m bench overload $(BENCH)
 
 lanes: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make lanes DATA=FOLDER (models, frames, golden)
 	$(BIN)/python -m bench.lanes $(DATA) $(wildcard $(DATA)/models/*.onnx)

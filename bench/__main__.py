@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from . import soak_report
+from . import overload_report, soak_report
 from .pictures import Content
 from .processes import BenchFailed, Place
 from .results import Row, Run, load_run
@@ -181,6 +181,7 @@ def _positive(kind: type[int | float]) -> Callable[[str], float]:
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "compare": _compare,
     "soak": soak_report.main,
+    "overload": overload_report.main,
 }
 
 

@@ -1,14 +1,18 @@
 """An engine that costs nothing, and a server with it: `python -m bench.instant`, with the server's own flags.
 
+With `--crop-ms 2` every crop takes so long, asleep: an engine of known capacity on a device of its own, for overload.
+
 Why not the tests' fake engine: it hashes every picture, 0.6 ms for eight ready crops, which is about what their whole
 transport costs. Here pictures are staged for real, and every crop gets the same vector: what remains is serving.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,22 +32,26 @@ DIM = 64
 
 @dataclass(frozen=True, slots=True)
 class InstantTicket:
-    """Rows that are there already."""
+    """Rows that are there already, or as good as."""
 
     rows: Embeddings
+    seconds: float
 
     def result(self) -> Embeddings:
         """See `Ticket`."""
+        if self.seconds:
+            time.sleep(self.seconds)
         return self.rows.copy()
 
 
 class InstantEngine:
-    """See `Engine`. Does not look at its crops."""
+    """See `Engine`. Does not look at its crops. With `seconds_per_crop` it computes elsewhere, and takes no core."""
 
-    def __init__(self, max_batch: int = 8, slots: int = 2) -> None:
+    def __init__(self, max_batch: int = 8, slots: int = 2, seconds_per_crop: float = 0.0) -> None:
         self.spec: ModelSpec = fake_spec("instant", DIM)
-        self.limits = EngineLimits(max_batch=max_batch, slots=slots, cores=1)
+        self.limits = EngineLimits(max_batch=max_batch, slots=slots, cores=0 if seconds_per_crop else 1)
         self.info = EngineInfo(engine="instant", device="none", precision="fp32")
+        self._seconds_per_crop = seconds_per_crop
         self._rows: Embeddings = np.full((max_batch, DIM), DIM**-0.5, np.float32)
 
     def health(self) -> Health:
@@ -52,7 +60,7 @@ class InstantEngine:
 
     def submit(self, crops: Sequence[Crop]) -> InstantTicket:
         """See `Engine`."""
-        return InstantTicket(self._rows[: len(crops)])
+        return InstantTicket(self._rows[: len(crops)], self._seconds_per_crop * len(crops))
 
     def close(self) -> None:
         """See `Engine`."""
@@ -60,9 +68,14 @@ class InstantEngine:
 
 def main() -> int:
     """Serve until told to stop."""
-    config = load_config(sys.argv[1:], os.environ)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--crop-ms", type=float, default=0.0)
+    own, flags = parser.parse_known_args()
+    config = load_config(flags, os.environ)
     configure(config.log.log_level, config.log.log_format)
-    engine = InstantEngine(max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2)
+    engine = InstantEngine(
+        max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
+    )
     return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()))).code
 
 

@@ -31,7 +31,7 @@ SERVICE: Final = "reidstream.v1.EmbeddingService"
 # Servers that were not told otherwise take a ping on an idle connection for abuse, if it comes within five minutes.
 _KEEPALIVE_MS = 300_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
-_FIRST_RECONNECT_MS, _MAX_RECONNECT_MS = 100, 5_000
+_FIRST_RECONNECT_MS, _MAX_RECONNECT_MS, _CONNECT_MS = 100, 5_000, 5_000
 
 
 class Health(Enum):
@@ -63,7 +63,10 @@ class Connection:
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+            (
+                "grpc.min_reconnect_backoff_ms",
+                _CONNECT_MS,
+            ),  # not a pause, whatever its name: how long an attempt may take
             ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
             # gRPC would send even 127.0.0.1 through the proxy that an environment names.
             ("grpc.enable_http_proxy", int(not is_loopback(target))),

@@ -271,7 +271,7 @@ class SchedulingSettings:
             kind=WholeNumber(low=1, high=1024, unit="boxes"),
             help="A camera's turn. Smaller shares more evenly between cameras, larger keeps frames together.",
         ),
-    ] = 16
+    ] = 8
     batch_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A batch that takes longer has lost its engine: the process ends.")
     ] = 60.0

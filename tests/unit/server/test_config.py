@@ -74,7 +74,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_answer_bytes=16 << 20,
         max_sessions=256,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 16, 60.0, 30.0, 10.0)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 10.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
