@@ -12,21 +12,27 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from reidstream_client import ReidError
 
 from .footprint import Footprint, footprint_of
 from .processes import BenchFailed, Place, Server, pinned, server
 from .soak_book import Book
 from .soak_kinds import kinds
 from .soak_traffic import Traffic
+from .trimmed import Memory, take_memory
 
 LANES = 7
-_WARMUP, _STRETCH, _LEAST = 10_000, 2_500, 500
+_WARMUP, _STRETCH, _LEAST = 30_000, 2_500, 500
 _QUIET_S, _SCRAPE_S, _LOOK_S, _CALM_LOOKS = 20.0, 1.0, 0.2, 5
 _FLAGS = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
 _SMALL_QUEUE = ("--max-boxes-per-frame", "16", "--max-queue-boxes", "48")  # so that every policy has something to do
@@ -38,10 +44,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the server held when so many frames had been sent since the warm-up, with all streams closed."""
+    """What the server held when so many frames had been sent since the warm-up, with all streams closed.
+
+    `footprint` as it was, `memory` when it had given back what it had freed, right after.
+    """
 
     frames: int
     footprint: Footprint
+    memory: Memory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,8 +72,14 @@ class Soak:
 
 def soak(frames: int, *, seed: int, place: Place, progress: Progress) -> Soak:
     """Run one; raises BenchFailed."""
-    with server("reidstream_server.cli", [*_FLAGS, *_SMALL_QUEUE], place.server) as served, pinned(place.load):
-        return asyncio.run(_soak(served, frames, seed, progress))
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "memory"
+        flags = ["--memory-file", str(file), *_FLAGS, *_SMALL_QUEUE]
+        with server("bench.trimmed", flags, place.server) as served, pinned(place.load):
+            try:
+                return asyncio.run(_soak(served, file, frames, seed, progress))
+            except ReidError as error:
+                raise BenchFailed(f"a camera could not go on: {error}") from error
 
 
 def stretches(frames: int) -> tuple[int, list[int]]:
@@ -72,14 +88,14 @@ def stretches(frames: int) -> tuple[int, list[int]]:
     return min(_WARMUP, max(_LEAST, frames // 4)), [min(length, frames - at) for at in range(0, frames, length)]
 
 
-async def _soak(served: Server, frames: int, seed: int, progress: Progress) -> Soak:
+async def _soak(served: Server, file: Path, frames: int, seed: int, progress: Progress) -> Soak:
     traffic = Traffic(served.address, kinds(), lanes=LANES, seed=seed)
     warmup, lengths = stretches(frames)
     run = Soak(frames=frames, warmup=warmup, book=traffic.book)
     async with _scraping(served, run):
         await traffic.stretch(warmup)
         progress(warmup)
-    run.samples.append(Sample(frames=0, footprint=await _calm(served, None)))
+    run.samples.append(await _sample(served, file, 0, None))
     run.own.append(footprint_of(os.getpid()))
     began, sent = time.perf_counter(), 0
     for length in lengths:
@@ -87,7 +103,7 @@ async def _soak(served: Server, frames: int, seed: int, progress: Progress) -> S
             await traffic.stretch(length)
             progress(length)
         sent += length
-        run.samples.append(Sample(frames=sent, footprint=await _calm(served, run.samples[0].footprint)))
+        run.samples.append(await _sample(served, file, sent, run.samples[0].footprint))
     run.seconds = time.perf_counter() - began
     run.own.append(footprint_of(os.getpid()))
     run.held = _held(await _scrape(served))
@@ -134,11 +150,22 @@ def _held(metrics: str) -> dict[str, float]:
     return {name: values[name] for name in _HELD}
 
 
+async def _sample(served: Server, file: Path, frames: int, before: Footprint | None) -> Sample:
+    footprint = await _calm(served, before)
+    os.kill(served.pid, signal.SIGUSR1)
+    end = time.perf_counter() + _QUIET_S
+    while (memory := take_memory(file)) is None:
+        if time.perf_counter() > end:
+            raise BenchFailed("the server does not say what memory it uses")
+        await asyncio.sleep(_LOOK_S)
+    return Sample(frames=frames, footprint=footprint, memory=memory)
+
+
 async def _calm(served: Server, before: Footprint | None) -> Footprint:
     """What the server holds when it is done with everything, or still holds after a while.
 
-    Connections and threads end a little later than streams: it is looked at until it holds no more than `before`, or,
-    without one, until it has not changed for a second.
+    Connections end a little later than streams: it is looked at until it holds no more than `before`, or, without one,
+    until it has not changed for a second.
     """
     looks: list[Footprint] = []
     end = time.perf_counter() + _QUIET_S
@@ -157,5 +184,5 @@ async def _calm(served: Server, before: Footprint | None) -> Footprint:
     return looks[-1]
 
 
-def _countable(footprint: Footprint) -> tuple[int, int, int]:
-    return footprint.descriptors, footprint.segments, footprint.threads
+def _countable(footprint: Footprint) -> tuple[int, int]:
+    return footprint.descriptors, footprint.segments

@@ -1,6 +1,7 @@
 """Turns what the runtime tells into series.
 
-Trap: `answered` is called once per frame on the event loop; the labelled children are looked up once, at start.
+Trap: `answered` is called once per frame on the event loop; the labelled children are looked up once, at start, and
+nothing is done per box where all of them came to the same end.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class MetricsObserver:
         models = [engine.spec.name for engine in engines]
         self._frames = {outcome: series.frames.labels(outcome) for outcome in FRAME_OUTCOMES}
         self._boxes = {outcome: series.boxes.labels(outcome) for outcome in BOX_OUTCOMES}
+        self._outcomes = [(outcome, self._boxes[outcome.value]) for outcome in CropOutcome]
         stages = {stage: series.stage_seconds.labels(stage.value) for stage in Stage}
         self._total = stages[Stage.TOTAL]
         self._stages = [stages[stage] for stage in _STAGES]
@@ -74,11 +76,15 @@ class MetricsObserver:
             stage.observe((end - begin) / 1e9)
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
-        boxes = Counter((box if isinstance(box, BoxRefusal) else outcomes[box]).value for box in job.boxes)
-        for outcome, count in boxes.items():
-            self._boxes[outcome].inc(count)
-        embedded = Counter(
-            crop.model for crop, outcome in zip(job.crops, outcomes, strict=True) if outcome is CropOutcome.EMBEDDED
-        )
-        for model, count in embedded.items():
-            self._embeddings[model].inc(count)
+        if len(job.boxes) > len(job.crops):
+            for refusal, count in Counter(box for box in job.boxes if isinstance(box, BoxRefusal)).items():
+                self._boxes[refusal.value].inc(count)
+        for outcome, counter in self._outcomes:
+            if count := outcomes.count(outcome):
+                counter.inc(count)
+        if len(job.vectors) == 1:
+            self._embeddings[next(iter(job.vectors))].inc(outcomes.count(CropOutcome.EMBEDDED))
+            return
+        for crop, outcome in zip(job.crops, outcomes, strict=True):
+            if outcome is CropOutcome.EMBEDDED:
+                self._embeddings[crop.model].inc()

@@ -47,12 +47,14 @@ class CropPlan:
 class FrameJob:
     """`boxes` has one item per box of the request, in order: an index into `crops`, or why there is none.
 
-    `ready_crops`: every crop has a picture of its own, so one that cannot be decoded harms no other.
+    `cuts`: what will be cut from each of `images`. `ready_crops`: every crop has a picture of its own, so one that
+    cannot be decoded harms no other.
     """
 
     agreement: Agreement
     ready_crops: bool
     images: Sequence[Image]
+    cuts: Sequence[Sequence[PixelBox]]
     boxes: Sequence[int | BoxRefusal]
     crops: Sequence[CropPlan]
     vectors: dict[ModelIndex, Embeddings]
@@ -68,7 +70,7 @@ class FrameJob:
         Raises the ImageError of a whole frame. Blocks; runs in a staging thread.
         """
         refused: set[int] = set()
-        for index, (image, boxes) in enumerate(zip(self.images, boxes_of(self.images, self.crops), strict=True)):
+        for index, (image, boxes) in enumerate(zip(self.images, self.cuts, strict=True)):
             try:
                 self.staged.append(stager.stage(image, boxes))
             except ImageError:
@@ -77,7 +79,7 @@ class FrameJob:
                 self.staged.append(None)
                 refused.add(index)
         self.images = ()  # the message's bytes are not needed any more
-        return frozenset(i for i, crop in enumerate(self.crops) if crop.image in refused)
+        return frozenset(i for i, crop in enumerate(self.crops) if crop.image in refused) if refused else frozenset()
 
     def crop(self, index: int) -> BoxCrop:
         """The crop as an engine takes it. Raises LookupError for one whose picture was refused, or released."""
@@ -98,14 +100,6 @@ class FrameJob:
             if frame is not None:
                 frame.close()
         self.staged.clear()
-
-
-def boxes_of(images: Sequence[Image], crops: Sequence[CropPlan]) -> list[list[PixelBox]]:
-    """The boxes that will be cut from each picture."""
-    boxes: list[list[PixelBox]] = [[] for _ in images]
-    for crop in crops:
-        boxes[crop.image].append(crop.box)
-    return boxes
 
 
 def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
@@ -20,7 +21,7 @@ from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.job import BoxRefusal, FrameJob, boxes_of
+from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ModelTable
 
 from .plan import FramePlan
@@ -94,7 +95,7 @@ class FrameParser:
         fault = fault or self._answer_fault(plan, agreement)
         if fault is not None:
             return fault
-        staged_bytes = sum(map(self.stager.staged_bytes, plan.images, boxes_of(plan.images, plan.crops)))
+        staged_bytes = sum(map(self.stager.staged_bytes, plan.images, plan.cuts))
         if staged_bytes > self.limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
             limit = self.limits.max_staged_bytes
             return _fault(FaultReason.IMAGE_TOO_LARGE, f"{staged_bytes} bytes to be held; the limit is {limit}")
@@ -119,14 +120,14 @@ class FrameParser:
             if not (source.width and source.height):
                 return _fault(FaultReason.INVALID_ARGUMENT, f"source_size is {source.width} x {source.height}")
             scale_x, scale_y = source.width / image.width, source.height / image.height
-        plan.images.append(image)
+        picture = plan.picture(image)
         for box in message.boxes:
             if box.HasField("rect"):
                 rect = box.rect
                 x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
-                plan.add(box, 0, image, (x1, y1, x2, y2), ((x2 - x1) * scale_x, (y2 - y1) * scale_y))
+                plan.add(box, picture, image, (x1, y1, x2, y2), ((x2 - x1) * scale_x, (y2 - y1) * scale_y))
             else:
-                plan.add(box, 0, image, None, (0.0, 0.0))
+                plan.add(box, picture, image, None, (0.0, 0.0))
         return None
 
     def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
@@ -141,18 +142,15 @@ class FrameParser:
             pixels += image.width * image.height
             if (fault := self._too_large(pixels)) is not None:
                 return fault
-            inner = crop.inner_rect
-            rect = (
-                (inner.x1, inner.y1, inner.x2, inner.y2)
-                if crop.HasField("inner_rect")
-                else (0.0, 0.0, float(image.width), float(image.height))
-            )
+            box, rect = crop.box, (0.0, 0.0, float(image.width), float(image.height))
+            if crop.HasField("inner_rect"):
+                inner = crop.inner_rect
+                rect = (inner.x1, inner.y1, inner.x2, inner.y2)
             size = (rect[2] - rect[0], rect[3] - rect[1])
-            if crop.box.HasField("rect"):
-                source = crop.box.rect
+            if box.HasField("rect"):
+                source = box.rect
                 size = (source.x2 - source.x1, source.y2 - source.y1)
-            plan.images.append(image)
-            plan.add(crop.box, len(plan.images) - 1, image, rect, size)
+            plan.add(box, plan.picture(image), image, rect, size)
         return None
 
     def _too_large(self, pixels: int) -> FrameFault | None:
@@ -177,17 +175,28 @@ def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
     if message.HasField("shared") == bool(data):
         both = "both" if data else "neither"
         raise InvalidImage(f"raw image: {both} of data and shared set; set exactly one")
+    pixel_format, matrix, color_range = _coding(message.format, message.color_matrix, message.color_range)
     return parse_raw(
         data=data or ranges.pixels(message.shared),
-        format=_known("format", message.format, _FORMATS),
+        format=pixel_format,
         width=message.width,
         height=message.height,
         stride=message.stride,
         offset=message.offset,
         chroma_stride=message.chroma_stride,
         chroma_offset=message.chroma_offset,
-        color_matrix=_known("color_matrix", message.color_matrix, _MATRICES),
-        color_range=_known("color_range", message.color_range, _RANGES),
+        color_matrix=matrix,
+        color_range=color_range,
+    )
+
+
+@cache
+def _coding(pixel_format: int, matrix: int, color_range: int) -> tuple[PixelFormat, ColorMatrix, ColorRange]:
+    """Kept for the few combinations that there are; one that is refused is not kept."""
+    return (
+        _known("format", pixel_format, _FORMATS),
+        _known("color_matrix", matrix, _MATRICES),
+        _known("color_range", color_range, _RANGES),
     )
 
 

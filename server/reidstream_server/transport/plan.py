@@ -25,16 +25,26 @@ _REFUSALS: Mapping[BoxFault, BoxRefusal] = {
 
 
 class FramePlan:
-    """Collects a frame's pictures, boxes and crops while they are parsed; `rows` of each model. Not thread-safe."""
+    """Collects a frame's pictures, boxes and crops while they are parsed. Not thread-safe.
+
+    `cuts`: what will be cut from each picture. `rows`: of each model.
+    """
 
     def __init__(self, models: ModelTable, agreement: Agreement, min_box_px: int) -> None:
         self.images: list[Image] = []
+        self.cuts: list[list[PixelBox]] = []
         self.boxes: list[int | BoxRefusal] = []
         self.crops: list[CropPlan] = []
         self.rows: dict[ModelIndex, int] = {}
         self._models = models
         self._agreement = agreement
         self._min_box_px = min_box_px
+
+    def picture(self, image: Image) -> int:
+        """Take a picture; returns its index."""
+        self.images.append(image)
+        self.cuts.append([])
+        return len(self.images) - 1
 
     def add(
         self,
@@ -70,6 +80,7 @@ class FramePlan:
         row = self.rows.get(model, 0)
         self.rows[model] = row + 1
         self.boxes.append(len(self.crops))
+        self.cuts[picture].append(found)
         self.crops.append(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
 
     def job(self, *, ready_crops: bool) -> FrameJob:
@@ -79,6 +90,7 @@ class FramePlan:
             agreement=self._agreement,
             ready_crops=ready_crops,
             images=self.images,
+            cuts=self.cuts,
             boxes=self.boxes,
             crops=self.crops,
             vectors=allocate_vectors(self.rows, dims),

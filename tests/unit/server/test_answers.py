@@ -45,7 +45,7 @@ def job_of(models: Sequence[ModelIndex], boxes: Sequence[int | BoxRefusal], **fi
     ]
     vectors = allocate_vectors(Counter(models), {PERSON: 3, VEHICLE: 2})
     job = FrameJob(
-        agreement=agree(**fields)[1], ready_crops=False, images=(), boxes=boxes, crops=crops, vectors=vectors
+        agreement=agree(**fields)[1], ready_crops=False, images=(), cuts=(), boxes=boxes, crops=crops, vectors=vectors
     )
     for index, model in enumerate(models):
         job.store(index, np.arange(3 - model, dtype=np.float32) + 10 * index)

@@ -29,7 +29,9 @@ def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> Frame
         latency_budget_ns=None,
     )
     agreement = Agreement(terms=terms, routes=MODELS.routes(choices), box_filter=box_filter, dtype=AnswerDtype.FLOAT32)
-    return FramePlan(MODELS, agreement, min_box_px=2)
+    started = FramePlan(MODELS, agreement, min_box_px=2)
+    started.picture(IMAGE)
+    return started
 
 
 def add(

@@ -97,6 +97,7 @@ class World:
             agreement=session.agreement,
             ready_crops=images > 1,
             images=[IMAGE] * images,
+            cuts=[[BOX]] * images,
             boxes=range(images),
             crops=crops,
             vectors=allocate_vectors({model.index: images}, {model.index: 32}),
