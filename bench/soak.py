@@ -85,7 +85,7 @@ def soak(frames: int, *, seed: int, place: Place, progress: Progress) -> Soak:
 def stretches(frames: int) -> tuple[int, list[int]]:
     """Frames of the warm-up, and of each stretch between two samples."""
     length = max(_LEAST, min(_STRETCH, frames // 4))
-    return min(_WARMUP, max(_LEAST, frames // 4)), [min(length, frames - at) for at in range(0, frames, length)]
+    return min(_WARMUP, max(_LEAST, frames * 3 // 5)), [min(length, frames - at) for at in range(0, frames, length)]
 
 
 async def _soak(served: Server, file: Path, frames: int, seed: int, progress: Progress) -> Soak:
