@@ -7,6 +7,7 @@ message; a connection that is reset is not.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from typing_extensions import Self
@@ -15,11 +16,16 @@ _CHUNK = 1 << 16
 
 
 class Cutter:
-    """Listens on a port of its own from `async with` on. One event loop."""
+    """Listens on a port of its own from `async with` on. One event loop.
 
-    def __init__(self, target: str) -> None:
+    `let_in`: awaited before a connection passes, for a network that takes its time.
+    """
+
+    def __init__(self, target: str, let_in: Callable[[], Awaitable[None]] | None = None) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
+        self._let_in = let_in
+        self._closed = False
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing: set[asyncio.Task[None]] = set()
@@ -45,20 +51,29 @@ class Cutter:
     ) -> None:
         if self._server is not None:
             self._server.close()
-            self.cut()
+            self._closed = True
+            for task in self._passing:
+                task.cancel()
             await asyncio.gather(*self._passing, return_exceptions=True)
             await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was accepted before, and is told so only now
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._pass(reader, writer))
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
-        ends = {writer, there_writer}
+        ends = {writer}
         self._writers |= ends
         try:
+            if self._let_in is not None:
+                await self._let_in()
+            there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
+            ends.add(there_writer)
+            self._writers.add(there_writer)
             await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         except OSError:
             pass

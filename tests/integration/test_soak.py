@@ -121,25 +121,16 @@ async def test_a_connection_that_is_slow_to_come_is_waited_for() -> None:
     """A network may take a while for a handshake; a second attempt beside the first would take as long."""
     attempts = 0
     second = asyncio.Event()
+
+    async def slowly() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            second.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(second.wait(), 0.5)
+
     with server_process() as (_, address):
-        host, _, port = address.rpartition(":")
-
-        async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal attempts
-            attempts += 1
-            if attempts > 1:
-                second.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(second.wait(), 0.5)
-            there_reader, there_writer = await asyncio.open_connection(host, int(port))
-            await asyncio.gather(copy(reader, there_writer), copy(there_reader, writer))
-
-        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-            writer.close()
-
-        slow = await asyncio.start_server(slowly, "127.0.0.1", 0)
-        async with slow, AsyncReidClient(f"127.0.0.1:{slow.sockets[0].getsockname()[1]}") as client:
+        async with Cutter(address, slowly) as slow, AsyncReidClient(slow.target) as client:
             assert (await client.embed(JPEG, BOXES)).valid.all()
     assert attempts == 1
