@@ -18,7 +18,6 @@ Trap: an engine must not let any other exception out of `submit` or `result`; ca
 EngineFault, and log it.
 """
 
-
 from enum import Enum
 
 

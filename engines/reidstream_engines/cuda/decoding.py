@@ -1,8 +1,8 @@
 """From a picture as it came to the pixels that a device will be given, written into memory of the caller's.
 
 Why a Protocol: what decodes may be this machine's libraries or the GPU vendor's, and neither the stager nor the kernel
-cares. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted: the
-kernel reads it as it is. Trap: the target is pinned memory that the device reads next; nothing may write to it later.
+cares. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
+the kernel reads it as it is. Trap: the target is pinned memory that the device reads next; nothing may write to it later.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Why a Protocol: the package is optional, untyped and useless without a driver; a
 where there is none. A test compares these names and their parameters with the package. Trap: every function returns a
 tuple that begins with the status, also those that have nothing else to say.
 """
-# ruff: noqa: N802, N803, D102 - the names are CUDA's, and CUDA documents them
+# ruff: noqa: N802, N803, D102, ANN401, PLR0917 - CUDA's names, arguments and untyped enums; CUDA documents them
 
 from __future__ import annotations
 

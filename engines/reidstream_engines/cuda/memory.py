@@ -1,8 +1,8 @@
 """Memory of a device, and pinned memory for its copies, kept for the next frame, within a bound in bytes.
 
 Why: allocating either stops the device for a moment, so a frame takes what an earlier one left. Why the bound counts
-idle memory as well: a device's memory belongs to the networks too, and nothing may grow into them. Whoever admits frames
-counts them by `size_class`, so that what was admitted always fits.
+idle memory as well: a device's memory belongs to the networks too, and nothing may grow into them. Whoever admits
+frames counts them by `size_class`, so that what was admitted always fits.
 
 Trap: what a frame leaves may still be read by a copy or a batch on its way. Every block is given back with the events
 that end its use, and the next taker waits for them (nearly always they are long past).
@@ -149,7 +149,7 @@ class Pool(Generic[B]):
             return block, []
         if self._in_use + size > self._bound:
             raise OutOfDeviceMemory(
-                f"{size} bytes of {self._what} more than the {self._in_use} in use would pass the bound of {self._bound}"
+                f"{size} bytes of {self._what} and the {self._in_use} in use are more than the bound of {self._bound}"
             )
         spare = []
         while self._in_use + self._idle_bytes + size > self._bound:

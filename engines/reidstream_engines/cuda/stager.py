@@ -1,6 +1,6 @@
 """Brings pictures into a device's memory: decoded into pinned memory, then copied by the device itself.
 
-Why `stage` does not wait for the copy: a batch on the device waits for it there, by the frame's event, while this thread
+Why `stage` does not wait for the copy: a batch waits for it on the device, by the frame's event, while this thread
 decodes the next picture. A frame is copied once, however many boxes and models look at it. Traps: the pinned memory is
 read until that event, the device's until the last batch that reads it, so both go back with those events; and a frame
 belongs to the device that it was staged on.

@@ -1,7 +1,7 @@
 """What a status of the driver means to whoever called: nothing, no memory, a fault of this batch, or the end.
 
 Why one place: a code that is forgotten once is a vector of rubbish. Trap: some errors are sticky. After them every call
-of the process on that device fails, also the one that frees memory, and no batch can ever succeed: those are EngineLost.
+of the process on that device fails, also the one that frees memory, and no batch can succeed: those are EngineLost.
 """
 
 from __future__ import annotations
