@@ -10,6 +10,7 @@
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
     ├── DeviceUnavailable       a device lacks something (`Lack`); says what to install or to choose
     ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
+    ├── PlanError               a TensorRT plan cannot be built, kept or used here; says which field or call, and why
     ├── EngineFault             this batch failed; the engine can go on
     │   └── OutOfDeviceMemory   there was no memory for it; later there may be
     └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
@@ -73,6 +74,10 @@ class DeviceUnavailable(EnginesError):
 
 class KernelError(EnginesError):
     """The crop kernel cannot be compiled, kept or loaded."""
+
+
+class PlanError(EnginesError):
+    """A TensorRT plan cannot be built, kept or used on this machine."""
 
 
 class EngineFault(EnginesError):

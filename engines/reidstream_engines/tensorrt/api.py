@@ -124,6 +124,7 @@ class Network(Protocol):
     def num_layers(self) -> int: ...
     def get_input(self, index: int, /) -> Tensor: ...
     def get_output(self, index: int, /) -> Tensor: ...
+    def unmark_output(self, tensor: Tensor, /) -> None: ...
 
 
 class ParserError(Protocol):
@@ -162,6 +163,8 @@ class BuilderConfig(Protocol):
 
     progress_monitor: object
     profiling_verbosity: object
+    num_compute_capabilities: int
+    """Only in tensorrt_rtx."""
 
     def add_optimization_profile(self, profile: OptimizationProfile, /) -> int:
         """Its index, or -1."""
