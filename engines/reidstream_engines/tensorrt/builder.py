@@ -93,6 +93,8 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
             f"TensorRT {trt.__version__} cannot build {request.path} for batches of up to {request.max_batch}; if "
             f"memory ran out, try a smaller --max-batch, or free the GPU{said.text()}"
         )
+    if progress is not None:
+        progress(1.0, "built")
     return BuiltPlan(
         image=plan,
         input=parsed.input,

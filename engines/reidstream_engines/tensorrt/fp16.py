@@ -25,7 +25,7 @@ from reidstream_engines.external_data import external_files
 from reidstream_engines.space import sha256_file
 from reidstream_engines.spec_source import PRECISION_KEY, SHA_KEY
 
-from .graph import Model, Node, inferred_model, load_model, need_onnx, prune, serialised, simplify
+from .onnx_graph import Model, Node, inferred_model, load_model, need_onnx, prune, serialised, simplify
 
 EXPORTER = 1
 

@@ -13,14 +13,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import NoReturn, TypeVar
 
 from reidstream_engines.errors import PlanError
 
 from .api import Flavour, TensorType
+from .json_fields import JsonFields, plain, shown
 
 FORMAT = 1
-E = TypeVar("E", bound=Enum)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARCHITECTURE = re.compile(r"sm_\d{2,3}")
@@ -106,7 +105,7 @@ class Mismatch:
     expected: object
 
     def __str__(self) -> str:
-        return f"{self.field} is {_shown(self.found)}, not {_shown(self.expected)}"
+        return f"{self.field} is {shown(self.found)}, not {shown(self.expected)}"
 
 
 def mismatches(found: PlanKey, wanted: PlanKey) -> tuple[Mismatch, ...]:
@@ -140,7 +139,7 @@ def parse_manifest(text: str, *, where: str) -> PlanManifest:
         form = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{where} is no manifest: {error}") from error
-    reader = _Reader(form, where)
+    reader = JsonFields(form, where)
     if reader.number("format") != FORMAT:
         reader.wrong("format", FORMAT)
     manifest = PlanManifest(
@@ -167,7 +166,7 @@ def _is_built(form: Mapping[str, object]) -> bool:
     return form.get("origin") == Origin.BUILT.value
 
 
-def _parse_key(reader: _Reader) -> PlanKey:
+def _parse_key(reader: JsonFields) -> PlanKey:
     shape = reader.numbers("image_shape", least=1)
     if len(shape) != _IMAGE_RANK - 1:
         reader.wrong("image_shape", "channels, height and width")
@@ -186,7 +185,7 @@ def _parse_key(reader: _Reader) -> PlanKey:
     return key
 
 
-def _parse_tensor(reader: _Reader, rank: int) -> TensorInfo:
+def _parse_tensor(reader: JsonFields, rank: int) -> TensorInfo:
     tensor = TensorInfo(
         name=reader.text("name"), dtype=reader.member("dtype", TensorType), shape=reader.numbers("shape", least=-1)
     )
@@ -196,94 +195,9 @@ def _parse_tensor(reader: _Reader, rank: int) -> TensorInfo:
     return tensor
 
 
-class _Reader:
-    """Takes the fields of a JSON object one by one, and complains of the first that is not as it must be."""
-
-    def __init__(self, form: object, where: str) -> None:
-        if not isinstance(form, dict):
-            raise PlanError(f"{where} is no manifest: a JSON object is expected, not {_shown(form)}")
-        self._form = form
-        self._left = set(form)
-        self._where = where
-
-    def wrong(self, field: str, expected: object) -> NoReturn:
-        found = _shown(self._form[field]) if field in self._form else "missing"
-        raise PlanError(f"{self._where}: {field} is {found}; expected: {expected}")
-
-    def done(self) -> None:
-        if self._left:
-            field = min(self._left)
-            raise PlanError(f"{self._where}: {field} is {_shown(self._form[field])}; expected: no such field")
-
-    def inner(self, field: str) -> _Reader:
-        value = self._take(field)
-        if not isinstance(value, dict):
-            self.wrong(field, "an object")
-        return _Reader(value, f"{self._where}, {field}")
-
-    def text(self, field: str, *, empty: bool = False) -> str:
-        value = self._take(field)
-        if not isinstance(value, str) or (not value and not empty):
-            self.wrong(field, "text")
-        return value
-
-    def matching(self, field: str, pattern: re.Pattern[str]) -> str:
-        value = self.text(field)
-        if not pattern.fullmatch(value):
-            self.wrong(field, pattern.pattern)
-        return value
-
-    def member(self, field: str, kind: type[E]) -> E:
-        value = self.text(field)
-        try:
-            return kind(value)
-        except ValueError:
-            self.wrong(field, "one of " + ", ".join(item.value for item in kind))
-
-    def number(self, field: str, *, least: int = 1) -> int:
-        value = self._take(field)
-        if not _is_number(value, least):
-            self.wrong(field, f"a whole number from {least}")
-        return int(str(value))
-
-    def number_or_none(self, field: str) -> int | None:
-        return None if self._take(field) is None else self.number(field)
-
-    def numbers(self, field: str, *, least: int) -> tuple[int, ...]:
-        value = self._take(field)
-        if not isinstance(value, list) or not all(_is_number(item, least) for item in value):
-            self.wrong(field, f"a list of whole numbers from {least}")
-        return tuple(value)
-
-    def _take(self, field: str) -> object:
-        if field not in self._form:
-            self.wrong(field, "a value")
-        self._left.discard(field)
-        found: object = self._form[field]
-        return found
-
-
-def _is_number(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _key_to_json(key: PlanKey) -> dict[str, object]:
-    return {field.name: _plain(getattr(key, field.name)) for field in fields(PlanKey)}
+    return {field.name: plain(getattr(key, field.name)) for field in fields(PlanKey)}
 
 
 def _tensor_to_json(tensor: TensorInfo) -> dict[str, object]:
     return {"name": tensor.name, "dtype": tensor.dtype.value, "shape": list(tensor.shape)}
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Enum():
-            return value.value
-        case tuple():
-            return list(value)
-        case _:
-            return value
-
-
-def _shown(value: object) -> str:
-    return repr(_plain(value))[:100]

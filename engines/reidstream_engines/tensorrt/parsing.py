@@ -14,8 +14,8 @@ from reidstream_engines.errors import DeviceUnavailable, ModelError
 from reidstream_engines.spec import ModelSpec
 
 from .api import Builder, Network, Parser, Tensor, TensorRt, TensorType, tensor_type
-from .messages import Messages, logger_for
 from .manifest import TensorInfo
+from .messages import Messages, logger_for
 
 _SHOWN_ERRORS = 3
 _VECTOR_RANK = 2

@@ -19,8 +19,8 @@ from .api import Flavour, TensorRt, TensorType, load_tensorrt
 from .builder import BuildRequest, build_plan
 from .cache import Plan, PlanCache
 from .fp16 import EXPORTER, export_fp16
-from .graph import model_bytes
 from .manifest import Origin, PlanKey, PlanManifest, PlanPrecision
+from .onnx_graph import model_bytes
 from .progress import Progress
 
 
