@@ -11,6 +11,7 @@ used is a reason to build again, not an error; what was adopted cannot be built 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -33,6 +34,7 @@ DEFAULT_MAX_BYTES = 4 << 30
 _log = logging.getLogger(__name__)
 _KEY_DIGITS = 16
 _DIGEST_BYTES = 32
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -196,8 +198,8 @@ def _swap(made: Path, folder: Path) -> None:
     while True:
         try:
             made.rename(folder)
-        except OSError:
-            if not folder.exists():
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
                 raise
         else:
             return
