@@ -72,6 +72,13 @@ class Context:
         """Make it this thread's. Cheap; before every series of calls, since others may have set theirs."""
         self.call("cuCtxSetCurrent", self.api.cuCtxSetCurrent(self._handle))
 
+    def use_to_free(self) -> None:
+        """As `use`, before what only gives back: no error on a lost device."""
+        try:
+            self.use()
+        except EngineLost:
+            return
+
     def call(self, name: str, answer: tuple[object, ...]) -> object:
         """`status.check`."""
         result: object = check(self.api, name, answer)

@@ -126,7 +126,7 @@ class CudaStager:
 
     def close(self) -> None:
         """Free the memory. Every frame must be closed, and every engine that read one."""
-        self._context.use()
+        self._context.use_to_free()
         self._stream.close()
         self._pinned.close()
         self._device.close()

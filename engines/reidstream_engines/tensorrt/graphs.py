@@ -31,18 +31,11 @@ class GraphedNetwork:
         self._sizes = tuple(sorted(sizes))
         self._graphs: dict[int, Graph] = {}
         self._not_captured: dict[int, str] = {}
-        stream = Stream(context)
         try:
-            for size in self._sizes:
-                network.enqueue(stream, size)
-                stream.synchronize()
-                self._capture(stream, size)
-            stream.synchronize()
+            self._prepare(context)
         except BaseException:
             self.close()
             raise
-        finally:
-            stream.close()
 
     @property
     def not_captured(self) -> Mapping[int, str]:
@@ -91,6 +84,17 @@ class GraphedNetwork:
             graph.close()
         self._graphs.clear()
         self._network.close()
+
+    def _prepare(self, context: Context) -> None:
+        stream = Stream(context)
+        try:
+            for size in self._sizes:
+                self._network.enqueue(stream, size)
+                stream.synchronize()
+                self._capture(stream, size)
+            stream.synchronize()
+        finally:
+            stream.close()
 
     def _capture(self, stream: Stream, size: int) -> None:
         try:

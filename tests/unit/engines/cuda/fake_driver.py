@@ -4,7 +4,7 @@ It is as lazy as it may be: what is enqueued on a stream happens only when someb
 source only then. So a forgotten wait reads old bytes here every time, and not once a month. Memory is real memory, and
 every access is checked against what is allocated; a wild one loses the device for good, as it does in life.
 """
-# ruff: noqa: N802, N803, PLR0904, PLR0917 - the names and arguments are CUDA's
+# ruff: noqa: N802, N803, PLR0917 - the names and arguments are CUDA's
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,9 @@ STATUSES = (
 CUresult = Enum("CUresult", STATUSES)  # type: ignore[misc] # made of a list
 OK = CUresult["CUDA_SUCCESS"]
 DEVICE_BYTES = 1 << 30
+
+
+T = TypeVar("T")
 
 
 class Trouble(Exception):
@@ -102,6 +106,26 @@ def build_kernel(folder: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
+def answering(kind: type[T]) -> type[T]:
+    """Every call of the driver answers its trouble as a status."""
+
+    def answer(call: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        @wraps(call)
+        def wrapped(*arguments: Any) -> tuple[Any, ...]:
+            try:
+                return call(*arguments)
+            except Trouble as trouble:
+                return trouble.status, None
+
+        return wrapped
+
+    for name, call in list(vars(kind).items()):
+        if name.startswith("cu"):
+            setattr(kind, name, answer(call))
+    return kind
+
+
+@answering
 class FakeDriver:
     """See DriverApi. `calls` counts them; `live` counts what was made and not given back."""
 
@@ -160,7 +184,8 @@ class FakeDriver:
         assert Flags == 0
         self.calls["cuInit"] += 1
         failures = self._failures.get("cuInit")
-        return (CUresult[f"CUDA_ERROR_{failures.popleft()}"],) if failures else (OK,)
+        status = failures.popleft() if failures else None
+        return (CUresult[f"CUDA_ERROR_{status}"] if status else OK,)
 
     def cuDriverGetVersion(self) -> tuple[Any, int]:
         return OK, self.version
@@ -384,25 +409,21 @@ class FakeDriver:
 
     @contextmanager
     def _call(self, name: str, *handles: Handle) -> Iterator[list[Any]]:
-        answer: list[Any] = [OK]
         with self._lock:
             self.calls[name] += 1
-            try:
-                device = self._device()
-                failures = self._failures.get(name)
-                status = failures.popleft() if failures else None
-                if device in self.lost:
-                    raise Trouble(self.lost[device])
-                if status:
-                    if status in {"ILLEGAL_ADDRESS", "LAUNCH_FAILED", "ECC_UNCORRECTABLE"}:
-                        self.lost[device] = status
-                    raise Trouble(status)
-                for handle in handles:
-                    if self._handles.get(handle.number) is not handle or handle.device != device:
-                        raise Trouble("INVALID_HANDLE")
-                yield answer
-            except Trouble as trouble:
-                answer[:] = [trouble.status]
+            device = self._device()
+            failures = self._failures.get(name)
+            status = failures.popleft() if failures else None
+            if device in self.lost:
+                raise Trouble(self.lost[device])
+            if status:
+                if status in {"ILLEGAL_ADDRESS", "LAUNCH_FAILED", "ECC_UNCORRECTABLE"}:
+                    self.lost[device] = status
+                raise Trouble(status)
+            for handle in handles:
+                if self._handles.get(handle.number) is not handle or handle.device != device:
+                    raise Trouble("INVALID_HANDLE")
+            yield [OK]
 
     def _device(self) -> int:
         device: int | None = getattr(self._current, "device", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.turbojpeg import find_turbojpeg
 from reidstream_engines.cuda.decoding import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context
-from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.cuda.stager import CudaFrame, CudaStager
+from reidstream_engines.image import Image
 from reidstream_engines.spec import ModelSpec
 from reidstream_engines.tensorrt.engine import TensorRtEngine
 from reidstream_engines.tensorrt.messages import Messages
@@ -30,6 +31,11 @@ class Rig:
     stager: CudaStager
     opened: Opened
     script: Script
+    frames: ExitStack
+
+    def stage(self, image: Image) -> CudaFrame:
+        """Whole, and closed at the end."""
+        return self.frames.enter_context(self.stager.stage(image, ()))
 
     @property
     def engine(self) -> TensorRtEngine:
@@ -74,7 +80,8 @@ def rig(
     with Context(driver, 0) as context:
         stager = stager_on(context)
         opened = opened_on(context, driver, path, spec, script, max_batch=max_batch, slots=slots)
-        yield Rig(driver=driver, context=context, stager=stager, opened=opened, script=script)
+        with ExitStack() as frames:
+            yield Rig(driver=driver, context=context, stager=stager, opened=opened, script=script, frames=frames)
         opened.engine.close()
         stager.close()
     if not driver.lost:
