@@ -8,6 +8,7 @@ uploads, argument packing, launch shapes, graphs, slots, copies back.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.image import Image
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
 from tests.golden.test_engine_golden import boxes_of, jpeg, raw_bgr_with_padded_rows
@@ -40,14 +42,13 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     ids=["fp32", "fp16", "batches of 3"],
 )
 @pytest.mark.parametrize("model", MODELS)
-def test_golden_vectors(
-    kernel: ctypes.CDLL, shared_data: Path, model: str, script: Script, least: float, kind: object
+def test_golden_vectors(  # noqa: PLR0917 - as pytest passes them
+    kernel: ctypes.CDLL, shared_data: Path, model: str, script: Script, least: float, kind: Callable[[Path], Image]
 ) -> None:
     """All 142 boxes, two tickets open at a time, every batch of several frames; each frame is uploaded once."""
     path = shared_data / "models" / f"{model}.onnx"
     cpu = load_onnx(path, name=None, profile="torchreid", options=OnnxOptions(max_batch=MAX_BATCH))
     goldens = golden_frames(shared_data, model) + golden_crops(shared_data, model)
-    assert callable(kind)
     with rig(kernel, path, cpu.spec, script, max_batch=MAX_BATCH) as device, ExitStack() as frames:
         crops, expected = [], []
         for golden in goldens:

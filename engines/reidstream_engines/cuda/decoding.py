@@ -2,7 +2,8 @@
 
 Why a Protocol: what decodes may be this machine's libraries or the GPU vendor's, and neither the stager nor the kernel
 cares. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
-the kernel reads it as it is. Trap: the target is pinned memory that the device reads next; nothing may write to it later.
+the kernel reads it as it is. Trap: the target is pinned memory that the device reads next; nothing may write to it
+later.
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ class TensorRtTicket:
 class TensorRtEngine:
     """See `Engine`. `networks`: one a slot, all alike; `module`: the crop kernel for their input and the spec's resize.
 
-    Owns both, also if it cannot be made (UnsupportedProfile, OutOfDeviceMemory). Takes boxes of frames that a CudaStager staged on the same device, and tensors.
+    Owns both, also if it cannot be made (UnsupportedProfile, OutOfDeviceMemory). Takes boxes of frames that a
+    CudaStager staged on the same device, and tensors.
     """
 
     def __init__(

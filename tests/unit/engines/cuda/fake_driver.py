@@ -332,7 +332,7 @@ class FakeDriver:
             if len(image.split()) != 2:
                 raise Trouble("INVALID_IMAGE")
             handle = self._made(Handle("module", self._device(), self._next()))
-            handle.image = image  # type: ignore[attr-defined] # only modules have one
+            handle.image = image
             answer.append(handle)
         return tuple(answer)
 

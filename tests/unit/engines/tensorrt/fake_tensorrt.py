@@ -75,7 +75,7 @@ class FakeEngine:
         return np.dtype(np.float16 if self.script.half else np.float32)
 
     def get_tensor_name(self, index: int, /) -> str:
-        return self.names[index]
+        return str(self.names[index])
 
     def get_tensor_mode(self, name: str, /) -> Any:
         return SimpleNamespace(name="INPUT" if name == self.names[0] else "OUTPUT")

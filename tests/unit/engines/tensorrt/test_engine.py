@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reidstream_engines.cpu.network import OnnxOptions, OnnxRuntimeSession, open_session
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.cuda.driver import Context
 from reidstream_engines.errors import (
     EngineFault,
     EngineLost,
@@ -28,7 +29,7 @@ from reidstream_engines.protocol import BoxCrop, Crop, Health, TensorCrop
 from reidstream_engines.selftest import self_test
 from reidstream_engines.spec import ModelSpec
 from tests.unit.engines.cuda.fake_driver import FakeDriver
-from tests.unit.engines.cuda.rig import Context, Rig, opened_on, rig
+from tests.unit.engines.cuda.rig import Rig, opened_on, rig
 from tests.unit.engines.networks import DIM, HEIGHT, WIDTH, boxes, channel_means, convolution, noise, spec, tensor
 from tests.unit.engines.tensorrt.fake_tensorrt import Script
 
@@ -139,7 +140,7 @@ def test_a_frames_memory_is_kept_until_the_batch_has_read_it(device: Rig, networ
     ticket = device.engine.submit([BoxCrop(frame=frame, box=box)])
     frame.close()
     other = replace(image, data=bytes(len(image.data)))
-    device.stage(other).close()
+    device.stage(other).ready.synchronize()  # its upload is over before the batch has begun
     expected = cpu_vectors(network, spec(), [BoxCrop(frame=CpuStager().stage(image, ()), box=box)])
     np.testing.assert_allclose(ticket.result(), expected, atol=1e-6)
 
@@ -290,6 +291,13 @@ def test_threads(device: Rig, network: Path) -> None:
         np.testing.assert_allclose(rows, cpu_vectors(network, spec(), [tensor(value), tensor(-value)]), atol=1e-5)
 
 
+def test_a_result_may_be_taken_by_another_thread(device: Rig) -> None:
+    """One that never saw the device."""
+    ticket = device.engine.submit([tensor(1.0)])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ticket.result).result().shape == (1, DIM)
+
+
 def test_closed(device: Rig) -> None:
     """Closing again does nothing; a batch is refused."""
     device.engine.close()
@@ -306,7 +314,7 @@ def test_closed(device: Rig) -> None:
             Script(refuses_plan=True),
             spec(),
             ModelError,
-            "refuses the plan; TensorRT says: the plan was made by another",
+            "refuses the plan; TensorRT says: the plan was made",
         ),
         (Script(no_context=True), spec(), EngineFault, "no execution context; TensorRT says: no memory"),
         (Script(profile=(1, 2)), spec(), ModelError, "1 to 2 crops at a time, 1 to 4 are wanted"),
