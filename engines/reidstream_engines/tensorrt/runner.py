@@ -59,6 +59,7 @@ class TensorRtNetwork:
         if execution is None:
             raise EngineFault(f"TensorRT gives no execution context{messages.text()}")
         self._execution: ExecutionContext | None = execution
+        self._engine: CudaEngine | None = engine  # outlives its contexts
         rows = max_batch if self._piece is None else -(-max_batch // self._piece) * self._piece
         self._in_row = prod(self._row_shape) * self.input_type.dtype.itemsize
         self._out_row = self._dim * self.output_dtype.itemsize
@@ -102,6 +103,7 @@ class TensorRtNetwork:
     def close(self) -> None:
         """See `DeviceNetwork`."""
         self._execution = None
+        self._engine = None
         self._in.close()
         self._out.close()
 
