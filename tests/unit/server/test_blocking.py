@@ -48,7 +48,7 @@ def job() -> FrameJob:
         (EngineFault("cuStreamCreate: x"), FaultReason.INTERNAL, False),
     ],
 )
-def test_a_frames_fault(error: Exception, reason: FaultReason, retry: bool) -> None:
+def test_a_frames_fault(error: Exception, reason: FaultReason, *, retry: bool) -> None:
     """A device without memory is one that has too much to do: the client may try again."""
     fault = stage(job(), FailingStager(error))
     assert isinstance(fault, FrameFault)

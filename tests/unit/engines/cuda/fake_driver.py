@@ -300,6 +300,11 @@ class FakeDriver:
             self.live["device memory"] -= 1
         return tuple(answer)
 
+    def cuMemGetInfo(self) -> tuple[Any, ...]:
+        with self._call("cuMemGetInfo") as answer:
+            answer += [self.memory - self.in_use(), self.memory]
+        return tuple(answer)
+
     def cuMemHostAlloc(self, bytesize: int, Flags: int) -> tuple[Any, ...]:
         with self._call("cuMemHostAlloc") as answer:
             assert Flags == 1
