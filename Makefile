@@ -18,7 +18,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -67,6 +67,9 @@ overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and 
 
 lanes: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make lanes DATA=FOLDER (models, frames, golden)
 	$(BIN)/python -m bench.lanes $(DATA) $(wildcard $(DATA)/models/*.onnx)
+
+gpu-check: $(VENV)/.dev ## what only a real GPU can show, written to docs/gpu-report.md; exit code 3 without one
+	$(BIN)/python -m bench gpu $(BENCH)
 
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \

@@ -1,5 +1,5 @@
 """`python -m bench`: measure the server against its ceilings. `python -m bench compare A.json B.json`: two runs.
-`soak`, `overload`: long runs with targets, which end with 1 when one is missed.
+`soak`, `overload`: long runs with targets, which end with 1 when one is missed. `gpu`: checks on a real device.
 
 Trap: SIGTERM would end Python without unwinding and leave servers behind, so it becomes the exception of Ctrl-C.
 """
@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from . import overload_report, soak_report
+from . import gpu, overload_report, soak_report
 from .pictures import Content
 from .processes import BenchFailed, Place
 from .results import Row, Run, load_run
@@ -182,6 +182,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "compare": _compare,
     "soak": soak_report.main,
     "overload": overload_report.main,
+    "gpu": gpu.gpu_main,
 }
 
 

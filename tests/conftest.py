@@ -59,6 +59,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "g++": (_program("g++"), "apt-get install g++"),
     "nvrtc": (_package("cuda.bindings.nvrtc"), "pip install 'reidstream-engines[gpu]'"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
+    "tensorrt-rtx": (_package("tensorrt_rtx"), "make .venv/.dev (its wheels are for Linux on x86-64)"),
     "turbojpeg": (_turbojpeg, "make (engines[region]; a Python up to 3.13), or a system's libjpeg-turbo 3"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),

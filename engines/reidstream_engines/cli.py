@@ -1,4 +1,4 @@
-"""`reidstream-engines`: look at a model file, and try it, without a server; and to make one in INT8.
+"""`reidstream-engines`: look at a model file, and try it, without a server; make one in INT8, or a TensorRT plan.
 
 Why: most trouble with a model is found before it is served: which tensors it has, which preprocessing is assumed, which
 space its vectors are in, how fast it is on this machine. Trap: `inspect` must work for a file that nothing is known of;
@@ -26,6 +26,7 @@ from .quantize import find_crops, need_packages, quantize
 from .selftest import self_test
 from .spec import ModelSpec
 from .spec_source import SPEC_KEY, ModelSignature, read_signature, resolve_spec
+from .tensorrt.commands import COMMANDS, add_commands, inspect_plan, is_plan, run_command
 from .tuning import Plan, Wanted, default_plan, tune
 
 DEFAULT = "default"
@@ -51,6 +52,8 @@ examples:
   reidstream-engines selftest default --runtime openvino --precision bf16
   reidstream-engines tune osnet.onnx --profile torchreid         which threads and batches suit this machine
   reidstream-engines quantize osnet.onnx --profile torchreid --calibration crops/ -o osnet_int8.onnx
+  reidstream-engines build osnet.onnx --profile torchreid --precision fp16 --max-batch 64
+  reidstream-engines adopt osnet.engine --profile torchreid --model osnet.onnx
 
 exit codes: 0 all is well, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
 """
@@ -59,29 +62,39 @@ exit codes: 0 all is well, 1 the model cannot be read, does not fit its profile 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    path = default_model.PATH if arguments.model == DEFAULT else Path(arguments.model)
-    name = default_model.NAME if arguments.model == DEFAULT else None
     try:
-        if arguments.command == "quantize":
-            _quantize(path, arguments.profile, Path(arguments.calibration), Path(arguments.output))
-            return 0
-        runtime, precision = Runtime(arguments.runtime), Precision(arguments.precision)
-        if arguments.command == "inspect":
-            _inspect(path, name, arguments.profile, OnnxOptions(runtime=runtime, precision=precision))
-        elif arguments.command == "tune":
-            _tune(path, name, arguments.profile, arguments.seconds, OnnxOptions(runtime=runtime, precision=precision))
+        if arguments.command in COMMANDS:
+            run_command(arguments)
         else:
-            options = OnnxOptions(
-                runtime=runtime,
-                precision=precision,
-                max_batch=arguments.max_batch,
-                threads_per_call=arguments.threads,
-            )
-            _selftest(path, name, arguments.profile, options)
+            _run(arguments)
     except EnginesError as error:
         print(f"reidstream-engines: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    path = default_model.PATH if arguments.model == DEFAULT else Path(arguments.model)
+    name = default_model.NAME if arguments.model == DEFAULT else None
+    if arguments.command == "quantize":
+        _quantize(path, arguments.profile, Path(arguments.calibration), Path(arguments.output))
+        return
+    runtime, precision = Runtime(arguments.runtime), Precision(arguments.precision)
+    if arguments.command == "inspect":
+        if is_plan(path):
+            inspect_plan(path)
+        else:
+            _inspect(path, name, arguments.profile, OnnxOptions(runtime=runtime, precision=precision))
+    elif arguments.command == "tune":
+        _tune(path, name, arguments.profile, arguments.seconds, OnnxOptions(runtime=runtime, precision=precision))
+    else:
+        options = OnnxOptions(
+            runtime=runtime,
+            precision=precision,
+            max_batch=arguments.max_batch,
+            threads_per_call=arguments.threads,
+        )
+        _selftest(path, name, arguments.profile, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser(
         "inspect",
         help="print a model's tensors, metadata, spec and space_id",
-        description="Print a model's tensors, metadata, spec and space_id. Without a spec: what is missing.",
+        description="Print a model's tensors, metadata, spec and space_id. Without a spec: what is missing. "
+        "Of a TensorRT plan: its manifest, and where there is a GPU its layers and memory.",
     )
     selftest = commands.add_parser(
         "selftest",
@@ -132,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (inspect, selftest, tuned, int8):
         command.add_argument("model", metavar="MODEL", help=f"an ONNX file, or the word '{DEFAULT}'")
         command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
+    add_commands(commands)
     return parser
 
 

@@ -8,14 +8,28 @@
     ├── ModelError              the model file cannot be read or run
     ├── PackageMissing          an optional package is not installed; says which line installs it
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
-    ├── DeviceUnavailable       a device lacks something: a package, a driver; says what to install
+    ├── DeviceUnavailable       a device lacks something (`Lack`); says what to install or to choose
     ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
+    ├── PlanError               a TensorRT plan cannot be built, kept or used here; says which field or call, and why
     ├── EngineFault             this batch failed; the engine can go on
+    │   └── OutOfDeviceMemory   there was no memory for it; later there may be
     └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
 
 Trap: an engine must not let any other exception out of `submit` or `result`; callers treat a foreign one as an
 EngineFault, and log it.
 """
+
+from enum import Enum
+
+
+class Lack(Enum):
+    """What a device lacks."""
+
+    PACKAGE = "package"
+    DRIVER = "driver"
+    NEWER_DRIVER = "newer driver"
+    DEVICE = "device"
+    THAT_DEVICE = "device of that number"
 
 
 class EnginesError(Exception):
@@ -53,13 +67,25 @@ class UnsupportedProfile(EnginesError):
 class DeviceUnavailable(EnginesError):
     """Something that the device needs is missing on this machine."""
 
+    def __init__(self, message: str, lack: Lack = Lack.PACKAGE) -> None:
+        super().__init__(message)
+        self.lack = lack
+
 
 class KernelError(EnginesError):
     """The crop kernel cannot be compiled, kept or loaded."""
 
 
+class PlanError(EnginesError):
+    """A TensorRT plan cannot be built, kept or used on this machine."""
+
+
 class EngineFault(EnginesError):
     """One batch failed; the next one may succeed."""
+
+
+class OutOfDeviceMemory(EngineFault):
+    """Neither the device nor the bound that it was given has room; when others have finished there may be."""
 
 
 class EngineLost(EnginesError):

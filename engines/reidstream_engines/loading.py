@@ -18,11 +18,18 @@ from .spec_source import read_signature, resolve_spec
 
 
 def load_onnx(
-    path: Path, *, name: str | None, profile: str | None, options: OnnxOptions, jpeg_scale: int = 1
+    path: Path,
+    *,
+    name: str | None,
+    profile: str | None,
+    options: OnnxOptions,
+    jpeg_scale: int = 1,
+    fallback_reason: str = "",
 ) -> OnnxEngine:
     """Load an ONNX file. `name` None: from the file; `profile` None: from the file's metadata or the TOML beside it.
 
     `jpeg_scale`: that of the stager whose frames it will be given; it is part of the embedding space.
+    `fallback_reason`: see `EngineInfo`.
 
     Raises ModelError (missing, not ONNX, a provider or a precision that is not there), PackageMissing (the runtime),
     SpecError (no spec, or one that does not fit the network) and UnsupportedProfile (the preprocessing cannot be exact
@@ -39,4 +46,4 @@ def load_onnx(
             session = open_openvino(path, spec, options)
         case _:
             assert_never(options.runtime)
-    return OnnxEngine(session, spec, options)
+    return OnnxEngine(session, spec, options, fallback_reason=fallback_reason)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from reidstream_engines import default_model
 from reidstream_engines.cpu.jpeg import JpegDecoder
@@ -25,6 +24,7 @@ from reidstream_engines.tuning import Plan, Tuning, Wanted, tune
 from reidstream_server.bounds import cores
 from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.errors import StartupError
+from reidstream_server.gpu import Loaded, Model, NoGpu, gpu_engines
 from reidstream_server.logs import get_logger
 
 log = get_logger(__name__)
@@ -41,18 +41,29 @@ class Engines:
 @contextmanager
 def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
     """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
+    files = [Model(name=model.name, path=model.path, profile=model.profile) for model in config.models]
+    models = files or [Model(name=default_model.NAME, path=default_model.PATH, profile=None)]
+    jpeg = _jpeg_decoder(config.engine)
     with ExitStack() as stack:
-        engines: list[Engine] = []
-        stager = _stager(config.engine)
-        files = [(model.name, model.path, model.profile) for model in config.models]
-        for name, path, profile in files or [(default_model.NAME, default_model.PATH, None)]:
-            engine = _load(config, stager, name, path, profile)
+        fallback = ""
+        stager: Stager
+        try:
+            stager, loaded = stack.enter_context(gpu_engines(config, models, jpeg))
+        except NoGpu as reason:
+            log.info("cpu_is_used", reason=str(reason))
+            fallback = str(reason) if reason.wanted else ""
+            stager, loaded = CpuStager(jpeg), ()
+        engines = [item.engine for item in loaded]
+        for item in loaded:
+            _announce(item)
+        for model in models[len(loaded) :]:
+            engine = _load(config, stager, model, fallback)
             stack.callback(engine.close)
             engines.append(engine)
         yield Engines(engines=tuple(engines), stager=stager)
 
 
-def _stager(settings: EngineSettings) -> CpuStager:
+def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
     jpeg = JpegDecoder(find_turbojpeg() if settings.jpeg_region else None, scale=settings.jpeg_scale)
     if jpeg.library is not None:
         log.info("jpeg_decoder", decodes="the boxes' region", library=jpeg.library, scale=jpeg.scale)
@@ -60,30 +71,41 @@ def _stager(settings: EngineSettings) -> CpuStager:
         log.info("jpeg_decoder", decodes="whole frames", scale=jpeg.scale, faster_with=TURBOJPEG_INSTALL)
     else:
         log.info("jpeg_decoder", decodes="whole frames", scale=jpeg.scale)
-    return CpuStager(jpeg)
+    return jpeg
 
 
-def _load(config: ServerConfig, stager: Stager, name: str, path: Path, profile: str | None) -> OnnxEngine:
+def _load(config: ServerConfig, stager: Stager, model: Model, fallback: str) -> OnnxEngine:
     def open_engine(plan: Plan) -> OnnxEngine:
-        options = _options(config.engine, plan)
-        return load_onnx(path, name=name, profile=profile, options=options, jpeg_scale=config.engine.jpeg_scale)
+        return load_onnx(
+            model.path,
+            name=model.name,
+            profile=model.profile,
+            options=_options(config.engine, plan),
+            jpeg_scale=config.engine.jpeg_scale,
+            fallback_reason=fallback,
+        )
 
     try:
         tuning = _tune(config.engine, stager, open_engine)
         engine = open_engine(tuning.plan)
         report = self_test(engine, stager)
     except EnginesError as error:
-        raise StartupError(f"model {name!r} ({path}): {error}") from error
-    log.info("model_loaded", model=name, path=str(path), space_id=engine.spec.space_id, profile=engine.spec.profile)
+        raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
     if tuning.crops_per_s:
-        log.info("model_tuned", model=name, **asdict(tuning.plan), **_measured(tuning))
-    info = engine.info
+        log.info("model_tuned", model=model.name, **asdict(tuning.plan), **_measured(tuning))
+    _announce(Loaded(model=model, engine=engine, report=report))
+    return engine
+
+
+def _announce(loaded: Loaded) -> None:
+    """A model is ready: what it is, what runs it, and how fast it was."""
+    name, spec, info = loaded.model.name, loaded.engine.spec, loaded.engine.info
+    log.info("model_loaded", model=name, path=str(loaded.model.path), space_id=spec.space_id, profile=spec.profile)
     log.info("model_engine", model=name, engine=info.engine, device=info.device, precision=info.precision)
     if info.fallback_reason:
         log.warning("engine_fallback", model=name, reason=info.fallback_reason)
-    times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in report.timings}
+    times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in loaded.report.timings}
     log.info("model_warm", model=name, **times)
-    return engine
 
 
 def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[Plan], OnnxEngine]) -> Tuning:

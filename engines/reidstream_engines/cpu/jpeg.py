@@ -89,12 +89,15 @@ class JpegDecoder:
         """
         buffer = pool.take(region.pixel_bytes)
         try:
-            return self._into(image, region, buffer), buffer
+            return self.decode_into(image, region, buffer), buffer
         except BaseException:
             pool.give(buffer)
             raise
 
-    def _into(self, image: EncodedImage, region: JpegRegion, buffer: Bytes) -> Bytes:
+    def decode_into(self, image: EncodedImage, region: JpegRegion, buffer: Bytes) -> Bytes:
+        """The BGR pixels, uint8 (H, W, 3), contiguous from the start of `buffer`, which has `region.pixel_bytes` or
+        more. Raises InvalidImage.
+        """
         size = image.width, image.height
         if self._library is None or region.whole:
             return _whole(image, region, buffer)

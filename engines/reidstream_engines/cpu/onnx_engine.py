@@ -8,6 +8,7 @@ was taken, whatever came of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from typing_extensions import assert_never
@@ -60,10 +61,11 @@ class OnnxEngine:
     """See `Engine`. Takes boxes of frames staged by a CpuStager, and tensors.
 
     Batch buffers are made as tickets are opened and reused for ever: as many as were ever open at a time.
+    `fallback_reason`: why it, and not a device's, if that was preferred.
     Raises UnsupportedProfile when made, if the spec's preprocessing cannot be exact here.
     """
 
-    def __init__(self, session: Session, spec: ModelSpec, options: OnnxOptions) -> None:
+    def __init__(self, session: Session, spec: ModelSpec, options: OnnxOptions, *, fallback_reason: str = "") -> None:
         self._spec = spec
         self._limits = EngineLimits(
             max_batch=options.max_batch,
@@ -72,7 +74,8 @@ class OnnxEngine:
         )
         self._preprocessor = Preprocessor(spec.input)
         self._network: Network | None = Network(session, spec)
-        self._info = session.info
+        info = session.info
+        self._info = replace(info, fallback_reason=info.fallback_reason or fallback_reason)
         self._capacity = self._network.capacity(options.max_batch)
         self._idle: list[_BatchBuffer] = []
 

@@ -65,7 +65,7 @@ class Network:
             batch[count:end] = 0.0
             pieces = [self._call(batch[at : at + self._piece]) for at in range(0, end, self._piece)]
             rows = np.concatenate(pieces)[:count]
-        return self._finish(rows)
+        return finish_rows(rows, l2_normalize=self._spec.output.l2_normalize)
 
     def _call(self, batch: npt.NDArray[np.float32]) -> Embeddings:
         dim = self._spec.output.dim
@@ -80,13 +80,15 @@ class Network:
             )
         return rows
 
-    def _finish(self, rows: Embeddings) -> Embeddings:
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            raise EngineFault(f"the network's answer is not finite in rows {np.flatnonzero(~finite).tolist()}")
-        if self._spec.output.l2_normalize:
-            # In float64, so that neither large nor tiny numbers leave its range when they are squared.
-            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-            norms[norms == 0.0] = 1.0
-            np.divide(rows, norms[:, np.newaxis], out=rows, casting="same_kind")
-        return rows
+
+def finish_rows(rows: Embeddings, *, l2_normalize: bool) -> Embeddings:
+    """The network's rows (n, dim) float32, checked and normalised in place. Raises EngineFault if one is not finite."""
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise EngineFault(f"the network's answer is not finite in rows {np.flatnonzero(~finite).tolist()}")
+    if l2_normalize:
+        # In float64, so that neither large nor tiny numbers leave its range when they are squared.
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        norms[norms == 0.0] = 1.0
+        np.divide(rows, norms[:, np.newaxis], out=rows, casting="same_kind")
+    return rows

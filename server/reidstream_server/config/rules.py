@@ -14,6 +14,7 @@ from typing import assert_never
 from .runtimes import Precision, Runtime
 from .settings import EngineSettings, LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
+CPU_SETTINGS = ("runtime", "providers", "precision", "jpeg_scale")
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
@@ -73,6 +74,8 @@ LOOPBACK_RULE = (
 )
 PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32"
 OPENVINO_RULE = "providers and spinning are onnxruntime's; runtime openvino has neither"
+DEVICE_RULE = "runtime, providers, precision and jpeg_scale are the CPU's; a GPU has none of them"
+REQUIRE_GPU_RULE = "require_gpu asks for a GPU, device cpu for none"
 PROFILE_RULE = "profile needs a model to apply to, and the embedded default model has its own"
 
 
@@ -103,6 +106,11 @@ def _broken_security(security: SecuritySettings, host: str) -> Iterator[BrokenRu
 
 
 def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
+    given = cpu_settings(engine)
+    if given and (engine.device.startswith("cuda") or engine.require_gpu):
+        yield BrokenRule(names=(*CPU_SETTINGS, "device", "require_gpu"), shown=given, rule=DEVICE_RULE)
+    if engine.require_gpu and engine.device == "cpu":
+        yield BrokenRule(names=("require_gpu", "device"), shown=("require_gpu", "device"), rule=REQUIRE_GPU_RULE)
     match engine.runtime:
         case Runtime.ONNXRUNTIME:
             if engine.precision is not Precision.FP32:
@@ -115,6 +123,12 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
                 yield BrokenRule(names=("providers", "spinning", "runtime"), shown=given, rule=OPENVINO_RULE)
         case _:
             assert_never(engine.runtime)
+
+
+def cpu_settings(engine: EngineSettings) -> tuple[str, ...]:
+    """The settings that were changed and that only the CPU has."""
+    default = EngineSettings()
+    return tuple(name for name in CPU_SETTINGS if getattr(engine, name) != getattr(default, name))
 
 
 def _is_loopback(host: str) -> bool:

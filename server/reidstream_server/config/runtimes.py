@@ -16,6 +16,13 @@ class Runtime(Enum):
     OPENVINO = "openvino"
 
 
+class GpuPrecision(Enum):
+    """What a plan for a GPU is built in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
 class Precision(Enum):
     """What the float layers of a network are computed in."""
 

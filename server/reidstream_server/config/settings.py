@@ -19,7 +19,7 @@ from reidstream_server.logs import LogFormat, LogLevel
 from .fields import ByteSize, Duration, Kind, NameList, NumberOf, OneOf, Switch, Text, WholeNumber
 from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
-from .runtimes import Precision, Runtime
+from .runtimes import GpuPrecision, Precision, Runtime
 
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 _HOST = Text(
@@ -101,6 +101,29 @@ class SecuritySettings:
 class EngineSettings:
     """How models are run."""
 
+    device: Annotated[
+        str,
+        About(
+            kind=Text(pattern=r"auto|cpu|cuda(:\d{1,3})?", allowed="auto, cpu, cuda or cuda:N", metavar="DEVICE"),
+            help="Where models run. auto: on the first CUDA device if this machine has one, else on the CPU. cuda is "
+            "cuda:0. Where a GPU was wanted and cannot be had the CPU is used; the log, GetModel and the metric "
+            "reidstream_engine_fallback say so.",
+        ),
+    ] = "auto"
+    require_gpu: Annotated[bool, About(kind=Switch(), help="Do not start without a GPU, instead of using the CPU.")] = (
+        False
+    )
+    gpu_precision: Annotated[
+        GpuPrecision,
+        About(
+            kind=OneOf(members=GpuPrecision),
+            help="What a GPU computes in. fp16: faster, and vectors a little off; it needs the extra quantize.",
+        ),
+    ] = GpuPrecision.FP32
+    gpu_cache: Annotated[
+        Path | None,
+        About(kind=FilePath(), help="Folder for TensorRT's plans and compiled kernels. Default: ~/.cache/reidstream."),
+    ] = None
     runtime: Annotated[
         Runtime,
         About(
@@ -127,16 +150,16 @@ class EngineSettings:
         int,
         About(
             kind=WholeNumber(low=0, high=256, unit="batches"),
-            help="Batches in flight per model; 0: as many as fill the cores. On a GPU 2 keep it busy while the next "
-            "batch is prepared.",
+            help="Batches in flight per model; 0: as many as fill the cores, and on a GPU 2, which keep it busy while "
+            "the next batch is prepared.",
         ),
     ] = 0
     max_batch: Annotated[
         int,
         About(
             kind=WholeNumber(low=0, high=1024, unit="crops"),
-            help="Most crops in a batch; 0: as measured at the start. Higher suits a GPU; on a CPU it makes urgent "
-            "crops wait.",
+            help="Most crops in a batch; 0: as measured at the start, and on a GPU 32. Higher suits a GPU; on a CPU it "
+            "makes urgent crops wait.",
         ),
     ] = 0
     tune_seconds: Annotated[

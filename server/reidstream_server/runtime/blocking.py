@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from reidstream_engines.errors import EngineLost, EnginesError, ImageError, UnsupportedImage
+from reidstream_engines.errors import EngineLost, EnginesError, ImageError, OutOfDeviceMemory, UnsupportedImage
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_server.core.effects import CropRef
 from reidstream_server.core.faults import FaultReason, FrameFault
@@ -19,6 +19,8 @@ from reidstream_server.logs import get_logger
 from .job import FrameJob
 
 log = get_logger(__name__)
+
+_RETRY_AFTER_MS = 100  # some batches later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,11 @@ def stage(job: FrameJob, stager: Stager) -> Staging:
         job.release()
         reason = FaultReason.UNSUPPORTED_IMAGE if isinstance(error, UnsupportedImage) else FaultReason.INVALID_IMAGE
         return FrameFault(reason=reason, message=str(error))
+    except OutOfDeviceMemory as error:
+        job.release()
+        log.warning("staging_without_memory", reason=str(error))
+        message = "the device has no memory for this frame now; try again"
+        return FrameFault(reason=FaultReason.QUEUE_FULL, message=message, retry_after_ms=_RETRY_AFTER_MS)
     except EngineLost as error:
         job.release()
         return Lost(message=str(error))

@@ -18,7 +18,7 @@ from reidstream_server.config import (
     ServerConfig,
     load_config,
 )
-from reidstream_server.config.runtimes import Precision, Runtime
+from reidstream_server.config.runtimes import GpuPrecision, Precision, Runtime
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
 from reidstream_server.errors import ConfigError
 from reidstream_server.logs import LogFormat, LogLevel
@@ -107,6 +107,10 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),
     "tokens_file": ("/tls/tokens", Path("/tls/tokens")),
     "insecure": ("true", True),
+    "device": ("cuda:1", "cuda:1"),
+    "require_gpu": ("true", True),
+    "gpu_precision": ("fp16", GpuPrecision.FP16),
+    "gpu_cache": ("/var/cache/gpu", Path("/var/cache/gpu")),
     "runtime": ("openvino", Runtime.OPENVINO),
     "precision": ("bf16", Precision.BF16),
     "providers": ("A,B", ("A", "B")),

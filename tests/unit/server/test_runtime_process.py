@@ -154,10 +154,13 @@ def test_a_model_that_cannot_be_had_is_named(kind: str, tmp_path: Path, capfd: p
 @pytest.mark.usefixtures("_own_logging")
 def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Everything but listening, so that ports may be in use."""
-    assert cli.main(["--dry-run", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"]) == 0
+    assert (
+        cli.main(["--dry-run", "--device", "cpu", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"])
+        == 0
+    )
     events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
-    loaded = ["model_loaded", "model_tuned", "model_engine", "model_warm"]
-    assert events == ["configuration", "jpeg_decoder", *loaded, "dry_run_passed"]
+    loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
+    assert events == ["configuration", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
 
 
 @pytest.mark.parametrize(

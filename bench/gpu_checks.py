@@ -1,0 +1,317 @@
+"""What is checked on a GPU, each check on its own: a value, what it must be, or why it was not made.
+
+Why these: CI builds the very kernel for a CPU and runs the engine on a fake driver, so what is left is what only a
+device shows: argument packing, launch shapes, real asynchrony, leaks in the driver, and speed. Trap: speeds are reported
+and never judged; equality is judged.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from reidstream_engines import default_model
+from reidstream_engines.cpu.jpeg import JpegDecoder
+from reidstream_engines.cpu.network import OnnxOptions, open_session
+from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
+from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.cuda.compile import ENTRY
+from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Graph, Module, Stream
+from reidstream_engines.cuda.kernel_params import (
+    OutputType,
+)
+from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.cuda.status import check
+from reidstream_engines.errors import DeviceUnavailable
+from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat, RawImage
+from reidstream_engines.loading import load_onnx
+from reidstream_engines.protocol import BoxCrop, EngineInfo
+from reidstream_engines.selftest import noise, noise_boxes
+from reidstream_engines.spec import InputSpec, ModelSpec, Resize
+from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.tensorrt.engine import TensorRtEngine
+from reidstream_engines.tensorrt.loading import GpuOptions, open_gpu
+from reidstream_engines.tensorrt.manifest import PlanPrecision
+
+from .gpu_launch import Launcher, Machine
+from .gpu_network import HostNetwork
+
+MAX_BATCH = 32
+_MIN_COSINE = {OutputType.FP32: 0.9995, OutputType.FP16: 0.999}
+_BICUBIC_SHARE = 1e-3
+_BATCH_TOLERANCE = 1e-5
+_RAW_SIDE = (640, 480)
+_REPEATS = 50
+
+
+class Outcome(Enum):
+    """Of a check. MEASURED: a speed, which is not judged."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    MEASURED = "measured"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """`value`: what was found, or why nothing was. `target`: what it must be; empty for a speed."""
+
+    name: str
+    outcome: Outcome
+    value: str
+    target: str = ""
+
+
+def judged(name: str, value: object, target: str, *, passed: bool) -> Check:
+    """A check that passes or fails."""
+    return Check(name=name, outcome=Outcome.PASSED if passed else Outcome.FAILED, value=str(value), target=target)
+
+
+def run_checks(machine: Machine, names: Collection[str] | None = None) -> Iterator[Check]:
+    """Those of these names (None: all), one after the other; one that raises has failed, and the next is made."""
+    for name, make in _CHECKS.items():
+        if names is not None and name not in names:
+            continue
+        try:
+            yield from make(machine)
+        except Exception as error:  # noqa: BLE001 - a report of what failed is what this is for
+            yield Check(name=name, outcome=Outcome.FAILED, value=f"{type(error).__name__}: {error}", target="no error")
+
+
+def raw(kind: PixelFormat) -> RawImage:
+    """Noise in blocks, of each format."""
+    width, height = _RAW_SIDE
+    rows = height * 3 // 2 if kind is PixelFormat.NV12 else height
+    stride = width * 3 if kind in {PixelFormat.BGR, PixelFormat.RGB} else width
+    blocks = np.random.default_rng(5).integers(0, 256, (rows // 4, stride // 4), np.uint8)
+    return replace(
+        noise(),
+        data=blocks.repeat(4, axis=0).repeat(4, axis=1).tobytes(),
+        format=kind,
+        stride=stride,
+        chroma_stride=width if kind is PixelFormat.NV12 else 0,
+        chroma_offset=width * height if kind is PixelFormat.NV12 else 0,
+        color_matrix=ColorMatrix.BT709,
+        color_range=ColorRange.LIMITED,
+    )
+
+
+def default_spec() -> ModelSpec:
+    """The embedded model's."""
+    signature = read_signature(open_session(default_model.PATH, OnnxOptions()))
+    return resolve_spec(path=default_model.PATH, signature=signature, name=None, profile=None)
+
+
+def _expected(spec: InputSpec, image: RawImage, count: int) -> npt.NDArray[np.float32]:
+    batch = np.empty((count, len(spec.mean), spec.height, spec.width), np.float32)
+    preprocessor, scratch = Preprocessor(spec), Scratch(spec)
+    boxes = noise_boxes(count)
+    with CpuStager().stage(image, boxes) as frame:
+        for box, slot in zip(boxes, batch, strict=True):
+            preprocessor.write(frame, box, slot, scratch)
+    return batch
+
+
+def kernel_is_the_cpus(machine: Machine) -> Iterator[Check]:
+    """In every format and resize, in levels of 0 to 255; OpenCV's bicubic may be one level off in 0.1 %."""
+    for resize in (Resize.OPENCV_BILINEAR, Resize.OPENCV_BICUBIC):
+        spec = replace(default_spec().input, resize=resize)
+        factor = spec.scale / np.array(spec.std).reshape(-1, 1, 1)
+        for kind in PixelFormat:
+            image = raw(kind)
+            with closing(Launcher(machine, spec, OutputType.FP32, image, 8)) as launcher:
+                launcher.launch()
+                found = launcher.result().astype(np.float64)
+            apart = np.abs(np.rint((found - _expected(spec, image, 8)) / factor))
+            share = float((apart != 0).mean())
+            exact = resize is Resize.OPENCV_BILINEAR
+            yield judged(
+                f"kernel, {resize.value}, {kind.value}",
+                f"{share:.2e} of the values differ, by {apart.max():.0f} at most",
+                "none differs" if exact else "0.1 %, by 1",
+                passed=bool(share == 0 if exact else share <= _BICUBIC_SHARE and apart.max() <= 1),
+            )
+
+
+def graph_replay(machine: Machine) -> Iterator[Check]:
+    """A captured launch gives the bits of a plain one."""
+    with closing(Launcher(machine, default_spec().input, OutputType.FP16, raw(PixelFormat.BGR), 8)) as launcher:
+        launcher.launch()
+        plain = launcher.result()
+        graph = Graph(launcher.stream, launcher.launch)
+        launcher.stream.zero(launcher.out.address, launcher.out_bytes)
+        graph.launch(launcher.stream)
+        same = launcher.result().tobytes() == plain.tobytes()
+        graph.close()
+    yield judged("graph replay", "equal" if same else "not equal", "equal", passed=same)
+
+
+@contextmanager
+def engine_on(machine: Machine, output: OutputType) -> Iterator[tuple[TensorRtEngine, CudaStager]]:
+    """The embedded model through everything of ours, with the network itself on the CPU."""
+    spec = default_spec()
+    context = machine.context
+    networks = [
+        HostNetwork(default_model.PATH, spec, context, max_batch=MAX_BATCH, input_type=output) for _ in range(2)
+    ]
+    module = Module(context, machine.crop_kernel(spec.input.resize, output), ENTRY)
+    info = EngineInfo(engine="host network", device=f"cuda:{machine.device.index}", precision="fp32")
+    stager = CudaStager(context, CpuFrameDecoder(JpegDecoder(None)), max_bytes=1 << 28)
+    with closing(stager), closing(TensorRtEngine(context, module, networks, spec, info)) as engine:
+        yield engine, stager
+
+
+def vectors(machine: Machine) -> Iterator[Check]:
+    """Against the CPU engine; a batch against its crops alone; uploads."""
+    boxes = noise_boxes(MAX_BATCH)
+    with CpuStager().stage(noise(), boxes) as frame:
+        expected = _cpu_engine().submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
+    for output, least in _MIN_COSINE.items():
+        with engine_on(machine, output) as (engine, stager), stager.stage(noise(), boxes) as there:
+            crops = [BoxCrop(frame=there, box=box) for box in boxes]
+            found = engine.submit(crops).result()
+            alone = np.concatenate([engine.submit([crop]).result() for crop in crops])
+            uploads = stager.uploads
+        cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
+        apart = float(np.abs(found - alone).max())
+        yield judged(f"cosine to the CPU, {output.value}", f"{cosine:.6f}", f">= {least}", passed=cosine >= least)
+        yield judged(
+            f"batch of {MAX_BATCH} = alone, {output.value}", f"{apart:.1e}", "<= 1e-5", passed=apart <= _BATCH_TOLERANCE
+        )
+        yield judged(f"uploads of one frame, {output.value}", uploads, "1", passed=uploads == 1)
+
+
+def tensorrt(machine: Machine) -> Iterator[Check]:
+    """The embedded model through TensorRT, in both precisions, against the CPU engine; its plan is built here."""
+    boxes = noise_boxes(MAX_BATCH)
+    with CpuStager().stage(noise(), boxes) as frame:
+        expected = _cpu_engine().submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
+    for precision, least in ((PlanPrecision.FP32, 0.9995), (PlanPrecision.FP16, 0.999)):
+        name = f"TensorRT, {precision.value}"
+        with TemporaryDirectory() as folder, ExitStack() as stack:
+            options = GpuOptions(precision=precision, max_batch=MAX_BATCH, cache=Path(folder))
+            try:
+                gpu = stack.enter_context(open_gpu(machine.device.index, options))
+            except DeviceUnavailable as error:
+                yield Check(name=name, outcome=Outcome.SKIPPED, value=str(error))
+                return
+            stager = stack.enter_context(closing(gpu.stager(JpegDecoder(None))))
+            opened = gpu.load(default_model.PATH, name=None, profile=None)
+            stack.callback(opened.engine.close)
+            with stager.stage(noise(), boxes) as there:
+                crops = [BoxCrop(frame=there, box=box) for box in boxes]
+                found = opened.engine.submit(crops).result()
+                ms = _here_ms(partial(_embed, opened.engine, crops))
+        cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
+        yield judged(f"{name}: cosine to the CPU", f"{cosine:.6f}", f">= {least}", passed=cosine >= least)
+        eager = ", ".join(map(str, opened.not_captured)) or "none"
+        yield judged(f"{name}: batches without a graph", eager, "none", passed=eager == "none")
+        yield Check(name=f"{name}: a batch of {MAX_BATCH}", outcome=Outcome.MEASURED, value=f"{ms:.3f} ms")
+
+
+def _embed(engine: TensorRtEngine, crops: list[BoxCrop]) -> None:
+    engine.submit(crops).result()
+
+
+def _cpu_engine() -> OnnxEngine:
+    return load_onnx(default_model.PATH, name=None, profile=None, options=OnnxOptions(max_batch=MAX_BATCH))
+
+
+def memory(machine: Machine) -> Iterator[Check]:
+    """What the driver says is free, after the first thousand crops and after the last."""
+    api = machine.context.api
+    boxes = noise_boxes(MAX_BATCH)
+    free = []
+    with engine_on(machine, OutputType.FP16) as (engine, stager):
+        for batch in range(machine.crops // MAX_BATCH):
+            with stager.stage(noise(), boxes) as frame:
+                engine.submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
+            if batch % 16 == 0:
+                free.append(int(check(api, "cuMemGetInfo", api.cuMemGetInfo())))
+    lost = free[min(2, len(free) - 1)] - free[-1]
+    yield judged(f"device memory over {machine.crops} crops", f"{lost} bytes more", "0", passed=lost <= 0)
+
+
+def speeds(machine: Machine) -> Iterator[Check]:
+    """Of the stages, and of the kernel beside a copy on the device that moves as many bytes as it writes."""
+    with closing(Launcher(machine, default_spec().input, OutputType.FP16, raw(PixelFormat.BGR), MAX_BATCH)) as launcher:
+        other = DeviceBuffer(machine.context, launcher.out_bytes)
+        api, stream, size = machine.context.api, launcher.stream, launcher.out_bytes
+
+        def copy() -> None:
+            answer = api.cuMemcpyDtoDAsync(other.address, launcher.out.address, size, stream.handle)
+            check(api, "cuMemcpyDtoDAsync", answer)
+
+        kernel_ms, copy_ms = (_device_ms(machine.context, stream, work) for work in (launcher.launch, copy))
+        other.close()
+    for name, ms in ((f"kernel, {MAX_BATCH} crops", kernel_ms), ("copy on the device of its output", copy_ms)):
+        rate = size / ms / 1e6
+        value = f"{ms * 1e3:.1f} us, {rate:.1f} GB/s written"
+        yield Check(name=name, outcome=Outcome.MEASURED, value=value)
+    boxes = noise_boxes(MAX_BATCH)
+    with engine_on(machine, OutputType.FP16) as (_, stager):
+        stage = _here_ms(lambda: stager.stage(noise(), boxes).close())
+    yield Check(name="stage a raw frame of 640 x 480", outcome=Outcome.MEASURED, value=f"{stage:.3f} ms")
+
+
+def sanitizer(machine: Machine) -> Iterator[Check]:
+    """The same kernel under compute-sanitizer, in a process of its own."""
+    del machine
+    name = "compute-sanitizer"
+    program = shutil.which(name)
+    if program is None:
+        yield Check(name=name, outcome=Outcome.SKIPPED, value=f"no {name} on the PATH (it is in the CUDA toolkit)")
+        return
+    command = [program, "--error-exitcode", "9", sys.executable, "-m", "bench", "gpu", "--kernel-only"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)  # noqa: S603 - our own
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    yield judged(name, f"exit code {done.returncode}: {last}", "exit code 0", passed=done.returncode == 0)
+
+
+def _device_ms(context: Context, stream: Stream, work: Callable[[], None]) -> float:
+    first, last = Event(context, timing=True), Event(context, timing=True)
+    for _ in range(3):
+        work()
+    stream.record(first)
+    for _ in range(_REPEATS):
+        work()
+    stream.record(last)
+    last.synchronize()
+    elapsed = last.ms_since(first) / _REPEATS
+    first.close()
+    last.close()
+    return elapsed
+
+
+def _here_ms(work: Callable[[], None]) -> float:
+    work()
+    start = time.perf_counter()
+    for _ in range(_REPEATS):
+        work()
+    return (time.perf_counter() - start) * 1e3 / _REPEATS
+
+
+_CHECKS: dict[str, Callable[[Machine], Iterator[Check]]] = {
+    "kernel": kernel_is_the_cpus,
+    "graph replay": graph_replay,
+    "vectors": vectors,
+    "TensorRT": tensorrt,
+    "device memory": memory,
+    "speeds": speeds,
+    "compute-sanitizer": sanitizer,
+}

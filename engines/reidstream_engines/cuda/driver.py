@@ -1,0 +1,271 @@
+"""Owners of what a CUDA device lends: the context, streams, events, memory, modules and graphs.
+
+Why: each is given back exactly once, by `with` or `close`, and every call's status is looked at. Closing twice is
+harmless, and so is closing on a lost device, which takes everything with it. Traps: the context is current per thread,
+so whoever is called by new threads begins with `Context.use`; and memory may be closed only when nothing on the device
+uses it any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self
+
+from reidstream_engines.errors import EngineLost
+
+from .driver_api import (
+    EVENT_BLOCKING_SYNC,
+    EVENT_DISABLE_TIMING,
+    HOST_ALLOC_PORTABLE,
+    STREAM_NON_BLOCKING,
+    DriverApi,
+    Handle,
+)
+from .kernel_params import LaunchShape
+from .status import check
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Owned:
+    """Something to be given back once. `release` may raise EngineLost, which is then no news."""
+
+    __slots__ = ("_lock", "_release")
+
+    def __init__(self, release: Callable[[], object]) -> None:
+        self._release: Callable[[], object] | None = release
+        self._lock = threading.Lock()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given back."""
+        return self._release is None
+
+    def close(self) -> None:
+        """Give it back, if that was not done."""
+        with self._lock:
+            release, self._release = self._release, None
+        if release is not None:
+            try:
+                release()
+            except EngineLost:
+                return
+
+
+class Context:
+    """A device's primary context, which other libraries of the process use as well. Any thread."""
+
+    def __init__(self, api: DriverApi, index: int) -> None:
+        self.api = api
+        self.index = index
+        device: Handle = check(api, "cuDeviceGet", api.cuDeviceGet(index))
+        self._handle: Handle = check(api, "cuDevicePrimaryCtxRetain", api.cuDevicePrimaryCtxRetain(device))
+        self._owned = Owned(lambda: self.call("cuDevicePrimaryCtxRelease", api.cuDevicePrimaryCtxRelease(device)))
+
+    def use(self) -> None:
+        """Make it this thread's. Cheap; before every series of calls, since others may have set theirs."""
+        self.call("cuCtxSetCurrent", self.api.cuCtxSetCurrent(self._handle))
+
+    def use_to_free(self) -> None:
+        """As `use`, before what only gives back: no error on a lost device."""
+        try:
+            self.use()
+        except EngineLost:
+            return
+
+    def call(self, name: str, answer: tuple[object, ...]) -> object:
+        """`status.check`."""
+        result: object = check(self.api, name, answer)
+        return result
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._owned.close()
+
+    def __enter__(self) -> Self:
+        self.use()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Event:
+    """A point in a stream. Waiting for one that was never recorded returns at once. `timing`: for `ms_since`."""
+
+    __slots__ = ("_context", "_owned", "handle")
+
+    def __init__(self, context: Context, *, timing: bool = False) -> None:
+        api = context.api
+        flags = EVENT_BLOCKING_SYNC | (0 if timing else EVENT_DISABLE_TIMING)
+        self._context = context
+        self.handle: Handle = context.call("cuEventCreate", api.cuEventCreate(flags))
+        self._owned = Owned(lambda: context.call("cuEventDestroy", api.cuEventDestroy(self.handle)))
+
+    def synchronize(self) -> None:
+        """Wait until the device has passed it. Sleeps, and lets other threads run. At once if it was given back, which
+        nobody does before it has passed.
+        """
+        if self._owned.closed:
+            return
+        self._context.call("cuEventSynchronize", self._context.api.cuEventSynchronize(self.handle))
+
+    def ms_since(self, earlier: Event) -> float:
+        """Milliseconds of the device's clock; both passed, both with timing."""
+        answer = self._context.api.cuEventElapsedTime(earlier.handle, self.handle)
+        return float(check(self._context.api, "cuEventElapsedTime", answer))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()
+
+
+class Stream:
+    """A queue of the device, not ordered with any other."""
+
+    __slots__ = ("_owned", "context", "handle")
+
+    def __init__(self, context: Context) -> None:
+        api = context.api
+        self.context = context
+        self.handle: Handle = context.call("cuStreamCreate", api.cuStreamCreate(STREAM_NON_BLOCKING))
+        self._owned = Owned(lambda: context.call("cuStreamDestroy", api.cuStreamDestroy(self.handle)))
+
+    @property
+    def address(self) -> int:
+        """For libraries that take a CUstream as a number."""
+        return int(self.handle)
+
+    def record(self, event: Event) -> None:
+        """Set the event behind everything that was enqueued."""
+        self.context.call("cuEventRecord", self.context.api.cuEventRecord(event.handle, self.handle))
+
+    def wait(self, event: Event) -> None:
+        """What is enqueued from now on waits for the event, on the device; this call does not."""
+        self.context.call("cuStreamWaitEvent", self.context.api.cuStreamWaitEvent(self.handle, event.handle, 0))
+
+    def synchronize(self) -> None:
+        """Wait for everything that was enqueued."""
+        self.context.call("cuStreamSynchronize", self.context.api.cuStreamSynchronize(self.handle))
+
+    def upload(self, target: int, source: int, size: int) -> None:
+        """Copy from pinned memory to the device; both stay as they are until the stream has passed it."""
+        answer = self.context.api.cuMemcpyHtoDAsync(target, source, size, self.handle)
+        self.context.call("cuMemcpyHtoDAsync", answer)
+
+    def download(self, target: int, source: int, size: int) -> None:
+        """Copy from the device to pinned memory."""
+        answer = self.context.api.cuMemcpyDtoHAsync(target, source, size, self.handle)
+        self.context.call("cuMemcpyDtoHAsync", answer)
+
+    def zero(self, target: int, size: int) -> None:
+        """Fill device memory with zeros."""
+        self.context.call("cuMemsetD8Async", self.context.api.cuMemsetD8Async(target, 0, size, self.handle))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()
+
+
+class DeviceBuffer:
+    """`size` bytes of device memory at `address`, aligned to at least 256."""
+
+    __slots__ = ("_owned", "address", "size")
+
+    def __init__(self, context: Context, size: int) -> None:
+        api = context.api
+        self.size = size
+        self.address = int(check(api, "cuMemAlloc", api.cuMemAlloc(size)))
+        self._owned = Owned(lambda: context.call("cuMemFree", api.cuMemFree(self.address)))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()
+
+
+class PinnedBuffer:
+    """`size` bytes of this machine's memory that a device copies by itself. `array`: uint8 (size,).
+
+    Trap: the array, and every view of it, is memory that is gone once this is closed.
+    """
+
+    __slots__ = ("_owned", "address", "array", "size")
+
+    def __init__(self, context: Context, size: int) -> None:
+        api = context.api
+        self.size = size
+        self.address = int(check(api, "cuMemHostAlloc", api.cuMemHostAlloc(size, HOST_ALLOC_PORTABLE)))
+        self.array: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self.address))
+        self._owned = Owned(lambda: context.call("cuMemFreeHost", api.cuMemFreeHost(self.address)))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()
+
+
+class Module:
+    """A cubin on the device, and one of its kernels. Raises KernelError for what cannot be loaded."""
+
+    def __init__(self, context: Context, image: bytes, entry: str) -> None:
+        api = context.api
+        self._context = context
+        self._handle: Handle = context.call("cuModuleLoadData", api.cuModuleLoadData(image))
+        self._owned = Owned(lambda: context.call("cuModuleUnload", api.cuModuleUnload(self._handle)))
+        try:
+            answer = api.cuModuleGetFunction(self._handle, entry.encode())
+            self._function: Handle = context.call("cuModuleGetFunction", answer)
+        except BaseException:
+            self.close()
+            raise
+
+    def launch(self, stream: Stream, shape: LaunchShape, arguments: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Enqueue the kernel. Each argument is one value, in an array of its exact type; copied before this returns."""
+        pointers = np.array([argument.ctypes.data for argument in arguments], np.uint64)
+        answer = self._context.api.cuLaunchKernel(
+            self._function, *shape.grid, *shape.block, 0, stream.handle, int(pointers.ctypes.data), 0
+        )
+        self._context.call("cuLaunchKernel", answer)
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()
+
+
+class Graph:
+    """What a function enqueued on a stream, to be enqueued again in one call: same kernels, sizes and addresses.
+
+    The function must neither wait nor allocate. Raises EngineFault if it cannot be captured; the stream is usable then.
+    """
+
+    def __init__(self, stream: Stream, work: Callable[[], None]) -> None:
+        context, api = stream.context, stream.context.api
+        mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # other threads may allocate meanwhile
+        context.call("cuStreamBeginCapture", api.cuStreamBeginCapture(stream.handle, mode))
+        try:
+            work()
+        except BaseException:
+            api.cuStreamEndCapture(stream.handle)  # invalid by now; what was wrong is on its way
+            raise
+        graph: Handle = context.call("cuStreamEndCapture", api.cuStreamEndCapture(stream.handle))
+        try:
+            self._handle: Handle = context.call("cuGraphInstantiate", api.cuGraphInstantiate(graph, 0))
+        finally:
+            context.call("cuGraphDestroy", api.cuGraphDestroy(graph))
+        self._context = context
+        self._owned = Owned(lambda: context.call("cuGraphExecDestroy", api.cuGraphExecDestroy(self._handle)))
+
+    def launch(self, stream: Stream) -> None:
+        """Enqueue all of it."""
+        self._context.call("cuGraphLaunch", self._context.api.cuGraphLaunch(self._handle, stream.handle))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._owned.close()

@@ -1,0 +1,147 @@
+"""Brings pictures into a device's memory: decoded into pinned memory, then copied by the device itself.
+
+Why `stage` does not wait for the copy: a batch waits for it on the device, by the frame's event, while this thread
+decodes the next picture. A frame is copied once, however many boxes and models look at it. Traps: the pinned memory is
+read until that event, the device's until the last batch that reads it, so both go back with those events; and a frame
+belongs to the device that it was staged on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from typing_extensions import Self
+
+from reidstream_engines.errors import EngineFault
+from reidstream_engines.image import Image, PixelBox, PixelFormat
+
+from .decoding import FrameDecoder, PixelLayout
+from .driver import Context, DeviceBuffer, Event, Stream
+from .kernel_params import DeviceFrame
+from .memory import Block, Pool, PoolUsage, device_pool, pinned_pool, size_class
+
+
+class CudaFrame:
+    """Pixels on device `device`, of the picture from `origin` (x, y) on, there once `ready` has passed.
+
+    `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
+    """
+
+    __slots__ = ("_block", "_lock", "_pixels", "_pool", "_readers", "device", "origin", "ready")
+
+    def __init__(self, device: int, layout: PixelLayout, block: Block[DeviceBuffer], pool: Pool[DeviceBuffer]) -> None:
+        self.device = device
+        self.origin = layout.origin
+        self.ready = block.done
+        self._pixels = _device_frame(layout, block.buffer.address)
+        self._block: Block[DeviceBuffer] | None = block
+        self._pool = pool
+        self._readers: list[Event] = []
+        self._lock = threading.Lock()
+
+    @property
+    def pixels(self) -> DeviceFrame:
+        """For the kernel's table."""
+        if self._block is None:
+            raise EngineFault("a staged frame was used after it was closed")
+        return self._pixels
+
+    def read_until(self, event: Event) -> None:
+        """A batch reads the pixels until `event`, which is recorded."""
+        with self._lock:
+            if event not in self._readers:
+                self._readers.append(event)
+
+    def close(self) -> None:
+        """Give the memory back; batches on their way still read it."""
+        with self._lock:
+            block, self._block = self._block, None
+        if block is not None:
+            self._pool.give(block, (self.ready, *self._readers))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class CudaStager:
+    """See `Stager`. `max_bytes` bounds the device memory of frames, and the pinned memory that they pass through."""
+
+    def __init__(self, context: Context, decoder: FrameDecoder, *, max_bytes: int) -> None:
+        self._context = context
+        self._decoder = decoder
+        context.use()
+        self._stream = Stream(context)
+        self._pinned = pinned_pool(context, max_bytes)
+        self._device = device_pool(context, max_bytes)
+        self._uploads = 0
+        self._lock = threading.Lock()
+
+    @property
+    def uploads(self) -> int:
+        """Frames copied to the device so far."""
+        return self._uploads
+
+    def usage(self) -> PoolUsage:
+        """Device memory of frames."""
+        return self._device.usage()
+
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CudaFrame:
+        """See `Stager`. Raises OutOfDeviceMemory as well, when more is staged than `max_bytes`."""
+        self._context.use()
+        layout = self._decoder.layout(image, boxes)
+        pinned = self._pinned.take(layout.size)
+        try:
+            self._decoder.decode(image, boxes, pinned.buffer.array)
+            block = self._device.take(layout.size)
+        except BaseException:
+            self._pinned.give(pinned, ())
+            raise
+        try:
+            self._stream.upload(block.buffer.address, pinned.buffer.address, layout.size)
+            self._stream.record(pinned.done)
+            self._stream.record(block.done)
+        except BaseException:
+            self._device.drop(block)
+            self._pinned.drop(pinned)
+            raise
+        self._pinned.give(pinned, (pinned.done,))
+        with self._lock:
+            self._uploads += 1
+        return CudaFrame(self._context.index, layout, block, self._device)
+
+    def instant(self, image: Image) -> bool:  # noqa: ARG002 - the Protocol's
+        """See `Stager`. Never: whatever comes is copied to the device."""
+        return False
+
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        """See `Stager`. Of device memory."""
+        return size_class(self._decoder.layout(image, boxes).size)
+
+    def close(self) -> None:
+        """Free the memory. Every frame must be closed, and every engine that read one."""
+        self._context.use_to_free()
+        self._stream.close()
+        self._pinned.close()
+        self._device.close()
+
+
+def _device_frame(layout: PixelLayout, address: int) -> DeviceFrame:
+    nv12 = layout.format is PixelFormat.NV12
+    return DeviceFrame(
+        data=address,
+        format=layout.format,
+        width=layout.width,
+        height=layout.height,
+        pitch=layout.pitch,
+        chroma=address + layout.chroma_offset if nv12 else 0,
+        chroma_pitch=layout.pitch if nv12 else 0,
+        color_matrix=layout.color_matrix,
+        color_range=layout.color_range,
+    )

@@ -1,0 +1,193 @@
+"""`reidstream-engines build`, `adopt`, and `inspect` of a plan.
+
+Why ahead of time: a build takes minutes, and a server that starts should find its plan. Trap: a plan fits the GPU and
+the TensorRT of this very machine, so these commands are run where it is served, with the server's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from reidstream_engines import default_model
+from reidstream_engines.cpu.network import OnnxOptions, open_session
+from reidstream_engines.cuda.probe import probe
+from reidstream_engines.errors import DeviceUnavailable, PackageMissing, PlanError
+from reidstream_engines.spec_source import read_signature, resolve_spec
+
+from .adopt import adopt_plan
+from .api import Flavour
+from .cache import MANIFEST, PLAN, Plan, PlanCache, read_manifest
+from .examine import Examined, examine
+from .manifest import PlanManifest, PlanPrecision, TensorInfo
+from .plans import plan_for
+from .progress import Progress
+
+SUFFIXES = (".engine", ".plan", ".trt")
+COMMANDS = ("build", "adopt")
+
+_BAR = 1000  # steps of the progress bar
+
+
+def default_cache() -> Path:
+    """Where plans are kept unless another folder is named."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reidstream" / "plans"
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `build` and `adopt`."""
+    build = commands.add_parser(
+        "build",
+        help="build a model's TensorRT plan ahead of serving",
+        description="Build a TensorRT plan of a model for this machine's GPU, and keep it where the server finds it. "
+        "With --flavour tensorrt_rtx no GPU is needed, only --architecture.",
+    )
+    build.add_argument("model", metavar="MODEL", help="an ONNX file, or the word 'default'")
+    build.add_argument("--precision", choices=[PlanPrecision.FP16.value, PlanPrecision.FP32.value], default="fp16")
+    build.add_argument("--max-batch", type=int, default=64, metavar="N", help="largest batch (default: 64)")
+    build.add_argument(
+        "--architecture",
+        metavar="sm_NN",
+        help="the GPU to build for (default: the one that is here; tensorrt_rtx only)",
+    )
+    adopt = commands.add_parser(
+        "adopt",
+        help="take a plan that trtexec built into the cache",
+        description="Examine a TensorRT plan in a process of its own, and keep a copy with a manifest.",
+    )
+    adopt.add_argument("plan", metavar="PLAN", help="a serialised engine: trtexec --saveEngine=PLAN")
+    adopt.add_argument("--model", metavar="ONNX", help="what it was built from, so that its vectors are in that space")
+    adopt.add_argument("--name", metavar="NAME", help="the model's name (default: the plan's file name)")
+    for command in (build, adopt):
+        command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
+        command.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="default: %(default)s")
+        command.add_argument("--flavour", choices=[item.value for item in Flavour], default=Flavour.TENSORRT.value)
+
+
+def run_command(arguments: argparse.Namespace) -> None:
+    """Run `build` or `adopt`. Raises EnginesError."""
+    cache, flavour = PlanCache(root=arguments.cache), Flavour(arguments.flavour)
+    if arguments.command == "adopt":
+        adopted = adopt_plan(
+            Path(arguments.plan),
+            profile=arguments.profile,
+            architecture=probe().device(0).architecture,
+            cache=cache,
+            model=Path(arguments.model) if arguments.model else None,
+            name=arguments.name,
+            flavour=flavour,
+        )
+        print(f"adopted      {adopted.plan.folder}")
+        _print_manifest(adopted.plan.manifest)
+        print(f"space_id     {adopted.spec.space_id}")
+        return
+    plan = _build(arguments, cache, flavour)
+    print(f"plan         {plan.folder}")
+    _print_manifest(plan.manifest)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is to be looked at as a plan: by its suffix, or a folder of the cache."""
+    return path.suffix in SUFFIXES or (path / MANIFEST).is_file()
+
+
+def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
+    """Print what is known of a plan: its manifest, and what TensorRT says of it where there is a GPU.
+
+    Raises PlanError for a plan with neither.
+    """
+    folder = path if path.is_dir() else path.parent
+    known = (folder / MANIFEST).is_file()
+    file = folder / PLAN if path.is_dir() else path
+    if not file.is_file():
+        raise PlanError(f"{file}: no such file")
+    print(f"plan         {file}")
+    print(f"bytes        {file.stat().st_size:,}")
+    if known:
+        manifest = read_manifest(folder)
+        flavour = manifest.key.flavour
+        _print_manifest(manifest)
+    try:
+        probe()
+        examined = examine(file, flavour)
+    except DeviceUnavailable as error:
+        if not known:
+            raise PlanError(f"{file} has no manifest beside it, and cannot be looked into: {error}") from error
+        print(f"layers       not known: {error}")
+        return
+    _print_examined(examined)
+
+
+def _build(arguments: argparse.Namespace, cache: PlanCache, flavour: Flavour) -> Plan:
+    default = arguments.model == "default"
+    path = default_model.PATH if default else Path(arguments.model)
+    if arguments.architecture and flavour is Flavour.TENSORRT:
+        raise PlanError("tensorrt builds for the GPU that it measures on: leave --architecture out")
+    spec = resolve_spec(
+        path=path,
+        signature=read_signature(open_session(path, OnnxOptions())),
+        name=default_model.NAME if default else None,
+        profile=arguments.profile,
+    )
+    architecture = arguments.architecture or probe().device(0).architecture
+    progress, close = _bar()
+    try:
+        return plan_for(
+            path,
+            spec,
+            architecture=architecture,
+            precision=PlanPrecision(arguments.precision),
+            max_batch=arguments.max_batch,
+            cache=cache,
+            progress=progress,
+            flavour=flavour,
+        )
+    finally:
+        close()
+
+
+def _bar() -> tuple[Progress, Callable[[], None]]:
+    try:
+        from tqdm import tqdm  # noqa: PLC0415 - optional
+    except ImportError:
+        raise PackageMissing(
+            "the progress bar needs the package tqdm, which is not installed here: "
+            "pip install 'reidstream-engines[gpu]'"
+        ) from None
+    bar = tqdm(total=_BAR, desc="building", disable=None, bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}")
+
+    def show(fraction: float, phase: str) -> None:
+        bar.set_description_str(phase or "building", refresh=False)
+        bar.update(int(fraction * _BAR) - bar.n)
+
+    return show, bar.close
+
+
+def _print_manifest(manifest: PlanManifest) -> None:
+    key = manifest.key
+    batch = f"{manifest.static_batch} only" if manifest.static_batch else f"1 to {manifest.max_batch}"
+    print(f"model        {manifest.model}, {manifest.artifact_sha256}")
+    print(f"origin       {manifest.origin.value}")
+    print(f"made for     {key.architecture}, {key.flavour.value} {key.tensorrt_version}")
+    print(f"precision    {key.precision.value}")
+    print(f"batch        {batch}")
+    print(f"input        {_tensor(manifest.input)}")
+    print(f"output       {_tensor(manifest.output)}")
+
+
+def _print_examined(found: Examined) -> None:
+    print(f"tensorrt     {found.tensorrt_version}")
+    print(f"takes        {found.least_batch} to {found.most_batch} crops")
+    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            print(f"{kind:<12} {_tensor(tensor)}")
+    print(f"memory       {found.memory_bytes:,} bytes on the device for each context")
+    for line in found.layers:
+        print(f"layer        {line}")
+
+
+def _tensor(found: TensorInfo) -> str:
+    axes = ", ".join("?" if axis < 0 else str(axis) for axis in found.shape)
+    return f"{found.name} {found.dtype.value} [{axes}]"

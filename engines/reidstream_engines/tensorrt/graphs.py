@@ -1,0 +1,103 @@
+"""A network's batches as CUDA graphs: one launch instead of a hundred.
+
+Why buckets: a graph has one batch size. A batch is run at the next size that has a graph; the rows behind it are
+computed from what lies there, and nobody reads them. Traps: a network lays out memory and chooses kernels in its first
+run of a size, which cannot be captured, so that run comes first; and what cannot be captured at all is enqueued as
+before, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from reidstream_engines.cuda.driver import Context, Graph, Stream
+from reidstream_engines.cuda.kernel_params import OutputType
+from reidstream_engines.errors import EngineFault
+
+from .network import DeviceNetwork
+
+
+class GraphedNetwork:
+    """See `DeviceNetwork`: `network`, which it owns, with a graph for each of `sizes`, the largest its `max_batch`.
+
+    `not_captured`: sizes that are enqueued kernel by kernel, and why. Raises what `network.enqueue` does.
+    """
+
+    def __init__(self, network: DeviceNetwork, context: Context, sizes: Sequence[int]) -> None:
+        self._network = network
+        self._sizes = tuple(sorted(sizes))
+        self._graphs: dict[int, Graph] = {}
+        self._not_captured: dict[int, str] = {}
+        try:
+            self._prepare(context)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def not_captured(self) -> Mapping[int, str]:
+        """See the class."""
+        return self._not_captured
+
+    @property
+    def max_batch(self) -> int:
+        """See `DeviceNetwork`."""
+        return self._sizes[-1]
+
+    @property
+    def input_address(self) -> int:
+        """See `DeviceNetwork`."""
+        return self._network.input_address
+
+    @property
+    def input_type(self) -> OutputType:
+        """See `DeviceNetwork`."""
+        return self._network.input_type
+
+    @property
+    def output_address(self) -> int:
+        """See `DeviceNetwork`."""
+        return self._network.output_address
+
+    @property
+    def output_dtype(self) -> np.dtype[np.generic]:
+        """See `DeviceNetwork`."""
+        return self._network.output_dtype
+
+    def enqueue(self, stream: Stream, count: int) -> None:
+        """See `DeviceNetwork`."""
+        size = next((size for size in self._sizes if size >= count), None)
+        if size is None:
+            raise EngineFault(f"the network takes up to {self.max_batch} crops, not {count}")
+        graph = self._graphs.get(size)
+        if graph is None:
+            self._network.enqueue(stream, size)
+        else:
+            graph.launch(stream)
+
+    def close(self) -> None:
+        """See `DeviceNetwork`."""
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
+        self._network.close()
+
+    def _prepare(self, context: Context) -> None:
+        stream = Stream(context)
+        try:
+            for size in self._sizes:
+                self._network.enqueue(stream, size)
+                stream.synchronize()
+                self._capture(stream, size)
+            stream.synchronize()
+        finally:
+            stream.close()
+
+    def _capture(self, stream: Stream, size: int) -> None:
+        try:
+            self._graphs[size] = Graph(stream, partial(self._network.enqueue, stream, size))
+        except EngineFault as error:
+            self._not_captured[size] = str(error)

@@ -1,0 +1,43 @@
+"""What TensorRT says, kept for the error that follows.
+
+Why: its calls answer None or False, and the reason goes to a logger, before or after. Trap: it logs from threads of its
+own, and a logger that raises ends the process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .api import TensorRt
+
+_KEPT = 8
+_WORTH = frozenset(("INTERNAL_ERROR", "ERROR", "WARNING"))
+
+
+class Messages:
+    """The last few errors and warnings. Any thread."""
+
+    def __init__(self) -> None:
+        self._kept: deque[str] = deque(maxlen=_KEPT)
+
+    def add(self, severity: str, text: str) -> None:
+        """Keep it, if it is worth it."""
+        if severity in _WORTH:
+            self._kept.append(text.strip())
+
+    def text(self) -> str:
+        """All that is kept, the latest last, for the end of an error's message."""
+        return f"; TensorRT says: {' | '.join(self._kept)}" if self._kept else ""
+
+
+def logger_for(trt: TensorRt, messages: Messages) -> object:
+    """An ILogger that keeps messages. Whoever passes it to TensorRT keeps it, too: TensorRT does not."""
+
+    class _Logger(trt.ILogger):  # type: ignore[misc, name-defined] # the class comes with the module
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: object, message: str) -> None:
+            messages.add(getattr(severity, "name", str(severity)), message)
+
+    return _Logger()

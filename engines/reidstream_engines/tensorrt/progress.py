@@ -1,0 +1,108 @@
+"""How far a build is, for a progress bar.
+
+Why: a build takes minutes and says nothing. TensorRT reports phases within phases, each with a number of steps; the
+fraction is that of the outermost phase, refined by what goes on inside its current step. Traps: TensorRT calls from
+threads of its own, and a Python exception must not travel through its frames: it is kept, the build is asked to stop,
+and whoever started the build raises it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .api import TensorRt
+
+
+class Progress(Protocol):
+    """Told how far a build is."""
+
+    def __call__(self, fraction: float, phase: str, /) -> None:
+        """0 to 1, never less than before, and the phase that TensorRT is in. Any thread. Raising ends the build."""
+        ...
+
+
+@dataclass(slots=True)
+class _Phase:
+    name: str
+    steps: int
+    done: int = 0
+
+
+class BuildMonitor:
+    """`monitor` is what TensorRT is given: None where it has no such thing, or nobody wants to know."""
+
+    def __init__(self, trt: TensorRt, progress: Progress | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._phases: list[_Phase] = []
+        self._fraction = 0.0
+        self._failure: BaseException | None = None
+        self.monitor: object = None
+        base = getattr(trt, "IProgressMonitor", None)
+        if base is not None and progress is not None:
+            self.monitor = _monitor(base, self)
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """A phase begins; whatever was open beside or below its parent is over."""
+        with self._lock:
+            names = [phase.name for phase in self._phases]
+            del self._phases[names.index(parent) + 1 if parent in names else 0 :]
+            self._phases.append(_Phase(name, max(steps, 1)))
+        self._tell()
+
+    def step(self, name: str) -> bool:
+        """A step of a phase is done. False asks TensorRT to stop."""
+        with self._lock:
+            for index, phase in enumerate(self._phases):
+                if phase.name == name:
+                    phase.done += 1
+                    del self._phases[index + 1 :]
+                    break
+        self._tell()
+        return self._failure is None
+
+    def finish(self, name: str) -> None:
+        """A phase is over."""
+        with self._lock:
+            names = [phase.name for phase in self._phases]
+            if name in names:
+                del self._phases[names.index(name) :]
+
+    def raise_failure(self) -> None:
+        """Raise what `progress` raised, if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _tell(self) -> None:
+        with self._lock:
+            part, size = 0.0, 1.0
+            for phase in self._phases:
+                size /= phase.steps
+                part += min(phase.done, phase.steps) * size
+            self._fraction = min(max(self._fraction, part), 1.0)
+            fraction, name = self._fraction, self._phases[0].name if self._phases else ""
+        if self._progress is None or self._failure is not None:
+            return
+        try:
+            self._progress(fraction, name)
+        except BaseException as error:  # noqa: BLE001 - raised again by raise_failure, an interrupt as well
+            self._failure = error
+
+
+def _monitor(base: Any, owner: BuildMonitor) -> object:  # noqa: ANN401 - TensorRT's own class
+    class Monitor(base):  # type: ignore[misc]  # known when it runs
+        def __init__(self) -> None:
+            base.__init__(self)  # pybind11 insists on its own constructor
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            owner.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:  # noqa: ARG002 - TensorRT's signature
+            return owner.step(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            owner.finish(phase_name)
+
+    return Monitor()

@@ -1,0 +1,126 @@
+"""Models on a GPU, or why not.
+
+Why all or none: the models of a server share the stager, so they share its device. What may be answered by the CPU
+instead is something missing or something that the device cannot do exactly; a broken model or a failed build is an
+error wherever it happens. Trap: what was loaded before the one that failed must be gone before the CPU is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidstream_engines.cpu.jpeg import JpegDecoder
+from reidstream_engines.errors import DeviceUnavailable, EnginesError, Lack, PackageMissing, UnsupportedProfile
+from reidstream_engines.protocol import Engine, Stager
+from reidstream_engines.selftest import SelfTestReport, self_test
+from reidstream_engines.tensorrt import loading
+from reidstream_engines.tensorrt.loading import GpuOptions, default_cache
+from reidstream_engines.tensorrt.manifest import PlanPrecision
+from reidstream_server.config import ServerConfig
+from reidstream_server.config.rules import cpu_settings
+from reidstream_server.errors import StartupError
+from reidstream_server.logs import get_logger
+
+log = get_logger(__name__)
+
+_DEFAULT_MAX_BATCH = 32
+_DEFAULT_SLOTS = 2
+
+
+class NoGpu(Exception):
+    """The CPU is to be used. `wanted`: a GPU would have been better, so it is a fallback."""
+
+    def __init__(self, reason: str, *, wanted: bool) -> None:
+        super().__init__(reason)
+        self.wanted = wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model of the configuration."""
+
+    name: str
+    path: Path
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A warmed engine, and what warming it showed."""
+
+    model: Model
+    engine: Engine
+    report: SelfTestReport
+
+
+@contextmanager
+def gpu_engines(
+    config: ServerConfig, models: Sequence[Model], jpeg: JpegDecoder
+) -> Iterator[tuple[Stager, tuple[Loaded, ...]]]:
+    """Load, warm and self-test every model on the device that the settings name; closes them at the end.
+
+    Raises NoGpu where the CPU is to be used, StartupError where nothing is.
+    """
+    settings = config.engine
+    if settings.device == "cpu":
+        raise NoGpu("device cpu", wanted=False)
+    if settings.device == "auto" and not settings.require_gpu and (given := cpu_settings(settings)):
+        raise NoGpu(f"{', '.join(given)} are the CPU's", wanted=False)
+    with ExitStack() as stack:
+        try:
+            found = _open(stack, config, models, jpeg)
+        except (DeviceUnavailable, UnsupportedProfile, PackageMissing) as error:
+            stack.close()
+            if settings.require_gpu:
+                raise StartupError(f"a GPU is required: {error}") from error
+            lacking = isinstance(error, DeviceUnavailable) and error.lack is Lack.DRIVER
+            raise NoGpu(str(error), wanted=settings.device != "auto" or not lacking) from error
+        yield found
+
+
+def _open(
+    stack: ExitStack, config: ServerConfig, models: Sequence[Model], jpeg: JpegDecoder
+) -> tuple[Stager, tuple[Loaded, ...]]:
+    settings = config.engine
+    index = int(settings.device.partition(":")[2] or 0)
+    options = GpuOptions(
+        precision=PlanPrecision(settings.gpu_precision.value),
+        max_batch=settings.max_batch or _DEFAULT_MAX_BATCH,
+        slots=settings.slots or _DEFAULT_SLOTS,
+        max_staged_bytes=config.limits.max_staged_bytes,
+        cache=settings.gpu_cache or default_cache(),
+    )
+    try:
+        gpu = stack.enter_context(loading.open_gpu(index, options))
+        device = gpu.device
+        log.info(
+            "gpu",
+            device=f"cuda:{device.index}",
+            name=device.name,
+            uuid=device.uuid,
+            architecture=device.architecture,
+            memory_bytes=device.total_memory,
+            driver_cuda=device.driver_version,
+        )
+        stager = stack.enter_context(closing(gpu.stager(jpeg)))
+    except (DeviceUnavailable, UnsupportedProfile, PackageMissing):
+        raise
+    except EnginesError as error:
+        raise StartupError(f"device {settings.device}: {error}") from error
+    loaded = []
+    for model in models:
+        try:
+            opened = gpu.load(model.path, name=model.name, profile=model.profile)
+            stack.callback(opened.engine.close)
+            report = self_test(opened.engine, stager)
+        except (DeviceUnavailable, UnsupportedProfile, PackageMissing):
+            raise
+        except EnginesError as error:
+            raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
+        for size, reason in opened.not_captured.items():
+            log.warning("no_cuda_graph", model=model.name, batch=size, reason=reason)
+        loaded.append(Loaded(model=model, engine=opened.engine, report=report))
+    return stager, tuple(loaded)

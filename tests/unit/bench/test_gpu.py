@@ -1,0 +1,80 @@
+"""`make gpu-check`: a sentence without a GPU; with one every check is made, and a wrong kernel is found."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.gpu import NO_GPU, gpu_main
+from reidstream_engines.cuda.kernel_params import OutputType
+from reidstream_engines.cuda.probe import LIBRARY, Probed, probe
+from reidstream_engines.spec import Resize
+from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return build_kernel(tmp_path_factory.mktemp("kernel"))
+
+
+def look_at(driver: FakeDriver) -> Probed:
+    return probe(load_library=lambda _: None, open_api=lambda: driver)
+
+
+def test_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On this machine, for real, if it has none."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        assert main(["gpu", "--report", str(tmp_path / "r.md")]) == NO_GPU == 3
+        assert capsys.readouterr().err.startswith("no GPU: no NVIDIA driver here")
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same."""
+    assert gpu_main(["--device", "7"], look=lambda: look_at(FakeDriver())) == NO_GPU
+    assert "no CUDA device 7" in capsys.readouterr().err
+
+
+@pytest.mark.needs("g++")
+def test_every_check_is_made(kernel: ctypes.CDLL, tmp_path: Path) -> None:
+    """On a fake device all pass; the speeds of one mean nothing, and nothing is left on it."""
+    driver = FakeDriver(kernel=kernel)
+    report = tmp_path / "report.md"
+    flags = ["--crops", "640", "--report", str(report)]
+    assert gpu_main(flags, look=lambda: look_at(driver), crop_kernel=image) == 0
+    found = json.loads(report.with_suffix(".json").read_text())
+    outcomes = {check["name"]: check["outcome"] for check in found["checks"]}
+    assert len(outcomes) == 21
+    assert set(outcomes.values()) <= {"passed", "measured", "skipped"}
+    assert found["about"]["device"] == "Fake 0 (sm_90, 1024 MiB)"
+    assert "| graph replay | passed | equal | equal |" in report.read_text()
+    assert +driver.live == {}
+
+
+@pytest.mark.needs("g++")
+def test_a_wrong_kernel_is_found(kernel: ctypes.CDLL, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another resize than was asked for."""
+
+    def other(resize: Resize, output: OutputType) -> bytes:
+        del resize
+        return image(Resize.PIL_BILINEAR, output)
+
+    look = FakeDriver(kernel=kernel)
+    assert gpu_main(["--kernel-only"], look=lambda: look_at(look), crop_kernel=other) == 1
+    assert "failed  kernel, opencv_bilinear, bgr" in capsys.readouterr().out
+
+
+@pytest.mark.needs("g++")
+def test_a_device_that_is_lost_fails_its_checks(kernel: ctypes.CDLL, tmp_path: Path) -> None:
+    """Each says what was raised; the report is written."""
+    driver = FakeDriver(kernel=kernel)
+    driver.fail("cuLaunchKernel", "LAUNCH_FAILED", after=3)
+    report = tmp_path / "report.md"
+    assert gpu_main(["--report", str(report)], look=lambda: look_at(driver), crop_kernel=image) == 1
+    assert "EngineLost" in report.read_text()

@@ -1,0 +1,171 @@
+"""A TensorRT without a device: its runtime's calls, on a fake driver's streams, computing with onnxruntime.
+
+Its plans are ONNX files. `Script` has it fail in the ways of the real one: None, False, wrong shapes, a lost device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from reidstream_engines.tensorrt.messages import Messages
+from tests.unit.engines.cuda.fake_driver import FakeDriver, Trouble
+
+Shape = tuple[int, ...]
+
+
+@dataclass(kw_only=True)
+class Script:
+    """What this TensorRT is like, and what goes wrong. `batch`: None for a dynamic one."""
+
+    batch: int | None = None
+    profile: tuple[int, int] = (1, 64)
+    half: bool = False
+    refuses_plan: bool = False
+    no_context: bool = False
+    refused: set[str] = field(default_factory=set)
+    lacking: Sequence[str] = ()
+    output_shape: Shape | None = None
+    lost_while_running: bool = False
+    not_capturable: bool = False
+    raises: Exception | None = None
+
+
+class FakeRuntime:
+    """IRuntime. `said` is its logger."""
+
+    def __init__(self, driver: FakeDriver, script: Script, said: Messages) -> None:
+        self._driver = driver
+        self._script = script
+        self._said = said
+
+    def deserialize_cuda_engine(self, plan: bytes, /) -> FakeEngine | None:
+        if self._script.refuses_plan:
+            self._said.add("ERROR", "the plan was made by another version")
+            return None
+        session = ort.InferenceSession(plan, providers=["CPUExecutionProvider"])
+        return FakeEngine(self._driver, self._script, self._said, session)
+
+
+class FakeEngine:
+    """ICudaEngine of one input and one output."""
+
+    num_layers = 1
+    num_optimization_profiles = 1
+
+    def __init__(self, driver: FakeDriver, script: Script, said: Messages, session: Any) -> None:
+        self.driver, self.script, self.said, self.session = driver, script, said, session
+        tensors = (session.get_inputs()[0], session.get_outputs()[0])
+        self.names = [tensor.name for tensor in tensors]
+        batch = -1 if script.batch is None else script.batch
+        self.shapes = {tensor.name: (batch, *tensor.shape[1:]) for tensor in tensors}
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.names)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return np.dtype(np.float16 if self.script.half else np.float32)
+
+    def get_tensor_name(self, index: int, /) -> str:
+        return str(self.names[index])
+
+    def get_tensor_mode(self, name: str, /) -> Any:
+        return SimpleNamespace(name="INPUT" if name == self.names[0] else "OUTPUT")
+
+    def get_tensor_dtype(self, name: str, /) -> Any:
+        del name
+        return SimpleNamespace(name="HALF" if self.script.half else "FLOAT")
+
+    def get_tensor_shape(self, name: str, /) -> Shape:
+        return self.shapes[name]
+
+    def get_tensor_profile_shape(self, name: str, profile: int, /) -> list[Shape]:
+        del profile
+        least, most = self.script.profile
+        return [(count, *self.shapes[name][1:]) for count in (least, most, most)]
+
+    def create_execution_context(self) -> FakeContext | None:
+        if self.script.no_context:
+            self.said.add("ERROR", "no memory for a context")
+            return None
+        return FakeContext(self)
+
+    def create_engine_inspector(self) -> None:
+        return None
+
+
+class FakeContext:
+    """IExecutionContext."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._addresses: dict[str, int] = {}
+        self._batch = 0
+        self.runs: list[int] = []
+        self._warm: set[int] = set()
+
+    def set_input_shape(self, name: str, shape: Shape, /) -> bool:
+        assert name == self._engine.names[0]
+        if self._refuses("set_input_shape"):
+            return False
+        self._batch = shape[0]
+        return True
+
+    def get_tensor_shape(self, name: str, /) -> Shape:
+        return self._engine.script.output_shape or (self._batch, *self._engine.shapes[name][1:])
+
+    def infer_shapes(self) -> Sequence[str]:
+        return self._engine.script.lacking
+
+    def set_tensor_address(self, name: str, address: int, /) -> bool:
+        if self._refuses("set_tensor_address"):
+            return False
+        self._addresses[name] = address
+        return True
+
+    def set_optimization_profile_async(self, index: int, stream: int, /) -> bool:
+        del stream
+        return index == 0
+
+    def execute_async_v3(self, stream: int, /) -> bool:
+        engine, script = self._engine, self._engine.script
+        if script.raises is not None:
+            raise script.raises
+        if self._refuses("execute_async_v3") or not self._batch or len(self._addresses) != 2:
+            return False
+        found: Any = engine.driver._handles[stream]
+        if found.captured is not None and (script.not_capturable or self._batch not in self._warm):
+            found.broken = True
+            engine.said.add("ERROR", "a layer cannot be captured")
+            return False
+        self._warm.add(self._batch)
+        source, target = (self._addresses[name] for name in engine.names)
+        batch = self._batch
+        engine.driver.enqueue(stream, lambda: self._compute(batch, source, target))
+        return True
+
+    def _compute(self, batch: int, source: int, target: int) -> None:
+        engine = self._engine
+        if engine.script.lost_while_running:
+            raise Trouble("LAUNCH_FAILED")
+        self.runs.append(batch)
+        shape = (batch, *engine.shapes[engine.names[0]][1:])
+        size = prod(shape) * engine.dtype.itemsize
+        rows = engine.driver.memory_at(source, size).view(engine.dtype).reshape(shape)
+        (vectors,) = engine.session.run(None, {engine.names[0]: rows.astype(np.float32)})
+        found = np.ascontiguousarray(vectors, engine.dtype)
+        engine.driver.memory_at(target, found.nbytes)[:] = found.view(np.uint8).ravel()
+
+    def _refuses(self, call: str) -> bool:
+        if call in self._engine.script.refused:
+            self._engine.said.add("ERROR", f"{call} will not do")
+            return True
+        return False

@@ -1,0 +1,207 @@
+"""--device and --require-gpu: a GPU where there is one, and no fallback that nobody hears of."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from reidstream_engines.cuda.probe import LIBRARY, probe
+from reidstream_engines.errors import DeviceUnavailable, EnginesError, Lack, ModelError, PlanError, UnsupportedProfile
+from reidstream_engines.protocol import BoxCrop
+from reidstream_engines.selftest import noise, noise_boxes
+from reidstream_engines.tensorrt import loading as gpu_loading
+from reidstream_engines.tensorrt.api import Runtime
+from reidstream_engines.tensorrt.loading import Gpu, GpuOptions
+from reidstream_engines.tensorrt.messages import Messages
+from reidstream_server.config import ConfigError, load_config
+from reidstream_server.errors import StartupError
+from reidstream_server.loading import loaded_engines
+from reidstream_server.metrics.series import Series
+from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
+from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
+
+MISSING = DeviceUnavailable("no NVIDIA driver here", Lack.DRIVER)
+CPU = ("--tune-seconds", "0")
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return build_kernel(tmp_path_factory.mktemp("kernel"))
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, error: EnginesError) -> None:
+    def fail(*_: object) -> Gpu:
+        raise error
+
+    monkeypatch.setattr(gpu_loading, "open_gpu", fail)
+
+
+def plugged_in(
+    monkeypatch: pytest.MonkeyPatch, driver: FakeDriver, script: Script, fault: EnginesError | None = None
+) -> list[GpuOptions]:
+    """A fake GPU in the place of the real one; what it was asked for is kept."""
+    asked = []
+
+    def open_fake(index: int, options: GpuOptions) -> Gpu:
+        asked.append(options)
+        device = probe(load_library=lambda _: None, open_api=lambda: driver).device(index)
+
+        def make_runtime(messages: Messages) -> tuple[Runtime, object]:
+            return FakeRuntime(driver, script, messages), None
+
+        def plan(path: Path, *_: object) -> bytes:
+            if fault is not None:
+                raise fault
+            return path.read_bytes()
+
+        return Gpu(driver, device, options, make_runtime=make_runtime, planner=plan, crop_kernel=image)
+
+    monkeypatch.setattr(gpu_loading, "open_gpu", open_fake)
+    return asked
+
+
+@pytest.mark.needs("g++")
+@pytest.mark.parametrize("flags", [[], ["--device", "cuda"], ["--device", "cuda:0", "--require-gpu"]])
+def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, flags: list[str]) -> None:
+    """Its vectors are the CPU's; everything is given back at the end."""
+    driver = FakeDriver(kernel=kernel)
+    asked = plugged_in(monkeypatch, driver, Script())
+    rows = []
+    for device in (flags, ["--device", "cpu", *CPU]):
+        with loaded_engines(load_config([*device, "--max-batch", "4"], {})) as loaded:
+            (engine,) = loaded.engines
+            boxes = noise_boxes(4)
+            with loaded.stager.stage(noise(), boxes) as frame:
+                rows.append(engine.submit([BoxCrop(frame=frame, box=box) for box in boxes]).result())
+            assert engine.info.device == ("cuda:0" if device == flags else "cpu")
+            assert not engine.info.fallback_reason
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
+    assert [(options.max_batch, options.slots) for options in asked] == [(4, 2)]
+    assert +driver.live == Counter()
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "reason"),
+    [
+        ([], MISSING, ""),
+        ([], DeviceUnavailable("no cuda-bindings", Lack.PACKAGE), "no cuda-bindings"),
+        ([], UnsupportedProfile("not exact there"), "not exact there"),
+        (["--device", "cuda:3"], MISSING, "no NVIDIA driver here"),
+    ],
+)
+def test_the_cpu_is_used_instead(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    flags: list[str],
+    error: EnginesError,
+    reason: str,
+) -> None:
+    """Said in the log, to clients and in the metric, unless the machine just has no GPU and nobody asked for one."""
+    caplog.set_level(logging.INFO)
+    lacking(monkeypatch, error)
+    with loaded_engines(load_config([*flags, *CPU], {})) as loaded:
+        (engine,) = loaded.engines
+        assert engine.info.device == "cpu"
+        assert engine.info.fallback_reason == reason
+        registry = CollectorRegistry()
+        Series(registry, loaded.engines)
+        name = {"model": engine.spec.name}
+        assert registry.get_sample_value("reidstream_engine_fallback", name) == bool(reason)
+    events = [record.msg for record in caplog.records]
+    assert "cpu_is_used" in events
+    assert ("engine_fallback" in events) == bool(reason)
+
+
+@pytest.mark.parametrize("error", [MISSING, UnsupportedProfile("not exact there")])
+def test_a_required_gpu_is_required(monkeypatch: pytest.MonkeyPatch, error: EnginesError) -> None:
+    """Also where nobody named a device."""
+    lacking(monkeypatch, error)
+    with (
+        pytest.raises(StartupError, match=f"a GPU is required: {error}"),
+        loaded_engines(load_config(["--require-gpu"], {})),
+    ):
+        pass
+
+
+@pytest.mark.needs("g++")
+@pytest.mark.parametrize(
+    ("script", "fault", "message"),
+    [
+        (Script(refuses_plan=True), None, "refuses the plan"),
+        (Script(), PlanError("the build failed"), "the build failed"),
+        (Script(), ModelError("a strange layer"), "a strange layer"),
+        (Script(lost_while_running=True), None, "LAUNCH_FAILED"),
+    ],
+)
+def test_what_goes_wrong_on_a_gpu_is_no_reason_for_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, script: Script, fault: EnginesError | None, message: str
+) -> None:
+    """It would hide it; the message names the model, and nothing is left on the device."""
+    driver = FakeDriver(kernel=kernel)
+    plugged_in(monkeypatch, driver, script, fault)
+    with pytest.raises(StartupError, match=f"model 'stripes' .*{message}"), loaded_engines(load_config([], {})):
+        pass
+    assert driver.lost or +driver.live == Counter()
+
+
+def test_a_device_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is to blame."""
+    driver = FakeDriver()
+    plugged_in(monkeypatch, driver, Script())
+    driver.fail("cuStreamCreate", "OUT_OF_MEMORY")
+    config = load_config(["--device", "cuda:0"], {})
+    with pytest.raises(StartupError, match="cuda:0: cuStreamCreate: CUDA_ERROR_OUT_OF"), loaded_engines(config):
+        pass
+    assert +driver.live == Counter()
+
+
+@pytest.mark.needs("openvino")
+def test_settings_of_the_cpu_keep_auto_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is even looked for."""
+    lacking(monkeypatch, ModelError("never asked"))
+    with loaded_engines(load_config(["--runtime", "openvino", *CPU], {})) as loaded:
+        assert loaded.engines[0].info.engine == "openvino"
+        assert not loaded.engines[0].info.fallback_reason
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        (["--device", "cuda", "--jpeg-scale", "2"], "a GPU has none of them"),
+        (["--require-gpu", "--runtime", "openvino"], "a GPU has none of them"),
+        (["--require-gpu", "--device", "cpu"], "require_gpu asks for a GPU"),
+        (["--device", "gpu"], "auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_settings_that_contradict_each_other(flags: list[str], rule: str) -> None:
+    """Found before anything is loaded."""
+    with pytest.raises(ConfigError, match=rule):
+        load_config(flags, {})
+
+
+def no_library() -> bool:
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("flags", [["--require-gpu"], ["--device", "cuda", "--require-gpu"]])
+def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
+    """Without a driver: exit code 1 and a sentence, no traceback and no crash."""
+    program = Path(sys.executable).with_name("reidstream-server")
+    done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=60)
+    if no_library():
+        assert done.returncode == 1
+        assert "a GPU is required: no NVIDIA driver here" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode >= 0
