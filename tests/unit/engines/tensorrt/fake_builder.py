@@ -64,7 +64,7 @@ class FakeTensorRt:
         return FakeParser(self.script, network, logger)
 
     def Runtime(self, logger: Any, /) -> Any:  # noqa: N802
-        raise AssertionError("a null pointer without a driver")
+        raise AssertionError(f"without a driver a null pointer, for {logger}")
 
 
 class FakeTensor:

@@ -26,7 +26,11 @@ from tests.unit.engines.tensorrt.plan_parts import MANIFEST as BUILT_MANIFEST
 
 
 def adopted(path: Path, tmp_path: Path, **changes: Any) -> AdoptedPlan:
-    given = {"profile": "torchreid", "architecture": "sm_90", "cache": PlanCache(root=tmp_path / "plans")}
+    given: dict[str, Any] = {
+        "profile": "torchreid",
+        "architecture": "sm_90",
+        "cache": PlanCache(root=tmp_path / "plans"),
+    }
     return adopt_plan(path, **(given | changes))
 
 

@@ -16,7 +16,7 @@ from tests.unit.engines.tensorrt.fake_builder import PLAN, TIMING, FakeTensorRt,
 
 def request_for(tmp_path: Path, **changes: Any) -> BuildRequest:
     path = convolution(tmp_path / "m.onnx", changes.pop("batch", "batch"))
-    given = {
+    given: dict[str, Any] = {
         "model": path.read_bytes(),
         "path": path,
         "spec": spec(),

@@ -1,4 +1,4 @@
-"""Float32 models in float16: near the original in numbers, in types what TensorRT is promised, and what stays float32."""
+"""Float32 models in float16: near the original in numbers, as TensorRT is promised in types, and what stays."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_mismatch_says_found_and_expected() -> None:
 @given(st.text(max_size=40))
 def test_no_text_is_taken_for_a_manifest(text: str) -> None:
     """Nor crashes anything."""
-    with pytest.raises(PlanError, match="^here"):
+    with pytest.raises(PlanError, match=r"^here"):
         parse_manifest(text, where="here")
 
 

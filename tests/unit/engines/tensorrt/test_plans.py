@@ -32,7 +32,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
 
 
 def plan(path: Path, tmp_path: Path, **changes: Any) -> Plan:
-    given = {
+    given: dict[str, Any] = {
         "architecture": "sm_90",
         "precision": PlanPrecision.FP16,
         "max_batch": 16,

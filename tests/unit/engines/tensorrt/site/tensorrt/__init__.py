@@ -76,6 +76,7 @@ class Engine:
         return self._tensors[name][3]
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> Any:
+        assert profile == 0
         rest = self._tensors[name][3][1:]
         return [[size, *rest] for size in (self._tensors[name][4], self._tensors[name][5], self._tensors[name][5])]
 
