@@ -1,8 +1,8 @@
 """What is checked on a GPU, each check on its own: a value, what it must be, or why it was not made.
 
 Why these: CI builds the very kernel for a CPU and runs the engine on a fake driver, so what is left is what only a
-device shows: argument packing, launch shapes, real asynchrony, leaks in the driver, and speed. Trap: speeds are reported
-and never judged; equality is judged.
+device shows: argument packing, launch shapes, real asynchrony, leaks in the driver, and speed. Trap: speeds are
+reported and never judged; equality is judged.
 """
 
 from __future__ import annotations

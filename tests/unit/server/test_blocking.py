@@ -36,7 +36,7 @@ class FailingStager:
 
 def job() -> FrameJob:
     agreement = cast("Agreement", None)  # staging does not look at it
-    return FrameJob(agreement=agreement, ready_crops=False, images=[noise()], boxes=[], crops=[], vectors={})
+    return FrameJob(agreement=agreement, ready_crops=False, images=[noise()], cuts=[[]], boxes=[], crops=[], vectors={})
 
 
 @pytest.mark.parametrize(
