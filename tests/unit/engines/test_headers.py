@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
+from PIL import ImageFile
 
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
 from reidstream_engines.headers import MAX_SEGMENTS, parse_encoded
@@ -20,6 +21,7 @@ from reidstream_engines.image import ImageFormat
 
 JPEG, PNG, WEBP = ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+ImageFile.MAXBLOCK = 1 << 20  # Pillow's JPEG encoder cannot go on in a second buffer when it optimises
 
 
 def encode(suffix: str, *parameters: int, width: int = 37, height: int = 21) -> bytes:
