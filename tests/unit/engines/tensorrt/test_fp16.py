@@ -148,7 +148,8 @@ def test_a_layer_norm_ends_with_its_division(tmp_path: Path) -> None:
         node("Add", ["variance", "tiny"], ["safe"]),
         node("Sqrt", ["safe"], ["deviation"]),
         node("Div", ["centred", "deviation"], ["normal"]),
-        node("MatMul", ["normal", "weights"], ["embedding"]),
+        node("Mul", ["normal", "two"], ["scaled"]),
+        node("MatMul", ["scaled", "weights"], ["embedding"]),
     ]
     weights = np.random.default_rng(2).normal(size=(DIM, DIM)).astype(np.float32)
     kept = near(save(tmp_path / "m.onnx", nodes, "batch", DIM, weights=weights, **CONSTANTS), scale=1000)
@@ -224,7 +225,7 @@ BATCH_NORM = ["gamma", "beta", "mean", "variance"]
 HEADS: dict[str, tuple[list[onnx.NodeProto], int]] = {
     "after a convolution": (
         [
-            node("Conv", ["input", "kernel"], ["raw"]),
+            node("Conv", ["input", "kernel", "bias"], ["raw"]),
             node("BatchNormalization", ["raw", *BATCH_NORM], ["maps"], epsilon=1e-6),
             *POOL,
             node("Identity", ["flat"], ["embedding"]),
@@ -235,10 +236,19 @@ HEADS: dict[str, tuple[list[onnx.NodeProto], int]] = {
         [
             node("Conv", ["input", "kernel"], ["maps"]),
             *POOL,
-            node("Gemm", ["flat", "weights"], ["raw"]),
+            node("Gemm", ["flat", "weights", "bias"], ["raw"], transB=1),
             node("BatchNormalization", ["raw", *BATCH_NORM], ["embedding"], epsilon=1e-6),
         ],
         0,
+    ),
+    "after a product whose bias is one number": (
+        [
+            node("Conv", ["input", "kernel"], ["maps"]),
+            *POOL,
+            node("Gemm", ["flat", "weights", "one"], ["raw"]),
+            node("BatchNormalization", ["raw", *BATCH_NORM], ["embedding"], epsilon=1e-6),
+        ],
+        1,
     ),
     "after something else": (
         [
@@ -269,7 +279,8 @@ def test_batch_normalisations_go_into_weights(head: str, tmp_path: Path) -> None
     nodes, written_out = HEADS[head]
     rng = np.random.default_rng(3)
     weights = rng.normal(size=(DIM, DIM)).astype(np.float32)
-    path = save(tmp_path / "m.onnx", nodes, "batch", DIM, kernel=KERNEL, weights=weights, **normalisation(rng))
+    given = {"weights": weights, "bias": rng.normal(size=DIM).astype(np.float32), "one": np.ones(1, np.float32)}
+    path = save(tmp_path / "m.onnx", nodes, "batch", DIM, kernel=KERNEL, **given, **normalisation(rng))
     assert near(path) == Counter()
     operators = Counter(item.op_type for item in onnx.load_from_string(export_fp16(path).data).graph.node)
     assert operators["BatchNormalization"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,18 @@ def test_the_second_build_has_the_timings_of_the_first(trt: FakeTensorRt, tmp_pa
     plan(path, tmp_path)
     plan(path, tmp_path, max_batch=17)
     assert trt.script.timing == [b"", TIMING]
+
+
+def test_who_waited_finds_what_the_other_built(trt: FakeTensorRt, tmp_path: Path) -> None:
+    """Two servers that start together build one plan."""
+    path = convolution(tmp_path / "m.onnx")
+    cache = PlanCache(root=tmp_path / "plans")
+    with ThreadPoolExecutor(2) as pool:
+        with cache.building():
+            both = [pool.submit(plan, path, tmp_path) for _ in range(2)]
+            assert trt.script.builds == 0
+        assert both[0].result() == both[1].result()
+    assert trt.script.builds == 1
 
 
 def test_progress_is_told_only_of_builds(trt: FakeTensorRt, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from reidstream_engines.cpu.network import OnnxOptions
-from reidstream_engines.errors import ModelError
+from reidstream_engines.cuda.probe import probe
+from reidstream_engines.errors import DeviceUnavailable, ModelError, PlanError
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.tensorrt.api import Flavour, TensorType, load_tensorrt
 from reidstream_engines.tensorrt.builder import BuildRequest, build_plan
-from reidstream_engines.tensorrt.cache import Plan, PlanCache
+from reidstream_engines.tensorrt.cache import PLAN, Plan, PlanCache
+from reidstream_engines.tensorrt.examine import examine
 from reidstream_engines.tensorrt.manifest import PlanPrecision
 from reidstream_engines.tensorrt.plans import plan_for
 from tests.golden.wire import MODELS
@@ -151,3 +153,17 @@ def test_other_outputs_are_left_out(tmp_path: Path) -> None:
     assert built(tmp_path / "two.onnx", tmp_path, PlanPrecision.FP32).manifest.output.name == "embedding"
     del model.graph.output[0]
     assert "no output 'embedding'; it has maps" in refused(model.SerializeToString(), tmp_path)
+
+
+def test_a_real_runtime_in_a_child(tmp_path: Path) -> None:
+    """Without a driver this version refuses, and others end the process: either is an error with its reason."""
+    plan = built(convolution(tmp_path / "m.onnx"), tmp_path, PlanPrecision.FP16)
+    try:
+        probe()
+    except DeviceUnavailable:
+        with pytest.raises(PlanError, match=r"cudaError 35|ended the process by SIG"):
+            examine(plan.folder / PLAN, Flavour.RTX)
+        return
+    found = examine(plan.folder / PLAN, Flavour.RTX)
+    assert (found.least_batch, found.most_batch) == (1, 8)
+    assert found.inputs == (plan.manifest.input,)
