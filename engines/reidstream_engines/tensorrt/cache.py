@@ -155,6 +155,11 @@ class PlanCache:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether this is the folder of a plan."""
+    return (folder / MANIFEST).is_file()
+
+
 def read_plan(folder: Path, *, wanted: PlanKey | None) -> Plan:
     """Read a plan. With `wanted`, its manifest is compared first. Raises PlanError: the field, found and expected."""
     manifest = read_manifest(folder)

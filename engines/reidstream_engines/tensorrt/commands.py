@@ -7,7 +7,6 @@ the TensorRT of this very machine, so these commands are run where it is served,
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from reidstream_engines.spec_source import read_signature, resolve_spec
 
 from .adopt import adopt_plan
 from .api import Flavour
-from .cache import MANIFEST, PLAN, Plan, PlanCache, read_manifest
+from .cache import PLAN, Plan, PlanCache, is_kept, read_manifest
 from .examine import Examined, examine
+from .loading import PLANS, GpuOptions, default_cache
 from .manifest import PlanManifest, PlanPrecision, TensorInfo
 from .plans import plan_for
 from .progress import Progress
@@ -29,11 +29,7 @@ SUFFIXES = (".engine", ".plan", ".trt")
 COMMANDS = ("build", "adopt")
 
 _BAR = 1000  # steps of the progress bar
-
-
-def default_cache() -> Path:
-    """Where plans are kept unless another folder is named."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reidstream" / "plans"
+_SERVED = GpuOptions()  # a plan that is built with other values than the server's is not found by it
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,8 +41,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "With --flavour tensorrt_rtx no GPU is needed, only --architecture.",
     )
     build.add_argument("model", metavar="MODEL", help="an ONNX file, or the word 'default'")
-    build.add_argument("--precision", choices=[PlanPrecision.FP16.value, PlanPrecision.FP32.value], default="fp16")
-    build.add_argument("--max-batch", type=int, default=64, metavar="N", help="largest batch (default: 64)")
+    build.add_argument(
+        "--precision",
+        choices=[PlanPrecision.FP32.value, PlanPrecision.FP16.value],
+        default=_SERVED.precision.value,
+        help="the server's --gpu-precision (default: %(default)s)",
+    )
+    build.add_argument(
+        "--max-batch",
+        type=int,
+        default=_SERVED.max_batch,
+        metavar="N",
+        help="the server's --max-batch (default: %(default)s)",
+    )
     build.add_argument(
         "--architecture",
         metavar="sm_NN",
@@ -62,13 +69,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     adopt.add_argument("--name", metavar="NAME", help="the model's name (default: the plan's file name)")
     for command in (build, adopt):
         command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
-        command.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="default: %(default)s")
+        command.add_argument(
+            "--cache",
+            type=Path,
+            default=default_cache(),
+            metavar="DIR",
+            help="the server's --gpu-cache (default: %(default)s)",
+        )
         command.add_argument("--flavour", choices=[item.value for item in Flavour], default=Flavour.TENSORRT.value)
 
 
 def run_command(arguments: argparse.Namespace) -> None:
     """Run `build` or `adopt`. Raises EnginesError."""
-    cache, flavour = PlanCache(root=arguments.cache), Flavour(arguments.flavour)
+    cache, flavour = PlanCache(root=arguments.cache / PLANS), Flavour(arguments.flavour)
     if arguments.command == "adopt":
         adopted = adopt_plan(
             Path(arguments.plan),
@@ -90,7 +103,7 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 def is_plan(path: Path) -> bool:
     """Whether a file is to be looked at as a plan: by its suffix, or a folder of the cache."""
-    return path.suffix in SUFFIXES or (path / MANIFEST).is_file()
+    return path.suffix in SUFFIXES or is_kept(path)
 
 
 def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
@@ -99,7 +112,7 @@ def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
     Raises PlanError for a plan with neither.
     """
     folder = path if path.is_dir() else path.parent
-    known = (folder / MANIFEST).is_file()
+    known = is_kept(folder)
     file = folder / PLAN if path.is_dir() else path
     if not file.is_file():
         raise PlanError(f"{file}: no such file")

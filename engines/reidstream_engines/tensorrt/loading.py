@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -25,15 +25,20 @@ from reidstream_engines.cuda.driver_api import DriverApi
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.probe import CudaDevice, probe
 from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.errors import SpecError
 from reidstream_engines.spec import ModelSpec, Resize
 from reidstream_engines.spec_source import read_signature, resolve_spec
 
+from .adopt import open_adopted
 from .api import Flavour, Runtime, load_tensorrt
-from .cache import PlanCache
+from .cache import PlanCache, is_kept
 from .manifest import PlanPrecision
 from .messages import Messages, logger_for
 from .opening import CropKernel, Opened, open_plan
 from .plans import plan_for
+
+PLANS = "plans"
+"""The plans' folder in the cache."""
 
 
 def default_cache() -> Path:
@@ -92,15 +97,30 @@ class Gpu:
         return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=self._options.max_staged_bytes)
 
     def load(self, path: Path, *, name: str | None, profile: str | None) -> Opened:
-        """Load an ONNX file, as `loading.load_onnx` does; builds its plan if none is kept, which takes minutes.
+        """Load an ONNX file, as `loading.load_onnx` does; builds its plan if none is kept, which takes minutes. Or
+        the folder of an adopted plan, which has its preprocessing with it.
 
-        Raises what `load_onnx`, `plan_for` and `open_plan` do.
+        Raises what `load_onnx`, `plan_for`, `open_adopted` and `open_plan` do.
         """
+        if is_kept(path):
+            return self._load_adopted(path, name, profile)
         opened = open_session(path, OnnxOptions())  # onnxruntime reads signatures, whoever computes
         spec = resolve_spec(path=path, signature=read_signature(opened), name=name, profile=profile)
         del opened
         self._context.use()
         plan = self._planner(path, spec, self.device, self._options)
+        return self._open(plan, spec, max_batch=self._options.max_batch, precision=self._options.precision)
+
+    def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> Opened:
+        if profile is not None:
+            raise SpecError(f"{folder} has the preprocessing that it was adopted with: leave the profile out")
+        adopted = open_adopted(folder, architecture=self.device.architecture)
+        manifest = adopted.plan.manifest
+        most = self._options.max_batch if manifest.static_batch else min(self._options.max_batch, manifest.max_batch)
+        spec = replace(adopted.spec, name=name or adopted.spec.name)
+        return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision)
+
+    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: PlanPrecision) -> Opened:
         return open_plan(
             self._context,
             self._runtime,
@@ -108,9 +128,9 @@ class Gpu:
             spec,
             crop_kernel=self._crop_kernel,
             messages=self._messages,
-            max_batch=self._options.max_batch,
+            max_batch=max_batch,
             slots=self._options.slots,
-            precision=self._options.precision.value,
+            precision=precision.value,
         )
 
     def close(self) -> None:
@@ -152,5 +172,5 @@ def _kept_or_built(path: Path, spec: ModelSpec, device: CudaDevice, options: Gpu
         architecture=device.architecture,
         precision=options.precision,
         max_batch=options.max_batch,
-        cache=PlanCache(root=options.cache / "plans"),
+        cache=PlanCache(root=options.cache / PLANS),
     ).image

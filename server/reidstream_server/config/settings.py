@@ -117,7 +117,7 @@ class EngineSettings:
         GpuPrecision,
         About(
             kind=OneOf(members=GpuPrecision),
-            help="What a GPU computes in. fp16: faster, and vectors a little off; it needs the extra quantize.",
+            help="What a GPU computes in. fp16: faster, and vectors a little off.",
         ),
     ] = GpuPrecision.FP32
     gpu_cache: Annotated[

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from reidstream_engines.cli import main
+from reidstream_engines.cpu.network import OnnxOptions
 from reidstream_engines.errors import DeviceUnavailable
-from reidstream_engines.tensorrt import commands
+from reidstream_engines.loading import load_onnx
+from reidstream_engines.tensorrt import commands, loading
+from reidstream_engines.tensorrt.loading import GpuOptions
 from tests.unit.engines.networks import convolution
 from tests.unit.engines.tensorrt.conftest import PlanFile
 from tests.unit.engines.tensorrt.fake_builder import FakeTensorRt, Script
@@ -35,7 +39,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(tmp_path: Path, *more: str) -> int:
     path = convolution(tmp_path / "m.onnx")
-    return main(["build", str(path), "--profile", "torchreid", "--cache", str(tmp_path / "plans"), *more])
+    return main(["build", str(path), "--profile", "torchreid", "--cache", str(tmp_path), *more])
 
 
 def the_plan(tmp_path: Path) -> Path:
@@ -47,7 +51,7 @@ def test_build_and_inspect(tmp_path: Path, device: None, monkeypatch: pytest.Mon
     """For the GPU that is here; the folder is printed, and inspected by its manifest alone where no GPU is."""
     del device
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRt())
-    assert build(tmp_path, "--max-batch", "8") == 0
+    assert build(tmp_path, "--max-batch", "8", "--precision", "fp16") == 0
     out = capsys.readouterr().out
     assert f"plan         {the_plan(tmp_path)}" in out
     assert "made for     sm_90, tensorrt 11.4.0" in out
@@ -95,7 +99,7 @@ def test_adopt_and_inspect(plan_file: PlanFile, tmp_path: Path, device: None, ca
     """The space is printed, which needs a profile; where there is a GPU, the plan's own word as well."""
     del device
     path = plan_file(layers='{"Layers": ["conv1"]}')
-    cache = ["--cache", str(tmp_path / "plans")]
+    cache = ["--cache", str(tmp_path)]
     assert main(["adopt", str(path), "--profile", "torchreid", *cache]) == 0
     out = capsys.readouterr().out
     assert f"adopted      {the_plan(tmp_path)}" in out
@@ -123,9 +127,18 @@ def test_without_a_gpu(plan_file: PlanFile, nothing: None, capsys: Captured) -> 
     assert "no such file" in capsys.readouterr().err
 
 
-def test_plans_are_kept_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the convention of the desktop."""
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert commands.default_cache() == Path("/somewhere/reidstream/plans")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert commands.default_cache() == Path.home() / ".cache/reidstream/plans"
+def test_what_is_built_is_what_the_server_looks_for(
+    tmp_path: Path, device: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing else is said: the same folder, precision and largest batch; or it would build its own."""
+    del device
+    trt = FakeTensorRt()
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = convolution(tmp_path / "m.onnx")
+    assert main(["build", str(path), "--profile", "torchreid"]) == 0
+    assert trt.script.builds == 1
+    spec = load_onnx(path, name=None, profile="torchreid", options=OnnxOptions()).spec
+    here: Any = SimpleNamespace(architecture="sm_90")
+    assert loading._kept_or_built(path, spec, here, GpuOptions())
+    assert trt.script.builds == 1
