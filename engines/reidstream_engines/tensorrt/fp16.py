@@ -108,7 +108,9 @@ def _refuse(model: Model) -> None:
         raise ModelError("it has functions of its own; export it with them inlined")
     for node in model.graph.node:
         if node.op_type in _REFUSED:
-            raise ModelError(f"it is quantised ({node.op_type}); build it in fp32, its integer layers stay integer")
+            raise ModelError(
+                f"it is quantised ({node.op_type}); build it in fp32, where its integer layers stay integer"
+            )
         if any(item.HasField("g") or len(item.graphs) for item in node.attribute):
             raise ModelError(f"node {node.name!r} ({node.op_type}) has a graph of its own; control flow stays fp32")
 

@@ -167,3 +167,28 @@ def test_a_real_runtime_in_a_child(tmp_path: Path) -> None:
     found = examine(plan.folder / PLAN, Flavour.RTX)
     assert (found.least_batch, found.most_batch) == (1, 8)
     assert found.inputs == (plan.manifest.input,)
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_quantised_files(zero: int, tmp_path: Path) -> None:
+    """Symmetric ones build as they are; TensorRT knows no others, and names the node."""
+    kernel = np.random.default_rng(0).integers(-100, 100, (12, 3, 8, 8)).astype(np.int8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["small"], name="into"),
+        helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["pixels"]),
+        helper.make_node("DequantizeLinear", ["kernel", "scale", "none"], ["weights"]),
+        helper.make_node("Conv", ["pixels", "weights"], ["maps"], strides=[4, 4]),
+        helper.make_node("GlobalAveragePool", ["maps"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["embedding"]),
+    ]
+    constants: dict[str, Any] = {
+        "scale": np.array(0.1, np.float32),
+        "zero": np.array(zero, np.int8),
+        "none": np.array(0, np.int8),
+        "kernel": kernel,
+    }
+    path = save(tmp_path / "m.onnx", nodes, "batch", 12, **constants)
+    if zero:
+        assert "node into (QuantizeLinear)" in refused(path.read_bytes(), tmp_path)
+    else:
+        assert built(path, tmp_path, PlanPrecision.FP32).manifest.input.dtype is TensorType.FP32
