@@ -82,17 +82,6 @@ def judged(name: str, value: object, target: str, *, passed: bool) -> Check:
     return Check(name=name, outcome=Outcome.PASSED if passed else Outcome.FAILED, value=str(value), target=target)
 
 
-def run_checks(machine: Machine, names: Collection[str] | None = None) -> Iterator[Check]:
-    """Those of these names (None: all), one after the other; one that raises has failed, and the next is made."""
-    for name, make in _CHECKS.items():
-        if names is not None and name not in names:
-            continue
-        try:
-            yield from make(machine)
-        except Exception as error:  # noqa: BLE001 - a report of what failed is what this is for
-            yield Check(name=name, outcome=Outcome.FAILED, value=f"{type(error).__name__}: {error}", target="no error")
-
-
 def raw(kind: PixelFormat) -> RawImage:
     """Noise in blocks, of each format."""
     width, height = _RAW_SIDE
@@ -134,7 +123,7 @@ def kernel_is_the_cpus(machine: Machine) -> Iterator[Check]:
         factor = spec.scale / np.array(spec.std).reshape(-1, 1, 1)
         for kind in PixelFormat:
             image = raw(kind)
-            with closing(Launcher(machine, spec, OutputType.FP32, image, 8)) as launcher:
+            with closing(Launcher(machine, spec, OutputType.FP32, [(image, noise_boxes(8))])) as launcher:
                 launcher.launch()
                 found = launcher.result().astype(np.float64)
             apart = np.abs(np.rint((found - _expected(spec, image, 8)) / factor))
@@ -150,7 +139,9 @@ def kernel_is_the_cpus(machine: Machine) -> Iterator[Check]:
 
 def graph_replay(machine: Machine) -> Iterator[Check]:
     """A captured launch gives the bits of a plain one."""
-    with closing(Launcher(machine, default_spec().input, OutputType.FP16, raw(PixelFormat.BGR), 8)) as launcher:
+    with closing(
+        Launcher(machine, default_spec().input, OutputType.FP16, [(raw(PixelFormat.BGR), noise_boxes(8))])
+    ) as launcher:
         launcher.launch()
         plain = launcher.result()
         graph = Graph(launcher.stream, launcher.launch)
@@ -247,28 +238,6 @@ def memory(machine: Machine) -> Iterator[Check]:
     yield judged(f"device memory over {machine.crops} crops", f"{lost} bytes more", "0", passed=lost <= 0)
 
 
-def speeds(machine: Machine) -> Iterator[Check]:
-    """Of the stages, and of the kernel beside a copy on the device that moves as many bytes as it writes."""
-    with closing(Launcher(machine, default_spec().input, OutputType.FP16, raw(PixelFormat.BGR), MAX_BATCH)) as launcher:
-        other = DeviceBuffer(machine.context, launcher.out_bytes)
-        api, stream, size = machine.context.api, launcher.stream, launcher.out_bytes
-
-        def copy() -> None:
-            answer = api.cuMemcpyDtoDAsync(other.address, launcher.out.address, size, stream.handle)
-            check(api, "cuMemcpyDtoDAsync", answer)
-
-        kernel_ms, copy_ms = (_device_ms(machine.context, stream, work) for work in (launcher.launch, copy))
-        other.close()
-    for name, ms in ((f"kernel, {MAX_BATCH} crops", kernel_ms), ("copy on the device of its output", copy_ms)):
-        rate = size / ms / 1e6
-        value = f"{ms * 1e3:.1f} us, {rate:.1f} GB/s written"
-        yield Check(name=name, outcome=Outcome.MEASURED, value=value)
-    boxes = noise_boxes(MAX_BATCH)
-    with engine_on(machine, OutputType.FP16) as (_, stager):
-        stage = _here_ms(lambda: stager.stage(noise(), boxes).close())
-    yield Check(name="stage a raw frame of 640 x 480", outcome=Outcome.MEASURED, value=f"{stage:.3f} ms")
-
-
 def sanitizer(machine: Machine) -> Iterator[Check]:
     """The same kernel under compute-sanitizer, in a process of its own."""
     del machine
@@ -283,35 +252,12 @@ def sanitizer(machine: Machine) -> Iterator[Check]:
     yield judged(name, f"exit code {done.returncode}: {last}", "exit code 0", passed=done.returncode == 0)
 
 
-def _device_ms(context: Context, stream: Stream, work: Callable[[], None]) -> float:
-    first, last = Event(context, timing=True), Event(context, timing=True)
-    for _ in range(3):
-        work()
-    stream.record(first)
-    for _ in range(_REPEATS):
-        work()
-    stream.record(last)
-    last.synchronize()
-    elapsed = last.ms_since(first) / _REPEATS
-    first.close()
-    last.close()
-    return elapsed
-
-
-def _here_ms(work: Callable[[], None]) -> float:
-    work()
-    start = time.perf_counter()
-    for _ in range(_REPEATS):
-        work()
-    return (time.perf_counter() - start) * 1e3 / _REPEATS
-
-
-_CHECKS: dict[str, Callable[[Machine], Iterator[Check]]] = {
+CHECKS: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "kernel": kernel_is_the_cpus,
     "graph replay": graph_replay,
     "vectors": vectors,
     "TensorRT": tensorrt,
     "device memory": memory,
-    "speeds": speeds,
     "compute-sanitizer": sanitizer,
 }
+"""What is judged."""

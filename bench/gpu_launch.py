@@ -6,6 +6,7 @@ back for one check, so that the next one begins with a clean device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -18,8 +19,6 @@ from reidstream_engines.cuda.compile import ENTRY
 from reidstream_engines.cuda.decoding import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Module, PinnedBuffer, Stream
 from reidstream_engines.cuda.kernel_params import (
-    CROP,
-    FRAME,
     OutputType,
     launch_shape,
     pack_crops,
@@ -28,8 +27,7 @@ from reidstream_engines.cuda.kernel_params import (
 )
 from reidstream_engines.cuda.probe import CudaDevice
 from reidstream_engines.cuda.stager import CudaStager
-from reidstream_engines.image import RawImage
-from reidstream_engines.selftest import noise_boxes
+from reidstream_engines.image import PixelBox, RawImage
 from reidstream_engines.spec import InputSpec
 from reidstream_engines.tensorrt.opening import CropKernel
 
@@ -53,29 +51,38 @@ class Machine:
     crops: int
 
 
-class Launcher:
-    """The kernel alone, on one staged frame."""
+Cuts = Sequence[tuple[RawImage, Sequence[PixelBox]]]
+"""Pictures, and the boxes of each."""
 
-    def __init__(self, machine: Machine, spec: InputSpec, output: OutputType, image: RawImage, count: int) -> None:
+
+class Launcher:
+    """The kernel alone, on staged frames."""
+
+    def __init__(self, machine: Machine, spec: InputSpec, output: OutputType, cuts: Cuts) -> None:
         context = machine.context
         self._stack = ExitStack()
         keep = self._keep
-        self.boxes = noise_boxes(count)
+        boxes = [(index, box) for index, (_, cut) in enumerate(cuts) for box in cut]
+        count = len(boxes)
         self._spec, self._output, self.count = spec, output, count
         self.stream = keep(Stream(context))
-        self._stager = keep(CudaStager(context, CpuFrameDecoder(JpegDecoder(None)), max_bytes=1 << 28))
-        self._frame = keep(self._stager.stage(image, ()))
+        self._stager = keep(CudaStager(context, CpuFrameDecoder(JpegDecoder(None)), max_bytes=1 << 30))
+        staged = [keep(self._stager.stage(image, ())) for image, _ in cuts]
         self._module = keep(Module(context, machine.crop_kernel(spec.resize, output), ENTRY))
-        corners = [(box.x1, box.y1, box.x2, box.y2) for box in self.boxes]
-        table, crops = pack_frames([self._frame.pixels]), pack_crops(spec, frame=[0] * count, boxes=corners)
+        corners = [(box.x1, box.y1, box.x2, box.y2) for _, box in boxes]
+        table = pack_frames([frame.pixels for frame in staged])
+        crops = pack_crops(spec, frame=[index for index, _ in boxes], boxes=corners)
+        self._frames = len(cuts)
         self.out_bytes = count * len(spec.mean) * spec.height * spec.width * output.dtype.itemsize
-        self._arguments = keep(DeviceBuffer(context, FRAME.itemsize + count * CROP.itemsize))
+        self._arguments = keep(DeviceBuffer(context, table.nbytes + crops.nbytes))
+        self._crops_at = self._arguments.address + table.nbytes
         here = keep(PinnedBuffer(context, self._arguments.size))
         here.array[...] = np.frombuffer(table.tobytes() + crops.tobytes(), np.uint8)
         self.out = keep(DeviceBuffer(context, self.out_bytes))
         self._back = keep(PinnedBuffer(context, self.out_bytes))
         self.stream.upload(self._arguments.address, here.address, here.size)
-        self.stream.wait(self._frame.ready)
+        for frame in staged:
+            self.stream.wait(frame.ready)
         self.stream.synchronize()
 
     def _keep(self, made: _Made) -> _Made:
@@ -91,8 +98,8 @@ class Launcher:
             (
                 pack_spec(self._spec, self._output),
                 np.array(address, np.uint64),
-                np.array(1, np.int32),
-                np.array(address + FRAME.itemsize, np.uint64),
+                np.array(self._frames, np.int32),
+                np.array(self._crops_at, np.uint64),
                 np.array(self.out.address, np.uint64),
             ),
         )
