@@ -117,7 +117,7 @@ class EngineSettings:
         GpuPrecision,
         About(
             kind=OneOf(members=GpuPrecision),
-            help="What a GPU computes in. fp16: faster, and vectors a little off.",
+            help="What a GPU computes in. fp16 moves vectors a little.",
         ),
     ] = GpuPrecision.FP32
     gpu_cache: Annotated[
