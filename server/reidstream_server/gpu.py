@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidstream_engines.cpu.jpeg import JpegDecoder
+from reidstream_engines.cuda.devices import GroupEngine, GroupStager, Members
+from reidstream_engines.cuda.probe import CudaDevice
+from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.errors import DeviceUnavailable, EnginesError, Lack, PackageMissing, UnsupportedProfile
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import SelfTestReport, self_test
 from reidstream_engines.tensorrt import loading
-from reidstream_engines.tensorrt.loading import GpuOptions, default_cache
+from reidstream_engines.tensorrt.engine import TensorRtEngine
+from reidstream_engines.tensorrt.loading import Gpu, GpuOptions, default_cache
 from reidstream_engines.tensorrt.manifest import PlanPrecision
 from reidstream_server.config import ServerConfig
 from reidstream_server.config.rules import cpu_settings
@@ -85,7 +89,6 @@ def _open(
     stack: ExitStack, config: ServerConfig, models: Sequence[Model], jpeg: JpegDecoder
 ) -> tuple[Stager, tuple[Loaded, ...]]:
     settings = config.engine
-    index = int(settings.device.partition(":")[2] or 0)
     options = GpuOptions(
         precision=PlanPrecision(settings.gpu_precision.value),
         max_batch=settings.max_batch or _DEFAULT_MAX_BATCH,
@@ -93,34 +96,55 @@ def _open(
         max_staged_bytes=config.limits.max_staged_bytes,
         cache=settings.gpu_cache or default_cache(),
     )
+    gpus: list[Gpu] = []
+    stagers: list[CudaStager] = []
+    with _blaming(f"device {settings.device}"):
+        for index in device_numbers(settings.device):
+            gpus.append(stack.enter_context(loading.open_gpu(index, options)))
+            stagers.append(stack.enter_context(closing(gpus[-1].stager(jpeg))))
+            _announce(gpus[-1].device)
+    members = Members(len(gpus))
+    stager: Stager = stagers[0] if len(stagers) == 1 else GroupStager(stagers, members)
+    loaded = []
+    for model in models:
+        with _blaming(f"model {model.name!r} ({model.path})"):
+            engines = [_load(stack, gpu, model) for gpu in gpus]
+            engine: Engine = engines[0] if len(engines) == 1 else GroupEngine(engines, members)
+            loaded.append(Loaded(model=model, engine=engine, report=self_test(engine, stager)))
+    return stager, tuple(loaded)
+
+
+def device_numbers(device: str) -> list[int]:
+    """Of `auto`, `cuda` and `cuda:N,...`; each once."""
+    return list(dict.fromkeys(int(name.partition(":")[2] or 0) for name in device.split(",")))
+
+
+def _load(stack: ExitStack, gpu: Gpu, model: Model) -> TensorRtEngine:
+    opened = gpu.load(model.path, name=model.name, profile=model.profile)
+    stack.callback(opened.engine.close)
+    for size, reason in opened.not_captured.items():
+        log.warning("no_cuda_graph", model=model.name, batch=size, reason=reason)
+    return opened.engine
+
+
+def _announce(device: CudaDevice) -> None:
+    log.info(
+        "gpu",
+        device=f"cuda:{device.index}",
+        name=device.name,
+        uuid=device.uuid,
+        architecture=device.architecture,
+        memory_bytes=device.total_memory,
+        driver_cuda=device.driver_version,
+    )
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """What is no reason for the CPU is a StartupError that names who is at fault."""
     try:
-        gpu = stack.enter_context(loading.open_gpu(index, options))
-        device = gpu.device
-        log.info(
-            "gpu",
-            device=f"cuda:{device.index}",
-            name=device.name,
-            uuid=device.uuid,
-            architecture=device.architecture,
-            memory_bytes=device.total_memory,
-            driver_cuda=device.driver_version,
-        )
-        stager = stack.enter_context(closing(gpu.stager(jpeg)))
+        yield
     except (DeviceUnavailable, UnsupportedProfile, PackageMissing):
         raise
     except EnginesError as error:
-        raise StartupError(f"device {settings.device}: {error}") from error
-    loaded = []
-    for model in models:
-        try:
-            opened = gpu.load(model.path, name=model.name, profile=model.profile)
-            stack.callback(opened.engine.close)
-            report = self_test(opened.engine, stager)
-        except (DeviceUnavailable, UnsupportedProfile, PackageMissing):
-            raise
-        except EnginesError as error:
-            raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
-        for size, reason in opened.not_captured.items():
-            log.warning("no_cuda_graph", model=model.name, batch=size, reason=reason)
-        loaded.append(Loaded(model=model, engine=opened.engine, report=report))
-    return stager, tuple(loaded)
+        raise StartupError(f"{what}: {error}") from error

@@ -252,7 +252,9 @@ class Graph:
         try:
             work()
         except BaseException:
-            api.cuStreamEndCapture(stream.handle)  # invalid by now; what was wrong is on its way
+            status, half = api.cuStreamEndCapture(stream.handle)  # what was wrong is on its way, so no more is said
+            if status == api.CUresult.CUDA_SUCCESS:
+                api.cuGraphDestroy(half)
             raise
         graph: Handle = context.call("cuStreamEndCapture", api.cuStreamEndCapture(stream.handle))
         try:

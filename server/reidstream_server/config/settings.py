@@ -104,10 +104,14 @@ class EngineSettings:
     device: Annotated[
         str,
         About(
-            kind=Text(pattern=r"auto|cpu|cuda(:\d{1,3})?", allowed="auto, cpu, cuda or cuda:N", metavar="DEVICE"),
+            kind=Text(
+                pattern=r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*",
+                allowed="auto, cpu, cuda, or cuda:N[,cuda:N...]",
+                metavar="DEVICE",
+            ),
             help="Where models run. auto: on the first CUDA device if this machine has one, else on the CPU. cuda is "
-            "cuda:0. Where a GPU was wanted and cannot be had the CPU is used; the log, GetModel and the metric "
-            "reidstream_engine_fallback say so.",
+            "cuda:0; several, such as cuda:0,cuda:1, share the frames. Where a GPU was wanted and cannot be had the "
+            "CPU is used; the log, GetModel and the metric reidstream_engine_fallback say so.",
         ),
     ] = "auto"
     require_gpu: Annotated[bool, About(kind=Switch(), help="Do not start without a GPU, instead of using the CPU.")] = (
@@ -117,7 +121,7 @@ class EngineSettings:
         GpuPrecision,
         About(
             kind=OneOf(members=GpuPrecision),
-            help="What a GPU computes in. fp16: faster, and vectors a little off.",
+            help="What a GPU computes in. fp16 moves vectors a little.",
         ),
     ] = GpuPrecision.FP32
     gpu_cache: Annotated[

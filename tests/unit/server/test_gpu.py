@@ -69,10 +69,19 @@ def plugged_in(
 
 
 @pytest.mark.needs("g++")
-@pytest.mark.parametrize("flags", [[], ["--device", "cuda"], ["--device", "cuda:0", "--require-gpu"]])
-def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, flags: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "devices"),
+    [
+        ([], "cuda:0"),
+        (["--device", "cuda"], "cuda:0"),
+        (["--device", "cuda:1", "--require-gpu"], "cuda:1"),
+        (["--device", "cuda:1,cuda:0"], "cuda:1,cuda:0"),
+        (["--device", "cuda:0,cuda:0"], "cuda:0"),
+    ],
+)
+def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, flags: list[str], devices: str) -> None:
     """Its vectors are the CPU's; everything is given back at the end."""
-    driver = FakeDriver(kernel=kernel)
+    driver = FakeDriver(devices=2, kernel=kernel)
     asked = plugged_in(monkeypatch, driver, Script())
     rows = []
     for device in (flags, ["--device", "cpu", *CPU]):
@@ -81,10 +90,10 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
             boxes = noise_boxes(4)
             with loaded.stager.stage(noise(), boxes) as frame:
                 rows.append(engine.submit([BoxCrop(frame=frame, box=box) for box in boxes]).result())
-            assert engine.info.device == ("cuda:0" if device == flags else "cpu")
+            assert engine.info.device == (devices if device == flags else "cpu")
             assert not engine.info.fallback_reason
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
-    assert [(options.max_batch, options.slots) for options in asked] == [(4, 2)]
+    assert [(options.max_batch, options.slots) for options in asked] == [(4, 2)] * (devices.count(",") + 1)
     assert +driver.live == Counter()
 
 
@@ -178,7 +187,8 @@ def test_settings_of_the_cpu_keep_auto_there(monkeypatch: pytest.MonkeyPatch) ->
         (["--device", "cuda", "--jpeg-scale", "2"], "a GPU has none of them"),
         (["--require-gpu", "--runtime", "openvino"], "a GPU has none of them"),
         (["--require-gpu", "--device", "cpu"], "require_gpu asks for a GPU"),
-        (["--device", "gpu"], "auto, cpu, cuda or cuda:N"),
+        (["--device", "gpu"], "auto, cpu, cuda, or cuda:N"),
+        (["--device", "cuda,cpu"], "auto, cpu, cuda, or cuda:N"),
     ],
 )
 def test_settings_that_contradict_each_other(flags: list[str], rule: str) -> None:

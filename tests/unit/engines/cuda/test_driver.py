@@ -176,6 +176,17 @@ def test_what_cannot_be_captured(driver: FakeDriver, context: Context, call: str
     assert not driver.live["graph"]
 
 
+def test_half_a_graph_is_given_back(driver: FakeDriver, context: Context) -> None:
+    """What raises while it is captured need not make the capture invalid."""
+
+    def work() -> None:
+        raise EngineFault("refused")
+
+    with pytest.raises(EngineFault, match="refused"):
+        Graph(Stream(context), work)
+    assert not driver.live["graph"]
+
+
 def test_a_wait_cannot_be_captured(context: Context) -> None:
     """The stream can be used afterwards."""
     stream = Stream(context)
