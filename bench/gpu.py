@@ -1,7 +1,7 @@
 """`python -m bench gpu`: what only a device can show, checked and written to docs/gpu-report.md and .json.
 
     0   every check passed, or was skipped with a reason
-    1   one failed
+    1   one failed (a speed that misses its target does not)
     3   there is no GPU to check; nothing is written
 
 Trap: the report says which commit and versions it holds for; it is no promise about any other.
@@ -14,8 +14,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,8 +27,21 @@ from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.spec import Resize
 from reidstream_engines.tensorrt.opening import CropKernel
 
-from .gpu_checks import Check, Outcome, run_checks
+from .gpu_checks import CHECKS
+from .gpu_golden import golden
 from .gpu_launch import Machine
+from .gpu_loopback import loopback
+from .gpu_report import Check, Outcome, as_json, judged, markdown
+from .gpu_speed import engine_beside_network, kernel_bandwidth, stage_times
+
+ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
+    **CHECKS,
+    "golden vectors": golden,
+    "kernel bandwidth": kernel_bandwidth,
+    "staging": stage_times,
+    "engine": engine_beside_network,
+    "loopback": loopback,
+}
 
 NO_GPU = 3
 _FAILED = 1
@@ -48,6 +60,8 @@ def gpu_main(
     parser.add_argument("--device", type=int, default=0, help="number of the CUDA device")
     parser.add_argument("--crops", type=int, default=100_000, help="crops to embed while memory is watched")
     parser.add_argument("--report", type=Path, default=_REPORT, help="file to write; a .json is written beside it")
+    parser.add_argument("--data", type=Path, help="folder with models and golden vectors")
+    parser.add_argument("--quick", action="store_true", help="few repeats and no server: whether it runs at all")
     parser.add_argument("--kernel-only", action="store_true", help="the kernel's checks, and no report")
     options = parser.parse_args(argv)
     try:
@@ -62,8 +76,15 @@ def gpu_main(
 
     checks: list[Check] = []
     with Context(probed.api, device.index) as context:
-        machine = Machine(context=context, device=device, crop_kernel=crop_kernel or compiled, crops=options.crops)
-        for check in run_checks(machine, {"kernel", "graph replay"} if options.kernel_only else None):
+        machine = Machine(
+            context=context,
+            device=device,
+            crop_kernel=crop_kernel or compiled,
+            crops=options.crops,
+            data=options.data,
+            **({"crowd": 1, "repeats": 2} if options.quick else {}),
+        )
+        for check in run_checks(machine, _names(options)):
             sys.stdout.write(f"{check.outcome.value:>8}  {check.name}: {check.value}\n")
             checks.append(check)
     if not options.kernel_only:
@@ -75,22 +96,25 @@ def gpu_main(
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
         }
-        options.report.write_text(_markdown(about, checks), encoding="utf-8")
-        form = {"about": about, "checks": [{**asdict(check), "outcome": check.outcome.value} for check in checks]}
+        options.report.write_text(markdown(about, checks), encoding="utf-8")
+        form = as_json(about, checks)
         options.report.with_suffix(".json").write_text(json.dumps(form, indent=2) + "\n", encoding="utf-8")
     return _FAILED if any(check.outcome is Outcome.FAILED for check in checks) else 0
 
 
-def _markdown(about: dict[str, str], checks: Sequence[Check]) -> str:
-    rows = [f"| {name} | {value} |" for name, value in about.items()]
-    found = [f"| {check.name} | {check.outcome.value} | {check.value} | {check.target} |" for check in checks]
-    return "\n".join(
-        [
-            "# On a GPU\n\nWritten by `make gpu-check`; it holds for this commit on this device.\n",
-            *("| what | |", "|---|---|", *rows, ""),
-            *("| check | outcome | found | wanted |", "|---|---|---|---|", *found, ""),
-        ]
-    )
+def run_checks(machine: Machine, names: Collection[str]) -> Iterator[Check]:
+    """Those of these names, one after the other; one that raises has failed, and the next is made."""
+    for name in names:
+        try:
+            yield from ALL[name](machine)
+        except Exception as error:  # noqa: BLE001 - a report of what failed is what this is for
+            yield judged(name, f"{type(error).__name__}: {error}", "no error", passed=False)
+
+
+def _names(options: argparse.Namespace) -> Collection[str]:
+    if options.kernel_only:
+        return ("kernel", "graph replay")
+    return [name for name in ALL if not (options.quick and name == "loopback")]
 
 
 def _commit() -> str:

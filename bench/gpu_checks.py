@@ -10,12 +10,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
-from enum import Enum
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,7 +27,7 @@ from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.compile import ENTRY
 from reidstream_engines.cuda.decoding import CpuFrameDecoder
-from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Graph, Module, Stream
+from reidstream_engines.cuda.driver import Graph, Module
 from reidstream_engines.cuda.kernel_params import (
     OutputType,
 )
@@ -49,6 +46,7 @@ from reidstream_engines.tensorrt.manifest import PlanPrecision
 
 from .gpu_launch import Launcher, Machine
 from .gpu_network import HostNetwork
+from .gpu_report import Check, Outcome, judged
 
 MAX_BATCH = 32
 _MIN_COSINE = {OutputType.FP32: 0.9995, OutputType.FP16: 0.999}
@@ -56,30 +54,6 @@ _BICUBIC_SHARE = 1e-3
 _BATCH_TOLERANCE = 1e-5
 _RAW_SIDE = (640, 480)
 _REPEATS = 50
-
-
-class Outcome(Enum):
-    """Of a check. MEASURED: a speed, which is not judged."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    MEASURED = "measured"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """`value`: what was found, or why nothing was. `target`: what it must be; empty for a speed."""
-
-    name: str
-    outcome: Outcome
-    value: str
-    target: str = ""
-
-
-def judged(name: str, value: object, target: str, *, passed: bool) -> Check:
-    """A check that passes or fails."""
-    return Check(name=name, outcome=Outcome.PASSED if passed else Outcome.FAILED, value=str(value), target=target)
 
 
 def raw(kind: PixelFormat) -> RawImage:
@@ -207,16 +181,10 @@ def tensorrt(machine: Machine) -> Iterator[Check]:
             with stager.stage(noise(), boxes) as there:
                 crops = [BoxCrop(frame=there, box=box) for box in boxes]
                 found = opened.engine.submit(crops).result()
-                ms = _here_ms(partial(_embed, opened.engine, crops))
         cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
         yield judged(f"{name}: cosine to the CPU", f"{cosine:.6f}", f">= {least}", passed=cosine >= least)
         eager = ", ".join(map(str, opened.not_captured)) or "none"
         yield judged(f"{name}: batches without a graph", eager, "none", passed=eager == "none")
-        yield Check(name=f"{name}: a batch of {MAX_BATCH}", outcome=Outcome.MEASURED, value=f"{ms:.3f} ms")
-
-
-def _embed(engine: TensorRtEngine, crops: list[BoxCrop]) -> None:
-    engine.submit(crops).result()
 
 
 def _cpu_engine() -> OnnxEngine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -43,12 +44,19 @@ _Made = TypeVar("_Made", bound=_Closes)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A device that is there. `crops`: how many to embed while memory is watched."""
+    """A device that is there, and how much is asked of it.
+
+    `crops`: to embed while memory is watched. `crowd`: frames with 16 boxes each, of the kernel's speed. `repeats`: of
+    whatever is timed. `data`: models and golden vectors.
+    """
 
     context: Context
     device: CudaDevice
     crop_kernel: CropKernel
-    crops: int
+    crops: int = 100_000
+    crowd: int = 64
+    repeats: int = 50
+    data: Path | None = None
 
 
 Cuts = Sequence[tuple[RawImage, Sequence[PixelBox]]]

@@ -31,6 +31,7 @@ from reidstream_engines.tensorrt.plans import plan_for
 from reidstream_engines.tensorrt.runner import TensorRtNetwork, deserialize
 
 from .gpu_launch import Machine
+from .gpu_network import HostNetwork
 
 PROFILE = "torchreid"
 
@@ -53,31 +54,37 @@ class Networks:
         return TensorRtEngine(machine.context, module, self.networks, spec, info)
 
 
-def spec_of(path: Path, profile: str | None = PROFILE) -> ModelSpec:
+def spec_of(path: Path) -> ModelSpec:
     """As the server would resolve it."""
-    return resolve_spec(
-        path=path, signature=read_signature(open_session(path, OnnxOptions())), name=None, profile=profile
-    )
+    signature = read_signature(open_session(path, OnnxOptions()))
+    return resolve_spec(path=path, signature=signature, name=None, profile=PROFILE)
 
 
 def networks_of(
-    machine: Machine,
-    path: Path,
-    output: OutputType,
-    *,
-    max_batch: int,
-    slots: int,
-    cache: Path,
-    profile: str | None = PROFILE,
+    machine: Machine, path: Path, output: OutputType, *, max_batch: int, slots: int, cache: Path
 ) -> Networks:
     """Raises DeviceUnavailable where there is neither TensorRT nor torch for the device."""
-    spec = spec_of(path, profile)
+    spec = spec_of(path)
     machine.context.use()
     try:
         trt = load_tensorrt(Flavour.TENSORRT)
     except DeviceUnavailable as error:
         return _by_torch(machine, path, spec, output, max_batch=max_batch, slots=slots, missing=error)
     return _by_tensorrt(trt, machine, path, spec, output, max_batch=max_batch, slots=slots, cache=cache)
+
+
+def networks_of_any(
+    machine: Machine, path: Path, output: OutputType, *, max_batch: int, slots: int, cache: Path
+) -> Networks:
+    """The same; where the device has none, onnxruntime on the CPU, in float32: right, and of no speed."""
+    try:
+        return networks_of(machine, path, output, max_batch=max_batch, slots=slots, cache=cache)
+    except DeviceUnavailable:
+        spec = spec_of(path)
+        networks = [
+            HostNetwork(path, spec, machine.context, max_batch=max_batch, input_type=output) for _ in range(slots)
+        ]
+        return Networks(library="onnxruntime on the CPU", spec=spec, input_type=output, networks=networks)
 
 
 def _by_tensorrt(

@@ -46,12 +46,12 @@ def test_every_check_is_made(kernel: ctypes.CDLL, tmp_path: Path) -> None:
     """On a fake device all pass; the speeds of one mean nothing, and nothing is left on it."""
     driver = FakeDriver(kernel=kernel)
     report = tmp_path / "report.md"
-    flags = ["--crops", "640", "--report", str(report)]
+    flags = ["--quick", "--crops", "640", "--report", str(report)]
     assert gpu_main(flags, look=lambda: look_at(driver), crop_kernel=image) == 0
     found = json.loads(report.with_suffix(".json").read_text())
     outcomes = {check["name"]: check["outcome"] for check in found["checks"]}
-    assert len(outcomes) == 21
-    assert set(outcomes.values()) <= {"passed", "measured", "skipped"}
+    assert len(outcomes) == 23
+    assert set(outcomes.values()) <= {"passed", "measured", "met", "missed", "skipped"}
     assert found["about"]["device"] == "Fake 0 (sm_90, 1024 MiB)"
     assert "| graph replay | passed | equal | equal |" in report.read_text()
     assert +driver.live == {}
@@ -76,5 +76,21 @@ def test_a_device_that_is_lost_fails_its_checks(kernel: ctypes.CDLL, tmp_path: P
     driver = FakeDriver(kernel=kernel)
     driver.fail("cuLaunchKernel", "LAUNCH_FAILED", after=3)
     report = tmp_path / "report.md"
-    assert gpu_main(["--report", str(report)], look=lambda: look_at(driver), crop_kernel=image) == 1
+    assert (
+        gpu_main(["--quick", "--crops", "64", "--report", str(report)], look=lambda: look_at(driver), crop_kernel=image)
+        == 1
+    )
     assert "EngineLost" in report.read_text()
+
+
+@pytest.mark.needs("g++", "shared-data")
+def test_golden_vectors_are_met(kernel: ctypes.CDLL, shared_data: Path, tmp_path: Path) -> None:
+    """JPEGs and boxes through everything but a device and its network: every set, both models, both precisions."""
+    driver = FakeDriver(kernel=kernel)
+    report = tmp_path / "report.md"
+    flags = ["--quick", "--crops", "64", "--data", str(shared_data), "--report", str(report)]
+    assert gpu_main(flags, look=lambda: look_at(driver), crop_kernel=image) == 0
+    found = json.loads(report.with_suffix(".json").read_text())
+    golden = [check for check in found["checks"] if check["name"].startswith("golden, ")]
+    assert len(golden) == 12
+    assert {check["outcome"] for check in golden} == {"passed"}

@@ -1,0 +1,96 @@
+"""Golden vectors through everything of ours on a GPU: files as cameras send them, boxes, and the network's own rows.
+
+DATA holds `models/STEM.onnx` and what `bench.lanes` names. Trap: the vectors come from OpenCV on x86; the frames are
+JPEGs, so the decoder is under test as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from reidstream_engines.boxes import resolve
+from reidstream_engines.cpu.jpeg import JpegDecoder
+from reidstream_engines.cpu.turbojpeg import find_turbojpeg
+from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.kernel_params import OutputType
+from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.headers import parse_encoded
+from reidstream_engines.image import PixelBox
+from reidstream_engines.protocol import BoxCrop, Engine
+from reidstream_engines.spec import CropRule
+
+from .gpu_launch import Machine
+from .gpu_report import Check, Outcome, judged
+from .gpu_stand_in import networks_of_any
+
+_SETS = ("mot17mini", "edgeboxes", "market_style")
+_LEAST = {OutputType.FP32: 0.9995, OutputType.FP16: 0.999}
+_MAX_BATCH = 32
+
+Cut = tuple[Path, Sequence[tuple[int, tuple[float, float, float, float] | None]]]
+"""A picture; and of each of its boxes the row of the golden file, and the corners (None: all of it)."""
+
+
+def golden(machine: Machine) -> Iterator[Check]:
+    """Every model of the data in both precisions; skipped where there is no data."""
+    models = [] if machine.data is None else sorted((machine.data / "models").glob("*.onnx"))
+    if machine.data is None or not models:
+        yield Check(name="golden vectors", outcome=Outcome.SKIPPED, value="no data was given (--data FOLDER)")
+        return
+    for path in models:
+        for output, least in _LEAST.items():
+            yield from _of_model(machine, machine.data, path, output, least)
+
+
+def _of_model(machine: Machine, data: Path, path: Path, output: OutputType, least: float) -> Iterator[Check]:
+    name = f"golden, {path.stem}, {output.value}"
+    with TemporaryDirectory() as folder:
+        made = networks_of_any(machine, path, output, max_batch=_MAX_BATCH, slots=2, cache=Path(folder))
+        decoder = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
+        with (
+            closing(CudaStager(machine.context, decoder, max_bytes=1 << 28)) as stager,
+            closing(made.engine(machine)) as engine,
+        ):
+            for kind in _SETS:
+                with np.load(data / "golden" / f"{kind}_{path.stem}.npz") as file:
+                    expected: npt.NDArray[np.float32] = file["embedding"]
+                    cuts = _cuts(data, kind, file)
+                found = np.empty_like(expected)
+                for cut in cuts:
+                    _embed(stager, engine, cut, found)
+                cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
+                value = f"{cosine:.6f} over {len(expected)} crops, by {made.library}"
+                yield judged(f"{name}, {kind}", value, f">= {least}", passed=cosine >= least)
+
+
+def _cuts(data: Path, kind: str, file: Mapping[str, npt.NDArray[np.generic]]) -> list[Cut]:
+    if "frame" not in file:
+        return [(data / "crops" / kind / str(name), [(row, None)]) for row, name in enumerate(file["name"])]
+    rows: dict[str, list[tuple[int, tuple[float, float, float, float] | None]]] = defaultdict(list)
+    for row, (frame, box) in enumerate(zip(file["frame"], file["box_xyxy"], strict=True)):
+        x1, y1, x2, y2 = (float(corner) for corner in np.asarray(box))
+        rows[str(frame)].append((row, (x1, y1, x2, y2)))
+    return [(data / "frames" / frame, cut) for frame, cut in rows.items()]
+
+
+def _embed(stager: CudaStager, engine: Engine, cut: Cut, found: npt.NDArray[np.float32]) -> None:
+    path, rows = cut
+    image = parse_encoded(path.read_bytes())
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    boxes: list[PixelBox] = []
+    for _, rect in rows:
+        box = resolve(rect or whole, width=image.width, height=image.height, rule=CropRule.EXACT, min_px=1)
+        if not isinstance(box, PixelBox):
+            raise TypeError(f"{path}: box {rect} is {box}")
+        boxes.append(box)
+    with stager.stage(image, boxes) as frame:
+        for at in range(0, len(rows), _MAX_BATCH):
+            crops = [BoxCrop(frame=frame, box=box) for box in boxes[at : at + _MAX_BATCH]]
+            found[[row for row, _ in rows[at : at + _MAX_BATCH]]] = engine.submit(crops).result()
