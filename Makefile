@@ -18,7 +18,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes gpu-check clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -69,7 +69,17 @@ lanes: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make lanes DA
 	$(BIN)/python -m bench.lanes $(DATA) $(wildcard $(DATA)/models/*.onnx)
 
 gpu-check: $(VENV)/.dev ## what only a real GPU can show, written to docs/gpu-report.md; exit code 3 without one
-	$(BIN)/python -m bench gpu $(BENCH)
+	$(BIN)/python -m bench gpu $(if $(wildcard $(DATA)),--data $(DATA)) $(BENCH)
+
+# For a GPU machine without a package index, which has CUDA, torch, onnxruntime, OpenCV and numpy for GPU_PYTHON.
+GPU_PYTHON ?= 3.12
+GPU_WHEELS := grpcio grpcio-health-checking grpcio-reflection prometheus-client protobuf simplejpeg tqdm turbojpeg typing-extensions
+gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package index, into out/gpu
+	$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --dest out/gpu \
+	  $(foreach wheel,$(GPU_WHEELS),$(shell grep -m1 '^$(wheel)==' constraints.txt | cut -d';' -f1))
+	@$(if $(wildcard $(DATA)),cp -r $(DATA) out/gpu/data)
+	@echo "there: pip install --no-index --no-deps --find-links out/gpu $(GPU_WHEELS)"
+	@echo "       PYTHONPATH=proto:engines:server:client python -m bench gpu$(if $(wildcard $(DATA)), --data out/gpu/data)"
 
 environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \
