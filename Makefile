@@ -81,12 +81,13 @@ gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package 
 	@echo "there: pip install --no-index --no-deps --find-links out/gpu $(GPU_WHEELS)"
 	@echo "       PYTHONPATH=proto:engines:server:client python -m bench gpu$(if $(wildcard $(DATA)), --data out/gpu/data)"
 
-environments: $(VENV)/.dev .venv-newest/.client ## the client's own environments: oldest and newest versions
-	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then $(MAKE) --no-print-directory .venv-oldest/.client; \
-	else echo "no python3.10 here: the client is not tested on its oldest versions"; fi
+environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: the client's oldest and newest versions, engines on Python 3.10
+	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then \
+	  $(MAKE) --no-print-directory .venv-oldest/.client .venv-oldest-engines/.engines; \
+	else echo "no python3.10 here: client and engines are not tested on it"; fi
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
+	rm -rf .venv .venv-oldest .venv-oldest-engines .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -117,4 +118,9 @@ $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
 .venv-oldest/.client: tests/environments/oldest.txt proto/pyproject.toml client/pyproject.toml
 	@python3.10 -m venv .venv-oldest
 	@.venv-oldest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e proto -e client
+	@touch $@
+
+.venv-oldest-engines/.engines: constraints.txt engines/pyproject.toml
+	@python3.10 -m venv .venv-oldest-engines
+	@.venv-oldest-engines/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e engines
 	@touch $@

@@ -62,6 +62,10 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "tensorrt-rtx": (_package("tensorrt_rtx"), "make .venv/.dev (its wheels are for Linux on x86-64)"),
     "turbojpeg": (_turbojpeg, "make (engines[region]; a Python up to 3.13), or a system's libjpeg-turbo 3"),
     "oldest-client": ((ROOT / ".venv-oldest/bin/python").exists, "a CPython 3.10 on the PATH, then make environments"),
+    "oldest-engines": (
+        (ROOT / ".venv-oldest-engines/bin/python").exists,
+        "a CPython 3.10 on the PATH, then make environments",
+    ),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),
 }
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")

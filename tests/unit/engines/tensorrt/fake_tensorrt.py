@@ -19,6 +19,8 @@ from tests.unit.engines.cuda.fake_driver import FakeDriver, Trouble
 
 Shape = tuple[int, ...]
 
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
 
 @dataclass(kw_only=True)
 class Script:
@@ -49,7 +51,9 @@ class FakeRuntime:
         if self._script.refuses_plan:
             self._said.add("ERROR", "the plan was made by another version")
             return None
-        session = ort.InferenceSession(plan, providers=["CPUExecutionProvider"])
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # every result in its own type
+        session = ort.InferenceSession(plan, options, providers=["CPUExecutionProvider"])
         return FakeEngine(self._driver, self._script, self._said, session)
 
 
@@ -65,14 +69,15 @@ class FakeEngine:
         self.names = [tensor.name for tensor in tensors]
         batch = -1 if script.batch is None else script.batch
         self.shapes = {tensor.name: (batch, *tensor.shape[1:]) for tensor in tensors}
+        self.computed = {tensor.name: np.dtype(_TYPES[tensor.type]) for tensor in tensors}
 
     @property
     def num_io_tensors(self) -> int:
         return len(self.names)
 
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return np.dtype(np.float16 if self.script.half else np.float32)
+    def dtype(self, name: str) -> np.dtype[np.generic]:
+        """Of its tensor; the network itself may compute in another."""
+        return np.dtype(np.float16) if self.script.half else self.computed[name]
 
     def get_tensor_name(self, index: int, /) -> str:
         return str(self.names[index])
@@ -81,8 +86,7 @@ class FakeEngine:
         return SimpleNamespace(name="INPUT" if name == self.names[0] else "OUTPUT")
 
     def get_tensor_dtype(self, name: str, /) -> Any:
-        del name
-        return SimpleNamespace(name="HALF" if self.script.half else "FLOAT")
+        return SimpleNamespace(name="HALF" if self.dtype(name) == np.float16 else "FLOAT")
 
     def get_tensor_shape(self, name: str, /) -> Shape:
         return self.shapes[name]
@@ -157,11 +161,11 @@ class FakeContext:
         if engine.script.lost_while_running:
             raise Trouble("LAUNCH_FAILED")
         self.runs.append(batch)
-        shape = (batch, *engine.shapes[engine.names[0]][1:])
-        size = prod(shape) * engine.dtype.itemsize
-        rows = engine.driver.memory_at(source, size).view(engine.dtype).reshape(shape)
-        (vectors,) = engine.session.run(None, {engine.names[0]: rows.astype(np.float32)})
-        found = np.ascontiguousarray(vectors, engine.dtype)
+        taken, given = engine.names
+        shape, dtype = (batch, *engine.shapes[taken][1:]), engine.dtype(taken)
+        rows = engine.driver.memory_at(source, prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        (vectors,) = engine.session.run(None, {taken: rows.astype(engine.computed[taken])})
+        found = np.ascontiguousarray(vectors, engine.dtype(given))
         engine.driver.memory_at(target, found.nbytes)[:] = found.view(np.uint8).ravel()
 
     def _refuses(self, call: str) -> bool:
