@@ -36,6 +36,7 @@ from .manifest import PlanPrecision
 from .messages import Messages, logger_for
 from .opening import CropKernel, Opened, open_plan
 from .plans import plan_for
+from .progress import LoggedProgress
 
 PLANS = "plans"
 """The plans' folder in the cache."""
@@ -173,4 +174,5 @@ def _kept_or_built(path: Path, spec: ModelSpec, device: CudaDevice, options: Gpu
         precision=options.precision,
         max_batch=options.max_batch,
         cache=PlanCache(root=options.cache / PLANS),
+        progress=LoggedProgress(spec.name),
     ).image

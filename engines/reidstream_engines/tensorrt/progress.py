@@ -1,4 +1,4 @@
-"""How far a build is, for a progress bar.
+"""How far a build is, for a progress bar or a log.
 
 Why: a build takes minutes and says nothing. TensorRT reports phases within phases, each with a number of steps; the
 fraction is that of the outermost phase, refined by what goes on inside its current step. Traps: TensorRT calls from
@@ -8,11 +8,16 @@ and whoever started the build raises it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .api import TensorRt
+
+_log = logging.getLogger(__name__)
+
+_PARTS = 10
 
 
 class Progress(Protocol):
@@ -21,6 +26,24 @@ class Progress(Protocol):
     def __call__(self, fraction: float, phase: str, /) -> None:
         """0 to 1, never less than before, and the phase that TensorRT is in. Any thread. Raising ends the build."""
         ...
+
+
+class LoggedProgress:
+    """Tells the log of a build of `model`, at most once for every tenth of it."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, fraction: float, phase: str, /) -> None:
+        """See `Progress`."""
+        with self._lock:
+            tenths = int(fraction * _PARTS)
+            if tenths < self._next:
+                return
+            self._next = tenths + 1
+        _log.info("the TensorRT plan of %s is being built: %d %%, %s", self._model, tenths * 100 // _PARTS, phase)
 
 
 @dataclass(slots=True)

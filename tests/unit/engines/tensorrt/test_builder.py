@@ -10,6 +10,7 @@ import pytest
 from reidstream_engines.errors import DeviceUnavailable, EnginesError, ModelError, PlanError
 from reidstream_engines.tensorrt.api import Flavour, TensorType
 from reidstream_engines.tensorrt.builder import BuildRequest, build_plan
+from reidstream_engines.tensorrt.progress import LoggedProgress
 from tests.unit.engines.networks import HEIGHT, WIDTH, convolution, spec
 from tests.unit.engines.tensorrt.fake_builder import PLAN, TIMING, FakeTensorRt, Script
 
@@ -175,3 +176,13 @@ def test_a_network_of_another_type_is_refused(tmp_path: Path) -> None:
     trt: Any = FakeTensorRt()
     with pytest.raises(ModelError, match="input is float32; float16 is needed"):
         build_plan(trt, Flavour.TENSORRT, request_for(tmp_path, image=TensorType.FP16))
+
+
+def test_the_log_is_told_of_every_tenth(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that builds a plan as it starts is not silent for minutes, and does not fill its log either."""
+    caplog.set_level("INFO")
+    told = LoggedProgress("persons")
+    for step in range(1000):
+        told(step / 999, "tactics")
+    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == list(range(0, 101, 10))
+    assert caplog.messages[3] == "the TensorRT plan of persons is being built: 30 %, tactics"
