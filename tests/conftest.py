@@ -57,6 +57,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
     "g++": (_program("g++"), "apt-get install g++"),
+    "nvimgcodec": (_package("nvidia.nvimgcodec"), "make .venv/.dev (the extra gpu-decode of engines)"),
     "nvrtc": (_package("cuda.bindings.nvrtc"), "pip install 'reidstream-engines[gpu]'"),
     "promtool": (_program("promtool"), "apt-get install prometheus"),
     "tensorrt-rtx": (_package("tensorrt_rtx"), "make .venv/.dev (its wheels are for Linux on x86-64)"),

@@ -94,6 +94,7 @@ def _open(
         max_batch=settings.max_batch or _DEFAULT_MAX_BATCH,
         slots=settings.slots or _DEFAULT_SLOTS,
         max_staged_bytes=config.limits.max_staged_bytes,
+        decode=settings.gpu_decode,
         cache=settings.gpu_cache or default_cache(),
     )
     gpus: list[Gpu] = []
@@ -101,7 +102,7 @@ def _open(
     with _blaming(f"device {settings.device}"):
         for index in device_numbers(settings.device):
             gpus.append(stack.enter_context(loading.open_gpu(index, options)))
-            stagers.append(stack.enter_context(closing(gpus[-1].stager(jpeg))))
+            stagers.append(stack.enter_context(closing(_stager(gpus[-1], jpeg))))
             _announce(gpus[-1].device)
     members = Members(len(gpus))
     stager: Stager = stagers[0] if len(stagers) == 1 else GroupStager(stagers, members)
@@ -117,6 +118,13 @@ def _open(
 def device_numbers(device: str) -> list[int]:
     """Of `auto`, `cuda` and `cuda:N,...`; each once."""
     return list(dict.fromkeys(int(name.partition(":")[2] or 0) for name in device.split(",")))
+
+
+def _stager(gpu: Gpu, jpeg: JpegDecoder) -> CudaStager:
+    try:
+        return gpu.stager(jpeg)
+    except (PackageMissing, DeviceUnavailable) as error:  # the GPU is there: no reason for the CPU to compute
+        raise StartupError(f"gpu_decode: {error}") from error
 
 
 def _load(stack: ExitStack, gpu: Gpu, model: Model) -> TensorRtEngine:

@@ -1,16 +1,16 @@
-"""From a picture as it came to the pixels that a device will be given, written into memory of the caller's.
+"""From a picture as it came to the pixels that a device will have, written into memory of the caller's.
 
-Why a Protocol: what decodes may be this machine's libraries or the GPU vendor's, and neither the stager nor the kernel
-cares. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
-the kernel reads it as it is. Trap: the target is pinned memory that the device reads next; nothing may write to it
-later.
+Why two Protocols: this machine's decoders fill pinned memory, and take every picture; a GPU's decoder fills the
+device's, and takes some. What is decoded, and so how much memory it needs, is the same for both: `FrameDecoder.layout`
+says it. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
+the kernel reads it as it is. Trap: the target is memory that the device reads next; nothing may write to it later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from reidstream_engines.image import (
     PixelFormat,
     RawImage,
 )
+
+from .driver import Event
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -72,6 +74,26 @@ class FrameDecoder(Protocol):
 
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
         """Fill the first `layout.size` bytes of `target`, uint8, contiguous. Raises ImageError."""
+        ...
+
+
+class DeviceDecoder(Protocol):
+    """Decodes on the device itself what it can; the rest is a `FrameDecoder`'s. Any number of threads."""
+
+    def takes(self, image: Image) -> TypeGuard[EncodedImage]:
+        """Whether to try, by what is known of the picture without decoding it. Cheap."""
+        ...
+
+    def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
+        """Write the pixels, without gaps, to device memory at address `target`; they are there once `done` has passed.
+
+        Called with the context current. False: the picture could not be decoded here, and that is no verdict on it.
+        Nothing writes to the target behind `done` in either case. Raises EngineFault or EngineLost, never ImageError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it has of the device. Nobody decodes."""
         ...
 
 

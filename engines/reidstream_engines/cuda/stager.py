@@ -1,4 +1,5 @@
-"""Brings pictures into a device's memory: decoded into pinned memory, then copied by the device itself.
+"""Brings pictures into a device's memory: decoded into pinned memory, then copied by the device itself; or decoded
+there, where the device can.
 
 Why `stage` does not wait for the copy: a batch waits for it on the device, by the frame's event, while this thread
 decodes the next picture. A frame is copied once, however many boxes and models look at it. Traps: the pinned memory is
@@ -17,7 +18,7 @@ from typing_extensions import Self
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
 
-from .decoding import FrameDecoder, PixelLayout
+from .decoding import DeviceDecoder, FrameDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
 from .kernel_params import DeviceFrame
 from .memory import Block, Pool, PoolUsage, device_pool, pinned_pool, size_class
@@ -71,22 +72,34 @@ class CudaFrame:
 
 
 class CudaStager:
-    """See `Stager`. `max_bytes` bounds the device memory of frames, and the pinned memory that they pass through."""
+    """See `Stager`. `max_bytes` bounds the device memory of frames, and the pinned memory that they pass through.
 
-    def __init__(self, context: Context, decoder: FrameDecoder, *, max_bytes: int) -> None:
+    `on_device` decodes what it takes, `decoder` everything else; closed with the stager.
+    """
+
+    def __init__(
+        self, context: Context, decoder: FrameDecoder, *, max_bytes: int, on_device: DeviceDecoder | None = None
+    ) -> None:
         self._context = context
         self._decoder = decoder
+        self._on_device = on_device
         context.use()
         self._stream = Stream(context)
         self._pinned = pinned_pool(context, max_bytes)
         self._device = device_pool(context, max_bytes)
         self._uploads = 0
+        self._decoded = 0
         self._lock = threading.Lock()
 
     @property
     def uploads(self) -> int:
         """Frames copied to the device so far."""
         return self._uploads
+
+    @property
+    def decoded(self) -> int:
+        """Frames decoded on the device so far."""
+        return self._decoded
 
     def usage(self) -> PoolUsage:
         """Device memory of frames."""
@@ -96,6 +109,29 @@ class CudaStager:
         """See `Stager`. Raises OutOfDeviceMemory as well, when more is staged than `max_bytes`."""
         self._context.use()
         layout = self._decoder.layout(image, boxes)
+        # With no boxes all of the picture is to be looked at, and only the other decoders notice what is missing in it.
+        block = self._decode_there(self._on_device, image, layout) if self._on_device is not None and boxes else None
+        if block is None:
+            block = self._upload(image, boxes, layout)
+        return CudaFrame(self._context.index, layout, block, self._device)
+
+    def _decode_there(self, decoder: DeviceDecoder, image: Image, layout: PixelLayout) -> Block[DeviceBuffer] | None:
+        if not decoder.takes(image):
+            return None
+        block = self._device.take(layout.size)
+        try:
+            there = decoder.decode(image, layout, block.buffer.address, block.done)
+        except BaseException:
+            self._device.drop(block)
+            raise
+        if not there:
+            self._device.give(block, (block.done,))
+            return None
+        with self._lock:
+            self._decoded += 1
+        return block
+
+    def _upload(self, image: Image, boxes: Sequence[PixelBox], layout: PixelLayout) -> Block[DeviceBuffer]:
         pinned = self._pinned.take(layout.size)
         try:
             self._decoder.decode(image, boxes, pinned.buffer.array)
@@ -114,7 +150,7 @@ class CudaStager:
         self._pinned.give(pinned, (pinned.done,))
         with self._lock:
             self._uploads += 1
-        return CudaFrame(self._context.index, layout, block, self._device)
+        return block
 
     def instant(self, image: Image) -> bool:  # noqa: ARG002 - the Protocol's
         """See `Stager`. Never: whatever comes is copied to the device."""
@@ -127,6 +163,8 @@ class CudaStager:
     def close(self) -> None:
         """Free the memory. Every frame must be closed, and every engine that read one."""
         self._context.use_to_free()
+        if self._on_device is not None:
+            self._on_device.close()
         self._stream.close()
         self._pinned.close()
         self._device.close()

@@ -23,6 +23,7 @@ from reidstream_engines.cuda.decoding import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.driver_api import DriverApi
 from reidstream_engines.cuda.kernel_params import OutputType
+from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import CudaDevice, probe
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.errors import SpecError
@@ -49,12 +50,15 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuOptions:
-    """`slots`: batches in flight a model. `max_staged_bytes`: device memory for frames. `cache`: a folder."""
+    """`slots`: batches in flight a model. `max_staged_bytes`: device memory for frames. `cache`: a folder. `decode`:
+    JPEG on the device, where it can.
+    """
 
     precision: PlanPrecision = PlanPrecision.FP32
     max_batch: int = 32
     slots: int = 2
     max_staged_bytes: int = 1 << 30
+    decode: bool = False
     cache: Path = field(default_factory=default_cache)
 
 
@@ -94,8 +98,12 @@ class Gpu:
             raise
 
     def stager(self, jpeg: JpegDecoder) -> CudaStager:
-        """For all models of the device; the caller closes it."""
-        return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=self._options.max_staged_bytes)
+        """For all models of the device; the caller closes it. Raises what
+        `open_nvimgcodec` does, if the device is to decode.
+        """
+        on_device = open_nvimgcodec(self._context) if self._options.decode else None
+        most = self._options.max_staged_bytes
+        return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=most, on_device=on_device)
 
     def load(self, path: Path, *, name: str | None, profile: str | None) -> Opened:
         """Load an ONNX file, as `loading.load_onnx` does; builds its plan if none is kept, which takes minutes. Or

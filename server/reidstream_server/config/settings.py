@@ -124,6 +124,14 @@ class EngineSettings:
             help="What a GPU computes in. fp16 moves vectors a little.",
         ),
     ] = GpuPrecision.FP32
+    gpu_decode: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Let the GPU decode JPEG, where it can: pip install 'reidstream-engines[gpu-decode]'. Its pixels are "
+            "not exactly the CPU's, so vectors move a little (docs/gpu.md).",
+        ),
+    ] = False
     gpu_cache: Annotated[
         Path | None,
         About(kind=FilePath(), help="Folder for TensorRT's plans and compiled kernels. Default: ~/.cache/reidstream."),

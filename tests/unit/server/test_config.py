@@ -110,6 +110,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "device": ("cuda:1", "cuda:1"),
     "require_gpu": ("true", True),
     "gpu_precision": ("fp16", GpuPrecision.FP16),
+    "gpu_decode": ("true", True),
     "gpu_cache": ("/var/cache/gpu", Path("/var/cache/gpu")),
     "runtime": ("openvino", Runtime.OPENVINO),
     "precision": ("bf16", Precision.BF16),

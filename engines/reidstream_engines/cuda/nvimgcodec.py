@@ -1,0 +1,172 @@
+"""JPEG decoded by the GPU, in batches, into the memory that a frame is staged in (package nvidia-nvimgcodec).
+
+Why only files with a `JpegLayout`: those are plain baseline JPEGs with their end in place; what else there is, a
+truncated file above all, is left to the CPU's decoders, which are strict. Why batches: the GPU decodes several pictures
+in little more time than one, and the pictures of different cameras come in different threads.
+
+Traps: the pixels are not those of the CPU (the library has other arithmetic on a GPU), so crops move a little. A file
+that lacks bytes in its middle is decoded to something, as by a region of it on the CPU. And the library would allocate
+pixels of its own, which nobody counts; so it is given ours, and whether it used them is looked at every time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TypeGuard
+
+import cv2
+import numpy as np
+
+from reidstream_engines.errors import DeviceUnavailable
+from reidstream_engines.headers import parse_encoded
+from reidstream_engines.image import EncodedImage, Image, PixelFormat
+
+from .decoding import PixelLayout
+from .driver import Context, DeviceBuffer, Event, Stream
+from .gathering import Gathering
+from .nvimgcodec_api import DECODE_EXTRA, CodeStream, Nvimgcodec, address_of, installed_nvimgcodec
+
+MOST_AT_ONCE = 16
+"""Pictures in a batch; what the library needs for its work grows with them, and is not counted by anybody."""
+
+_OPTIONS = ":fancy_upsampling=1"  # smooth, as the CPU's decoders
+_ADOBE = b"Adobe"
+_ADOBE_WITHIN = 1 << 16
+_CHANNELS = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    code: CodeStream
+    layout: PixelLayout
+    target: int
+    done: Event
+
+
+class NvimgcodecDecoder:
+    """See `DeviceDecoder`. With `on_host` it is the library's CPU decoder, for devices whose memory is this machine's:
+    fake ones.
+    """
+
+    def __init__(self, context: Context, package: Nvimgcodec, *, on_host: bool = False) -> None:
+        kinds = package.BackendKind
+        # Not the library's CPU decoder (ours is stricter), nor the GPU's JPEG engine (its upsampling is its own).
+        used = [kinds.CPU_ONLY] if on_host else [kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU]
+        self._package = package
+        self._context = context
+        self._on_host = on_host
+        self._params = package.DecodeParams(
+            apply_exif_orientation=False,
+            color_spec=package.ColorSpec.SRGB,
+            allow_any_depth=False,
+            sample_format=package.SampleFormat.I_BGR,
+        )
+        context.use()
+        self._stream = Stream(context)
+        try:
+            self._decoder = package.Decoder(
+                device_id=package.NVIMGCODEC_DEVICE_CPU_ONLY if on_host else context.index,
+                max_num_cpu_threads=min(MOST_AT_ONCE, os.cpu_count() or 1),
+                backends=[package.Backend(kind) for kind in used],
+                options=_OPTIONS,
+            )
+        except BaseException:
+            self._stream.close()
+            raise
+        self._batches = Gathering(self._decode, most=MOST_AT_ONCE)
+
+    def takes(self, image: Image) -> TypeGuard[EncodedImage]:
+        """See `DeviceDecoder`."""
+        if not isinstance(image, EncodedImage) or image.layout is None:
+            return False
+        return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be taken for YCbCr
+
+    def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
+        """See `DeviceDecoder`."""
+        code = self._opened(image, layout)
+        return code is not None and self._batches.run(_Job(code, layout, target, done))
+
+    def close(self) -> None:
+        """See `DeviceDecoder`."""
+        self._decoder.__exit__(None, None, None)
+        self._stream.close()
+
+    def _opened(self, image: EncodedImage, layout: PixelLayout) -> CodeStream | None:
+        """None where the library does not find the picture that we did."""
+        (x, y), package = layout.origin, self._package
+        try:
+            code: CodeStream = package.CodeStream(image.data)
+            if (code.codec_name, code.width, code.height) != ("jpeg", image.width, image.height):
+                return None
+            if (layout.width, layout.height) == (image.width, image.height):
+                return code
+            return code.get_sub_code_stream(region=package.Region(y, x, y + layout.height, x + layout.width))
+        except (RuntimeError, ValueError):
+            return None
+
+    def _decode(self, jobs: Sequence[_Job]) -> list[bool]:
+        try:
+            found = self._decoder.decode(
+                [job.code for job in jobs],
+                images=[self._package.as_image(self._memory(job)) for job in jobs],
+                params=self._params,
+                cuda_stream=0 if self._on_host else self._stream.address,
+            )
+        except (RuntimeError, ValueError, MemoryError) as error:  # a lost device is told from a fault by `record`
+            _log.warning("the GPU decoded none of %d pictures, so the CPU does: %s", len(jobs), error)
+            found = [None] * len(jobs)
+        self._context.use()  # the library has a current device of its own
+        for job in jobs:
+            self._stream.record(job.done)
+        return [image is not None and address_of(image) == job.target for job, image in zip(jobs, found, strict=True)]
+
+    def _memory(self, job: _Job) -> SimpleNamespace:
+        """The target as an array of another library."""
+        interface = {
+            "shape": (job.layout.height, job.layout.width, _CHANNELS),
+            "typestr": "|u1",
+            "data": (job.target, False),
+            "strides": None,
+            "version": 3,
+        }
+        if self._on_host:
+            return SimpleNamespace(__array_interface__=interface)
+        return SimpleNamespace(__cuda_array_interface__={**interface, "stream": self._stream.address})
+
+
+def open_nvimgcodec(
+    context: Context, *, find: Callable[[], Nvimgcodec] = installed_nvimgcodec, on_host: bool = False
+) -> NvimgcodecDecoder:
+    """Of a device, tried with a small picture. Raises PackageMissing; DeviceUnavailable where nothing is decoded."""
+    package = find()
+    try:
+        decoder = NvimgcodecDecoder(context, package, on_host=on_host)
+    except RuntimeError as error:
+        raise DeviceUnavailable(f"nvimgcodec has no decoder for device {context.index}: {error}") from error
+    try:
+        _try(context, decoder)
+    except BaseException:
+        decoder.close()
+        raise
+    return decoder
+
+
+def _try(context: Context, decoder: NvimgcodecDecoder) -> None:
+    side = 64
+    image = parse_encoded(cv2.imencode(".jpg", np.zeros((side, side, 3), np.uint8))[1].tobytes())
+    layout = PixelLayout(format=PixelFormat.BGR, width=side, height=side)
+    event = Event(context)
+    with closing(event), closing(DeviceBuffer(context, layout.size)) as target:
+        decodes = decoder.takes(image) and decoder.decode(image, layout, target.address, event)
+        event.synchronize()
+    if not decodes:
+        raise DeviceUnavailable(
+            f"nvimgcodec decodes no JPEG on device {context.index}; it needs nvidia-nvjpeg for that: {DECODE_EXTRA}"
+        )

@@ -1,0 +1,90 @@
+"""The part of `nvidia.nvimgcodec` that is used here.
+
+Why a Protocol: the package is optional and untyped, and what it does with a device's memory is tested with a fake of
+the same shape. Traps: importing it prints a line for each of NVIDIA's libraries that is not installed, also of those
+that only other formats need; and what it says about single pictures goes to stderr, which a hostile client could fill,
+so it is told to be quiet, in the one way that there is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+from reidstream_engines.errors import PackageMissing
+
+DECODE_EXTRA = "pip install 'reidstream-engines[gpu-decode]'"
+
+_VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
+
+
+class CodeStream(Protocol):
+    """A compressed picture. Its properties raise RuntimeError where there is no header to read."""
+
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def codec_name(self) -> str: ...  # noqa: D102
+    def get_sub_code_stream(self, *, region: object) -> CodeStream: ...  # noqa: D102
+
+
+class CodecImage(Protocol):
+    """Pixels; it has an array interface, of the device or of this machine."""
+
+
+class CodecDecoder(Protocol):
+    """One thread at a time."""
+
+    def decode(
+        self, srcs: Sequence[CodeStream], *, images: Sequence[CodecImage], params: object, cuda_stream: int
+    ) -> Sequence[CodecImage | None]:
+        """None for a picture that cannot be decoded. The others have `images`' memory if it is large enough."""
+        ...
+
+    def __exit__(self, *raised: object) -> object: ...
+
+
+class Nvimgcodec(Protocol):
+    """The module. `as_image` takes anything with an array interface."""
+
+    NVIMGCODEC_DEVICE_CPU_ONLY: int
+    Backend: Any
+    BackendKind: Any
+    ColorSpec: Any
+    CodeStream: Any
+    DecodeParams: Any
+    Decoder: Any
+    Region: Any
+    SampleFormat: Any
+
+    def as_image(self, source: object) -> CodecImage: ...  # noqa: D102
+
+
+def address_of(image: CodecImage) -> int:
+    """Where its pixels begin."""
+    for name in ("__cuda_array_interface__", "__array_interface__"):
+        interface: Mapping[str, Any] | None = getattr(image, name, None)
+        if interface is not None:
+            return int(interface["data"][0])
+    return 0
+
+
+def installed_nvimgcodec() -> Nvimgcodec:
+    """The real one. Needs no GPU. Raises PackageMissing."""
+    said = os.environ.get(_VERBOSITY)
+    os.environ.setdefault(_VERBOSITY, "0")  # read once, when it is imported
+    try:
+        from nvidia import nvimgcodec  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise PackageMissing(
+            f"decoding on the GPU needs the package nvidia-nvimgcodec-cu13, which is not installed here: {DECODE_EXTRA}"
+        ) from error
+    finally:
+        if said is None:
+            del os.environ[_VERBOSITY]
+    module: ModuleType = nvimgcodec
+    return cast("Nvimgcodec", module)
