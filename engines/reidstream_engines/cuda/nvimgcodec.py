@@ -29,7 +29,7 @@ from reidstream_engines.image import EncodedImage, Image, PixelFormat
 from .decoding import PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
 from .gathering import Gathering
-from .nvimgcodec_api import DECODE_EXTRA, CodeStream, Nvimgcodec, address_of, installed_nvimgcodec
+from .nvimgcodec_api import DECODE_EXTRA, CodecImage, CodeStream, Nvimgcodec, installed_nvimgcodec
 
 MOST_AT_ONCE = 16
 """Pictures in a batch; what the library needs for its work grows with them, and is not counted by anybody."""
@@ -62,6 +62,7 @@ class NvimgcodecDecoder:
         self._package = package
         self._context = context
         self._on_host = on_host
+        self._interface = "__array_interface__" if on_host else "__cuda_array_interface__"
         self._params = package.DecodeParams(
             apply_exif_orientation=False,
             color_spec=package.ColorSpec.SRGB,
@@ -125,7 +126,9 @@ class NvimgcodecDecoder:
         self._context.use()  # the library has a current device of its own
         for job in jobs:
             self._stream.record(job.done)
-        return [image is not None and address_of(image) == job.target for job, image in zip(jobs, found, strict=True)]
+        return [
+            image is not None and self._address(image) == job.target for job, image in zip(jobs, found, strict=True)
+        ]
 
     def _memory(self, job: _Job) -> SimpleNamespace:
         """The target as an array of another library."""
@@ -136,9 +139,12 @@ class NvimgcodecDecoder:
             "strides": None,
             "version": 3,
         }
-        if self._on_host:
-            return SimpleNamespace(__array_interface__=interface)
-        return SimpleNamespace(__cuda_array_interface__={**interface, "stream": self._stream.address})
+        if not self._on_host:
+            interface["stream"] = self._stream.address
+        return SimpleNamespace(**{self._interface: interface})
+
+    def _address(self, image: CodecImage) -> int:
+        return int(getattr(image, self._interface)["data"][0])
 
 
 def open_nvimgcodec(

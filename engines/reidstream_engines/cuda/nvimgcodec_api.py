@@ -9,7 +9,7 @@ so it is told to be quiet, in the one way that there is.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -62,15 +62,6 @@ class Nvimgcodec(Protocol):
     SampleFormat: Any
 
     def as_image(self, source: object) -> CodecImage: ...  # noqa: D102
-
-
-def address_of(image: CodecImage) -> int:
-    """Where its pixels begin."""
-    for name in ("__cuda_array_interface__", "__array_interface__"):
-        interface: Mapping[str, Any] | None = getattr(image, name, None)
-        if interface is not None:
-            return int(interface["data"][0])
-    return 0
 
 
 def installed_nvimgcodec() -> Nvimgcodec:

@@ -7,14 +7,27 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import LIBRARY, probe
-from reidstream_engines.errors import DeviceUnavailable, EnginesError, Lack, ModelError, PlanError, UnsupportedProfile
+from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.errors import (
+    DeviceUnavailable,
+    EnginesError,
+    Lack,
+    ModelError,
+    PackageMissing,
+    PlanError,
+    UnsupportedProfile,
+)
+from reidstream_engines.headers import parse_encoded
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.tensorrt import loading as gpu_loading
@@ -215,3 +228,40 @@ def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
         assert "a GPU is required: no NVIDIA driver here" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.returncode >= 0
+
+
+@pytest.mark.needs("g++", "nvimgcodec")
+def test_the_gpu_decodes(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -> None:
+    """JPEG with boxes, where it is asked for. Its CPU decoder has the CPU's pixels, so the vectors are the CPU's."""
+    driver = FakeDriver(kernel=kernel)
+    plugged_in(monkeypatch, driver, Script())
+    monkeypatch.setattr(gpu_loading, "open_nvimgcodec", partial(open_nvimgcodec, on_host=True))
+    raw = noise()
+    pixels = np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)
+    jpeg = parse_encoded(cv2.imencode(".jpg", pixels)[1].tobytes())
+    rows = []
+    for flags in (["--gpu-decode"], [], ["--device", "cpu", *CPU]):
+        with loaded_engines(load_config([*flags, "--max-batch", "4"], {})) as loaded:
+            boxes = noise_boxes(4)
+            with loaded.stager.stage(jpeg, boxes) as frame:
+                rows.append(loaded.engines[0].submit([BoxCrop(frame=frame, box=box) for box in boxes]).result())
+            if isinstance(loaded.stager, CudaStager):
+                assert loaded.stager.decoded == len(flags)
+    np.testing.assert_array_equal(rows[0], rows[1])
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
+    assert +driver.live == Counter()
+
+
+@pytest.mark.parametrize("error", [PackageMissing("not installed here"), DeviceUnavailable("decodes no JPEG")])
+def test_a_gpu_that_cannot_decode(monkeypatch: pytest.MonkeyPatch, error: EnginesError) -> None:
+    """Is no reason to compute on the CPU: the server does not start."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    driver = FakeDriver()
+    plugged_in(monkeypatch, driver, Script())
+    monkeypatch.setattr(gpu_loading, "open_nvimgcodec", fail)
+    with pytest.raises(StartupError, match=f"gpu_decode: {error}"), loaded_engines(load_config(["--gpu-decode"], {})):
+        pass
+    assert +driver.live == Counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.turbojpeg import find_turbojpeg
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.stager import CudaFrame, CudaStager
 from reidstream_engines.image import Image
@@ -42,8 +42,9 @@ class Rig:
         return self.opened.engine
 
 
-def stager_on(context: Context, max_bytes: int = STAGED_BYTES) -> CudaStager:
-    return CudaStager(context, CpuFrameDecoder(JpegDecoder(find_turbojpeg())), max_bytes=max_bytes)
+def stager_on(context: Context, max_bytes: int = STAGED_BYTES, on_device: DeviceDecoder | None = None) -> CudaStager:
+    decoder = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
+    return CudaStager(context, decoder, max_bytes=max_bytes, on_device=on_device)
 
 
 def opened_on(
