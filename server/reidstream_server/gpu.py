@@ -23,7 +23,7 @@ from reidstream_engines.tensorrt import loading
 from reidstream_engines.tensorrt.engine import TensorRtEngine
 from reidstream_engines.tensorrt.loading import Gpu, GpuOptions, default_cache
 from reidstream_engines.tensorrt.manifest import PlanPrecision
-from reidstream_server.config import ServerConfig
+from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.config.rules import cpu_settings
 from reidstream_server.errors import StartupError
 from reidstream_server.logs import get_logger
@@ -103,7 +103,7 @@ def _open(
         for index in device_numbers(settings.device):
             gpus.append(stack.enter_context(loading.open_gpu(index, options)))
             stagers.append(stack.enter_context(closing(_stager(gpus[-1], jpeg))))
-            _announce(gpus[-1].device)
+            _announce(gpus[-1].device, settings)
     members = Members(len(gpus))
     stager: Stager = stagers[0] if len(stagers) == 1 else GroupStager(stagers, members)
     loaded = []
@@ -135,7 +135,7 @@ def _load(stack: ExitStack, gpu: Gpu, model: Model) -> TensorRtEngine:
     return opened.engine
 
 
-def _announce(device: CudaDevice) -> None:
+def _announce(device: CudaDevice, settings: EngineSettings) -> None:
     log.info(
         "gpu",
         device=f"cuda:{device.index}",
@@ -144,6 +144,7 @@ def _announce(device: CudaDevice) -> None:
         architecture=device.architecture,
         memory_bytes=device.total_memory,
         driver_cuda=device.driver_version,
+        decodes_jpeg=settings.gpu_decode,
     )
 
 

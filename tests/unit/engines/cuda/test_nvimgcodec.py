@@ -329,6 +329,23 @@ assert "PYNVIMGCODEC_VERBOSITY" not in os.environ
     assert done.stderr.partition("loaded\n")[2] == ""
 
 
+@pytest.mark.needs("nvimgcodec")
+def test_the_package_takes_our_arguments() -> None:
+    """A GPU's, too: it gets as far as looking for the device, and at what the address points to."""
+    driver = FakeDriver()
+    with Context(driver, 0) as context, pytest.raises(DeviceUnavailable, match="decode"):
+        open_nvimgcodec(context)
+    assert +driver.live == {}
+    package = FakeNvimgcodec(driver)
+    seen: list[object] = []
+    package.as_image = seen.append  # type: ignore[assignment, method-assign] # a fake
+    package.decode = lambda srcs, **_: [None] * len(srcs)  # type: ignore[method-assign] # a fake
+    with Context(driver, 0) as context, pytest.raises(DeviceUnavailable, match="decodes no JPEG"):
+        open_nvimgcodec(context, find=lambda: cast("Nvimgcodec", package))
+    with pytest.raises(RuntimeError, match="CUDA-accessible"):
+        installed_nvimgcodec().as_image(seen[0])
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which line installs it."""
     monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", None)
