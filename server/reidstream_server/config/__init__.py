@@ -2,11 +2,11 @@
 
 from reidstream_server.errors import ConfigError
 
+from .engine_settings import EngineSettings
 from .load import load_config
 from .models import ModelFile
 from .render import redacted, render_markdown
 from .settings import (
-    EngineSettings,
     LifecycleSettings,
     LimitSettings,
     ListenSettings,

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
+from .engine_settings import EngineSettings
 from .runtimes import Precision, Runtime
-from .settings import EngineSettings, LimitSettings, ListenSettings, SecuritySettings, ServerConfig
+from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
 CPU_SETTINGS = ("runtime", "providers", "precision", "jpeg_scale")
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on

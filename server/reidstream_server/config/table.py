@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_type_hints
 
+from .about import About, Group
 from .fields import Fault, Kind, Text, shown
-from .settings import About, Group, ServerConfig
+from .settings import ServerConfig
 
 PREFIX = "REIDSTREAM_"
 HIDDEN = "***"

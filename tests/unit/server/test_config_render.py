@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from reidstream_server.config import ModelFile, ServerConfig, load_config, redacted, render_markdown
+from reidstream_server.config.about import About, Group
 from reidstream_server.config.fields import Fault, Text
 from reidstream_server.config.help import EXAMPLES
 from reidstream_server.config.render import toml_line
-from reidstream_server.config.settings import About, Group
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting, rows
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
