@@ -20,14 +20,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from reidstream_engines.cuda.compile import crop_cubin
+from reidstream_engines.cuda.decoding import DeviceDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.kernel_params import OutputType
+from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.spec import Resize
 from reidstream_engines.tensorrt.opening import CropKernel
 
 from .gpu_checks import CHECKS
+from .gpu_decode import gpu_decode
 from .gpu_golden import golden
 from .gpu_launch import Machine
 from .gpu_loopback import loopback
@@ -39,6 +42,7 @@ ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "golden vectors": golden,
     "kernel bandwidth": kernel_bandwidth,
     "staging": stage_times,
+    "decoding": gpu_decode,
     "engine": engine_beside_network,
     "loopback": loopback,
 }
@@ -46,7 +50,10 @@ ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
 NO_GPU = 3
 _FAILED = 1
 _REPORT = Path(__file__).parents[1] / "docs" / "gpu-report.md"
-_PACKAGES = ("cuda-bindings", "nvidia-cuda-nvrtc", "numpy", "opencv-python-headless", "onnxruntime", "tensorrt")
+_PACKAGES = (
+    *("cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-nvimgcodec-cu13", "tensorrt", "torch"),
+    *("numpy", "opencv-python-headless", "onnxruntime"),
+)
 
 
 def gpu_main(
@@ -54,8 +61,9 @@ def gpu_main(
     *,
     look: Callable[[], Probed] = probe,
     crop_kernel: CropKernel | None = None,
+    open_decoder: Callable[[Context], DeviceDecoder] = open_nvimgcodec,
 ) -> int:
-    """Run the checks; returns the exit code. `look` and `crop_kernel` are a test's."""
+    """Run the checks; returns the exit code. All but `argv` is a test's."""
     parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--device", type=int, default=0, help="number of the CUDA device")
     parser.add_argument("--crops", type=int, default=100_000, help="crops to embed while memory is watched")
@@ -82,6 +90,7 @@ def gpu_main(
             crop_kernel=crop_kernel or compiled,
             crops=options.crops,
             data=options.data,
+            open_decoder=open_decoder,
             **({"crowd": 1, "repeats": 2} if options.quick else {}),
         )
         for check in run_checks(machine, _names(options)):

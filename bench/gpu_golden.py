@@ -7,7 +7,7 @@ JPEGs, so the decoder is under test as well.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from reidstream_engines.boxes import resolve
 from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.turbojpeg import find_turbojpeg
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.headers import parse_encoded
@@ -27,7 +27,7 @@ from reidstream_engines.protocol import BoxCrop, Engine
 from reidstream_engines.spec import CropRule
 
 from .gpu_launch import Machine
-from .gpu_report import Check, Outcome, judged
+from .gpu_report import Check, Outcome, judged, measured
 from .gpu_stand_in import networks_of_any
 
 _SETS = ("mot17mini", "edgeboxes", "market_style")
@@ -40,22 +40,40 @@ Cut = tuple[Path, Sequence[tuple[int, tuple[float, float, float, float] | None]]
 
 def golden(machine: Machine) -> Iterator[Check]:
     """Every model of the data in both precisions; skipped where there is no data."""
-    models = [] if machine.data is None else sorted((machine.data / "models").glob("*.onnx"))
-    if machine.data is None or not models:
+    models = _models(machine)
+    if not models:
         yield Check(name="golden vectors", outcome=Outcome.SKIPPED, value="no data was given (--data FOLDER)")
-        return
     for path in models:
         for output, least in _LEAST.items():
-            yield from _of_model(machine, machine.data, path, output, least)
+            for kind, library, cosines in _of_model(machine, path, output, None):
+                value = f"{cosines.min():.6f} over {len(cosines)} crops, by {library}"
+                passed = bool(cosines.min() >= least)
+                yield judged(f"golden, {path.stem}, {output.value}, {kind}", value, f">= {least}", passed=passed)
 
 
-def _of_model(machine: Machine, data: Path, path: Path, output: OutputType, least: float) -> Iterator[Check]:
-    name = f"golden, {path.stem}, {output.value}"
+def golden_with(machine: Machine, how: str, open_decoder: Callable[[], DeviceDecoder]) -> Iterator[Check]:
+    """The same in float32 with another decoder, which only says what it costs."""
+    for path in _models(machine):
+        for kind, _, cosines in _of_model(machine, path, OutputType.FP32, open_decoder):
+            value = f"cosine at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
+            yield measured(f"golden, {path.stem}, {how}, {kind}", value)
+
+
+def _models(machine: Machine) -> list[Path]:
+    return [] if machine.data is None else sorted((machine.data / "models").glob("*.onnx"))
+
+
+def _of_model(
+    machine: Machine, path: Path, output: OutputType, open_decoder: Callable[[], DeviceDecoder] | None
+) -> Iterator[tuple[str, str, npt.NDArray[np.float64]]]:
+    """Of each set: its name, what computed the network, and the cosine of every crop."""
+    data = path.parents[1]
     with TemporaryDirectory() as folder:
         made = networks_of_any(machine, path, output, max_batch=_MAX_BATCH, slots=2, cache=Path(folder))
-        decoder = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
+        host = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
+        on_device = None if open_decoder is None else open_decoder()
         with (
-            closing(CudaStager(machine.context, decoder, max_bytes=1 << 28)) as stager,
+            closing(CudaStager(machine.context, host, max_bytes=1 << 28, on_device=on_device)) as stager,
             closing(made.engine(machine)) as engine,
         ):
             for kind in _SETS:
@@ -65,9 +83,7 @@ def _of_model(machine: Machine, data: Path, path: Path, output: OutputType, leas
                 found = np.empty_like(expected)
                 for cut in cuts:
                     _embed(stager, engine, cut, found)
-                cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
-                value = f"{cosine:.6f} over {len(expected)} crops, by {made.library}"
-                yield judged(f"{name}, {kind}", value, f">= {least}", passed=cosine >= least)
+                yield kind, made.library, np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64))
 
 
 def _cuts(data: Path, kind: str, file: Mapping[str, npt.NDArray[np.generic]]) -> list[Cut]:

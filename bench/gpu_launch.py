@@ -6,7 +6,7 @@ back for one check, so that the next one begins with a clean device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cuda.compile import ENTRY
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Module, PinnedBuffer, Stream
 from reidstream_engines.cuda.kernel_params import (
     OutputType,
@@ -26,6 +26,7 @@ from reidstream_engines.cuda.kernel_params import (
     pack_frames,
     pack_spec,
 )
+from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import CudaDevice
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.image import PixelBox, RawImage
@@ -48,6 +49,7 @@ class Machine:
 
     `crops`: to embed while memory is watched. `crowd`: frames with 16 boxes each, of the kernel's speed. `repeats`: of
     whatever is timed. `data`: models and golden vectors.
+    `open_decoder`: the device's own, for JPEG.
     """
 
     context: Context
@@ -57,6 +59,7 @@ class Machine:
     crowd: int = 64
     repeats: int = 50
     data: Path | None = None
+    open_decoder: Callable[[Context], DeviceDecoder] = open_nvimgcodec
 
 
 Cuts = Sequence[tuple[RawImage, Sequence[PixelBox]]]
