@@ -41,11 +41,14 @@ class FakeStream:
 
 @dataclass
 class FakeNvimgcodec:
-    """`refuses`: what it cannot decode. `elsewhere`: it takes memory of its own. `error`: a whole batch fails."""
+    """`refuses`: what it cannot decode. `elsewhere`: it takes memory of its own. `misread`: it finds another size.
+    `error`: a whole batch fails.
+    """
 
     driver: FakeDriver
     refuses: Callable[[Pixels], bool] = lambda _: False
     elsewhere: bool = False
+    misread: bool = False
     error: Exception | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
@@ -69,7 +72,7 @@ class FakeNvimgcodec:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if found is None:
             raise RuntimeError("Failed to get image info")
-        return FakeStream(pixels=np.asarray(found, np.uint8))
+        return FakeStream(pixels=np.asarray(found, np.uint8)[int(self.misread) :])
 
     def Decoder(self, **asked: object) -> FakeNvimgcodec:
         self.asked.append(asked)
@@ -86,6 +89,7 @@ class FakeNvimgcodec:
     ) -> list[Any]:
         assert params["sample_format"] == "bgr"
         self.batches.append(len(srcs))
+        self.driver._current.device = 1  # as a library may leave it
         if self.error is not None:
             raise self.error
         return [self._decode(code, image, cuda_stream) for code, image in zip(srcs, images, strict=True)]

@@ -216,6 +216,17 @@ def test_a_region(decoding: Decoding, sampling: str, x: int, y: int, side: int) 
         assert decoding.stager.usage().in_use == decoding.stager.staged_bytes(image, [box])
 
 
+@pytest.mark.needs("nvimgcodec")
+def test_orientation_is_ignored(decoding: Decoding) -> None:
+    """As the contract has it: boxes are pixels of the picture as it is stored."""
+    exif = PilImage.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    target = io.BytesIO()
+    PilImage.fromarray(picture(64, 64)).save(target, "JPEG", exif=exif)
+    image = parse_encoded(target.getvalue())
+    assert_same(decoding, image, whole(image))
+
+
 @pytest.mark.needs("nvimgcodec", "shared-data")
 def test_real_frames(decoding: Decoding, shared_data: Path) -> None:
     """Every frame, whole."""
@@ -374,11 +385,12 @@ def test_pixels_come_with_the_event(device: Decoding, package: FakeNvimgcodec) -
     assert asked["backends"] == ["gpu", "hybrid"]
 
 
-@pytest.mark.parametrize("trouble", ["refused", "elsewhere", "error"])
+@pytest.mark.parametrize("trouble", ["refused", "elsewhere", "misread", "error"])
 def test_what_the_gpu_does_not_decode(device: Decoding, package: FakeNvimgcodec, trouble: str) -> None:
-    """Is decoded here: a picture that it refuses, pixels that it put elsewhere, a batch that failed."""
+    """Is decoded here: a picture that it refuses or misreads, pixels that it put elsewhere, a batch that failed."""
     package.refuses = lambda _: trouble == "refused"
     package.elsewhere = trouble == "elsewhere"
+    package.misread = trouble == "misread"
     package.error = RuntimeError("nvjpeg failed") if trouble == "error" else None
     image = jpeg(picture(96, 64))
     with device.stager.stage(image, whole(image)) as frame, CpuStager().stage(image, ()) as expected:
