@@ -24,7 +24,7 @@ from reidstream_engines.tensorrt.engine import TensorRtEngine
 from reidstream_engines.tensorrt.loading import Gpu, GpuOptions, default_cache
 from reidstream_engines.tensorrt.manifest import PlanPrecision
 from reidstream_server.config import EngineSettings, ServerConfig
-from reidstream_server.config.rules import cpu_settings
+from reidstream_server.config.rules import cpu_settings, gpu_settings
 from reidstream_server.errors import StartupError
 from reidstream_server.logs import get_logger
 
@@ -81,7 +81,8 @@ def gpu_engines(
             if settings.require_gpu:
                 raise StartupError(f"a GPU is required: {error}") from error
             lacking = isinstance(error, DeviceUnavailable) and error.lack is Lack.DRIVER
-            raise NoGpu(str(error), wanted=settings.device != "auto" or not lacking) from error
+            wanted = settings.device != "auto" or bool(gpu_settings(settings)) or not lacking
+            raise NoGpu(str(error), wanted=wanted) from error
         yield found
 
 

@@ -13,7 +13,7 @@ from reidstream_server.logs import quoted
 from .fields import Duration, Switch, WholeNumber
 from .help import EXAMPLES, PROGRAM
 from .models import ModelFile, ModelList
-from .rules import AT_LEAST, CLIENT_CA_RULE, LOOPBACK_RULE, PORTS_RULE, PROFILE_RULE, TLS_RULE
+from .rules import RULES
 from .settings import ServerConfig
 from .table import CONFIG_FILE, SETTINGS, Setting
 
@@ -101,12 +101,11 @@ def toml_line(setting: Setting, value: object) -> str:
 def render_markdown() -> str:
     """The page `docs/configuration.md`."""
     commands = "\n\n".join(f"# {meaning}\n{f'{PROGRAM} {flags}'.rstrip()}" for meaning, flags in EXAMPLES)
-    rules = (*AT_LEAST, PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE, PROFILE_RULE)
     return _PAGE.format(
         toml=TOML_EXAMPLE,
         commands=commands,
         tables="\n".join(_tables()).strip(),
-        rules="\n".join(f"- {_cell(str(rule))}." for rule in rules),
+        rules="\n".join(f"- {_cell(rule)}." for rule in RULES),
     )
 
 

@@ -16,6 +16,7 @@ from .runtimes import Precision, Runtime
 from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
 CPU_SETTINGS = ("runtime", "providers", "precision", "jpeg_scale")
+GPU_SETTINGS = ("gpu_precision", "gpu_decode", "gpu_cache")
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
@@ -76,8 +77,16 @@ LOOPBACK_RULE = (
 PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32"
 OPENVINO_RULE = "providers and spinning are onnxruntime's; runtime openvino has neither"
 DEVICE_RULE = "runtime, providers, precision and jpeg_scale are the CPU's; a GPU has none of them"
+CPU_RULE = "gpu_precision, gpu_decode and gpu_cache are a GPU's; device cpu has none of them"
 REQUIRE_GPU_RULE = "require_gpu asks for a GPU, device cpu for none"
 PROFILE_RULE = "profile needs a model to apply to, and the embedded default model has its own"
+
+RULES = (
+    *map(str, AT_LEAST),
+    *(PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE),
+    *(PRECISION_RULE, OPENVINO_RULE, DEVICE_RULE, CPU_RULE, REQUIRE_GPU_RULE, PROFILE_RULE),
+)
+"""All of them, for people."""
 
 
 def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
@@ -110,6 +119,9 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
     given = cpu_settings(engine)
     if given and (engine.device.startswith("cuda") or engine.require_gpu):
         yield BrokenRule(names=(*CPU_SETTINGS, "device", "require_gpu"), shown=given, rule=DEVICE_RULE)
+    given = gpu_settings(engine)
+    if given and engine.device == "cpu":
+        yield BrokenRule(names=(*GPU_SETTINGS, "device"), shown=(*given, "device"), rule=CPU_RULE)
     if engine.require_gpu and engine.device == "cpu":
         yield BrokenRule(names=("require_gpu", "device"), shown=("require_gpu", "device"), rule=REQUIRE_GPU_RULE)
     match engine.runtime:
@@ -118,8 +130,7 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
                 names = ("precision", "runtime")
                 yield BrokenRule(names=names, shown=names, rule=PRECISION_RULE)
         case Runtime.OPENVINO:
-            default = EngineSettings()
-            given = tuple(name for name in ("providers", "spinning") if getattr(engine, name) != getattr(default, name))
+            given = _changed(engine, ("providers", "spinning"))
             if given:
                 yield BrokenRule(names=("providers", "spinning", "runtime"), shown=given, rule=OPENVINO_RULE)
         case _:
@@ -128,8 +139,17 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
 
 def cpu_settings(engine: EngineSettings) -> tuple[str, ...]:
     """The settings that were changed and that only the CPU has."""
+    return _changed(engine, CPU_SETTINGS)
+
+
+def gpu_settings(engine: EngineSettings) -> tuple[str, ...]:
+    """The settings that were changed and that only a GPU has."""
+    return _changed(engine, GPU_SETTINGS)
+
+
+def _changed(engine: EngineSettings, names: tuple[str, ...]) -> tuple[str, ...]:
     default = EngineSettings()
-    return tuple(name for name in CPU_SETTINGS if getattr(engine, name) != getattr(default, name))
+    return tuple(name for name in names if getattr(engine, name) != getattr(default, name))
 
 
 def _is_loopback(host: str) -> bool:

@@ -117,6 +117,7 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
         ([], DeviceUnavailable("no cuda-bindings", Lack.PACKAGE), "no cuda-bindings"),
         ([], UnsupportedProfile("not exact there"), "not exact there"),
         (["--device", "cuda:3"], MISSING, "no NVIDIA driver here"),
+        (["--gpu-precision", "fp16"], MISSING, "no NVIDIA driver here"),
     ],
 )
 def test_the_cpu_is_used_instead(
@@ -200,6 +201,7 @@ def test_settings_of_the_cpu_keep_auto_there(monkeypatch: pytest.MonkeyPatch) ->
         (["--device", "cuda", "--jpeg-scale", "2"], "a GPU has none of them"),
         (["--require-gpu", "--runtime", "openvino"], "a GPU has none of them"),
         (["--require-gpu", "--device", "cpu"], "require_gpu asks for a GPU"),
+        (["--gpu-decode", "--device", "cpu"], "device cpu has none of them"),
         (["--device", "gpu"], "auto, cpu, cuda, or cuda:N"),
         (["--device", "cuda,cpu"], "auto, cpu, cuda, or cuda:N"),
     ],
