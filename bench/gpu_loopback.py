@@ -63,7 +63,7 @@ def _served(
     with server("bench.echo", ["--boxes", str(boxes), "--dim", str(dim)], place.server) as echo:
         seen = _load(echo, messages, place)
         transport = boxes * len(seen.sent_s) / seen.used.seconds
-    with server("bench.gpu_serve", ["--network", str(path), *_FLAGS], place.server) as served:
+    with server("bench.gpu_serve", ["--network", str(path), "--plans", str(folder), *_FLAGS], place.server) as served:
         seen = _load(served, messages, place)
         found = seen.embedded / seen.used.seconds
     ceilings = {"network": network, "decoder": decoder, "transport": transport}

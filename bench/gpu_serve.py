@@ -12,7 +12,6 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.turbojpeg import find_turbojpeg
@@ -38,6 +37,7 @@ def main() -> int:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--network", type=Path, required=True)
+    parser.add_argument("--plans", type=Path, required=True, help="folder in which TensorRT's plans are kept")
     parser.add_argument("--cuda-device", type=int, default=0)
     own, flags = parser.parse_known_args()
     config = load_config(flags, os.environ)
@@ -50,9 +50,9 @@ def main() -> int:
         return crop_cubin(resize, output, architecture=device.architecture, cache=None).image
 
     decoder = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
-    with TemporaryDirectory() as folder, Context(probed.api, device.index) as context:
+    with Context(probed.api, device.index) as context:
         machine = Machine(context=context, device=device, crop_kernel=compiled)
-        made = networks_of(machine, own.network, OutputType.FP16, max_batch=MAX_BATCH, slots=SLOTS, cache=Path(folder))
+        made = networks_of(machine, own.network, OutputType.FP16, max_batch=MAX_BATCH, slots=SLOTS, cache=own.plans)
         with closing(CudaStager(context, decoder, max_bytes=4 << 30)) as stager:
             engine = made.engine(machine)
             return asyncio.run(serve(config, Engines(engines=(engine,), stager=stager))).code
