@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Queue
@@ -56,11 +56,14 @@ def _flat(event: dict[str, object]) -> dict[str, object]:
 
 
 @contextmanager
-def server_process(*arguments: str) -> Iterator[tuple[ServerProcess, str]]:
+def server_process(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[ServerProcess, str]]:
     """A started server and its address; killed at the end if it still runs."""
     ports = ["--port", "0", "--metrics-port", "0"]
     command = [sys.executable, "-m", "reidstream_server.cli", *ports, "--tune-seconds", "0"]
-    process = subprocess.Popen([*command, "--log-format", "json", *arguments], stderr=subprocess.PIPE, text=True)
+    command += ["--log-format", "json", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log)
     reader.start()

@@ -170,9 +170,24 @@ class FakeDriver:
 
     def enqueue(self, stream: int, work: Work) -> None:
         """Have a library's work done in its turn; `stream` is a number, as libraries are given it."""
-        found = self._handles[stream]
-        assert isinstance(found, FakeStream)
-        self._add(found, work)
+        self._add(self._stream(stream), work)
+
+    def compute(
+        self,
+        stream: int,
+        taken: tuple[int, int],
+        given: tuple[int, int],
+        work: Callable[[NDArray[np.uint8], NDArray[np.uint8]], None],
+    ) -> None:
+        """The same, from the bytes of the one range to those of the other."""
+        self.enqueue(stream, lambda: work(self.memory_at(*taken), self.memory_at(*given)))
+
+    def capturing(self, stream: int, *, breaks: bool = False) -> bool:
+        """Whether it is being captured. `breaks`: then it cannot be."""
+        found = self._stream(stream)
+        if found.captured is not None and breaks:
+            found.broken = True
+        return found.captured is not None
 
     def in_use(self) -> int:
         """Bytes of device memory."""
@@ -429,6 +444,11 @@ class FakeDriver:
                 if self._handles.get(handle.number) is not handle or handle.device != device:
                     raise Trouble("INVALID_HANDLE")
             yield [OK]
+
+    def _stream(self, number: int) -> FakeStream:
+        found = self._handles[number]
+        assert isinstance(found, FakeStream)
+        return found
 
     def _device(self) -> int:
         device: int | None = getattr(self._current, "device", None)

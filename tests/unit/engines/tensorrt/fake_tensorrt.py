@@ -1,23 +1,29 @@
-"""A TensorRT without a device: its runtime's calls, on a fake driver's streams, computing with onnxruntime.
+"""A TensorRT without a device: its runtime's calls, on streams of a fake or an emulated driver, computing with
+onnxruntime.
 
 Its plans are ONNX files. `Script` has it fail in the ways of the real one: None, False, wrong shapes, a lost device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from reidstream_engines.tensorrt.messages import Messages
-from tests.unit.engines.cuda.fake_driver import FakeDriver, Trouble
+from tests.unit.engines.cuda.fake_driver import Trouble
 
 Shape = tuple[int, ...]
+Bytes = NDArray[np.uint8]
+Range = tuple[int, int]
+"""An address on the device, and a size in bytes."""
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -39,10 +45,22 @@ class Script:
     raises: Exception | None = None
 
 
+class Driver(Protocol):
+    """What a driver without a device does for a library. A stream is a number."""
+
+    def compute(self, stream: int, taken: Range, given: Range, work: Callable[[Bytes, Bytes], None]) -> None:
+        """Have `work` done in its turn, from the bytes of the one range to those of the other."""
+        ...
+
+    def capturing(self, stream: int, *, breaks: bool = False) -> bool:
+        """Whether it is being captured. `breaks`: then it cannot be."""
+        ...
+
+
 class FakeRuntime:
     """IRuntime. `said` is its logger."""
 
-    def __init__(self, driver: FakeDriver, script: Script, said: Messages) -> None:
+    def __init__(self, driver: Driver, script: Script, said: Messages) -> None:
         self._driver = driver
         self._script = script
         self._said = said
@@ -63,7 +81,7 @@ class FakeEngine:
     num_layers = 1
     num_optimization_profiles = 1
 
-    def __init__(self, driver: FakeDriver, script: Script, said: Messages, session: Any) -> None:
+    def __init__(self, driver: Driver, script: Script, said: Messages, session: Any) -> None:
         self.driver, self.script, self.said, self.session = driver, script, said, session
         tensors = (session.get_inputs()[0], session.get_outputs()[0])
         self.names = [tensor.name for tensor in tensors]
@@ -145,28 +163,28 @@ class FakeContext:
             raise script.raises
         if self._refuses("execute_async_v3") or not self._batch or len(self._addresses) != 2:
             return False
-        found: Any = engine.driver._handles[stream]
-        if found.captured is not None and (script.not_capturable or self._batch not in self._warm):
-            found.broken = True
+        cold = script.not_capturable or self._batch not in self._warm
+        if cold and engine.driver.capturing(stream, breaks=True):
             engine.said.add("ERROR", "a layer cannot be captured")
             return False
         self._warm.add(self._batch)
-        source, target = (self._addresses[name] for name in engine.names)
         batch = self._batch
-        engine.driver.enqueue(stream, lambda: self._compute(batch, source, target))
+        ranges = [
+            (self._addresses[name], batch * prod(engine.shapes[name][1:]) * engine.dtype(name).itemsize)
+            for name in engine.names
+        ]
+        engine.driver.compute(stream, ranges[0], ranges[1], partial(self._compute, batch))
         return True
 
-    def _compute(self, batch: int, source: int, target: int) -> None:
+    def _compute(self, batch: int, source: Bytes, target: Bytes) -> None:
         engine = self._engine
         if engine.script.lost_while_running:
             raise Trouble("LAUNCH_FAILED")
         self.runs.append(batch)
         taken, given = engine.names
-        shape, dtype = (batch, *engine.shapes[taken][1:]), engine.dtype(taken)
-        rows = engine.driver.memory_at(source, prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        rows = source.view(engine.dtype(taken)).reshape(batch, *engine.shapes[taken][1:])
         (vectors,) = engine.session.run(None, {taken: rows.astype(engine.computed[taken])})
-        found = np.ascontiguousarray(vectors, engine.dtype(given))
-        engine.driver.memory_at(target, found.nbytes)[:] = found.view(np.uint8).ravel()
+        target[:] = np.ascontiguousarray(vectors, engine.dtype(given)).view(np.uint8).ravel()
 
     def _refuses(self, call: str) -> bool:
         if call in self._engine.script.refused:

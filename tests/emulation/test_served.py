@@ -1,0 +1,87 @@
+"""The whole server on an emulated device: a process, `--device cuda`, real bindings and cubins, clients over gRPC.
+
+What is not real: the device's own hardware, and TensorRT's network, which onnxruntime computes on a stream's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reidstream_client import AsyncReidClient
+from tests.emulation.emulated_cuda import EmulatedCuda, read_report
+from tests.golden.wire import MODELS, GoldenFrame, golden_frames, lowest_cosine
+from tests.integration.process import ServerProcess, server_process
+
+pytestmark = pytest.mark.needs("g++", "nvrtc", "shared-data")
+
+PACE_US = 300
+CAMERAS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    process: ServerProcess
+    address: str
+    report: Path
+
+
+@contextmanager
+def on_emulated_devices(
+    cuda: EmulatedCuda, folder: Path, model: Path, *flags: str, **settings: object
+) -> Iterator[Served]:
+    report = folder / "report.txt"
+    own = ("--model", str(model), "--profile", "torchreid", "--gpu-cache", str(folder), "--require-gpu")
+    environment = cuda.environment(report, pace_us=PACE_US, **settings)
+    with server_process(*own, *flags, environment=environment) as (process, address):
+        yield Served(process, address, report)
+
+
+async def cameras(address: str, frames: Sequence[GoldenFrame]) -> float:
+    """Each streams every frame in an order of its own; the lowest cosine of all their vectors."""
+
+    async def camera(client: AsyncReidClient, number: int) -> float:
+        mine = [frames[(start + number) % len(frames)] for start in range(len(frames))]
+        lowest = 1.0
+        async with client.stream() as session:
+            for frame in mine:
+                await session.send(frame.path.read_bytes(), frame.boxes)
+            for frame in mine:
+                result = await anext(session)
+                assert result.valid.all()
+                lowest = min(lowest, lowest_cosine(result.embeddings, frame.vectors))
+        return lowest
+
+    async with AsyncReidClient(address) as client:
+        engine = (await client.info()).engine
+        assert (engine.engine, engine.fallback_reason) == ("tensorrt", "")
+        return min(await asyncio.gather(*(camera(client, number) for number in range(CAMERAS))))
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "precision", "least"),
+    [
+        (MODELS[0], "cuda", "fp32", 0.9999),
+        (MODELS[1], "cuda", "fp16", 0.999),
+        (MODELS[0], "cuda:0,cuda:1", "fp16", 0.999),
+    ],
+)
+async def test_golden_vectors_over_the_wire(  # noqa: PLR0917 - as pytest passes them
+    cuda: EmulatedCuda, shared_data: Path, tmp_path: Path, model: str, device: str, precision: str, least: float
+) -> None:
+    """Cameras mixed in batches, copies beside kernels; at the end nothing is left on the device, nor was misused."""
+    path = shared_data / "models" / f"{model}.onnx"
+    flags = ("--device", device, "--gpu-precision", precision)
+    with on_emulated_devices(cuda, tmp_path, path, *flags, devices=2) as served:
+        assert await cameras(served.address, golden_frames(shared_data, model)) >= least
+        served.process.terminate()
+        assert await asyncio.to_thread(served.process.wait) == 0
+    found = read_report(served.report)
+    assert not found.faults
+    assert not found.live
+    assert found.calls["cuGraphLaunch"] > 0
