@@ -69,7 +69,7 @@ def gpu_main(
     parser.add_argument("--crops", type=int, default=100_000, help="crops to embed while memory is watched")
     parser.add_argument("--report", type=Path, default=_REPORT, help="file to write; a .json is written beside it")
     parser.add_argument("--data", type=Path, help="folder with models and golden vectors")
-    parser.add_argument("--quick", action="store_true", help="few repeats and no server: whether it runs at all")
+    parser.add_argument("--quick", action="store_true", help="few repeats, small batches, no server: does it run?")
     parser.add_argument("--kernel-only", action="store_true", help="the kernel's checks, and no report")
     options = parser.parse_args(argv)
     try:
@@ -91,7 +91,7 @@ def gpu_main(
             crops=options.crops,
             data=options.data,
             open_decoder=open_decoder,
-            **({"crowd": 1, "repeats": 2} if options.quick else {}),
+            **({"crowd": 1, "repeats": 2, "batch": 8} if options.quick else {}),
         )
         for check in run_checks(machine, _names(options)):
             sys.stdout.write(f"{check.outcome.value:>8}  {check.name}: {check.value}\n")

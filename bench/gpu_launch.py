@@ -35,6 +35,8 @@ from reidstream_engines.tensorrt.opening import CropKernel
 
 Floats = npt.NDArray[np.generic]
 
+MAX_BATCH = 64
+
 
 class _Closes(Protocol):
     def close(self) -> None: ...
@@ -48,7 +50,7 @@ class Machine:
     """A device that is there, and how much is asked of it.
 
     `crops`: to embed while memory is watched. `crowd`: frames with 16 boxes each, of the kernel's speed. `repeats`: of
-    whatever is timed. `data`: models and golden vectors.
+    whatever is timed. `batch`: the largest beside a network. `data`: models and golden vectors.
     `open_decoder`: the device's own, for JPEG.
     """
 
@@ -58,6 +60,7 @@ class Machine:
     crops: int = 100_000
     crowd: int = 64
     repeats: int = 50
+    batch: int = MAX_BATCH
     data: Path | None = None
     open_decoder: Callable[[Context], DeviceDecoder] = open_nvimgcodec
 

@@ -15,9 +15,9 @@ from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.errors import DeviceUnavailable
 
 from .ceiling import Task
-from .gpu_launch import Machine
+from .gpu_launch import MAX_BATCH, Machine
 from .gpu_report import Check, Outcome, measured, ratio
-from .gpu_speed import MAX_BATCH, SLOTS, drawn, network_rate
+from .gpu_speed import SLOTS, drawn, network_rate
 from .gpu_stand_in import networks_of
 from .load import Load, Seen
 from .pictures import Content, Pictures

@@ -28,8 +28,8 @@ from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
 
-from .gpu_launch import Machine
-from .gpu_speed import MAX_BATCH, SLOTS
+from .gpu_launch import MAX_BATCH, Machine
+from .gpu_speed import SLOTS
 from .gpu_stand_in import networks_of
 
 

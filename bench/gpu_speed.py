@@ -32,7 +32,7 @@ from .gpu_launch import Cuts, Launcher, Machine
 from .gpu_report import Check, Outcome, measured, ratio
 from .gpu_stand_in import Networks, networks_of
 
-MAX_BATCH, SLOTS = 64, 2
+SLOTS = 2
 _COPY_SHARE, _ENGINE_SHARE = 0.70, 0.92
 _WIDTH, _HEIGHT = 1920, 1080
 _COLUMNS, _ROWS = 8, 2
@@ -122,7 +122,7 @@ def engine_beside_network(machine: Machine) -> Iterator[Check]:
         for network in networks:
             try:
                 made = networks_of(
-                    machine, network.draw(folder), OutputType.FP16, max_batch=MAX_BATCH, slots=SLOTS, cache=folder
+                    machine, network.draw(folder), OutputType.FP16, max_batch=machine.batch, slots=SLOTS, cache=folder
                 )
             except DeviceUnavailable as error:
                 yield Check(name="engine beside its network", outcome=Outcome.SKIPPED, value=str(error))
@@ -150,13 +150,13 @@ def network_rate(machine: Machine, made: Networks, batch: int) -> float:
 
 
 def _beside(machine: Machine, name: str, made: Networks) -> Iterator[Check]:
-    alone = {batch: network_rate(machine, made, batch) for batch in (MAX_BATCH // 2, MAX_BATCH)}
+    alone = {batch: network_rate(machine, made, batch) for batch in (machine.batch // 2, machine.batch)}
     decoder = CpuFrameDecoder(JpegDecoder(None))
     with (
         closing(CudaStager(machine.context, decoder, max_bytes=1 << 30)) as stager,
         closing(made.engine(machine)) as engine,
     ):
-        staged = [(stager.stage(image, ()), boxes) for image, boxes in crowd(MAX_BATCH // _COLUMNS // _ROWS)]
+        staged = [(stager.stage(image, ()), boxes) for image, boxes in crowd(-(-machine.batch // (_COLUMNS * _ROWS)))]
         crops = [BoxCrop(frame=frame, box=box) for frame, boxes in staged for box in boxes]
         for batch, rate in alone.items():
             part, open_tickets, submitting = crops[:batch], deque[Ticket](), 0.0
@@ -164,6 +164,8 @@ def _beside(machine: Machine, name: str, made: Networks) -> Iterator[Check]:
             rounds = machine.repeats * SLOTS
             for repeat in range(rounds + 3):
                 if repeat == 3:  # noqa: PLR2004 - warm
+                    while open_tickets:  # what was begun before is not counted, so it ends before
+                        open_tickets.popleft().result()
                     begun, submitting = time.perf_counter(), 0.0
                 if len(open_tickets) == SLOTS:
                     open_tickets.popleft().result()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reidstream_client import AsyncReidClient
+from reidstream_client import AsyncReidClient, ReidError
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.golden.wire import MODELS, GoldenFrame, golden_frames, lowest_cosine
 from tests.integration.process import ServerProcess, server_process
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.needs("g++", "nvrtc", "shared-data")
 
 PACE_US = 300
 CAMERAS = 6
+LAUNCH_FAILED = 719
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,42 @@ async def test_golden_vectors_over_the_wire(  # noqa: PLR0917 - as pytest passes
     assert not found.faults
     assert not found.live
     assert found.calls["cuGraphLaunch"] > 0
+
+
+async def test_a_lost_device_is_told_to_clients_and_ends_the_server(
+    cuda: EmulatedCuda, shared_data: Path, tmp_path: Path
+) -> None:
+    """Frames have right vectors, or are said to have none; the process ends, for its supervisor to start another."""
+    path = shared_data / "models" / f"{MODELS[0]}.onnx"
+    frames = golden_frames(shared_data, MODELS[0])
+    flags = ("--device", "cuda", "--gpu-precision", "fp32")
+    fault = f"cuLaunchKernel:60:{LAUNCH_FAILED}"
+    with on_emulated_devices(cuda, tmp_path, path, *flags, fault=fault) as served:
+        answers = []
+        async with AsyncReidClient(served.address) as client:
+            with pytest.raises(ReidError):
+                async with client.stream() as session:
+                    for frame in frames * 20:
+                        await session.send(frame.path.read_bytes(), frame.boxes)
+                        answers.append(await anext(session))
+        assert await asyncio.to_thread(served.process.wait) == 70
+    for frame, answer in zip(frames * 20, answers, strict=False):
+        assert answer.error or not answer.valid.any() or lowest_cosine(answer.embeddings, frame.vectors) >= 0.9999
+    assert not answers[-1].valid.any()
+    assert not read_report(served.report).faults
+    (lost,) = [event for event in served.process.log if event["event"] == "engine_lost"]
+    assert "cuLaunchKernel: CUDA_ERROR_LAUNCH_FAILED" in str(lost)
+
+
+async def test_one_of_two_devices_is_lost(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path) -> None:
+    """The other takes its frames over: every vector comes, and is right."""
+    path = shared_data / "models" / f"{MODELS[0]}.onnx"
+    flags = ("--device", "cuda:0,cuda:1", "--gpu-precision", "fp32")
+    fault = f"cuLaunchKernel:60:{LAUNCH_FAILED}"
+    with on_emulated_devices(cuda, tmp_path, path, *flags, devices=2, fault=fault) as served:
+        assert await cameras(served.address, golden_frames(shared_data, MODELS[0])) >= 0.9999
+        served.process.terminate()
+        assert await asyncio.to_thread(served.process.wait) == 0
+    found = read_report(served.report)
+    assert not found.faults
+    assert found.calls["cuLaunchKernel"] > 60

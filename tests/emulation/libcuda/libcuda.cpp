@@ -104,20 +104,16 @@ struct Driver : World {
         }
     }
 
-    ~Driver() {
-        const std::string path = setting("EMULATED_CUDA_REPORT", "");
+    void report() {
         std::unique_lock<std::mutex> held(lock);
-        if (!path.empty()) {
-            std::ofstream report(path);
-            report << "live device memory " << memory.live(false) << "\nlive pinned memory " << memory.live(true);
-            report << "\nlive streams " << streams.size() << "\nlive events " << events.size();
-            report << "\nlive modules " << modules.size() << "\nlive graphs " << graphs.size() + runnable.size();
-            for (const auto& [device, count] : retained) report << "\nlive contexts of " << device << " " << count;
-            for (const auto& [name, count] : calls) report << "\ncalled " << name << " " << count;
-            for (const std::string& text : faults) report << "\nfault " << text;
-            report << "\n";
-        }
-        for (auto& [handle, stream] : streams) stream->worker.detach();
+        std::ofstream file(setting("EMULATED_CUDA_REPORT", "/dev/null"));
+        file << "live device memory " << memory.live(false) << "\nlive pinned memory " << memory.live(true);
+        file << "\nlive streams " << streams.size() << "\nlive events " << events.size();
+        file << "\nlive modules " << modules.size() << "\nlive graphs " << graphs.size() + runnable.size();
+        for (const auto& [device, count] : retained) file << "\nlive contexts of " << device << " " << count;
+        for (const auto& [name, count] : calls) file << "\ncalled " << name << " " << count;
+        for (const std::string& text : faults) file << "\nfault " << text;
+        file << "\n";
     }
 };
 
@@ -126,7 +122,7 @@ static Driver& driver() {
     static Driver* one = new Driver;
     return *one;
 }
-__attribute__((destructor)) static void write_report() { driver().~Driver(); }
+__attribute__((destructor)) static void write_report() { driver().report(); }
 
 static thread_local Context* current = nullptr;
 static thread_local Stream* capturing = nullptr;  // by this thread
@@ -400,16 +396,17 @@ static Status copy(const char* name, Address target, Address source, size_t size
     AddressSpace& memory = call.all.memory;
     const Allocation* from = memory.find(source, size);
     const Allocation* to = memory.find(target, size);
-    const bool uploads = from && from->device == PINNED;
-    if (from && to && (uploads == (to->device == PINNED)) != (std::strcmp(name, "cuMemcpyDtoDAsync") == 0)) {
-        call.all.fault(std::string(name) + ": the other way round");
+    const bool uploads = std::strcmp(name, "cuMemcpyHtoDAsync") == 0;
+    const bool downloads = std::strcmp(name, "cuMemcpyDtoHAsync") == 0;
+    if (from && to && ((from->device == PINNED) != uploads || (to->device == PINNED) != downloads)) {
+        call.all.fault(std::string(name) + ": from or to the wrong kind of memory");
         return INVALID_VALUE;
     }
     unsigned char* here = memory.real(source);
     unsigned char* there = memory.real(target);
     const bool now = capturing == nullptr;
-    const uint64_t before = uploads && now ? digest(here, size) : 0;
-    if (now && to && to->device == PINNED) std::memset(there, 0xff, size);  // who reads too early shall see it
+    const uint64_t before = uploads && now && from ? digest(here, size) : 0;
+    if (now && to && downloads) std::memset(there, 0xff, size);  // who reads too early shall see it
     auto run = [=] {
         if (uploads && now && digest(here, size) != before) {
             std::unique_lock<std::mutex> held(driver().lock);
