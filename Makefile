@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client tests demo bench README.md
+CODE := proto engines server client tests demo bench emulation README.md
 
 MODEL ?=
 PROFILE ?=
@@ -41,7 +41,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff format $(CODE)
 
 types: $(VENV)/.dev ## mypy --strict
-	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client demo tests bench
+	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client demo tests bench emulation
 
 proto: $(VENV)/.dev ## generate the stubs from the .proto files
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py

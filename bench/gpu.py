@@ -31,6 +31,7 @@ from reidstream_engines.tensorrt.opening import CropKernel
 
 from .gpu_checks import CHECKS
 from .gpu_decode import gpu_decode
+from .gpu_emulated import kernel_is_the_emulated
 from .gpu_golden import golden
 from .gpu_launch import Machine
 from .gpu_loopback import loopback
@@ -39,6 +40,7 @@ from .gpu_speed import engine_beside_network, kernel_bandwidth, stage_times
 
 ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     **CHECKS,
+    "kernel against its source": kernel_is_the_emulated,
     "golden vectors": golden,
     "kernel bandwidth": kernel_bandwidth,
     "staging": stage_times,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from emulation.emulator import SANITIZED, Emulator, build
 from tests.emulation.emulated_cuda import EmulatedCuda, build_cuda
-from tests.emulation.emulator import SANITIZED, Emulator, build
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulation.emulator import HERE, KERNEL
 from reidstream_engines.cuda.compile import crop_cubin
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.spec import Resize
-from tests.emulation.emulator import HERE, KERNEL
 
-ROOT = HERE.parents[1]
+ROOT = HERE.parent
 ARCHITECTURE = "sm_90"
 
 
@@ -43,7 +43,7 @@ class EmulatedCuda:
         return {
             **os.environ,
             "LD_LIBRARY_PATH": str(self.folder),
-            "PYTHONPATH": f"{ROOT}:{HERE / 'site'}",
+            "PYTHONPATH": f"{ROOT}:{Path(__file__).parent / 'site'}",
             "EMULATED_CUDA_KERNELS": str(self.folder),
             "EMULATED_CUDA_REPORT": str(report),
             **own,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from emulation.cases import network
 from reidstream_engines.cuda.compile import ENTRY, crop_cubin
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Graph, Module, PinnedBuffer, Stream
 from reidstream_engines.cuda.kernel_params import (
@@ -26,7 +27,6 @@ from reidstream_engines.cuda.kernel_params import (
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
-from tests.emulation.cases import network
 from tests.emulation.emulated_cuda import ARCHITECTURE
 
 SIZE = 1 << 16

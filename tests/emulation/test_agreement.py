@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from emulation.cases import Case, levels_apart, network, picture, random_cases
+from emulation.emulator import Emulator, Job, layout_of_dtypes
 from reidstream_engines.cuda.kernel_params import OutputType, PilPasses, pack_crops
 from reidstream_engines.image import PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
-from tests.emulation.cases import Case, levels_apart, network, picture, random_cases
-from tests.emulation.emulator import Emulator, Job, layout_of_dtypes
 
 pytestmark = pytest.mark.needs("g++")
 

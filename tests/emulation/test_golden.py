@@ -10,12 +10,12 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from emulation.cases import Box, network
+from emulation.emulator import Emulator, Job, Picture
 from reidstream_engines.boxes import resolve
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import PixelBox, PixelFormat
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, Resize
-from tests.emulation.cases import Box, network
-from tests.emulation.emulator import Emulator, Job, Picture
 from tests.golden.wire import MODELS, GoldenFrame, golden_crops, golden_frames, lowest_cosine
 
 pytestmark = pytest.mark.needs("g++", "shared-data")

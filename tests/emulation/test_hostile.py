@@ -9,15 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emulation.cases import HUGE, hostile_crops, network, picture, pictures_of_every_format
+from emulation.emulator import Emulator, Job, KernelCrashed
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, InputSpec, Resize
-from tests.emulation.cases import network, picture
-from tests.emulation.emulator import Emulator, Job, KernelCrashed, Picture
 
 pytestmark = pytest.mark.needs("g++")
 
-HUGE = 2**31 - 1
 BOXES = [
     (-1, 0, 5, 5),
     (0, -1, 5, 5),
@@ -37,12 +36,6 @@ BOXES = [
     (HUGE - 2, 0, HUGE, 2),
     (HUGE - 2, 0, HUGE + 3, 2),
 ]
-FIELDS = ("frame", "x", "y", "width", "height", "left", "top", "fit_width", "fit_height")
-
-
-def pictures() -> list[Picture]:
-    rng = np.random.default_rng(0)
-    return [picture(rng, kind, 30, 40) for kind in PixelFormat]
 
 
 def black(spec: InputSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -57,7 +50,7 @@ def test_boxes_outside_their_frame_are_black(kernel: Emulator, resize: Resize) -
         spec = network(resize, ColorOrder.RGB, fit, (7, 9))
         frames = [i % 4 for i in range(len(BOXES))]
         crops = pack_crops(spec, frame=frames, boxes=BOXES)
-        job = Job(spec=spec, output=OutputType.FP32, pictures=pictures(), crops=crops)
+        job = Job(spec=spec, output=OutputType.FP32, pictures=pictures_of_every_format(0), crops=crops)
         (found,) = kernel.run([job])
         for crop in found:
             np.testing.assert_array_equal(crop, black(spec))
@@ -67,7 +60,7 @@ def test_boxes_outside_their_frame_are_black(kernel: Emulator, resize: Resize) -
 def test_frames_that_do_not_exist_are_black(kernel: Emulator, index: int) -> None:
     spec = network(Resize.OPENCV_BILINEAR, ColorOrder.BGR, Fit.STRETCH, (8, 8))
     crops = pack_crops(spec, frame=[index, 0], boxes=[(0, 0, 5, 5), (0, 0, 5, 5)])
-    job = Job(spec=spec, output=OutputType.FP32, pictures=pictures(), crops=crops)
+    job = Job(spec=spec, output=OutputType.FP32, pictures=pictures_of_every_format(0), crops=crops)
     (found,) = kernel.run([job])
     np.testing.assert_array_equal(found[0], black(spec))
     assert not np.array_equal(found[1], black(spec))
@@ -75,18 +68,8 @@ def test_frames_that_do_not_exist_are_black(kernel: Emulator, index: int) -> Non
 
 @pytest.mark.parametrize("resize", list(Resize))
 def test_garbage_in_any_field_stays_in_bounds(kernel: Emulator, resize: Resize) -> None:
-    """Records as a broken host might send them: ints of any size, steps that are NaN, infinite, negative or huge."""
-    rng = np.random.default_rng(1)
-    spec = network(resize, ColorOrder.RGB, Fit.LETTERBOX_CENTER, (9, 12))
-    count = 400
-    crops = pack_crops(spec, frame=rng.integers(0, 4, count), boxes=np.tile([2, 3, 20, 33], (count, 1)))
-    for crop in crops:
-        for name in rng.choice(FIELDS, 2):
-            crop[name] = rng.choice([-HUGE - 1, -HUGE, -7, -1, 0, 1, 2, 29, 30, 31, 40, 41, 1 << 30, HUGE])
-        if rng.random() < 0.5:
-            steps = [np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-300, 1e300, -1e300, 1e9, 2.0]
-            crop[rng.choice(["step_x", "step_y"])] = rng.choice(steps)
-    (found,) = kernel.run([Job(spec=spec, output=OutputType.FP32, pictures=pictures(), crops=crops)])
+    """Records as a broken host might send them."""
+    (found,) = kernel.run([hostile_crops(1, resize, OutputType.FP32)])
     assert np.isfinite(found).all()
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emulation.cases import Case, levels_apart, network, picture, random_cases
+from emulation.emulator import KERNEL, PLAIN, SANITIZED, Emulator, Job, KernelCrashed, build
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
-from tests.emulation.cases import Case, levels_apart, network, picture, random_cases
-from tests.emulation.emulator import KERNEL, PLAIN, SANITIZED, Emulator, Job, KernelCrashed, build
 from tests.emulation.mutants import MUTANTS, Mutant
 from tests.emulation.test_hostile import BOXES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reidstream_client import AsyncReidClient, ReidError
+from reidstream_client import AsyncReidClient, FrameEmbeddings, ReidError
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.golden.wire import MODELS, GoldenFrame, golden_frames, lowest_cosine
 from tests.integration.process import ServerProcess, server_process
@@ -88,6 +88,13 @@ async def test_golden_vectors_over_the_wire(  # noqa: PLR0917 - as pytest passes
     assert found.calls["cuGraphLaunch"] > 0
 
 
+async def send_until_it_ends(address: str, frames: Sequence[GoldenFrame], answers: list[FrameEmbeddings]) -> None:
+    async with AsyncReidClient(address) as client, client.stream() as session:
+        for frame in frames:
+            await session.send(frame.path.read_bytes(), frame.boxes)
+            answers.append(await anext(session))
+
+
 async def test_a_lost_device_is_told_to_clients_and_ends_the_server(
     cuda: EmulatedCuda, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -97,13 +104,9 @@ async def test_a_lost_device_is_told_to_clients_and_ends_the_server(
     flags = ("--device", "cuda", "--gpu-precision", "fp32")
     fault = f"cuLaunchKernel:60:{LAUNCH_FAILED}"
     with on_emulated_devices(cuda, tmp_path, path, *flags, fault=fault) as served:
-        answers = []
-        async with AsyncReidClient(served.address) as client:
-            with pytest.raises(ReidError):
-                async with client.stream() as session:
-                    for frame in frames * 20:
-                        await session.send(frame.path.read_bytes(), frame.boxes)
-                        answers.append(await anext(session))
+        answers: list[FrameEmbeddings] = []
+        with pytest.raises(ReidError):
+            await send_until_it_ends(served.address, frames * 20, answers)
         assert await asyncio.to_thread(served.process.wait) == 70
     for frame, answer in zip(frames * 20, answers, strict=False):
         assert answer.error or not answer.valid.any() or lowest_cosine(answer.embeddings, frame.vectors) >= 0.9999

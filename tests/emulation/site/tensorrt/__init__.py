@@ -2,7 +2,6 @@
 
 Why a package: the server and its child processes import TensorRT by this name, from a folder on PYTHONPATH.
 """
-# ruff: noqa: N802 - TensorRT's names
 
 from __future__ import annotations
 

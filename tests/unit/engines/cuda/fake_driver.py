@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from emulation.emulator import HERE, KERNEL
 from reidstream_engines.cuda.kernel_params import CROP, FRAME, SPEC, OutputType
 from reidstream_engines.spec import Resize
-from tests.emulation.emulator import HERE, KERNEL
 
 STATUSES = (
     "CUDA_SUCCESS",
@@ -522,8 +522,9 @@ class FakeDriver:
         assert self.kernel is not None, "no kernel was built for this test"
         record = np.frombuffer(spec, SPEC)[0]
         table = self.memory_at(frames, count * FRAME.itemsize).view(FRAME)
-        for frame in table:
-            self.memory_at(int(frame["data"]), int(frame["pitch"]) * int(frame["height"]))
+        for frame in table:  # the kernel's build looks closer
+            least = int(frame["pitch"]) * (int(frame["height"]) - 1) + int(frame["width"])
+            self.memory_at(int(frame["data"]), least)
         self.memory_at(crops, shape[0][0] * CROP.itemsize)
         size = int(record["width"]) * int(record["height"]) * int(record["channels"]) * (2 if half else 4)
         self.memory_at(out, shape[0][0] * size)

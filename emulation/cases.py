@@ -12,17 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emulation.emulator import Job, Picture
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelBox, PixelFormat
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
-from tests.emulation.emulator import Job, Picture
 
 Box = tuple[int, int, int, int]
 
 SIZES = [(128, 256), (24, 40), (33, 17), (7, 9), (96, 50), (4, 8)]
 """Width and height of networks: one that is used, and ones whose rows do not suit vector stores."""
+
+HUGE = 2**31 - 1
+_INTEGERS = ("frame", "x", "y", "width", "height", "left", "top", "fit_width", "fit_height")
+_STEPS = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-300, 1e300, -1e300, 1e9, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +124,22 @@ def random_cases(
             frames = rng.integers(0, len(pictures), crops).tolist()
             boxes = [random_box(rng, pictures[i].width, pictures[i].height, spec) for i in frames]
             yield Case(spec=spec, pictures=pictures, frames=frames, boxes=boxes)
+
+
+def pictures_of_every_format(seed: int) -> list[Picture]:
+    """Of 30 x 40 pixels."""
+    rng = np.random.default_rng(seed)
+    return [picture(rng, kind, 30, 40) for kind in PixelFormat]
+
+
+def hostile_crops(seed: int, resize: Resize, output: OutputType, count: int = 400) -> Job:
+    """Records as a broken host might send them: ints of any size, steps that are NaN, infinite, negative or huge."""
+    rng = np.random.default_rng(seed)
+    spec = network(resize, ColorOrder.RGB, Fit.LETTERBOX_CENTER, (9, 12))
+    crops = pack_crops(spec, frame=rng.integers(0, 4, count), boxes=np.tile([2, 3, 20, 33], (count, 1)))
+    for crop in crops:
+        for name in rng.choice(_INTEGERS, 2):
+            crop[name] = rng.choice([-HUGE - 1, -HUGE, -7, -1, 0, 1, 2, 29, 30, 31, 40, 41, 1 << 30, HUGE])
+        if rng.random() < 0.5:
+            crop[rng.choice(["step_x", "step_y"])] = rng.choice(_STEPS)
+    return Job(spec=spec, output=output, pictures=pictures_of_every_format(seed), crops=crops)

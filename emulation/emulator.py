@@ -29,9 +29,10 @@ from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat, RawIm
 from reidstream_engines.spec import InputSpec, Resize
 
 HERE = Path(__file__).parent
-KERNEL = HERE.parents[1] / "engines/reidstream_engines/cuda"
+KERNEL = HERE.parent / "engines/reidstream_engines/cuda"
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PLAIN = ("-O1",)
+OPTIMISED = ("-O2",)
 
 _RESIZES = list(Resize)
 
