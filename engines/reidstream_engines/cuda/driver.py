@@ -128,6 +128,24 @@ class Event:
         self._owned.close()
 
 
+class Recording:
+    """One time that an event was recorded. Waiting for it is free once somebody has, also if the event was recorded anew
+    since: an event alone stands for its latest time, and who waits for that waits too long. Any thread.
+    """
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event: Event | None = event
+
+    def synchronize(self) -> None:
+        """Wait until the device has passed it."""
+        event = self._event
+        if event is not None:
+            event.synchronize()
+            self._event = None
+
+
 class Stream:
     """A queue of the device, not ordered with any other."""
 

@@ -35,6 +35,12 @@ class Buffer(Protocol):
 B = TypeVar("B", bound=Buffer)
 
 
+class Awaited(Protocol):
+    """`Event` or `Recording`."""
+
+    def synchronize(self) -> None: ...  # noqa: D102
+
+
 def size_class(size: int) -> int:
     """How many bytes a block for `size` bytes has: at least 4 KiB, and one of four sizes from one power of two to the
     next, so at most a quarter more.
@@ -53,12 +59,12 @@ class Block(Generic[B]):
     def __init__(self, buffer: B, done: Event) -> None:
         self.buffer = buffer
         self.done = done
-        self.pending: tuple[Event, ...] = ()
+        self.pending: tuple[Awaited, ...] = ()
 
     def wait(self) -> None:
         """Until nothing uses it any more."""
-        for event in self.pending:
-            event.synchronize()
+        for awaited in self.pending:
+            awaited.synchronize()
         self.pending = ()
 
     def close(self) -> None:
@@ -114,8 +120,8 @@ class Pool(Generic[B]):
             raise
         return block
 
-    def give(self, block: Block[B], after: Sequence[Event]) -> None:
-        """Return a block; nothing uses it once the events have passed. Once per `take`."""
+    def give(self, block: Block[B], after: Sequence[Awaited]) -> None:
+        """Return a block; nothing uses it once these have passed. Once per `take`."""
         block.pending = tuple(after)
         size = block.buffer.size
         with self._lock:

@@ -19,7 +19,7 @@ from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
 
 from .decoding import DeviceDecoder, FrameDecoder, PixelLayout
-from .driver import Context, DeviceBuffer, Event, Stream
+from .driver import Context, DeviceBuffer, Recording, Stream
 from .kernel_params import DeviceFrame
 from .memory import Block, Pool, PoolUsage, device_pool, pinned_pool, size_class
 
@@ -39,7 +39,7 @@ class CudaFrame:
         self._pixels = _device_frame(layout, block.buffer.address)
         self._block: Block[DeviceBuffer] | None = block
         self._pool = pool
-        self._readers: list[Event] = []
+        self._readers: list[Recording] = []
         self._lock = threading.Lock()
 
     @property
@@ -49,11 +49,10 @@ class CudaFrame:
             raise EngineFault("a staged frame was used after it was closed")
         return self._pixels
 
-    def read_until(self, event: Event) -> None:
-        """A batch reads the pixels until `event`, which is recorded."""
+    def read_until(self, done: Recording) -> None:
+        """A batch reads the pixels until then. Once a batch."""
         with self._lock:
-            if event not in self._readers:
-                self._readers.append(event)
+            self._readers.append(done)
 
     def close(self) -> None:
         """Give the memory back; batches on their way still read it."""

@@ -17,7 +17,7 @@ import numpy as np
 from typing_extensions import assert_never
 
 from reidstream_engines.cpu.rows import finish_rows
-from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Module, PinnedBuffer, Stream
+from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Module, PinnedBuffer, Recording, Stream
 from reidstream_engines.cuda.kernel_params import CROP, FRAME, Records, launch_shape, pack_crops, pack_frames, pack_spec
 from reidstream_engines.cuda.stager import CudaFrame
 from reidstream_engines.errors import EngineFault, EngineLost, EnginesError
@@ -34,7 +34,7 @@ _Kept = TypeVar("_Kept", Stream, Event, PinnedBuffer, DeviceBuffer)
 
 
 class _Slot:
-    """A batch's worth of everything. `arguments`: the frames' table, then the crops'."""
+    """A batch's worth of everything. `arguments`: the frames' table, then the crops'. `batch`: the latest one's end."""
 
     def __init__(self, context: Context, network: DeviceNetwork, spec: ModelSpec) -> None:
         self.network = network
@@ -43,6 +43,7 @@ class _Slot:
         try:
             self.stream = self._keep(Stream(context))
             self.done = self._keep(Event(context))
+            self.batch = Recording(self.done)
             self.crops_at = network.max_batch * FRAME.itemsize
             size = self.crops_at + network.max_batch * CROP.itemsize
             self.arguments = self._keep(DeviceBuffer(context, size))
@@ -210,8 +211,9 @@ class TensorRtEngine:
         slot.network.enqueue(slot.stream, len(crops))
         slot.stream.download(slot.rows_here.address, slot.network.output_address, len(crops) * slot.row_bytes)
         slot.stream.record(slot.done)
+        slot.batch = Recording(slot.done)
         for frame in frames:
-            frame.read_until(slot.done)
+            frame.read_until(slot.batch)
 
     def _cut(self, slot: _Slot, frames: list[CudaFrame], crops: Records) -> None:
         """Make the crops; black ones where they have no frame."""
@@ -248,7 +250,7 @@ class TensorRtEngine:
             raise EngineLost(self._lost)
         try:
             self._context.use()
-            slot.done.synchronize()
+            slot.batch.synchronize()
         except EngineLost as error:
             self._lose(error)
             raise

@@ -145,6 +145,19 @@ def test_a_frames_memory_is_kept_until_the_batch_has_read_it(device: Rig, networ
     np.testing.assert_allclose(ticket.result(), expected, atol=1e-6)
 
 
+def test_a_frames_memory_does_not_wait_for_later_batches(device: Rig) -> None:
+    """A batch that was waited for uses nothing any more, though its slot is at work on another by then."""
+    frame = device.stager.stage(noise(), ())
+    device.engine.submit([BoxCrop(frame=frame, box=boxes(1)[0])]).result()
+    later = [device.engine.submit([tensor(value)]) for value in (0.1, 0.4)]  # as many as there are slots
+    waits = device.driver.calls["cuEventSynchronize"]
+    frame.close()
+    device.stage(noise())  # in the same memory
+    assert device.driver.calls["cuEventSynchronize"] == waits + 2  # its own two copies, of pinned memory and from it
+    for ticket in later:
+        ticket.result()
+
+
 def test_a_frame_is_uploaded_once(device: Rig) -> None:
     """For all of its boxes and batches."""
     frame = device.stage(noise())
