@@ -129,8 +129,8 @@ class Event:
 
 
 class Recording:
-    """One time that an event was recorded. Waiting for it is free once somebody has, also if the event was recorded anew
-    since: an event alone stands for its latest time, and who waits for that waits too long. Any thread.
+    """One time that an event was recorded. Waiting for it is free once somebody has, also if the event was recorded
+    anew since: an event alone stands for its latest time, and who waits for that waits too long. Any thread.
     """
 
     __slots__ = ("_event",)
