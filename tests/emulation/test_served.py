@@ -6,6 +6,9 @@ What is not real: the device's own hardware, and TensorRT's network, which onnxr
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from tests.integration.process import ServerProcess, server_process
 pytestmark = pytest.mark.needs("g++", "nvrtc", "shared-data")
 
 PACE_US = 300
+TORCHREID = ("--profile", "torchreid")
 CAMERAS = 6
 LAUNCH_FAILED = 719
 
@@ -37,7 +41,7 @@ def on_emulated_devices(
     cuda: EmulatedCuda, folder: Path, model: Path, *flags: str, **settings: object
 ) -> Iterator[Served]:
     report = folder / "report.txt"
-    own = ("--model", str(model), "--profile", "torchreid", "--gpu-cache", str(folder), "--require-gpu")
+    own = ("--model", str(model), "--gpu-cache", str(folder), "--require-gpu")
     environment = cuda.environment(report, pace_us=PACE_US, **settings)
     with server_process(*own, *flags, environment=environment) as (process, address):
         yield Served(process, address, report)
@@ -77,7 +81,7 @@ async def test_golden_vectors_over_the_wire(  # noqa: PLR0917 - as pytest passes
 ) -> None:
     """Cameras mixed in batches, copies beside kernels; at the end nothing is left on the device, nor was misused."""
     path = shared_data / "models" / f"{model}.onnx"
-    flags = ("--device", device, "--gpu-precision", precision)
+    flags = (*TORCHREID, "--device", device, "--gpu-precision", precision)
     with on_emulated_devices(cuda, tmp_path, path, *flags, devices=2) as served:
         assert await cameras(served.address, golden_frames(shared_data, model)) >= least
         served.process.terminate()
@@ -101,7 +105,7 @@ async def test_a_lost_device_is_told_to_clients_and_ends_the_server(
     """Frames have right vectors, or are said to have none; the process ends, for its supervisor to start another."""
     path = shared_data / "models" / f"{MODELS[0]}.onnx"
     frames = golden_frames(shared_data, MODELS[0])
-    flags = ("--device", "cuda", "--gpu-precision", "fp32")
+    flags = (*TORCHREID, "--device", "cuda", "--gpu-precision", "fp32")
     fault = f"cuLaunchKernel:60:{LAUNCH_FAILED}"
     with on_emulated_devices(cuda, tmp_path, path, *flags, fault=fault) as served:
         answers: list[FrameEmbeddings] = []
@@ -119,7 +123,7 @@ async def test_a_lost_device_is_told_to_clients_and_ends_the_server(
 async def test_one_of_two_devices_is_lost(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path) -> None:
     """The other takes its frames over: every vector comes, and is right."""
     path = shared_data / "models" / f"{MODELS[0]}.onnx"
-    flags = ("--device", "cuda:0,cuda:1", "--gpu-precision", "fp32")
+    flags = (*TORCHREID, "--device", "cuda:0,cuda:1", "--gpu-precision", "fp32")
     fault = f"cuLaunchKernel:60:{LAUNCH_FAILED}"
     with on_emulated_devices(cuda, tmp_path, path, *flags, devices=2, fault=fault) as served:
         assert await cameras(served.address, golden_frames(shared_data, MODELS[0])) >= 0.9999
@@ -128,3 +132,30 @@ async def test_one_of_two_devices_is_lost(cuda: EmulatedCuda, shared_data: Path,
     found = read_report(served.report)
     assert not found.faults
     assert found.calls["cuLaunchKernel"] > 60
+
+
+async def test_an_adopted_plan_is_served(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path) -> None:
+    """`build`, `inspect` and `adopt` as commands; what was adopted brings its preprocessing with it."""
+    model = shared_data / "models" / f"{MODELS[0]}.onnx"
+    environment = cuda.environment(tmp_path / "left.txt")
+
+    def run(*arguments: str) -> str:
+        command = [str(Path(sys.executable).with_name("reidstream-engines")), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        left = read_report(tmp_path / "left.txt")
+        assert (left.live, left.faults) == ({}, [])
+        return done.stdout
+
+    built = run("build", str(model), *TORCHREID, "--precision", "fp16", "--cache", str(tmp_path / "built"))
+    plan = Path(re.findall(r"^plan +(.*)$", built, re.MULTILINE)[0]) / "plan.engine"
+    assert "takes        1 to 64 crops" in run("inspect", str(plan))
+    foreign = tmp_path / "osnet.engine"
+    foreign.write_bytes(plan.read_bytes())
+    adopted = run("adopt", str(foreign), *TORCHREID, "--model", str(model), "--cache", str(tmp_path))
+    folder = Path(re.findall(r"^(?:plan|adopted) +(.*)$", adopted, re.MULTILINE)[0])
+    with on_emulated_devices(cuda, tmp_path, folder, "--device", "cuda") as served:
+        assert await cameras(served.address, golden_frames(shared_data, MODELS[0])) >= 0.999
+        served.process.terminate()
+        assert await asyncio.to_thread(served.process.wait) == 0
+    assert not read_report(served.report).faults

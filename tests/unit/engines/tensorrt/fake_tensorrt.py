@@ -80,6 +80,7 @@ class FakeEngine:
 
     num_layers = 1
     num_optimization_profiles = 1
+    device_memory_size_v2 = 1 << 20
 
     def __init__(self, driver: Driver, script: Script, said: Messages, session: Any) -> None:
         self.driver, self.script, self.said, self.session = driver, script, said, session
