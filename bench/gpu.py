@@ -37,10 +37,13 @@ from .gpu_launch import Machine
 from .gpu_loopback import loopback
 from .gpu_report import Check, Outcome, as_json, judged, markdown
 from .gpu_speed import engine_beside_network, kernel_bandwidth, stage_times
+from .gpu_tensorrt import adopted, tensorrt
 
 ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     **CHECKS,
     "kernel against its source": kernel_is_the_emulated,
+    "TensorRT": tensorrt,
+    "adopted plan": adopted,
     "golden vectors": golden,
     "kernel bandwidth": kernel_bandwidth,
     "staging": stage_times,

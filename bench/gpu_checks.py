@@ -11,10 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +20,6 @@ import numpy.typing as npt
 from reidstream_engines import default_model
 from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.network import OnnxOptions, open_session
-from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.compile import ENTRY
@@ -33,7 +30,6 @@ from reidstream_engines.cuda.kernel_params import (
 )
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.cuda.status import check
-from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat, RawImage
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, EngineInfo
@@ -41,8 +37,6 @@ from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.spec import InputSpec, ModelSpec, Resize
 from reidstream_engines.spec_source import read_signature, resolve_spec
 from reidstream_engines.tensorrt.engine import TensorRtEngine
-from reidstream_engines.tensorrt.loading import GpuOptions, open_gpu
-from reidstream_engines.tensorrt.manifest import PlanPrecision
 
 from .gpu_launch import Launcher, Machine
 from .gpu_network import HostNetwork
@@ -143,16 +137,14 @@ def engine_on(machine: Machine, output: OutputType) -> Iterator[tuple[TensorRtEn
 
 def vectors(machine: Machine) -> Iterator[Check]:
     """Against the CPU engine; a batch against its crops alone; uploads."""
-    boxes = noise_boxes(MAX_BATCH)
-    with CpuStager().stage(noise(), boxes) as frame:
-        expected = _cpu_engine().submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
+    boxes, expected = noise_boxes(MAX_BATCH), cpu_vectors()
     for output, least in _MIN_COSINE.items():
         with engine_on(machine, output) as (engine, stager), stager.stage(noise(), boxes) as there:
             crops = [BoxCrop(frame=there, box=box) for box in boxes]
             found = engine.submit(crops).result()
             alone = np.concatenate([engine.submit([crop]).result() for crop in crops])
             uploads = stager.uploads
-        cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
+        cosine = lowest_cosine(found, expected)
         apart = float(np.abs(found - alone).max())
         yield judged(f"cosine to the CPU, {output.value}", f"{cosine:.6f}", f">= {least}", passed=cosine >= least)
         yield judged(
@@ -161,34 +153,17 @@ def vectors(machine: Machine) -> Iterator[Check]:
         yield judged(f"uploads of one frame, {output.value}", uploads, "1", passed=uploads == 1)
 
 
-def tensorrt(machine: Machine) -> Iterator[Check]:
-    """The embedded model through TensorRT, in both precisions, against the CPU engine; its plan is built here."""
+def cpu_vectors() -> npt.NDArray[np.float32]:
+    """Of noise, one per box, by the embedded model on the CPU."""
+    engine = load_onnx(default_model.PATH, name=None, profile=None, options=OnnxOptions(max_batch=MAX_BATCH))
     boxes = noise_boxes(MAX_BATCH)
     with CpuStager().stage(noise(), boxes) as frame:
-        expected = _cpu_engine().submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
-    for precision, least in ((PlanPrecision.FP32, 0.9995), (PlanPrecision.FP16, 0.999)):
-        name = f"TensorRT, {precision.value}"
-        with TemporaryDirectory() as folder, ExitStack() as stack:
-            options = GpuOptions(precision=precision, max_batch=MAX_BATCH, cache=Path(folder))
-            try:
-                gpu = stack.enter_context(open_gpu(machine.device.index, options))
-            except DeviceUnavailable as error:
-                yield Check(name=name, outcome=Outcome.SKIPPED, value=str(error))
-                return
-            stager = stack.enter_context(closing(gpu.stager(JpegDecoder(None))))
-            opened = gpu.load(default_model.PATH, name=None, profile=None)
-            stack.callback(opened.engine.close)
-            with stager.stage(noise(), boxes) as there:
-                crops = [BoxCrop(frame=there, box=box) for box in boxes]
-                found = opened.engine.submit(crops).result()
-        cosine = float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
-        yield judged(f"{name}: cosine to the CPU", f"{cosine:.6f}", f">= {least}", passed=cosine >= least)
-        eager = ", ".join(map(str, opened.not_captured)) or "none"
-        yield judged(f"{name}: batches without a graph", eager, "none", passed=eager == "none")
+        return engine.submit([BoxCrop(frame=frame, box=box) for box in boxes]).result()
 
 
-def _cpu_engine() -> OnnxEngine:
-    return load_onnx(default_model.PATH, name=None, profile=None, options=OnnxOptions(max_batch=MAX_BATCH))
+def lowest_cosine(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Of rows of norm 1."""
+    return float(np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64)).min())
 
 
 def memory(machine: Machine) -> Iterator[Check]:
@@ -224,7 +199,6 @@ CHECKS: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "kernel": kernel_is_the_cpus,
     "graph replay": graph_replay,
     "vectors": vectors,
-    "TensorRT": tensorrt,
     "device memory": memory,
     "compute-sanitizer": sanitizer,
 }

@@ -19,7 +19,7 @@ ILogger = _fake.ILogger
 IProgressMonitor = _fake.IProgressMonitor
 BuilderFlag = _fake.BuilderFlag
 LayerInformationFormat = _fake.LayerInformationFormat
-NetworkDefinitionCreationFlag = _fake.NetworkDefinitionCreationFlag
+NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)  # of 10; 11 has the other one
 ProfilingVerbosity = _fake.ProfilingVerbosity
 Builder = _fake.Builder
 OnnxParser = _fake.OnnxParser

@@ -178,7 +178,7 @@ class FakeBuilder:
         self._script, self._logger = script, logger
 
     def create_network(self, flags: int, /) -> FakeNetwork | None:
-        assert flags == 2, "strongly typed"
+        self._script.calls.append(f"network {flags}")
         return None if "create_network" in self._script.fails else FakeNetwork()
 
     def create_builder_config(self) -> FakeConfig | None:

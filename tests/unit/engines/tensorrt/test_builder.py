@@ -49,7 +49,7 @@ def test_what_comes_out(tmp_path: Path) -> None:
     assert (built.output.name, built.static_batch, built.timing) == ("embedding", None, TIMING)
     rest = (3, HEIGHT, WIDTH)
     assert trt.script.profiles == [("input", (1, *rest), (16, *rest), (16, *rest))]
-    assert trt.script.calls == ["clear TF32"]
+    assert trt.script.calls == ["network 2", "clear TF32"]  # strongly typed
 
 
 def test_a_static_batch_needs_no_profile(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_rtx_is_told_the_target_and_keeps_no_timings(tmp_path: Path) -> None:
     """It builds for a GPU that is not here."""
     trt: Any = FakeTensorRt(Script(version="1.7.1"))
     built = build_plan(trt, Flavour.RTX, request_for(tmp_path, architecture="sm_89"))
-    assert trt.script.calls == ["clear TF32", "target SM89 0"]
+    assert trt.script.calls == ["network 2", "clear TF32", "target SM89 0"]
     assert built.timing == b""
     assert trt.script.timing == []
 
