@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -30,14 +31,27 @@ from reidstream_engines.spec import Resize
 from reidstream_engines.tensorrt.opening import CropKernel
 
 from .gpu_checks import CHECKS
-from .gpu_decode import gpu_decode
 from .gpu_emulated import kernel_is_the_emulated
 from .gpu_golden import golden
 from .gpu_launch import Machine
-from .gpu_loopback import loopback
 from .gpu_report import Check, Outcome, as_json, judged, markdown
 from .gpu_speed import engine_beside_network, kernel_bandwidth, stage_times
 from .gpu_tensorrt import adopted, tensorrt
+
+
+def _where_installed(module: str, check: str) -> Callable[[Machine], Iterator[Check]]:
+    """A check that needs more than the engines' packages; skipped where they are missing."""
+
+    def run(machine: Machine) -> Iterator[Check]:
+        try:
+            found = import_module(f".{module}", __package__)
+        except ImportError as error:
+            yield Check(name=check, outcome=Outcome.SKIPPED, value=f"a package is missing: {error}")
+            return
+        yield from getattr(found, check)(machine)
+
+    return run
+
 
 ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     **CHECKS,
@@ -47,9 +61,9 @@ ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "golden vectors": golden,
     "kernel bandwidth": kernel_bandwidth,
     "staging": stage_times,
-    "decoding": gpu_decode,
+    "decoding": _where_installed("gpu_decode", "gpu_decode"),
     "engine": engine_beside_network,
-    "loopback": loopback,
+    "loopback": _where_installed("gpu_loopback", "loopback"),
 }
 
 NO_GPU = 3
