@@ -34,8 +34,8 @@ class Mutant:
 
 
 _FRAME = [
-    ("row without the box's top", "(region.y + row) * region.frame->pitch", "row * region.frame->pitch"),
-    ("rows by width", "* region.frame->pitch", "* region.frame->width"),
+    ("row without the box's top", "(region.y + row) * region.pitch", "row * region.pitch"),
+    ("rows by width", "* region.pitch", "* region.frame_width"),
     ("sum that overflows", "start <= whole - length", "start + length <= whole"),
     ("box of negative corner", "return start >= 0 && length > 0", "return length > 0"),
     ("empty box", "length > 0 && ", ""),
@@ -47,7 +47,6 @@ _FRAME = [
     ),
     ("steps unchecked", "return error > -0.5 && error < 0.5;", "return error == error || true;"),
     ("placement unchecked", "lies_within(crop.left, crop.fit_width, spec.width) && ", ""),
-    ("end a row too far", "(long long)(frame.height - 1) * frame.pitch", "(long long)frame.height * frame.pitch"),
     ("chroma by luma's pitch", "* frame.chroma_pitch", "* frame.pitch"),
     ("chroma rows not halved", "((region.y + row) >> 1) *", "(region.y + row) *"),
     ("chroma row without the box's top", "((region.y + row) >> 1) *", "(row >> 1) *"),
@@ -59,18 +58,16 @@ _FRAME = [
     ("green of red's weight", "frame.green_v * v", "frame.red_v * v"),
     ("channels swapped", "__ldg(line + 3 * x + c)", "__ldg(line + 3 * x + 2 - c)"),
     ("grey not rounded", "(sum + (1 << (spec.gray_shift - 1))) >> spec.gray_shift", "sum >> spec.gray_shift"),
-    (
-        "grey of swapped colours",
-        "red_first = region.frame->format == FORMAT_RGB",
-        "red_first = region.frame->format != FORMAT_RGB",
-    ),
+    ("grey of swapped colours", "red_first = region.format == FORMAT_RGB", "red_first = region.format != FORMAT_RGB"),
     ("grey column without the box's left", "row_of(region, row) + region.x + column", "row_of(region, row) + column"),
 ]
 _TILE = [
-    ("planes not swapped", "reversed ? 2 - plane : plane", "plane"),
-    ("plane stride", "(long long)plane * spec.height", "(long long)plane * spec.width"),
-    ("deviation of the first channel", "spec.factor[plane]", "spec.factor[0]"),
-    ("mean of the first channel", "spec.offset[plane]", "spec.offset[0]"),
+    ("planes not swapped", "swapped ? PLANES - 1 - c : c", "c"),
+    ("plane stride", "(plane * spec.height + ", "(plane * spec.width + "),
+    ("deviation of the first channel", ": spec.factor[c]", ": spec.factor[0]"),
+    ("mean of the first channel", ": spec.offset[c]", ": spec.offset[0]"),
+    ("deviation of another channel", "spec.factor[PLANES - 1 - c]", "spec.factor[c]"),
+    ("mean of another channel", "spec.offset[PLANES - 1 - c]", "spec.offset[c]"),
     ("halves swapped", "halves(value[0], value[1])", "halves(value[1], value[0])"),
 ]
 _OPENCV = [
@@ -81,13 +78,13 @@ _OPENCV = [
     ("left border", "(pixel < 0 || pixel >= size - 1)", "(pixel >= size - 1)"),
     ("right border", "(pixel < 0 || pixel >= size - 1)", "(pixel < 0)"),
     ("rows moved at the border", "crop.step_y, 0, coarse)", "crop.step_y, region.height, coarse)"),
-    ("final rounding", "+ 2) >> 2;", "+ 1) >> 2;"),
+    ("final rounding", "+ (2 << 16) >> 16", "+ (1 << 16) >> 16"),
     (
         "one product instead of two",
-        "weight[0] >> 16) + ((sum[1] >> 4) * weight[1] >> 16)",
-        "weight[0] + (sum[1] >> 4) * weight[1] >> 16)",
+        "(sum[0] * weight[0] + (2 << 16) >> 16) + (sum[1] * weight[1] >> 16)",
+        "sum[0] * weight[0] + sum[1] * weight[1] + (2 << 16) >> 16",
     ),
-    ("sums not cut", "(sum[0] >> 4) * weight[0] >> 16", "sum[0] * weight[0] >> 20"),
+    ("sums rounded", "return sum >> 4;", "return (sum + 8) >> 4;"),
     ("lower border", "clamp(held + TAPS - 1, 0, region.height - 1)", "clamp(held + TAPS - 1, 0, region.height)"),
     (
         "upper border",
@@ -100,9 +97,12 @@ _OPENCV = [
         "clamp(columns[j].first + t, 0, region.width - 1)",
         "clamp(columns[j].first + t, 0, region.width)",
     ),
-    ("words before the frame", "region.begin >= 3", "region.begin >= 0"),
-    ("words behind the frame", ">= 12;", ">= 6;"),
-    ("third word at another phase", "phase == 3 ?", "phase == 2 ?"),
+    ("words before the frame", "region.x + lowest >= 1", "region.x + lowest >= 0"),
+    ("words behind the frame", "region.frame_width - 4", "region.frame_width - 2"),
+    ("words before the first row", "(y > 0 ||", "(y >= 0 ||"),
+    ("words behind the last row", "(y < region.frame_height - 1 ||", "(y < region.frame_height ||"),
+    ("words of narrow frames", " && region.pitch >= 12;", ";"),
+    ("second word twice", "__ldg(word + 2)", "second"),
     ("blue of the other pixel", "0x4130", "0x1430"),
     ("red of the other pixel", "0x5252", "0x2525"),
     (
@@ -158,18 +158,17 @@ _CROP = [
     ("one block a crop", "blockIdx.y * blockDim.x + threadIdx.x", "threadIdx.x"),
     ("crops overlap", "blockIdx.x * spec.channels * spec.height", "blockIdx.x * spec.height"),
     ("rows of the last tile", "spec.height - tile.y < ROWS ? spec.height - tile.y : ROWS", "ROWS"),
-    ("grey frame in colour", "frame.format == FORMAT_GRAY || ", ""),
+    ("grey frame in colour", "region.format == FORMAT_GRAY || ", ""),
     (
         "order of the frame only",
-        "(frame.format == FORMAT_RGB) != (spec.order == ORDER_RGB)",
-        "frame.format == FORMAT_RGB",
+        "(region.format == FORMAT_RGB) != (spec.order == ORDER_RGB)",
+        "region.format == FORMAT_RGB",
     ),
     ("first frame only", "const Frame& frame = frames[crop.frame]", "const Frame& frame = frames[0]"),
 ]
 _SANITIZED = [
-    ("store past the row", "tile.cuh", "count == COLUMNS && ", ""),
+    ("store past the row", "tile.cuh", "aligned = spec.width % COLUMNS == 0", "aligned = true"),
     ("value past the row", "tile.cuh", "if (j < count) store_one", "store_one"),
-    ("misaligned store", "tile.cuh", " && ((unsigned long long)target & (COLUMNS * sizeof(Out) - 1)) == 0", ""),
     ("negative frame index", "frame.cuh", "crop.frame < 0 || ", ""),
     ("frame index one too far", "frame.cuh", "crop.frame >= frame_count", "crop.frame > frame_count"),
 ]

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emulation.cases import Case, levels_apart, network, picture, random_cases
-from emulation.emulator import KERNEL, PLAIN, SANITIZED, Emulator, Job, KernelCrashed, build
+from emulation.emulator import KERNEL, PLAIN, SANITIZED, Emulator, Job, KernelCrashed, Picture, build
 from reidstream_engines.cuda.kernel_params import OutputType, pack_crops
 from reidstream_engines.image import PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
@@ -45,11 +45,13 @@ def borders(resize: Resize) -> list[Case]:
     for order, size in ((ColorOrder.RGB, (64, 64)), (ColorOrder.GRAY, (33, 17)), (ColorOrder.BGR, (12, 30))):
         pictures = [picture(rng, kind, 30, 40) for kind in PixelFormat] + [picture(rng, PixelFormat.BGR, 180, 260)]
         pictures.append(picture(rng, PixelFormat.GRAY, 1900, 12))
+        sliver = rng.integers(0, 256, 6 * 3, np.uint8).tobytes()
+        pictures.append(Picture(format=PixelFormat.BGR, width=1, height=6, pitch=3, data=sliver))
         boxes = [(0, 0, 30, 40), (28, 37, 30, 40), (0, 0, 3, 9), (7, 5, 26, 31)]
         frames = [i for i in range(4) for _ in boxes]
-        boxes = boxes * 4 + [(0, 0, 180, 12), (3, 1, 20, 260), (90, 90, 180, 260), (0, 0, 1900, 12)]
+        boxes = boxes * 4 + [(0, 0, 180, 12), (3, 1, 20, 260), (90, 90, 180, 260), (0, 0, 1900, 12), (0, 0, 1, 6)]
         spec = network(resize, order, Fit.STRETCH, size)
-        cases.append(Case(spec=spec, pictures=pictures, frames=[*frames, 4, 4, 4, 5], boxes=boxes))
+        cases.append(Case(spec=spec, pictures=pictures, frames=[*frames, 4, 4, 4, 5, 6], boxes=boxes))
     return cases
 
 

@@ -7,8 +7,8 @@
 //     block  (BLOCK, 1, 1)
 //     args   Spec by value, const Frame* frames, int frame_count, const Crop* crops, Out* out
 //
-// `out` is (crops, channels, height, width), contiguous; every element of it is written. There are no barriers, no
-// atomics and no shared memory, so a loop over blocks and threads on a CPU computes the same.
+// `out` is (crops, channels, height, width), contiguous, at a multiple of 16 bytes; every element of it is written.
+// There are no barriers, no atomics and no shared memory, so a loop over blocks and threads on a CPU computes the same.
 #ifdef __CUDACC_RTC__
 // Two floats as halves, rounded to nearest even; `low` lies at the lower address.
 __device__ inline unsigned int halves(float low, float high) {
@@ -46,10 +46,10 @@ __device__ inline void crop_tile(const Spec& spec, const Frame* frames, int fram
     }
     const Frame& frame = frames[crop.frame];
     const Region region = region_of(frame, crop);
-    if (frame.format == FORMAT_GRAY || spec.order == ORDER_GRAY) {
+    if (region.format == FORMAT_GRAY || spec.order == ORDER_GRAY) {
         Resize::template resize<1>(spec, crop, region, tile, false, out);
     } else {
-        const bool reversed = (frame.format == FORMAT_RGB) != (spec.order == ORDER_RGB);
+        const bool reversed = (region.format == FORMAT_RGB) != (spec.order == ORDER_RGB);
         Resize::template resize<3>(spec, crop, region, tile, reversed, out);
     }
 }

@@ -61,8 +61,11 @@ struct Crop {
 // A rectangle of a picture, ready to be read; `region` knows no coordinates outside it.
 struct Region {
     const Frame* frame;
-    const unsigned char* begin;  // the frame's bytes (luma's, for NV12)
-    const unsigned char* end;
+    const unsigned char* begin;  // the frame's first byte (luma's, for NV12)
+    int pitch;                   // these four are the frame's: what is read anew behind every store is slow
+    int format;
+    int frame_width;
+    int frame_height;
     int x;
     int y;
     int width;
@@ -74,7 +77,7 @@ __device__ inline int clamp(int value, int lowest, int highest) {
 }
 
 __device__ inline const unsigned char* row_of(const Region& region, int row) {
-    return region.begin + (long long)(region.y + row) * region.frame->pitch;
+    return region.begin + (long long)(region.y + row) * region.pitch;
 }
 
 __device__ inline bool lies_within(int start, int length, int whole) {
@@ -98,11 +101,13 @@ __device__ inline bool usable(const Spec& spec, const Frame* frames, int frame_c
 }
 
 __device__ inline Region region_of(const Frame& frame, const Crop& crop) {
-    const int pixel_bytes = frame.format == FORMAT_RGB || frame.format == FORMAT_BGR ? 3 : 1;
     Region region;
     region.frame = &frame;
     region.begin = (const unsigned char*)frame.data;
-    region.end = region.begin + (long long)(frame.height - 1) * frame.pitch + (long long)frame.width * pixel_bytes;
+    region.pitch = frame.pitch;
+    region.format = frame.format;
+    region.frame_width = frame.width;
+    region.frame_height = frame.height;
     region.x = crop.x;
     region.y = crop.y;
     region.width = crop.width;
@@ -114,13 +119,13 @@ __device__ inline int level_of(const Frame& frame, int sum) { return clamp(sum >
 
 // Levels in blue, green, red for NV12, in the order of the bytes otherwise.
 __device__ inline void read_color(const Region& region, int column, int row, int* level) {
-    const Frame& frame = *region.frame;
     const unsigned char* line = row_of(region, row);
     const int x = region.x + column;
-    if (frame.format != FORMAT_NV12) {
+    if (region.format != FORMAT_NV12) {
         for (int c = 0; c < 3; ++c) level[c] = __ldg(line + 3 * x + c);
         return;
     }
+    const Frame& frame = *region.frame;
     const int light = __ldg(line + x) - frame.black;
     const int luma = frame.luma * (light > 0 ? light : 0);
     const unsigned char* pair = (const unsigned char*)frame.chroma +
@@ -138,12 +143,12 @@ template <int CHANNELS>
 __device__ inline void read_pixel(const Spec& spec, const Region& region, int column, int row, int* level) {
     if (CHANNELS == 3) {
         read_color(region, column, row, level);
-    } else if (region.frame->format == FORMAT_GRAY) {
+    } else if (region.format == FORMAT_GRAY) {
         level[0] = __ldg(row_of(region, row) + region.x + column);
     } else {
         int color[3];
         read_color(region, column, row, color);
-        const bool red_first = region.frame->format == FORMAT_RGB;
+        const bool red_first = region.format == FORMAT_RGB;
         const int red = red_first ? color[0] : color[2];
         const int blue = red_first ? color[2] : color[0];
         const int sum = spec.gray[0] * red + spec.gray[1] * color[1] + spec.gray[2] * blue;

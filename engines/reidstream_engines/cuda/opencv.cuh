@@ -68,14 +68,12 @@ __device__ inline Taps<TAPS> taps_at(int index, int count, double step, int size
     return taps;
 }
 
-// Three bytes a pixel, two pixels beside each other: two or three aligned words instead of six bytes.
-__device__ inline void sum_pair(const unsigned char* pixel, const int (&weight)[2], int (&sum)[3]) {
-    const unsigned int phase = (unsigned int)(unsigned long long)pixel & 3;
-    const unsigned int* word = (const unsigned int*)(pixel - phase);
+// Three bytes a pixel, two pixels beside each other, `at` bytes behind an aligned word: three words instead of six bytes.
+__device__ inline void sum_pair(const unsigned int* words, int at, const int (&weight)[2], int (&sum)[3]) {
+    const unsigned int* word = words + (at >> 2);
     const unsigned int second = __ldg(word + 1);
-    const unsigned int third = phase == 3 ? __ldg(word + 2) : 0;
-    const unsigned int low = __funnelshift_r(__ldg(word), second, 8 * phase);
-    const unsigned int high = __funnelshift_r(second, third, 8 * phase);
+    const unsigned int low = __funnelshift_r(__ldg(word), second, 8 * at);  // the shift's five low bits count
+    const unsigned int high = __funnelshift_r(second, __ldg(word + 2), 8 * at);
     const unsigned int weights = (unsigned int)weight[0] | (unsigned int)weight[1] << 16;
     const unsigned int first_two = __byte_perm(low, high, 0x4130);
     const unsigned int last = __byte_perm(low, high, 0x5252);
@@ -84,7 +82,8 @@ __device__ inline void sum_pair(const unsigned char* pixel, const int (&weight)[
     sum[2] = (int)__dp2a_lo(weights, last, 0u);
 }
 
-// Whether the words around the tile's pixels of this row lie in the frame.
+// Whether the words around the tile's pixels of this row lie in the frame: up to 3 bytes before the first pixel, and 12
+// from the last one on. In all rows but the frame's first and last they do, if its rows have 12 bytes.
 template <int TAPS>
 __device__ inline bool words_lie_within(const Region& region, int row, const Taps<TAPS>* columns) {
     int lowest = columns[0].first;
@@ -94,20 +93,29 @@ __device__ inline bool words_lie_within(const Region& region, int row, const Tap
         lowest = columns[j].first < lowest ? columns[j].first : lowest;
         highest = columns[j].first > highest ? columns[j].first : highest;
     }
-    const unsigned char* line = row_of(region, row) + 3 * region.x;
-    return line + 3 * lowest - region.begin >= 3 && region.end - (line + 3 * highest) >= 12;
+    const int y = region.y + row;
+    return (y > 0 || region.x + lowest >= 1) &&
+           (y < region.frame_height - 1 || region.x + highest <= region.frame_width - 4) && region.pitch >= 12;
 }
+
+// What rows are made of: linear drops four bits of a sum.
+__device__ inline int kept_of(int sum) { return sum >> 4; }
+__device__ inline float kept_of(float sum) { return sum; }
 
 // The weighted sums of one source row for the tile's columns.
 template <int TAPS, int CHANNELS, typename Number>
 __device__ inline void sum_columns(const Spec& spec, const Region& region, int row, const Taps<TAPS>* columns,
                                    Number (&sum)[COLUMNS][CHANNELS]) {
     if constexpr (TAPS == 2 && CHANNELS == 3) {
-        const int format = region.frame->format;
-        if ((format == FORMAT_RGB || format == FORMAT_BGR) && words_lie_within(region, row, columns)) {
+        const bool packed = region.format == FORMAT_RGB || region.format == FORMAT_BGR;
+        if (packed && words_lie_within(region, row, columns)) {
+            const unsigned char* line = row_of(region, row) + 3 * region.x;
+            const int phase = (int)((unsigned long long)line & 3);
+            const unsigned int* words = (const unsigned int*)(line - phase);
 #pragma unroll
             for (int j = 0; j < COLUMNS; ++j) {
-                sum_pair(row_of(region, row) + 3 * (region.x + columns[j].first), columns[j].weight, sum[j]);
+                sum_pair(words, phase + 3 * columns[j].first, columns[j].weight, sum[j]);
+                for (int c = 0; c < CHANNELS; ++c) sum[j][c] = kept_of(sum[j][c]);
             }
             return;
         }
@@ -122,11 +130,12 @@ __device__ inline void sum_columns(const Spec& spec, const Region& region, int r
             read_pixel<CHANNELS>(spec, region, column, row, level);
             for (int c = 0; c < CHANNELS; ++c) sum[j][c] += (Number)level[c] * columns[j].weight[t];
         }
+        for (int c = 0; c < CHANNELS; ++c) sum[j][c] = kept_of(sum[j][c]);
     }
 }
 
 __device__ inline int level_of_rows(const int (&sum)[2], const int (&weight)[2]) {
-    return (((sum[0] >> 4) * weight[0] >> 16) + ((sum[1] >> 4) * weight[1] >> 16) + 2) >> 2;
+    return ((sum[0] * weight[0] + (2 << 16) >> 16) + (sum[1] * weight[1] >> 16)) >> 2;
 }
 
 __device__ inline int level_of_rows(const float (&sum)[4], const float (&weight)[4]) {

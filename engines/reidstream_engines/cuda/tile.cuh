@@ -8,6 +8,7 @@
 
 const int COLUMNS = 4;
 const int ROWS = 8;
+const int PLANES = 3;  // at most
 
 struct Tile {
     int x;      // of the network's input
@@ -31,24 +32,26 @@ __device__ inline void store_one(unsigned short* target, float value) {
 }
 
 // Levels 0..255 of one row of a tile, normalised into the planes: level[column][channel]. The product and the sum are
-// rounded apart (the kernel is compiled without contraction), so they are the CPU's bit for bit.
+// rounded apart (the kernel is compiled without contraction), so they are the CPU's bit for bit. Trap: an index into the
+// arrays of `spec` that is not known when this is compiled becomes a chain of a dozen loads, for each plane of each row.
 template <int CHANNELS, typename Out>
 __device__ inline void write_row(const Spec& spec, const Tile& tile, int row, bool reversed, Out* out,
                                  const int (*level)[CHANNELS]) {
     const int count = spec.width - tile.x < COLUMNS ? spec.width - tile.x : COLUMNS;
-    for (int plane = 0; plane < spec.channels; ++plane) {
+    const bool aligned = spec.width % COLUMNS == 0;  // so is every row, as `out` is
+    Out* first = out + tile.plane;
+#pragma unroll
+    for (int c = 0; c < PLANES; ++c) {
+        if (c >= spec.channels) break;
+        const bool swapped = CHANNELS == 3 && reversed;
+        const float factor = swapped ? spec.factor[PLANES - 1 - c] : spec.factor[c];
+        const float offset = swapped ? spec.offset[PLANES - 1 - c] : spec.offset[c];
+        const unsigned int plane = swapped ? PLANES - 1 - c : c;
+        Out* target = first + (plane * spec.height + tile.y + row) * (unsigned int)spec.width + tile.x;
         float value[COLUMNS];
 #pragma unroll
-        for (int j = 0; j < COLUMNS; ++j) {
-            int chosen = level[j][0];
-            if (CHANNELS == 3) {
-                const int channel = reversed ? 2 - plane : plane;
-                chosen = channel == 0 ? level[j][0] : channel == 1 ? level[j][CHANNELS / 2] : level[j][CHANNELS - 1];
-            }
-            value[j] = (float)chosen * spec.factor[plane] + spec.offset[plane];
-        }
-        Out* target = out + tile.plane + ((long long)plane * spec.height + tile.y + row) * spec.width + tile.x;
-        if (count == COLUMNS && ((unsigned long long)target & (COLUMNS * sizeof(Out) - 1)) == 0) {
+        for (int j = 0; j < COLUMNS; ++j) value[j] = (float)level[j][c % CHANNELS] * factor + offset;
+        if (aligned) {
             store_four(target, value);
         } else {
             for (int j = 0; j < COLUMNS; ++j) {
