@@ -22,7 +22,7 @@ from typing import Any
 from .ceiling import Ceiling, Task
 from .load import Load, Seen, Used
 
-_START_S, _STOP_S, _SLACK_S = 60.0, 20.0, 90.0
+_START_S, _STOP_S, _SLACK_S = 180.0, 20.0, 90.0
 _LAST_LINES = 15
 
 

@@ -62,9 +62,11 @@ class TorchGraph:
 
 
 def _constant(array: np.ndarray[Any, Any], device: str) -> Tensor:
-    """Shapes and axes stay on the CPU; convolutions get the layout that tensor cores want."""
+    """Shapes, axes and single numbers stay on the CPU: a number that is asked of the device while a graph is captured
+    ends the capture. Convolutions get the layout that tensor cores want.
+    """
     tensor = torch.from_numpy(np.array(array))
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or tensor.dim() == 0:
         return tensor
     tensor = tensor.to(device)
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor  # noqa: PLR2004
@@ -180,7 +182,7 @@ def _gathered(inputs: Sequence[Any], attributes: _Attributes) -> Tensor:
 def _clipped(inputs: Sequence[Any], _: _Attributes) -> Tensor:
     least = inputs[1] if len(inputs) > 1 else None
     most = inputs[2] if len(inputs) > 2 else None  # noqa: PLR2004
-    return torch.clamp(inputs[0], least, most)
+    return torch.clamp(inputs[0], None if least is None else float(least), None if most is None else float(most))
 
 
 def _padded_by(inputs: Sequence[Any], _: _Attributes) -> Tensor:

@@ -32,7 +32,6 @@ class TorchNetwork:
     ) -> None:
         context.use()
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.benchmark = True
         self._device = torch.device("cuda", context.index)
         self._sizes = sorted(sizes)
         self.max_batch = self._sizes[-1]
@@ -69,6 +68,7 @@ class TorchNetwork:
         self._captured.clear()
 
     def _capture(self, size: int) -> torch.cuda.CUDAGraph:
+        torch.backends.cudnn.benchmark = 2 * size >= self.max_batch  # seconds a size; small ones are seldom run
         side = torch.cuda.Stream(self._device)
         with torch.cuda.stream(side):
             for _ in range(_WARM_RUNS):
