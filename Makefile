@@ -79,7 +79,7 @@ gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package 
 	$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --dest out/gpu \
 	  $(foreach wheel,$(GPU_WHEELS),$(shell grep -m1 '^$(wheel)==' constraints.txt | cut -d';' -f1))
 	@$(if $(wildcard $(DATA)),cp -r $(DATA) out/gpu/data)
-	@echo "there: pip install --no-index --no-deps --find-links out/gpu $(GPU_WHEELS)"
+	@echo "there: pip install --upgrade --no-index --no-deps --find-links out/gpu $(GPU_WHEELS)"
 	@echo "       PYTHONPATH=proto:engines:server:client python -m bench gpu$(if $(wildcard $(DATA)), --data out/gpu/data)"
 
 environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: the client's oldest and newest versions, engines on Python 3.10

@@ -4,7 +4,8 @@
     1   one failed (a speed that misses its target does not)
     3   there is no GPU to check; nothing is written
 
-Trap: the report says which commit and versions it holds for; it is no promise about any other.
+Traps: the report says which commit and versions it holds for; it is no promise about any other. It is written anew
+after every check, since a loan of a GPU may end before the last one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import import_module
@@ -101,7 +103,16 @@ def gpu_main(
     def compiled(resize: Resize, output: OutputType) -> bytes:
         return crop_cubin(resize, output, architecture=device.architecture, cache=None).image
 
+    about = {
+        "commit": _commit(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": f"{device.name} ({device.architecture}, {device.total_memory >> 20} MiB)",
+        "driver": f"CUDA {device.driver_version}",
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+    }
     checks: list[Check] = []
+    begun = time.monotonic()
     with Context(probed.api, device.index) as context:
         machine = Machine(
             context=context,
@@ -113,20 +124,12 @@ def gpu_main(
             **({"crowd": 1, "repeats": 2, "batch": 8} if options.quick else {}),
         )
         for check in run_checks(machine, _names(options)):
-            sys.stdout.write(f"{check.outcome.value:>8}  {check.name}: {check.value}\n")
+            seconds = time.monotonic() - begun
+            sys.stdout.write(f"{seconds:6.1f} s {check.outcome.value:>8}  {check.name}: {check.value}\n")
+            sys.stdout.flush()  # it may be a pipe
             checks.append(check)
-    if not options.kernel_only:
-        about = {
-            "commit": _commit(),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "device": f"{device.name} ({device.architecture}, {device.total_memory >> 20} MiB)",
-            "driver": f"CUDA {device.driver_version}",
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _PACKAGES},
-        }
-        options.report.write_text(markdown(about, checks), encoding="utf-8")
-        form = as_json(about, checks)
-        options.report.with_suffix(".json").write_text(json.dumps(form, indent=2) + "\n", encoding="utf-8")
+            if not options.kernel_only:
+                _write(options.report, about, checks)
     return _FAILED if any(check.outcome is Outcome.FAILED for check in checks) else 0
 
 
@@ -143,6 +146,12 @@ def _names(options: argparse.Namespace) -> Collection[str]:
     if options.kernel_only:
         return ("kernel", "graph replay")
     return [name for name in ALL if not (options.quick and name == "loopback")]
+
+
+def _write(report: Path, about: Mapping[str, str], checks: Sequence[Check]) -> None:
+    report.write_text(markdown(about, checks), encoding="utf-8")
+    form = as_json(about, checks)
+    report.with_suffix(".json").write_text(json.dumps(form, indent=2) + "\n", encoding="utf-8")
 
 
 def _commit() -> str:
