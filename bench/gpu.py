@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +33,7 @@ from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.spec import Resize
 from reidstream_engines.tensorrt.opening import CropKernel
 
-from .gpu_checks import CHECKS
+from .gpu_checks import CHECKS, sanitizer
 from .gpu_emulated import kernel_is_the_emulated
 from .gpu_golden import golden
 from .gpu_launch import Machine
@@ -66,6 +67,7 @@ ALL: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "decoding": _where_installed("gpu_decode", "gpu_decode"),
     "engine": engine_beside_network,
     "loopback": _where_installed("gpu_loopback", "loopback"),
+    "compute-sanitizer": sanitizer,  # minutes
 }
 
 NO_GPU = 3
@@ -100,6 +102,7 @@ def gpu_main(
         sys.stderr.write(f"no GPU: {error}\n")
         return NO_GPU
 
+    @cache  # it takes a second
     def compiled(resize: Resize, output: OutputType) -> bytes:
         return crop_cubin(resize, output, architecture=device.architecture, cache=None).image
 

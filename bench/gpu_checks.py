@@ -205,6 +205,5 @@ CHECKS: Mapping[str, Callable[[Machine], Iterator[Check]]] = {
     "graph replay": graph_replay,
     "vectors": vectors,
     "device memory": memory,
-    "compute-sanitizer": sanitizer,
 }
 """What is judged."""

@@ -72,6 +72,6 @@ def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path)
     assert not found.faults
     assert not found.live
     checks = json.loads(report.with_suffix(".json").read_text())["checks"]
-    assert Counter(check["outcome"] for check in checks)["passed"] == 41
+    assert Counter(check["outcome"] for check in checks)["passed"] == 49
     skipped = [check["name"] for check in checks if check["outcome"] == "skipped"]
     assert skipped in ([], ["compute-sanitizer"], ["compute-sanitizer", "decoding on the GPU"])

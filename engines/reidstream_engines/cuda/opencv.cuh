@@ -135,7 +135,7 @@ __device__ inline void sum_columns(const Spec& spec, const Region& region, int r
 }
 
 __device__ inline int level_of_rows(const int (&sum)[2], const int (&weight)[2]) {
-    return ((sum[0] * weight[0] + (2 << 16) >> 16) + (sum[1] * weight[1] >> 16)) >> 2;
+    return (((sum[0] * weight[0] + (2 << 16)) >> 16) + (sum[1] * weight[1] >> 16)) >> 2;
 }
 
 __device__ inline int level_of_rows(const float (&sum)[4], const float (&weight)[4]) {

@@ -53,7 +53,7 @@ def test_every_check_is_made(kernel: ctypes.CDLL, tmp_path: Path) -> None:
     assert gpu_main(flags, look=lambda: look_at(driver), crop_kernel=image) == 0
     found = json.loads(report.with_suffix(".json").read_text())
     outcomes = {check["name"]: check["outcome"] for check in found["checks"]}
-    assert len(outcomes) == 33
+    assert len(outcomes) == 41
     assert set(outcomes.values()) <= {"passed", "measured", "met", "missed", "skipped"}
     assert found["about"]["device"] == "Fake 0 (sm_90, 1024 MiB)"
     assert "| graph replay | passed | equal | equal |" in report.read_text()
