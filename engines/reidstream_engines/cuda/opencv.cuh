@@ -14,6 +14,13 @@
 const int WEIGHT_ONE = 2048;
 const int IPP_SIDE = 4;
 
+// Blocks on a multiprocessor: as many as need no spilling.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+const int LINEAR_RESIDENT = 5;
+#else
+const int LINEAR_RESIDENT = 6;
+#endif
+
 template <int TAPS>
 struct Arithmetic;
 template <>
@@ -146,7 +153,7 @@ __device__ inline int level_of_rows(const float (&sum)[4], const float (&weight)
 template <int TAPS>
 struct OpenCv {
     typedef typename Arithmetic<TAPS>::Number Number;
-    static const int RESIDENT = TAPS == 2 ? 5 : 3;  // blocks on a multiprocessor: as many as need no spilling
+    static const int RESIDENT = TAPS == 2 ? LINEAR_RESIDENT : 3;
 
     template <int CHANNELS, typename Out>
     __device__ static void resize(const Spec& spec, const Crop& crop, const Region& region, const Tile& tile,
