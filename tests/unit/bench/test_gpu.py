@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from bench.__main__ import main
 from bench.gpu import NO_GPU, gpu_main
+from bench.gpu_checks import sanitizer
+from bench.gpu_launch import Machine
+from bench.gpu_report import Outcome
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.nvimgcodec import NvimgcodecDecoder, open_nvimgcodec
@@ -104,3 +108,24 @@ def test_golden_vectors_are_met(kernel: ctypes.CDLL, shared_data: Path, tmp_path
     assert Counter(check["outcome"] for check in golden) == {"passed": 12, "measured": 6}
     (pixels,) = [check for check in found["checks"] if check["name"].endswith("4 of 4 pictures: pixels")]
     assert pixels["value"].startswith("0.00% of the values differ, by 0 at most")
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ("echo found nothing", Outcome.PASSED),
+        ("echo one error; exit 9", Outcome.FAILED),
+        ("echo '========= Error: Device not supported'; exit 1", Outcome.SKIPPED),
+    ],
+)
+def test_compute_sanitizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, outcome: Outcome) -> None:
+    """What it finds is a failure; that it cannot work on a machine is none."""
+    program = tmp_path / "compute-sanitizer"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    driver = FakeDriver()
+    with Context(driver, 0) as context:
+        machine = Machine(context=context, device=look_at(driver).device(0), crop_kernel=image)
+        (check,) = sanitizer(machine)
+    assert check.outcome is outcome
