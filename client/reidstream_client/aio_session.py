@@ -37,7 +37,8 @@ from .stream_call import StreamCall
 from .types import FrameEmbeddings
 from .verdicts import drain_reason, local_result, verdict
 
-_MAX_UNREAD = 4096
+MAX_UNREAD = 4096
+"""Answers that may wait to be taken, beside the window, before `send` says so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -228,7 +229,7 @@ class AsyncSession:
             raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
         if self._finishing or self._ended:
             raise InvalidRequest("this session was finished; open another one to send more")
-        if len(self._pending) + len(self._ready) >= _MAX_UNREAD + self.opened.window_frames:
+        if len(self._pending) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
             raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
 
     def _offer(self, frame: PreparedFrame) -> Offer:

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import numpy.typing as npt
 
-from .aio_session import AsyncSession
+from .aio_session import MAX_UNREAD, AsyncSession
 from .errors import (
     CallTimeout,
     InvalidRequest,
@@ -29,6 +29,7 @@ from .errors import (
     ServerUnavailable,
     SessionEnded,
     SpaceMismatch,
+    UnreadAnswers,
 )
 from .framing import PreparedFrame, prepare
 from .images import Image, PixelArray
@@ -165,6 +166,8 @@ class ResumingSession:
             raise self._error
         if self._finishing or self._ended:
             raise InvalidRequest("this session was finished; open another one to send more")
+        if len(self._turn) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
+            raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
 
     def _has_room(self, frame: PreparedFrame) -> bool:
         window = self.opened

@@ -17,6 +17,8 @@ from reidstream_client import (
     OverloadPolicy,
     ReidClient,
     ResumingSession,
+    UnreadAnswers,
+    resuming,
 )
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
@@ -224,11 +226,27 @@ async def test_a_session_that_is_idle_outlives_any_number_of_cuts() -> None:
     ):
         assert isinstance(session, ResumingSession)
         for epoch in range(7):
-            await until(lambda epoch=epoch: session.epoch == epoch and not session._session._ended)  # type: ignore[misc]
+            await until(lambda epoch=epoch: session.epoch == epoch and not session._session._ended)
             session._session._call.cancel()
         await session.send(JPEG, box_of(0))
         await session.finish()
         assert [result.frame_id async for result in session] == [0]
+
+
+async def test_a_resuming_session_whose_answers_nobody_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plain one, before they fill the memory; with the answers taken it goes on."""
+    monkeypatch.setattr(resuming, "MAX_UNREAD", 4)
+    async with (
+        serving() as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(window_frames=1) as session,
+    ):
+        for number in range(5):
+            assert await session.send(JPEG, box_of(number)) == number
+        with pytest.raises(UnreadAnswers, match="iterate over the session"):
+            await session.send(JPEG, box_of(5))
+        assert [(await anext(session)).frame_id for _ in range(5)] == [0, 1, 2, 3, 4]
+        assert await session.send(JPEG, box_of(5)) == 5
 
 
 async def test_an_old_connection_takes_no_new_calls_before_its_streams_are_asked_to_leave() -> None:

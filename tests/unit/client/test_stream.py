@@ -733,7 +733,7 @@ async def test_a_frame_that_can_never_be_sent_is_refused_at_once(server: Scripte
 
 async def test_answers_that_nobody_takes_are_bounded(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending without ever iterating ends in an error that says so, not in memory; taking them mends it."""
-    monkeypatch.setattr(aio_session, "_MAX_UNREAD", 4)
+    monkeypatch.setattr(aio_session, "MAX_UNREAD", 4)
     async with AsyncReidClient(server.target) as client, client.stream(window_frames=1) as session:
         for _ in range(5):
             await session.send(b"x", BOX)
