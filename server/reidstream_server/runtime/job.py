@@ -95,11 +95,12 @@ class FrameJob:
         self.vectors[plan.model][plan.row] = vector
 
     def release(self) -> None:
-        """Give the pixels back. Harmless to repeat."""
+        """Give the pixels back, and the message that they came in. Harmless to repeat."""
         for frame in self.staged:
             if frame is not None:
                 frame.close()
         self.staged.clear()
+        self.images = ()
 
 
 def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:
