@@ -38,6 +38,7 @@ from .options import (
     Priority,
     RetryPolicy,
     check_camera_id,
+    check_unsigned,
     embed_options,
     resolve_choices,
 )
@@ -255,6 +256,8 @@ class AsyncReidClient:
         """What opens the streams of one session, by their epochs."""
         if answer_timeout_s <= 0:
             raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
+        check_unsigned("window_frames", window_frames, 32)
+        check_unsigned("window_bytes", window_bytes, 64)
         options = self._options
         if camera_id is not None:
             check_camera_id(camera_id)

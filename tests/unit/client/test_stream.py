@@ -650,6 +650,15 @@ async def test_patience_must_be_some(server: ScriptedServer) -> None:
                 pytest.fail("there is no session")
 
 
+@pytest.mark.parametrize("window", ["window_frames", "window_bytes"])
+async def test_a_window_is_a_number_that_the_contract_holds(server: ScriptedServer, window: str) -> None:
+    """Said in our own words."""
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(InvalidRequest, match=f"{window} must lie in 0 to .* not -1"):
+            async with client.stream(**{window: -1}):  # type: ignore[arg-type]
+                pytest.fail("there is no session")
+
+
 async def test_giving_up_a_wait_leaves_the_session_alone(server: ScriptedServer) -> None:
     """Cancelling send or the iteration cancels neither the call nor another frame."""
     go = asyncio.Event()
