@@ -9,6 +9,7 @@ copied (`owned`) if that is not now.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from .options import check_unsigned
 
 _LENGTH_DELIMITED = 2
 _VARINT = 0
+_MAX_AHEAD_S = 60.0  # more is another clock; it would make every frame new, and a latency budget void
 _MAX_OVERHEAD = 32  # tags, lengths and the age: fewer bytes than this
 
 
@@ -110,6 +112,11 @@ def prepare(
     captured_s: float | None = None,
 ) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
+    if captured_s is not None and captured_s > time.monotonic() + _MAX_AHEAD_S:
+        raise InvalidRequest(
+            f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
+            "time.monotonic(), not from time.time()"
+        )
     check_unsigned("frame_id", frame_id, 64)
     check_unsigned("capture_unix_ns", capture_unix_ns or 0, 64)
     frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=capture_unix_ns)

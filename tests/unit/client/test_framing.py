@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -226,6 +228,13 @@ def test_what_does_not_fit_together_is_refused(
     """Before anything is sent."""
     with pytest.raises(InvalidRequest, match=complaint):
         sent(image, boxes, **columns)
+
+
+def test_a_capture_time_of_another_clock_is_refused() -> None:
+    """With it every frame would be new, whatever its latency budget; a moment ahead is taken for now."""
+    with pytest.raises(InvalidRequest, match=r"not from time\.time\(\)"):
+        prepare(b"x", BOXES, frame_id=7, captured_s=time.monotonic() + 1e9)
+    assert sent(b"x", captured_s=time.monotonic() + 1).age_ns == 0
 
 
 @pytest.mark.parametrize("frame_id", [-1, 2**64])
