@@ -216,7 +216,7 @@ class AsyncSession:
         while not self._ready:
             if self._ended:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)
                 raise StopAsyncIteration
             self._incoming.clear()
             await self._incoming.wait()
@@ -224,7 +224,7 @@ class AsyncSession:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._drain is not None:
             raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
         if self._finishing or self._ended:

@@ -155,7 +155,7 @@ class ResumingSession:
         while not self._ready:
             if self._ended:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)
                 raise StopAsyncIteration
             self._incoming.clear()
             await self._incoming.wait()
@@ -163,7 +163,7 @@ class ResumingSession:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._finishing or self._ended:
             raise InvalidRequest("this session was finished; open another one to send more")
         if len(self._turn) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:

@@ -642,6 +642,18 @@ async def test_an_idle_session_is_not_given_up(server: ScriptedServer) -> None:
     assert (frame_ids(answers), error) == ([1], None)
 
 
+async def test_an_ended_session_grows_by_nothing_when_it_is_asked_again(server: ScriptedServer) -> None:
+    """It raises the same error each time, which would remember every time."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.close()
+        depths = []
+        for _ in range(3):
+            with pytest.raises(SessionEnded) as ended:
+                await session.send(b"x", BOX)
+            depths.append(len(ended.traceback))
+    assert len(set(depths)) == 1
+
+
 async def test_patience_must_be_some(server: ScriptedServer) -> None:
     """A session without any would end before its first answer."""
     async with AsyncReidClient(server.target) as client:
