@@ -38,6 +38,7 @@ from .options import (
     Priority,
     RetryPolicy,
     check_camera_id,
+    check_unsigned,
     embed_options,
     resolve_choices,
 )
@@ -64,17 +65,20 @@ class Ping:
 class AsyncReidClient:
     """Embeds frames and boxes on a reidstream server.
 
-    target             "host:port" camera_id          names the camera; cameras share the engines fairly. Default: this
-    machine's name model              a name from `models()`; None is the server's default expected_space_id  refuse
-    any other embedding space (SpaceMismatch) models             instead of the two: several models, routed by class
-    priority           who goes first when the engines are busy latency_budget_s   a frame older than this before its
-    inference is answered OVER_BUDGET; None: no budget dtype              how vectors travel; FLOAT16 halves the
-    answers box_filter         boxes to leave alone timeout_s          for a whole call, repetitions included, and for
-    opening a session max_message_bytes  largest message, both ways; the server has a limit of its own retry how calls
-    that met no ready server are repeated
-
-    `tls`: how the server is known, and this client shown; None is no TLS. `token`: sent with every call; without TLS to
-    this machine only.
+    - `target`: "host:port".
+    - `camera_id` names the camera; cameras share the engines fairly. Default: this machine's name.
+    - `model`: a name from `models()`; None is the server's default.
+    - `expected_space_id`: refuse any other embedding space (SpaceMismatch).
+    - `models`: instead of these two, several models, routed by class.
+    - `priority`: who goes first when the engines are busy.
+    - `latency_budget_s`: a frame older than this before its inference is answered OVER_BUDGET; None: no budget.
+    - `dtype`: how vectors travel; FLOAT16 halves the answers.
+    - `box_filter`: boxes to leave alone.
+    - `timeout_s`: for a whole call, repetitions included, and for opening a session.
+    - `max_message_bytes`: largest message, both ways; the server has a limit of its own.
+    - `retry`: how calls that met no ready server are repeated.
+    - `tls`: how the server is known, and this client shown; None is no TLS.
+    - `token`: sent with every call; without TLS to this machine only.
 
     Opens nothing before the first call. Belongs to the event loop of that call. Raises InvalidRequest for a value out
     of its range, FileError for a file of `tls` that cannot be used.
@@ -252,6 +256,8 @@ class AsyncReidClient:
         """What opens the streams of one session, by their epochs."""
         if answer_timeout_s <= 0:
             raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
+        check_unsigned("window_frames", window_frames, 32)
+        check_unsigned("window_bytes", window_bytes, 64)
         options = self._options
         if camera_id is not None:
             check_camera_id(camera_id)

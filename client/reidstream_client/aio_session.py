@@ -37,7 +37,8 @@ from .stream_call import StreamCall
 from .types import FrameEmbeddings
 from .verdicts import drain_reason, local_result, verdict
 
-_MAX_UNREAD = 4096
+MAX_UNREAD = 4096
+"""Answers that may wait to be taken, beside the window, before `send` says so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -215,7 +216,7 @@ class AsyncSession:
         while not self._ready:
             if self._ended:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)
                 raise StopAsyncIteration
             self._incoming.clear()
             await self._incoming.wait()
@@ -223,12 +224,12 @@ class AsyncSession:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._drain is not None:
             raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
         if self._finishing or self._ended:
             raise InvalidRequest("this session was finished; open another one to send more")
-        if len(self._pending) + len(self._ready) >= _MAX_UNREAD + self.opened.window_frames:
+        if len(self._pending) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
             raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
 
     def _offer(self, frame: PreparedFrame) -> Offer:

@@ -145,7 +145,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("REIDSTREAM_SERVER", DEFAULT_SERVER)
+    default = os.environ.get("REIDSTREAM_SERVER") or DEFAULT_SERVER
     parser.add_argument(
         "--server", default=default, metavar="HOST:PORT", help=f"default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}"
     )

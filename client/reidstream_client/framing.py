@@ -9,9 +9,11 @@ copied (`owned`) if that is not now.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
 
@@ -20,9 +22,11 @@ from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores
 from .errors import FrameTooLarge, InvalidRequest
 from .images import Crops, Image, Payload, parse_picture
+from .options import check_unsigned
 
 _LENGTH_DELIMITED = 2
 _VARINT = 0
+_MAX_AHEAD_S = 60.0  # more is another clock; it would make every frame new, and a latency budget void
 _MAX_OVERHEAD = 32  # tags, lengths and the age: fewer bytes than this
 
 
@@ -108,10 +112,17 @@ def prepare(
     captured_s: float | None = None,
 ) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
-    if not 0 <= frame_id < 1 << 64:
-        raise InvalidRequest(f"frame_id must lie in 0 to 2**64 - 1, not {frame_id}")
+    if captured_s is not None and captured_s > time.monotonic() + _MAX_AHEAD_S:
+        raise InvalidRequest(
+            f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
+            "time.monotonic(), not from time.time()"
+        )
+    check_unsigned("frame_id", frame_id, 64)
+    check_unsigned("capture_unix_ns", capture_unix_ns or 0, 64)
     frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=capture_unix_ns)
     if source_size is not None:
+        for side in source_size:
+            check_unsigned("source_size", side, 32)
         frame.source_size.width, frame.source_size.height = source_size
     corners = None if boxes is None else parse_boxes(boxes)
     if corners is None and not isinstance(image, Crops):
@@ -176,6 +187,9 @@ def _rects(corners: BoxArray) -> list[image_pb2.Rect]:
 
 def _add_crops(frame: frame_pb2.Frame, crops: Crops, corners: BoxArray | None, columns: _Columns) -> None:
     """Crops are small: they go through the generated message."""
+    images: object = crops.images
+    if isinstance(images, np.ndarray):  # a picture's rows would be taken for grey pictures
+        raise InvalidRequest("Crops takes a list of pictures: Crops([image]), or Crops(list(images)) for (N, H, W, 3)")
     inner = None if crops.inner_boxes is None else _rects(parse_boxes(crops.inner_boxes))
     outer = None if corners is None else _rects(corners)
     for name, rects in (("inner_boxes", inner), ("boxes", outer)):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from reidstream_proto.v1 import image_pb2
 
 from .errors import InvalidRequest
+from .options import check_unsigned
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 PixelArray: TypeAlias = npt.NDArray[np.uint8]
@@ -109,6 +110,9 @@ def parse_picture(image: Picture) -> Payload:
     """Raises InvalidRequest, naming what was given."""
     if isinstance(image, np.ndarray):
         return _array(image)
+    if isinstance(image, RawFrame | Nv12):
+        check_unsigned("stride", image.stride, 32)
+        check_unsigned("offset", image.offset, 32)
     if isinstance(image, RawFrame):
         raw = image_pb2.RawImage(
             format=image_pb2.PixelFormat.ValueType(image.format.value),
@@ -119,6 +123,8 @@ def parse_picture(image: Picture) -> Payload:
         )
         return _payload(raw, image.data)
     if isinstance(image, Nv12):
+        check_unsigned("chroma_stride", image.chroma_stride, 32)
+        check_unsigned("chroma_offset", image.chroma_offset, 32)
         raw = image_pb2.RawImage(
             format=image_pb2.PIXEL_FORMAT_NV12,
             width=_pixels(image.width, "width"),

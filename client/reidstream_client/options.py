@@ -110,6 +110,12 @@ def check_camera_id(camera_id: str) -> None:
         raise InvalidRequest(f"camera_id must be 1 to {_MAX_CAMERA_BYTES} bytes of UTF-8, not {camera_id!r}")
 
 
+def check_unsigned(name: str, value: int, bits: int) -> None:
+    """Raises InvalidRequest for a number that its field of so many bits cannot hold."""
+    if not 0 <= value < 1 << bits:
+        raise InvalidRequest(f"{name} must lie in 0 to 2**{bits} - 1, not {value}")
+
+
 def embed_options(
     *,
     camera_id: str,
@@ -121,6 +127,9 @@ def embed_options(
 ) -> session_pb2.EmbedOptions:
     """The wire's options. Raises InvalidRequest for a value out of its range, before anything is sent."""
     check_camera_id(camera_id)
+    filtered = () if box_filter is None else box_filter.class_ids
+    for class_id in (*filtered, *(class_id for m in models for class_id in m.class_ids)):
+        check_unsigned("class_ids", class_id, 32)
     options = session_pb2.EmbedOptions(
         camera_id=camera_id,
         models=[

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import numpy.typing as npt
 
-from .aio_session import AsyncSession
+from .aio_session import MAX_UNREAD, AsyncSession
 from .errors import (
     CallTimeout,
     InvalidRequest,
@@ -29,6 +29,7 @@ from .errors import (
     ServerUnavailable,
     SessionEnded,
     SpaceMismatch,
+    UnreadAnswers,
 )
 from .framing import PreparedFrame, prepare
 from .images import Image, PixelArray
@@ -43,6 +44,7 @@ Reopen = Callable[[int], Awaitable[AsyncSession]]
 # What a new stream may heal. Whatever else ends a stream (a refusal, a broken contract) would end the next one too.
 _HEALS = (SessionEnded, ServerUnavailable, ServerFault, CallTimeout)
 _MAX_FRUITLESS = 5
+_FRUITLESS_PAUSE_S = 0.1
 
 
 class ResumingSession:
@@ -62,6 +64,7 @@ class ResumingSession:
         self._unsent: deque[int] = deque()  # of these, what the present stream was not given yet
         self._turn: deque[int] = deque()  # taken and not delivered, ascending
         self._early: dict[int, FrameEmbeddings] = {}
+        self._served = 0  # answers of servers, over all streams
         self._ready: deque[FrameEmbeddings] = deque()
         self._finishing = self._ended = False
         self._error: ReidError | None = None
@@ -152,7 +155,7 @@ class ResumingSession:
         while not self._ready:
             if self._ended:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)
                 raise StopAsyncIteration
             self._incoming.clear()
             await self._incoming.wait()
@@ -160,9 +163,11 @@ class ResumingSession:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._finishing or self._ended:
             raise InvalidRequest("this session was finished; open another one to send more")
+        if len(self._turn) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
+            raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
 
     def _has_room(self, frame: PreparedFrame) -> bool:
         window = self.opened
@@ -184,18 +189,24 @@ class ResumingSession:
         self._outgoing.set()
 
     async def _run(self) -> None:
-        """One stream after the other, until all is answered or nothing helps."""
+        """One stream after the other, until all is answered or nothing helps.
+
+        What is kept says nothing of a stream: a camera that is ahead fills the window again at once, an idle one has
+        nothing in it. A stream was in vain that had frames to answer, and answered none.
+        """
         fruitless = 0
         while True:
-            before = len(self._kept)
+            before = self._served
             error = await self._use_stream()
             if error is None:
                 self._end(None)
                 return
-            fruitless = fruitless + 1 if len(self._kept) >= before else 0
+            fruitless = fruitless + 1 if self._served == before and self._kept else 0
             if not isinstance(error, _HEALS) or fruitless > _MAX_FRUITLESS:
                 self._end(error)
                 return
+            if self._served == before:
+                await asyncio.sleep(_FRUITLESS_PAUSE_S)  # or an idle session would hammer a server that takes none
             try:
                 await self._next_stream()
             except ReidError as why:
@@ -250,6 +261,7 @@ class ResumingSession:
         if frame is None:
             return
         self._kept_bytes -= frame.max_bytes
+        self._served += not result.local
         self._room.set()
         if self.opened.ordering is Ordering.AS_COMPLETED:
             self._turn.remove(result.frame_id)

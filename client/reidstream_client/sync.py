@@ -50,8 +50,9 @@ class FrameInput:
 class ReidClient:
     """Embeds frames and boxes on a reidstream server; the arguments are those of `AsyncReidClient`. Any thread.
 
-    client = ReidClient("localhost:50051") result = client.embed(image, boxes)  # BGR array or the bytes of a JPEG; (N,
-    4) x1, y1, x2, y2 result.embeddings[result.valid]
+    with ReidClient("localhost:50051") as client:
+        result = client.embed(image, boxes)  # a BGR array or the bytes of a JPEG; (N, 4) x1, y1, x2, y2
+        vectors = result.embeddings[result.valid]
     """
 
     def __init__(

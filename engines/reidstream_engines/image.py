@@ -1,8 +1,7 @@
 """Pictures as they come in, before any pixel is touched: data only.
 
 Why apart from decoding: sizes are needed to admit a frame and to resolve its boxes before it costs anything. Trap:
-`data` may be a view into a
-received message; it is never written to.
+`data` may be a view into a received message; it is never written to.
 """
 
 from __future__ import annotations

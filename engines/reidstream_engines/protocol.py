@@ -1,11 +1,9 @@
 """What the service may ask of a device and of an engine.
 
 Why two Protocols: staging a frame belongs to the device, since several models look at the same staged frame;
-running a network belongs to the engine.
-Pixels stay where they were staged: there is no call that takes an array of pixels and gives vectors. Trap: `submit`
-may only enqueue; the time is
-spent in `Ticket.result`, so a caller that keeps two tickets open per engine overlaps the copies of one with the
-computing of the other.
+running a network belongs to the engine. Pixels stay where they were staged: there is no call that takes an array of
+pixels and gives vectors. Trap: `submit` may only enqueue; the time is spent in `Ticket.result`, so a caller that keeps
+two tickets open per engine overlaps the copies of one with the computing of the other.
 """
 
 from __future__ import annotations

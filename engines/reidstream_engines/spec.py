@@ -1,10 +1,8 @@
 """What a network expects and answers: data only.
 
 Why: the same weights circulate with half a dozen preprocessings, and vectors made in different ways must not be
-compared. Everything that
-moves a vector is in here, and `space_id` is a digest of it. Trap: a field added here changes every space id unless
-the
-canonical form (see `space.py`) leaves it out at its default.
+compared. Everything that moves a vector is in here, and `space_id` is a digest of it. Trap: a field added here changes
+every space id unless the canonical form (see `space.py`) leaves it out at its default.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
     2   the configuration is wrong; every problem is printed
     70  an engine cannot go on
     75  the drain took too long
+    130 interrupted while it loaded; a server that serves drains instead
 
 Trap: a device may never answer. The process must end all the same, with its code, whatever its threads wait for.
 """
@@ -29,6 +30,7 @@ log = get_logger(__name__)
 
 EXIT_STARTUP = 1
 EXIT_CONFIG = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
         return EXIT_STARTUP
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        return EXIT_INTERRUPTED
 
 
 def _leave_behind(code: int) -> NoReturn:

@@ -4,8 +4,8 @@
     {"ts": ..., "level": "info", "logger": "...", "event": "session_opened", "fields": {"camera_id": "gate-1", ...}}
 
 Why over the standard library's logging: gRPC, asyncio and the warnings module log there, and their records come out in
-the same form, as the event `python_log`. gRPC's C core is the exception: it writes to stderr itself, when the
-environment variable GRPC_VERBOSITY asks for it.
+the same form, as the event `python_log`. gRPC's C core is the exception: it writes to stderr itself, lines of its own,
+such as one for each TLS handshake that fails; the environment variable GRPC_VERBOSITY=NONE ends that.
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own
 or a command to a terminal, so whatever is not plainly printable leaves here escaped, tracebacks included.

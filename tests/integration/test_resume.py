@@ -11,7 +11,15 @@ import grpc
 import numpy as np
 import pytest
 
-from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidClient, ResumingSession
+from reidstream_client import (
+    AsyncReidClient,
+    Ordering,
+    OverloadPolicy,
+    ReidClient,
+    ResumingSession,
+    UnreadAnswers,
+    resuming,
+)
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
@@ -172,19 +180,73 @@ def test_the_synchronous_client_resumes_too() -> None:
 
 
 async def test_an_old_stream_is_asked_to_leave_and_its_client_never_notices() -> None:
-    """Frame after frame over several ages, each answered exactly once."""
+    """Frame after frame over more ages than streams may fail in a row, each answered exactly once."""
     async with (
         serving(max_connection_age_s=0.1) as server,
         AsyncReidClient(f"127.0.0.1:{server.port}") as client,
         client.resuming_stream(window_frames=4) as session,
     ):
         answered: list[int] = []
-        while session.epoch < 3:
+        while session.epoch < 8:
             await session.send(JPEG, box_of(len(answered) % 200))
             answered.append((await anext(session)).frame_id)
         await session.finish()
         assert [result async for result in session] == []
     assert answered == list(range(len(answered)))
+
+
+async def test_a_full_window_at_every_move_is_no_failure() -> None:
+    """A camera that is always ahead of the server has as much to send after a stream as before it."""
+    async with (
+        serving(max_connection_age_s=0.1) as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(window_frames=4) as session,
+    ):
+        assert isinstance(session, ResumingSession)
+
+        async def send() -> int:
+            count = 0
+            while session.epoch < 8:
+                await session.send(JPEG, box_of(count % 200))
+                count += 1
+            await session.finish()
+            return count
+
+        sending = asyncio.create_task(send())
+        answered = [result.frame_id async for result in session]
+        assert answered == list(range(await sending))
+
+
+async def test_a_session_that_is_idle_outlives_any_number_of_cuts() -> None:
+    """It has lost nothing, so there is nothing to give up."""
+    async with (
+        serving() as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(window_frames=4) as session,
+    ):
+        assert isinstance(session, ResumingSession)
+        for epoch in range(7):
+            await until(lambda epoch=epoch: session.epoch == epoch and not session._session._ended)
+            session._session._call.cancel()
+        await session.send(JPEG, box_of(0))
+        await session.finish()
+        assert [result.frame_id async for result in session] == [0]
+
+
+async def test_a_resuming_session_whose_answers_nobody_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plain one, before they fill the memory; with the answers taken it goes on."""
+    monkeypatch.setattr(resuming, "MAX_UNREAD", 4)
+    async with (
+        serving() as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(window_frames=1) as session,
+    ):
+        for number in range(5):
+            assert await session.send(JPEG, box_of(number)) == number
+        with pytest.raises(UnreadAnswers, match="iterate over the session"):
+            await session.send(JPEG, box_of(5))
+        assert [(await anext(session)).frame_id for _ in range(5)] == [0, 1, 2, 3, 4]
+        assert await session.send(JPEG, box_of(5)) == 5
 
 
 async def test_an_old_connection_takes_no_new_calls_before_its_streams_are_asked_to_leave() -> None:

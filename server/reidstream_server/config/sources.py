@@ -60,7 +60,10 @@ def read_flags(argv: Sequence[str]) -> Source:
         elif flag in negated:
             _add(source, negated[flag], flag, "false")
         elif flag not in flags:
-            source.problems.append(_unknown(flag, "command line", [*flags, *negated, "--help", "--version"]))
+            known = [*flags, *negated, "--help", "--version"]
+            if not flag.startswith("-"):  # a stray word is like a flag only if it is one without its dashes
+                known = [name for name in known if _plain(name) == _plain(flag)]
+            source.problems.append(_unknown(flag, "command line", known))
             if flag.startswith("--") and not equals and rest and not rest[-1].startswith("--"):
                 rest.pop()  # its value, presumably
         elif equals:

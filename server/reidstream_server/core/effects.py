@@ -56,7 +56,7 @@ class Run(Generic[P]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Generic[P]):
-    """No crop of the staged frame will be looked at again."""
+    """No pixel of the frame will be looked at again, staged or still in its message. Once per frame."""
 
     payload: P
 

@@ -139,6 +139,6 @@ class Ledger(Generic[P]):
         if frame.holds_staged_bytes:
             frame.holds_staged_bytes = False
             self.staged_bytes -= frame.request.staged_bytes
-            if frame.staged and frame.payload is not None:
-                effects.append(Release(payload=frame.payload))
-        self.frames.pop(frame.key, None)
+        gone = self.frames.pop(frame.key, None) is not None
+        if gone and frame.payload is not None:  # also if it never was staged: its answer may wait long for its turn
+            effects.append(Release(payload=frame.payload))

@@ -1,8 +1,8 @@
 """A frame on its way through the runtime: its pictures, its crops, and the vectors that come back.
 
 This is the core's opaque payload. Trap: several threads touch it, one after the other, never at once on the same
-field: the event loop makes it, a
-staging thread fills `staged`, inference threads write disjoint rows of `vectors`, the event loop reads them.
+field: the event loop makes it, a staging thread fills `staged`, inference threads write disjoint rows of `vectors`, the
+event loop reads them.
 """
 
 from __future__ import annotations
@@ -95,11 +95,12 @@ class FrameJob:
         self.vectors[plan.model][plan.row] = vector
 
     def release(self) -> None:
-        """Give the pixels back. Harmless to repeat."""
+        """Give the pixels back, and the message that they came in. Harmless to repeat."""
         for frame in self.staged:
             if frame is not None:
                 frame.close()
         self.staged.clear()
+        self.images = ()
 
 
 def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:

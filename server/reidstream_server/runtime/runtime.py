@@ -1,8 +1,7 @@
 """Drives the scheduler: its only caller, on one event loop.
 
 Every effect is carried out here, in order: frames go to staging threads, batches to inference threads, answers to
-their session's mailbox. Nobody
-polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
+their session's mailbox. Nobody polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
 
 Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. An exception
 of our own in what they wake would leave somebody waiting for ever, so it ends the process, as a lost engine does.

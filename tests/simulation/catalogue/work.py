@@ -131,6 +131,12 @@ WORK = (
         new="            self.staged_bytes -= frame.request.staged_bytes\n",
     ),
     Mutant(
+        name="the message of a frame that was never staged is kept until its answer's turn",
+        module="ledger",
+        old="        if gone and frame.payload is not None:",
+        new="        if gone and frame.staged and frame.payload is not None:",
+    ),
+    Mutant(
         name="pixels of a frame that was given up while it was staged are kept",
         module="scheduler",
         old=(

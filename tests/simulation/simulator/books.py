@@ -137,6 +137,7 @@ class FrameBook:
     view: FrameState[FrameBook] | None = None
     phase: Phase | None = None
     pixels: Pixels = Pixels.NOWHERE
+    released: bool = False
     running: int = 0
     ready: Counter[ModelIndex] = field(default_factory=Counter)
     alone: Counter[ModelIndex] = field(default_factory=Counter)

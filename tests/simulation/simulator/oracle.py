@@ -267,12 +267,16 @@ class Oracle:
 
     def _release(self, frame: FrameBook) -> None:
         books = self._books
-        if frame.pixels is not Pixels.STAGED or frame.running:
+        if frame.pixels is Pixels.STAGING or frame.running:
             raise Violation("release", f"{frame} is released, though {frame.pixels}, {frame.running} crops running")
-        if frame.view is None or not frame.view.resolved:
+        if frame.released:
+            raise Violation("release", f"{frame} is released twice")
+        if frame.view is not None and not frame.view.resolved:
             raise Violation("release", f"{frame} is released, though its answer is open")
-        frame.pixels = Pixels.RELEASED
-        books.staged_bytes -= frame.plan.staged_bytes
+        frame.released = True
+        if frame.pixels is Pixels.STAGED:
+            frame.pixels = Pixels.RELEASED
+            books.staged_bytes -= frame.plan.staged_bytes
 
     def _answer(self, effect: Answer[FrameBook], now: int) -> None:
         books, client = self._books, self._client(effect)

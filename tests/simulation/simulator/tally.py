@@ -70,6 +70,8 @@ def count(books: Books, now: int) -> Tally:
             raise Violation("nothing hangs", f"{frame} is open, its session is over")
         if frame.pixels is Pixels.STAGING or frame.pixels is Pixels.STAGED:
             _pixels(frame, tally)
+        elif frame.resolved and not (frame.released or frame.plan.refused):
+            raise Violation("release", f"{frame} is decided, and its message is not let go")
         if not frame.resolved:
             _open(books, frame, tally, now)
     return tally

@@ -42,6 +42,15 @@ def run(served: ScriptedServer) -> Command:
     return lambda *words: main([*map(str, words), "--server", served.target])
 
 
+@pytest.mark.parametrize(("value", "server"), [(None, "127.0.0.1:50051"), ("", "127.0.0.1:50051"), ("a:1", "a:1")])
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, value: str | None, server: str) -> None:
+    """As the server's do: composed environments have empty ones."""
+    monkeypatch.delenv("REIDSTREAM_SERVER", raising=False)
+    if value is not None:
+        monkeypatch.setenv("REIDSTREAM_SERVER", value)
+    assert arguments.make_parser().parse_args(["ping"]).server == server
+
+
 def test_stream_writes_arrays_by_box(
     run: Command, served: ScriptedServer, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

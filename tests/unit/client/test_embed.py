@@ -277,6 +277,8 @@ async def test_large_messages_pass_and_too_large_ones_are_refused_here(server: S
         ({"camera_id": "ä" * 65}, "camera_id must be 1 to 128 bytes"),
         ({"latency_budget_s": 0}, "latency budget must be 0.001 to 3600 s, not 0"),
         ({"model": "a", "models": [ModelChoice()]}, "not both"),
+        ({"models": [ModelChoice(class_ids=(0, -1))]}, "class_ids must lie in 0 to .* not -1"),
+        ({"box_filter": BoxFilter(class_ids=(2**32,))}, "class_ids must lie in 0 to .* not 4294967296"),
     ],
 )
 def test_a_client_says_at_once_what_it_cannot_be(arguments: dict[str, object], complaint: str) -> None:

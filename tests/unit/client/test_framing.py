@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -196,6 +198,10 @@ def test_crops_need_no_boxes() -> None:
         ("frame.jpg", "not str"),
         (RawFrame(data=b"", width=0, height=1), "width must be at least 1, not 0"),
         (Nv12(data=b"", width=2, height=-2), "height must be at least 1, not -2"),
+        (RawFrame(data=b"xxx", width=1, height=1, stride=-3), "stride must lie in 0 to .* not -3"),
+        (RawFrame(data=b"xxx", width=1, height=1, offset=2**32), "offset must lie in 0 to .* not 4294967296"),
+        (Nv12(data=b"", width=2, height=2, chroma_stride=-1), "chroma_stride must lie in 0 to .* not -1"),
+        (Nv12(data=b"", width=2, height=2, chroma_offset=-1), "chroma_offset must lie in 0 to .* not -1"),
     ],
 )
 def test_what_is_no_image_is_named(image: object, complaint: str) -> None:
@@ -210,6 +216,9 @@ def test_what_is_no_image_is_named(image: object, complaint: str) -> None:
         (b"x", None, {}, r"boxes are missing; for a whole picture send Crops\(\[image\]\)"),
         (Crops([b"x"]), BOXES, {}, "boxes must have one entry per crop, 1, not 2"),
         (Crops([b"x"], inner_boxes=BOXES), None, {}, "inner_boxes must have one entry per crop, 1, not 2"),
+        (Crops(picture()), None, {}, r"a list of pictures: Crops\(\[image\]\)"),  # type: ignore[arg-type]
+        (b"x", BOXES, {"source_size": (-1, 5)}, "source_size must lie in 0 to .* not -1"),
+        (b"x", BOXES, {"capture_unix_ns": -1}, "capture_unix_ns must lie in 0 to .* not -1"),
         (b"x", BOXES, {"class_ids": [1]}, r"class_ids must have one entry per box, shape \(2,\)"),
     ],
 )
@@ -219,6 +228,13 @@ def test_what_does_not_fit_together_is_refused(
     """Before anything is sent."""
     with pytest.raises(InvalidRequest, match=complaint):
         sent(image, boxes, **columns)
+
+
+def test_a_capture_time_of_another_clock_is_refused() -> None:
+    """With it every frame would be new, whatever its latency budget; a moment ahead is taken for now."""
+    with pytest.raises(InvalidRequest, match=r"not from time\.time\(\)"):
+        prepare(b"x", BOXES, frame_id=7, captured_s=time.monotonic() + 1e9)
+    assert sent(b"x", captured_s=time.monotonic() + 1).age_ns == 0
 
 
 @pytest.mark.parametrize("frame_id", [-1, 2**64])

@@ -642,11 +642,32 @@ async def test_an_idle_session_is_not_given_up(server: ScriptedServer) -> None:
     assert (frame_ids(answers), error) == ([1], None)
 
 
+async def test_an_ended_session_grows_by_nothing_when_it_is_asked_again(server: ScriptedServer) -> None:
+    """It raises the same error each time, which would remember every time."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.close()
+        depths = []
+        for _ in range(3):
+            with pytest.raises(SessionEnded) as ended:
+                await session.send(b"x", BOX)
+            depths.append(len(ended.traceback))
+    assert len(set(depths)) == 1
+
+
 async def test_patience_must_be_some(server: ScriptedServer) -> None:
     """A session without any would end before its first answer."""
     async with AsyncReidClient(server.target) as client:
         with pytest.raises(InvalidRequest, match="answer_timeout_s must be above 0, not 0"):
             async with client.stream(answer_timeout_s=0):
+                pytest.fail("there is no session")
+
+
+@pytest.mark.parametrize("window", ["window_frames", "window_bytes"])
+async def test_a_window_is_a_number_that_the_contract_holds(server: ScriptedServer, window: str) -> None:
+    """Said in our own words."""
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(InvalidRequest, match=f"{window} must lie in 0 to .* not -1"):
+            async with client.stream(**{window: -1}):  # type: ignore[arg-type]
                 pytest.fail("there is no session")
 
 
@@ -733,7 +754,7 @@ async def test_a_frame_that_can_never_be_sent_is_refused_at_once(server: Scripte
 
 async def test_answers_that_nobody_takes_are_bounded(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending without ever iterating ends in an error that says so, not in memory; taking them mends it."""
-    monkeypatch.setattr(aio_session, "_MAX_UNREAD", 4)
+    monkeypatch.setattr(aio_session, "MAX_UNREAD", 4)
     async with AsyncReidClient(server.target) as client, client.stream(window_frames=1) as session:
         for _ in range(5):
             await session.send(b"x", BOX)

@@ -233,12 +233,18 @@ def test_an_overridden_value_is_checked_too() -> None:
         (["--no-spining"], "--no-spinning?"),
         (["--models", "a.onnx"], "--model?"),
         (["--verson"], "--version?"),
+        (["port"], "--port?"),
     ],
 )
 def test_a_misspelt_flag_is_answered_with_the_nearest(argv: list[str], suggestion: str) -> None:
     """One line: the flag's value is not a second problem."""
     [problem] = problems(argv)
     assert problem == f"{argv[0]} (command line): unknown; did you mean {suggestion}"
+
+
+def test_a_stray_word_is_answered_with_no_flag_that_merely_looks_like_it() -> None:
+    """Who types `serve` is not to be told to serve without TLS."""
+    assert problems(["serve"]) == ["serve (command line): unknown; see --help"]
 
 
 def test_flags_are_not_abbreviated() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -46,6 +47,21 @@ sys.exit(cli.main())
 """
 
 
+# A server that loads for ever.
+LOADING_SERVER = """
+import sys, threading
+from reidstream_server import cli
+from reidstream_server.logs import get_logger
+
+def loaded(config):
+    get_logger("loading").info("loading")
+    threading.Event().wait()
+
+cli.loaded_engines = loaded
+sys.exit(cli.main())
+"""
+
+
 @contextmanager
 def stuck_server(*arguments: str) -> Iterator[tuple[ServerProcess, int]]:
     """Started, with its port; killed at the end if it still runs."""
@@ -59,6 +75,20 @@ def stuck_server(*arguments: str) -> Iterator[tuple[ServerProcess, int]]:
         finally:
             process.kill()
             reader.join()
+
+
+def test_who_interrupts_a_server_that_loads_reads_no_traceback() -> None:
+    """Measuring a model takes seconds, and building a plan for a GPU minutes."""
+    command = [sys.executable, "-c", LOADING_SERVER, "--log-format", "json"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line)["event"])
+            if events[-1] == "loading":
+                process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    assert events == ["configuration", "loading", "interrupted"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from reidstream_server.core.effects import BatchFailed, End, EndCause, EngineDied, Release, Run, SendDrain, Stage
+from reidstream_server.core.effects import BatchFailed, End, EndCause, EngineDied, Release, Run, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.terms import (
@@ -153,7 +153,7 @@ def test_staged_bytes_are_bounded() -> None:
 
 
 def test_a_frame_that_cannot_be_staged_fails_alone() -> None:
-    """It is answered so; nothing is to be released, and the next one is staged."""
+    """It is answered so, what is left of it is let go, and the next one is staged."""
     bench = Bench(some_limits(staging_slots=1))
     session = bench.open(some_terms())
     bench.send(session, "bad")
@@ -161,7 +161,7 @@ def test_a_frame_that_cannot_be_staged_fails_alone() -> None:
     bench.take(bench.scheduler.frame_staging_failed(bench.staging.pop("bad"), BROKEN, bench.now))
     bench.work_off()
     assert bench.answered() == [("bad", "invalid_image"), ("good", "1")]
-    assert bench.released == ["good"]
+    assert bench.released == ["bad", "good"]
     assert_empty(bench)
 
 
@@ -217,7 +217,7 @@ def test_a_lost_engine_answers_whoever_needs_it() -> None:
     bench.work_off()
     assert bench.answered() == [("a", "engine_lost"), ("c", "engine_lost"), ("b", "2")]
     assert bench.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky")]
-    assert sorted(bench.released) == ["a", "b"]
+    assert sorted(bench.released) == ["a", "b", "c"]
     assert_empty(bench)
 
 
@@ -284,12 +284,12 @@ def test_a_vanished_client_costs_no_more() -> None:
         bench.send(session, name, 3)
     bench.stage("a")
     bench.take(bench.scheduler.session_lost(session, bench.now))
-    assert bench.released == []
+    assert bench.released == ["c"]
     bench.finish()
-    assert bench.released == ["a"]
+    assert bench.released == ["c", "a"]
     assert len(bench.seen(Run)) == 1
     bench.work_off()
-    assert sorted(bench.released) == sorted({stage.payload for stage in bench.effects if isinstance(stage, Stage)})
+    assert sorted(bench.released) == ["a", "b", "c"]
     assert bench.answers == []
     assert_empty(bench)
     assert bench.scheduler.statistics(bench.now).timers == 0
@@ -433,6 +433,31 @@ def test_images_are_let_go_at_once(policy: OverloadPolicy, end: str) -> None:
         assert len(alive) == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("way", ["dropped", "rejected", "over its budget", "without boxes"])
+def test_a_message_is_let_go_although_its_answer_waits_for_its_turn(way: str) -> None:
+    """No bound counts it any more, and hundreds of them may wait behind one slow frame."""
+    policy = OverloadPolicy.DROP_OLDEST if way == "dropped" else OverloadPolicy.REJECT
+    bench = Bench(some_limits(staging_slots=1))
+    budget_ns = 10 * MS if way == "over its budget" else None
+    session = bench.open(some_terms(policy=policy, frames=2 if way == "dropped" else 1, budget_ns=budget_ns))
+    bench.send(session, "slow")
+    if budget_ns is not None:
+        bench.stage("slow")
+        bench.wait(20 * MS)
+        bench.take(
+            bench.scheduler.frame_arrived(session, a_request(9, age_ns=budget_ns), "given up", bench.now),
+        )
+    else:
+        bench.send(session, "given up", 0 if way == "without boxes" else 1)
+        bench.send(session, "newest")
+    assert "given up" in bench.released
+    assert bench.answers == []
+    bench.work_off()
+    assert [answer.payload for answer in bench.answers][:2] == ["slow", "given up"]
+    assert len(bench.released) == len(set(bench.released)) == len(bench.answers)
+    assert bench.scheduler.statistics(bench.now).frames == 0
 
 
 @pytest.mark.parametrize("ordering", Ordering)
