@@ -1,7 +1,7 @@
 // Device memory of a machine without a device: addresses that the host cannot touch, and real bytes behind them.
 //
-// Why two ranges: a device's address faults where this process reads it, as it does in life, and the bytes lie elsewhere
-// at a constant distance. Every allocation ends at a page that nobody may touch, and no address is given out twice.
+// Why two ranges: a device's address faults where this process reads it, as it does in life, and the bytes lie
+// elsewhere at a constant distance. Every allocation ends at a page that nobody may touch, and no address is given out twice.
 #pragma once
 #include <sys/mman.h>
 
@@ -92,7 +92,8 @@ class AddressSpace {
 
     // Where the bytes of an address are.
     unsigned char* real(uint64_t address) const {
-        return (unsigned char*)(address >= device_ && address < device_ + RANGE ? address - device_ + shadow_ : address);
+        const bool on_device = address >= device_ && address < device_ + RANGE;
+        return (unsigned char*)(on_device ? address - device_ + shadow_ : address);
     }
 
     uint64_t live(bool pinned) const {

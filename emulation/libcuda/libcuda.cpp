@@ -1,7 +1,8 @@
 // libcuda.so.1 without a device: the calls that reidstream makes, for the real `cuda.bindings` to find.
 //
-// Why: a fake in Python takes whatever it is given. Behind this one are the package's own conversions, the machine's own
-// calling convention, and cubins of the real compiler; the kernel's source is run as C++. Settings come as environment:
+// Why: a fake in Python takes whatever it is given. Behind this one are the package's own conversions, the machine's
+// own calling convention, and cubins of the real compiler; the kernel's source is run as C++. Settings come as
+// environment:
 //   EMULATED_CUDA_KERNELS  folder of cubins, each named by the number of its resize and 1 for float16: 0-1.cubin
 //   EMULATED_CUDA_REPORT   file that gets, at the end, what is alive, what was called, and every fault
 //   EMULATED_CUDA_DEVICES, _MEMORY (bytes), _PACE_US (each piece of work first sleeps up to that long)
@@ -143,7 +144,8 @@ struct Call {
         }
         if (name == all.failing && --all.calls_to_go == 0) {
             status = all.failing_with;
-            if (current && (status >= ILLEGAL_ADDRESS || status == ECC_UNCORRECTABLE)) all.lost[current->device] = status;
+            const bool sticky = status >= ILLEGAL_ADDRESS || status == ECC_UNCORRECTABLE;
+            if (current && sticky) all.lost[current->device] = status;
         }
         if (with_context && all.lost.count(current->device)) status = all.lost[current->device];
         if (!safe_in_capture && capturing != nullptr) {

@@ -66,7 +66,8 @@ struct World {
         for (const Span& span : spans) {
             const Allocation* found = memory.find(span.begin, span.size);
             if (found == nullptr) {
-                fault(std::string(call) + ": " + std::to_string(span.size) + " bytes that are not allocated or not pinned");
+                const std::string size = std::to_string(span.size);
+                fault(std::string(call) + ": " + size + " bytes that are not allocated or not pinned");
                 return false;
             }
             if (found->device != PINNED && found->device != device) {

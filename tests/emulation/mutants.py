@@ -33,9 +33,14 @@ class Mutant:
     sanitized: bool = False
 
 
+_TAKEN = """sums[PLACE];
+        const int row = clamp(number, 0, region.height - 1);"""
+_TAKEN_PIXELS = """int number) {
+        const int row = clamp(number, 0, region.height - 1);
+#pragma unroll"""
 _FRAME = [
-    ("row without the box's top", "(region.y + row) * region.pitch", "row * region.pitch"),
-    ("rows by width", "* region.pitch", "* region.frame_width"),
+    ("row without the box's top", "(unsigned int)(region.y + row)", "(unsigned int)row"),
+    ("rows by width", "(unsigned int)region.pitch", "(unsigned int)region.frame_width"),
     ("sum that overflows", "start <= whole - length", "start + length <= whole"),
     ("box of negative corner", "return start >= 0 && length > 0", "return length > 0"),
     ("empty box", "length > 0 && ", ""),
@@ -62,8 +67,9 @@ _FRAME = [
     ("grey column without the box's left", "row_of(region, row) + region.x + column", "row_of(region, row) + column"),
 ]
 _TILE = [
-    ("planes not swapped", "swapped ? PLANES - 1 - c : c", "c"),
-    ("plane stride", "(plane * spec.height + ", "(plane * spec.width + "),
+    ("planes not swapped", "plane = swapped ? -(int)whole : (int)whole", "plane = (int)whole"),
+    ("first plane", "(swapped ? (PLANES - 1) * whole : 0)", "0"),
+    ("plane stride", "(unsigned int)spec.height * width", "width * width"),
     ("deviation of the first channel", ": spec.factor[c]", ": spec.factor[0]"),
     ("mean of the first channel", ": spec.offset[c]", ": spec.offset[0]"),
     ("deviation of another channel", "spec.factor[PLANES - 1 - c]", "spec.factor[c]"),
@@ -85,12 +91,12 @@ _OPENCV = [
         "(sum[0] * weight[0] + sum[1] * weight[1] + (2 << 16)) >> 16",
     ),
     ("sums rounded", "return sum >> 4;", "return (sum + 8) >> 4;"),
-    ("lower border", "clamp(held + TAPS - 1, 0, region.height - 1)", "clamp(held + TAPS - 1, 0, region.height)"),
-    (
-        "upper border",
-        "clamp(held + TAPS - 1, 0, region.height - 1)",
-        "(held + TAPS - 1 < region.height ? held + TAPS - 1 : region.height - 1)",
-    ),
+    ("lower border", _TAKEN, _TAKEN.replace("height - 1", "height")),
+    ("upper border", _TAKEN, _TAKEN.replace("clamp(number, 0, region.height - 1)", "number")),
+    ("lower border of pixels", _TAKEN_PIXELS, _TAKEN_PIXELS.replace("height - 1", "height")),
+    ("weights not turned", "odd ? row.weight[1] : row.weight[0]", "row.weight[0]"),
+    ("rows in each other's place", "if (!(held & 1)) {", "if (held & 1) {"),
+    ("a row too many", "if (held >= first) return;", ""),
     ("stale rows", "held < row.first - TAPS ? row.first - TAPS : held", "held < row.first - 1 ? row.first - 1 : held"),
     (
         "column past the crop",
@@ -99,9 +105,10 @@ _OPENCV = [
     ),
     ("words before the frame", "region.x + lowest >= 1", "region.x + lowest >= 0"),
     ("words behind the frame", "region.frame_width - 4", "region.frame_width - 2"),
-    ("words before the first row", "(y > 0 ||", "(y >= 0 ||"),
-    ("words behind the last row", "(y < region.frame_height - 1 ||", "(y < region.frame_height ||"),
-    ("words of narrow frames", " && region.pitch >= 12;", ";"),
+    ("words before the first row", "(region.y + first > 0 ||", "(region.y + first >= 0 ||"),
+    ("words behind the last row", "last < region.frame_height - 1 ||", "last < region.frame_height ||"),
+    ("words of the tile's last row", "tile.y + tile.rows - 1 - crop.top) + 1", "tile.y + tile.rows - 1 - crop.top) - 1"),
+    ("words of narrow frames", " && region.pitch >= 12 &&", " &&"),
     ("second word twice", "__ldg(word + 2)", "second"),
     ("blue of the other pixel", "0x4130", "0x1430"),
     ("red of the other pixel", "0x5252", "0x2525"),
@@ -140,7 +147,7 @@ _PIL = [
     ("passes exchanged", "crop.rows_first != 0", "crop.rows_first == 0"),
     ("tile not turned back", "rows_first ? sums[j][i][c] : sums[i][j][c]", "sums[i][j][c]"),
     ("weights not shared out", "if (sum != 0.0) weights.portion = 1.0 / sum", "weights.portion = 1.0"),
-    ("lower half of a tile", "write_row<CHANNELS>(spec, tile, top + i,", "write_row<CHANNELS>(spec, tile, i,"),
+    ("lower half of a tile", "writer.write(top + i,", "writer.write(i,"),
 ]
 _PIL_CUBIC = [
     ("OpenCV's cubic", "const double a = -0.5", "const double a = -0.75"),

@@ -21,6 +21,20 @@ __device__ inline unsigned int halves(float low, float high) {
 #endif
     return both;
 }
+
+// A value that the compiler knows nothing of, so that it is kept and not put together anew wherever it is used.
+template <typename T>
+__device__ inline void keep(T*& pointer) {
+    asm("" : "+l"(pointer));
+    __builtin_assume(__isGlobal(pointer));
+}
+
+// Has the device begin to bring these bytes nearer.
+__device__ inline void foresee(const void* address) { asm volatile("prefetch.global.L2 [%0];" : : "l"(address)); }
+#else
+template <typename T>
+inline void keep(T*&) {}
+inline void foresee(const void*) {}
 #endif
 
 #include "opencv.cuh"
@@ -41,7 +55,8 @@ __device__ inline void crop_tile(const Spec& spec, const Frame* frames, int fram
     const Crop crop = crops[blockIdx.x];
     if (!usable(spec, frames, frame_count, crop)) {
         const int black[COLUMNS][1] = {};
-        for (int i = 0; i < tile.rows; ++i) write_row<1>(spec, tile, i, false, out, black);
+        const Writer<1, Out> writer(spec, tile, false, out);
+        for (int i = 0; i < tile.rows; ++i) writer.write(i, black);
         return;
     }
     const Frame& frame = frames[crop.frame];

@@ -77,7 +77,7 @@ __device__ inline int clamp(int value, int lowest, int highest) {
 }
 
 __device__ inline const unsigned char* row_of(const Region& region, int row) {
-    return region.begin + (long long)(region.y + row) * region.pitch;
+    return region.begin + (unsigned long long)(unsigned int)(region.y + row) * (unsigned int)region.pitch;
 }
 
 __device__ inline bool lies_within(int start, int length, int whole) {

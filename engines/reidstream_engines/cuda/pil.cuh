@@ -121,13 +121,14 @@ struct Pil {
     template <int CHANNELS, typename Out>
     __device__ static void resize(const Spec& spec, const Crop& crop, const Region& region, const Tile& tile,
                                   bool reversed, Out* out) {
+        const Writer<CHANNELS, Out> writer(spec, tile, reversed, out);
 #pragma unroll 1
         for (int top = 0; top < tile.rows; top += SIDE) {
             int level[SIDE][SIDE][CHANNELS];
             resample<CUBIC>(spec, crop, region, tile, top, level);
 #pragma unroll
             for (int i = 0; i < SIDE; ++i) {
-                if (top + i < tile.rows) write_row<CHANNELS>(spec, tile, top + i, reversed, out, level[i]);
+                if (top + i < tile.rows) writer.write(top + i, level[i]);
             }
         }
     }

@@ -31,32 +31,68 @@ __device__ inline void store_one(unsigned short* target, float value) {
     *target = (unsigned short)halves(value, 0.0f);
 }
 
-// Levels 0..255 of one row of a tile, normalised into the planes: level[column][channel]. The product and the sum are
-// rounded apart (the kernel is compiled without contraction), so they are the CPU's bit for bit. Trap: an index into the
-// arrays of `spec` that is not known when this is compiled becomes a chain of a dozen loads, for each plane of each row.
+// Where a tile's rows go. Levels 0..255, level[column][channel], are normalised into the planes; the product and the
+// sum are rounded apart (the kernel is compiled without contraction), so they are the CPU's bit for bit.
+//
+// Why a struct: what would be looked up anew for each row of each plane costs as much as the row. Trap: an index into
+// the arrays of `spec` that is not known when this is compiled becomes a chain of a dozen loads.
 template <int CHANNELS, typename Out>
-__device__ inline void write_row(const Spec& spec, const Tile& tile, int row, bool reversed, Out* out,
-                                 const int (*level)[CHANNELS]) {
-    const int count = spec.width - tile.x < COLUMNS ? spec.width - tile.x : COLUMNS;
-    const bool aligned = spec.width % COLUMNS == 0;  // so is every row, as `out` is
-    Out* first = out + tile.plane;
-#pragma unroll
-    for (int c = 0; c < PLANES; ++c) {
-        if (c >= spec.channels) break;
+struct Writer {
+    Out* first;  // element of the tile in the first channel's plane
+    int plane;   // elements from there to the next channel's; backwards if their order is turned
+    float factor[PLANES];
+    float offset[PLANES];
+    unsigned int width;
+    int planes;
+    int count;     // the tile's columns inside the input
+    bool aligned;  // four elements of a row may be stored at once
+
+    __device__ Writer(const Spec& spec, const Tile& tile, bool reversed, Out* out) {
         const bool swapped = CHANNELS == 3 && reversed;
-        const float factor = swapped ? spec.factor[PLANES - 1 - c] : spec.factor[c];
-        const float offset = swapped ? spec.offset[PLANES - 1 - c] : spec.offset[c];
-        const unsigned int plane = swapped ? PLANES - 1 - c : c;
-        Out* target = first + (plane * spec.height + tile.y + row) * (unsigned int)spec.width + tile.x;
-        float value[COLUMNS];
+        width = (unsigned int)spec.width;
+        planes = CHANNELS == 3 ? PLANES : spec.channels;
+        count = spec.width - tile.x < COLUMNS ? spec.width - tile.x : COLUMNS;
+        aligned = spec.width % COLUMNS == 0;  // so is every row, as `out` is
+        const unsigned int whole = (unsigned int)spec.height * width;
+        plane = swapped ? -(int)whole : (int)whole;
+        first = out + tile.plane + (swapped ? (PLANES - 1) * whole : 0) + tile.y * width + tile.x;
+        keep(first);
 #pragma unroll
-        for (int j = 0; j < COLUMNS; ++j) value[j] = (float)level[j][c % CHANNELS] * factor + offset;
+        for (int c = 0; c < PLANES; ++c) {
+            factor[c] = swapped ? spec.factor[PLANES - 1 - c] : spec.factor[c];
+            offset[c] = swapped ? spec.offset[PLANES - 1 - c] : spec.offset[c];
+        }
+    }
+
+    __device__ void write(int row, const int (*level)[CHANNELS]) const {
+        Out* target = first + (unsigned int)row * width;
+        keep(target);
         if (aligned) {
-            store_four(target, value);
-        } else {
+#pragma unroll
+            for (int c = 0; c < PLANES; ++c) {
+                if (CHANNELS == 1 && c >= planes) break;
+                float value[COLUMNS];
+                normalise(c, level, value);
+                store_four(target, value);
+                target += plane;
+                keep(target);
+            }
+            return;
+        }
+#pragma unroll
+        for (int c = 0; c < PLANES; ++c) {
+            if (CHANNELS == 1 && c >= planes) break;
+            float value[COLUMNS];
+            normalise(c, level, value);
             for (int j = 0; j < COLUMNS; ++j) {
                 if (j < count) store_one(target + j, value[j]);
             }
+            target += plane;
         }
     }
-}
+
+   private:
+    __device__ void normalise(int c, const int (*level)[CHANNELS], float* value) const {
+        for (int j = 0; j < COLUMNS; ++j) value[j] = (float)level[j][c % CHANNELS] * factor[c] + offset[c];
+    }
+};
