@@ -107,7 +107,7 @@ _OPENCV = [
     ("words behind the frame", "region.frame_width - 4", "region.frame_width - 2"),
     ("words before the first row", "(region.y + first > 0 ||", "(region.y + first >= 0 ||"),
     ("words behind the last row", "last < region.frame_height - 1 ||", "last < region.frame_height ||"),
-    ("words of the tile's last row", "tile.y + tile.rows - 1 - crop.top) + 1", "tile.y + tile.rows - 1 - crop.top) - 1"),
+    ("words of the last row", "tile.y + tile.rows - 1 - crop.top) + 1", "tile.y + tile.rows - 1 - crop.top) - 1"),
     ("words of narrow frames", " && region.pitch >= 12 &&", " &&"),
     ("second word twice", "__ldg(word + 2)", "second"),
     ("blue of the other pixel", "0x4130", "0x1430"),
