@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from reidstream_engines import default_model
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import LIBRARY, probe
 from reidstream_engines.cuda.stager import CudaStager
@@ -32,14 +34,18 @@ from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.tensorrt import loading as gpu_loading
 from reidstream_engines.tensorrt.api import Runtime
+from reidstream_engines.tensorrt.cache import MANIFEST
 from reidstream_engines.tensorrt.loading import Gpu, GpuOptions
+from reidstream_engines.tensorrt.manifest import Origin, manifest_to_json
 from reidstream_engines.tensorrt.messages import Messages
+from reidstream_server import loading
 from reidstream_server.config import ConfigError, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
 from reidstream_server.metrics.series import Series
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
+from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
 MISSING = DeviceUnavailable("no NVIDIA driver here", Lack.DRIVER)
 CPU = ("--tune-seconds", "0")
@@ -141,6 +147,34 @@ def test_the_cpu_is_used_instead(
     events = [record.msg for record in caplog.records]
     assert "cpu_is_used" in events
     assert ("engine_fallback" in events) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--device", "cpu"], "device cpu"),
+        ([], "no NVIDIA driver here"),
+        (["--device", "cuda:1"], "no NVIDIA driver here"),
+        (["--jpeg-scale", "2"], "jpeg_scale are the CPU's"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["adopted", "built"])
+def test_a_plan_is_nothing_for_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], why: str, origin: str
+) -> None:
+    """What the folder is, why the CPU is used, and what to do; before the model beside it is loaded."""
+    lacking(monkeypatch, MISSING)
+    monkeypatch.setattr(loading, "load_onnx", None)
+    manifest = PLAN_MANIFEST if origin == "built" else replace(PLAN_MANIFEST, origin=Origin.ADOPTED, spec="{}")
+    (tmp_path / MANIFEST).write_text(manifest_to_json(manifest), "utf-8")
+    models = ["--model", str(default_model.PATH), "--model", str(tmp_path)]
+    with pytest.raises(StartupError) as refused, loaded_engines(load_config([*models, *flags, *CPU], {})):
+        pass
+    said = str(refused.value)
+    assert f"({tmp_path}) is the folder of a TensorRT plan ({origin}; sm_90, tensorrt " in said
+    assert f"the CPU is used here: {why}. " in said
+    assert "Give --model the ONNX file" in said
+    assert ("--device cuda" in said) == (origin == "adopted")  # a built one is found by its model
 
 
 @pytest.mark.parametrize("error", [MISSING, UnsupportedProfile("not exact there")])
