@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from reidstream_engines import default_model
+from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import LIBRARY, probe
 from reidstream_engines.cuda.stager import CudaStager
@@ -42,6 +43,7 @@ from reidstream_server import loading
 from reidstream_server.config import ConfigError, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
+from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.series import Series
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
@@ -282,10 +284,41 @@ def test_the_gpu_decodes(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -
             with loaded.stager.stage(jpeg, boxes) as frame:
                 rows.append(loaded.engines[0].submit([BoxCrop(frame=frame, box=box) for box in boxes]).result())
             if isinstance(loaded.stager, CudaStager):
-                assert loaded.stager.decoded == len(flags)
+                (usage,) = loaded.stager.devices()
+                assert (usage.decoded, usage.declined) == (len(flags), 0)
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
     assert +driver.live == Counter()
+
+
+@pytest.mark.needs("g++")
+def test_operators_see_the_memory_of_each_gpu(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -> None:
+    """In use while a frame is staged, idle afterwards, beside the bound; nothing of a CPU."""
+    plugged_in(monkeypatch, FakeDriver(devices=2, kernel=kernel), Script())
+    name, bound = "reidstream_device_frame_bytes", load_config([], {}).limits.max_staged_bytes
+    with loaded_engines(load_config(["--device", "cuda:1,cuda:0", "--max-batch", "4"], {})) as loaded:
+        registry = CollectorRegistry()
+        registry.register(DeviceCollector(loaded.stager))
+
+        def found(device: str, memory: str, state: str) -> float | None:
+            return registry.get_sample_value(name, {"device": device, "memory": memory, "state": state})
+
+        idle = {device: found(device, "device", "idle") or 0.0 for device in ("cuda:0", "cuda:1")}
+        with loaded.stager.stage(noise(), []):
+            staged = loaded.stager.staged_bytes(noise(), [])
+            assert sorted(found(device, "device", "in_use") or 0.0 for device in idle) == [0, staged]
+        for device, before in idle.items():
+            assert found(device, "device", "in_use") == found(device, "pinned", "in_use") == 0
+            assert (found(device, "device", "idle") or 0.0) >= before
+            for memory in ("device", "pinned"):
+                labels = {"device": device, "memory": memory}
+                assert registry.get_sample_value(f"{name}_limit", labels) == bound
+            for outcome in ("decoded", "declined"):
+                labels = {"device": device, "outcome": outcome}
+                assert registry.get_sample_value("reidstream_device_decodes_total", labels) == 0
+    registry = CollectorRegistry()
+    registry.register(DeviceCollector(CpuStager()))
+    assert list(registry.collect()) == []
 
 
 @pytest.mark.parametrize("error", [PackageMissing("not installed here"), DeviceUnavailable("decodes no JPEG")])
