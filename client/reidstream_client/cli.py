@@ -30,6 +30,7 @@ from .errors import (
     ReidError,
     ServerUnavailable,
 )
+from .interrupts import interruptible
 from .sources import FrameBoxes, Use, open_source
 from .sources.folder import whole_image
 from .streaming import stream_source
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else _USAGE
     commands = {"stream": _stream, "embed": _embed, "ping": _ping, "info": _info}
     try:
-        return commands[arguments.command](arguments)
+        with interruptible():
+            return commands[arguments.command](arguments)
     except ReidError as error:
         _complain(error)
         return next(status for kind, status in _STATUS.items() if isinstance(error, kind))

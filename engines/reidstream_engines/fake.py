@@ -23,7 +23,7 @@ from typing_extensions import Self, assert_never
 
 from .errors import EngineFault, EngineLost, InvalidImage
 from .image import EncodedImage, Image, PixelBox, RawImage
-from .protocol import BoxCrop, Crop, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
+from .protocol import BoxCrop, Crop, DeviceUsage, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
 from .spec import ColorOrder, CropRule, Fit, InputSpec, ModelSpec, OutputSpec, Resize
 
 _DIGEST_BYTES = 16
@@ -148,6 +148,10 @@ class FakeStager:
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:  # noqa: ARG002 - the same
         """Three bytes a pixel, as if it were decoded."""
         return image.width * image.height * 3
+
+    def devices(self) -> tuple[DeviceUsage, ...]:
+        """See `Stager`. As on a CPU."""
+        return ()
 
     def _closed_one(self) -> None:
         with self._lock:

@@ -65,6 +65,30 @@ class StagedFrame(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUsage:
+    """Bytes: with holders, kept for reuse, and the most that both may be together."""
+
+    in_use: int
+    idle: int
+    bound: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceUsage:
+    """What a stager has of a device (`cuda:0`): its memory, and this machine's pinned memory that leads to it.
+
+    `decoded`: frames that the device decoded so far; `declined`: those that it was given and could not decode, so that
+    the CPU did.
+    """
+
+    device: str
+    memory: PoolUsage
+    pinned: PoolUsage
+    decoded: int
+    declined: int
+
+
 class Stager(Protocol):
     """Brings pictures to the device. Called from several threads at once; blocks while it decodes."""
 
@@ -82,6 +106,10 @@ class Stager(Protocol):
 
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """How much memory `stage(image, boxes)` will hold until it is closed; cheap, from the sizes alone."""
+        ...
+
+    def devices(self) -> Sequence[DeviceUsage]:
+        """What is used of each device now, in their order; none where frames stay in this machine's memory."""
         ...
 
 

@@ -24,6 +24,7 @@ from reidstream_server.core.terms import DrainReason
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
+from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
@@ -85,6 +86,7 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
         observer = MetricsObserver(series, loaded.engines)
         runtime = await stack.enter_async_context(Runtime(limits, models, loaded.stager, observer))
         registry.register(StateCollector(loop, runtime.statistics, limits, [m.name for m in models.models]))
+        registry.register(DeviceCollector(loaded.stager))
         parser = FrameParser(limits=frame_limits(config), models=models, stager=loaded.stager)
         access = access_of(config.security)
         service = EmbeddingService(runtime, models, parser, call_limits(config), access)

@@ -29,8 +29,9 @@ def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> Schedul
     limits, scheduling = config.limits, config.scheduling
     return SchedulerLimits(
         models=tuple(
-            ModelTerms(max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
-            for limit in (engine.limits for engine in engines)
+            ModelTerms(name=engine.spec.name, max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
+            for engine in engines
+            for limit in (engine.limits,)
         ),
         staging_slots=config.engine.decode_threads or cores(),
         cores=cores(),

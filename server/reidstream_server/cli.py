@@ -5,7 +5,8 @@
     2   the configuration is wrong; every problem is printed
     70  an engine cannot go on
     75  the drain took too long
-    130 interrupted while it loaded; a server that serves drains instead
+    130 SIGINT before it served; a server that serves drains instead
+    143 SIGTERM before it served
 
 Trap: a device may never answer. The process must end all the same, with its code, whatever its threads wait for.
 """
@@ -25,12 +26,12 @@ from reidstream_server.config import ConfigError, ServerConfig, load_config, red
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import configure, get_logger
+from reidstream_server.stopping import ToldToStop, stoppable
 
 log = get_logger(__name__)
 
 EXIT_STARTUP = 1
 EXIT_CONFIG = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure(config.log.log_level, config.log.log_format)
     log.info("configuration", **_fields(config))
     try:
-        with loaded_engines(config) as loaded:
+        with stoppable(), loaded_engines(config) as loaded:
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0
@@ -55,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
         return EXIT_STARTUP
-    except KeyboardInterrupt:
-        log.info("interrupted")
-        return EXIT_INTERRUPTED
+    except ToldToStop as told:
+        told.tell()
+        return told.exit_code
 
 
 def _leave_behind(code: int) -> NoReturn:

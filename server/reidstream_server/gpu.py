@@ -16,13 +16,21 @@ from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cuda.devices import GroupEngine, GroupStager, Members
 from reidstream_engines.cuda.probe import CudaDevice
 from reidstream_engines.cuda.stager import CudaStager
-from reidstream_engines.errors import DeviceUnavailable, EnginesError, Lack, PackageMissing, UnsupportedProfile
+from reidstream_engines.errors import (
+    DeviceUnavailable,
+    EnginesError,
+    Lack,
+    PackageMissing,
+    PlanError,
+    UnsupportedProfile,
+)
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import SelfTestReport, self_test
 from reidstream_engines.tensorrt import loading
+from reidstream_engines.tensorrt.cache import is_kept, read_manifest
 from reidstream_engines.tensorrt.engine import TensorRtEngine
 from reidstream_engines.tensorrt.loading import Gpu, GpuOptions, default_cache
-from reidstream_engines.tensorrt.manifest import PlanPrecision
+from reidstream_engines.tensorrt.manifest import Origin, PlanPrecision
 from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.config.rules import cpu_settings, gpu_settings
 from reidstream_server.errors import StartupError
@@ -114,6 +122,24 @@ def _open(
             engine: Engine = engines[0] if len(engines) == 1 else GroupEngine(engines, members)
             loaded.append(Loaded(model=model, engine=engine, report=self_test(engine, stager)))
     return stager, tuple(loaded)
+
+
+def refuse_plan(model: Model, why_cpu: str) -> None:
+    """Raises StartupError for the folder of a plan, which no CPU can run. `why_cpu`: why there is no GPU."""
+    if not is_kept(model.path):
+        return
+    what = f"model {model.name!r} ({model.path})"
+    try:
+        manifest = read_manifest(model.path)
+    except PlanError as error:
+        raise StartupError(f"{what}: {error}") from error
+    key = manifest.key
+    there = ", or serve the plan on such a GPU with --device cuda" if manifest.origin is Origin.ADOPTED else ""
+    raise StartupError(
+        f"{what} is the folder of a TensorRT plan ({manifest.origin.value}; {key.architecture}, {key.flavour.value} "
+        f"{key.tensorrt_version}), which is a program for that kind of GPU, and the CPU is used here: {why_cpu}. "
+        f"Give --model the ONNX file that it was built from{there}"
+    )
 
 
 def device_numbers(device: str) -> list[int]:

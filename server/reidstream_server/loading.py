@@ -24,7 +24,7 @@ from reidstream_engines.tuning import Plan, Tuning, Wanted, tune
 from reidstream_server.bounds import cores
 from reidstream_server.config import EngineSettings, ServerConfig
 from reidstream_server.errors import StartupError
-from reidstream_server.gpu import Loaded, Model, NoGpu, gpu_engines
+from reidstream_server.gpu import Loaded, Model, NoGpu, gpu_engines, refuse_plan
 from reidstream_server.logs import get_logger
 
 log = get_logger(__name__)
@@ -51,6 +51,8 @@ def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
             stager, loaded = stack.enter_context(gpu_engines(config, models, jpeg))
         except NoGpu as reason:
             log.info("cpu_is_used", reason=str(reason))
+            for model in models:  # before any of them takes its time
+                refuse_plan(model, str(reason))
             fallback = str(reason) if reason.wanted else ""
             stager, loaded = CpuStager(jpeg), ()
         engines = [item.engine for item in loaded]

@@ -284,13 +284,18 @@ async def test_one_session_too_many_is_refused() -> None:
     """With the bound; when one leaves, the next may come."""
     async with serving(max_sessions=1) as server, stream_to(server) as stream:
         await stream.open()
-        async with stream_to(server) as second:  # refused without reading a word of it
+        async with stream_to(server) as second:
+            await until(lambda: server.service.open_streams == 2)  # its first message may resume the session
+            async with stream_to(server) as third:  # refused without reading a word of it
+                status, details = await third.refusal()
+            assert (status, "twice" in details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+            await second.call.write(opening())
             status, details = await second.refusal()
         assert (status, "1 session" in details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
         stream.call.cancel()
         await until(lambda: server.service.open_streams == 0)
-        async with stream_to(server) as third:
-            await third.open()
+        async with stream_to(server) as fourth:
+            await fourth.open()
 
 
 async def test_a_client_that_vanishes_leaves_nothing_behind() -> None:

@@ -16,6 +16,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from reidstream_engines.fake import FakeStager
+from reidstream_engines.protocol import DeviceUsage, PoolUsage
 from reidstream_server.app import RunningServer
 from tests.integration.harness import frame, serving, stream_to
 
@@ -55,10 +57,17 @@ async def test_every_series_is_there_from_the_first_scrape() -> None:
     assert later['reidstream_stage_seconds_count{stage="inference"}'] == 1
 
 
-async def test_metrics_and_their_page_name_the_same_series() -> None:
-    """docs/metrics.md lists exactly what the server has."""
+async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/metrics.md lists exactly what the server has; those of a GPU are there where one serves."""
     async with serving(metrics_enabled=True) as server:
+        assert "reidstream_device" not in await scrape(server)
+        pool = PoolUsage(in_use=1, idle=2, bound=4)
+        usage = DeviceUsage(device="cuda:0", memory=pool, pinned=pool, decoded=5, declined=6)
+        monkeypatch.setattr(FakeStager, "devices", lambda _: (usage,))
         text = await scrape(server)
+    series = series_of(text)
+    assert series['reidstream_device_frame_bytes{device="cuda:0",memory="pinned",state="idle"}'] == 2
+    assert series['reidstream_device_decodes_total{device="cuda:0",outcome="declined"}'] == 6
     live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for name in live if name.startswith("reidstream_")} == documented

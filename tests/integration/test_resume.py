@@ -160,6 +160,24 @@ async def test_a_newer_epoch_takes_the_session_over_and_an_older_one_is_refused(
         assert server.runtime.open_sessions == 1
 
 
+async def test_a_session_resumes_at_a_server_that_is_full() -> None:
+    """In the place of its own: the cut need not have been noticed. Another session gets none, and nor does the old
+    stream's end make room for one.
+    """
+    other = bytes(reversed(SESSION))
+    async with serving(max_sessions=1) as server, stream_to(server) as old, stream_to(server) as new:
+        await old.open(session_id=SESSION)
+        await new.open(session_id=SESSION, epoch=1)
+        assert (await old.refusal())[0] == grpc.StatusCode.ABORTED
+        await until(lambda: server.service.open_streams == 1)
+        async with stream_to(server) as foreign:
+            await foreign.call.write(opening(session_id=other))
+            assert (await foreign.refusal())[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        await new.call.write(frame(1))
+        assert (await new.result()).frame_id == 1
+        assert server.runtime.open_sessions == 1
+
+
 def test_the_synchronous_client_resumes_too() -> None:
     """A server that is killed and started again on its port costs no frame."""
     with (

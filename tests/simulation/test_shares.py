@@ -64,7 +64,7 @@ def a_camera(
 def run(*clients: ClientPlan) -> Outcome:
     """No faults, one model; every invariant is checked on the way."""
     limits = SchedulerLimits(
-        models=(ModelTerms(max_batch=MAX_BATCH, slots=SLOTS, cores=1),),
+        models=(ModelTerms(name="osnet", max_batch=MAX_BATCH, slots=SLOTS, cores=1),),
         staging_slots=4,
         cores=16,
         max_queue_boxes=1_000,

@@ -20,6 +20,7 @@ from typing_extensions import Self, assert_never
 
 from reidstream_engines.errors import EngineFault, InvalidImage
 from reidstream_engines.image import EncodedImage, Image, ImageFormat, PixelBox, PixelFormat, RawImage
+from reidstream_engines.protocol import DeviceUsage
 from reidstream_engines.spec import ColorOrder
 
 from .buffers import BufferPool, Bytes, buffer_size
@@ -136,6 +137,10 @@ class CpuStager:
                 return memoryview(image.data).nbytes
             case _:
                 assert_never(image)
+
+    def devices(self) -> tuple[DeviceUsage, ...]:
+        """See `Stager`. None."""
+        return ()
 
     def _decode(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
         match image.format:

@@ -24,6 +24,7 @@ from reidstream_engines.image import Image, PixelBox
 from reidstream_engines.protocol import (
     BoxCrop,
     Crop,
+    DeviceUsage,
     Embeddings,
     Engine,
     EngineInfo,
@@ -128,6 +129,10 @@ class GroupStager:
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """See `Stager`."""
         return self._stagers[0].staged_bytes(image, boxes)
+
+    def devices(self) -> list[DeviceUsage]:
+        """See `Stager`. Of lost ones as well."""
+        return [usage for stager in self._stagers for usage in stager.devices()]
 
     def place(self, image: Image, boxes: Sequence[PixelBox], size: int) -> tuple[int, StagedFrame]:
         """Stage on the device with the least staged that is not lost meanwhile."""

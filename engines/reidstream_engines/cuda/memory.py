@@ -13,10 +13,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from reidstream_engines.errors import OutOfDeviceMemory
+from reidstream_engines.protocol import PoolUsage
 
 from .driver import Context, DeviceBuffer, Event, PinnedBuffer
 
@@ -71,15 +71,6 @@ class Block(Generic[B]):
         """Free it; nothing may use it."""
         self.buffer.close()
         self.done.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolUsage:
-    """Bytes: with holders, kept for reuse, and the most that both may be together."""
-
-    in_use: int
-    idle: int
-    bound: int
 
 
 class Pool(Generic[B]):

@@ -17,11 +17,12 @@ from typing_extensions import Self
 
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
+from reidstream_engines.protocol import DeviceUsage, PoolUsage
 
 from .decoding import DeviceDecoder, FrameDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Recording, Stream
 from .kernel_params import DeviceFrame
-from .memory import Block, Pool, PoolUsage, device_pool, pinned_pool, size_class
+from .memory import Block, Pool, device_pool, pinned_pool, size_class
 
 
 class CudaFrame:
@@ -88,6 +89,7 @@ class CudaStager:
         self._device = device_pool(context, max_bytes)
         self._uploads = 0
         self._decoded = 0
+        self._declined = 0
         self._lock = threading.Lock()
 
     @property
@@ -125,6 +127,8 @@ class CudaStager:
             raise
         if not there:
             self._device.give(block, (block.done,))
+            with self._lock:
+                self._declined += 1
             return None
         with self._lock:
             self._decoded += 1
@@ -158,6 +162,18 @@ class CudaStager:
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """See `Stager`. Of device memory."""
         return size_class(self._decoder.layout(image, boxes).size)
+
+    def devices(self) -> tuple[DeviceUsage]:
+        """See `Stager`."""
+        return (
+            DeviceUsage(
+                device=f"cuda:{self._context.index}",
+                memory=self._device.usage(),
+                pinned=self._pinned.usage(),
+                decoded=self._decoded,
+                declined=self._declined,
+            ),
+        )
 
     def close(self) -> None:
         """Free the memory. Every frame must be closed, and every engine that read one."""

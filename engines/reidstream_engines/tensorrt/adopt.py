@@ -61,8 +61,8 @@ def adopt_plan(
     space its vectors then are in. `name`: the plan's file name without its suffix, if there is none.
 
     Raises DeviceUnavailable (no TensorRT), PlanError (TensorRT refuses the plan, the child died of it, or it cannot be
-    served: several inputs or outputs, a least batch above 1), SpecError (no spec, or one that does not fit) and
-    ModelError (`model`).
+    served: several inputs or outputs, bytes in or out, a least batch above 1), SpecError (no spec, or one that does not
+    fit) and ModelError (`model`).
     """
     load_tensorrt(flavour)  # what is missing is said here, not by the child
     try:
@@ -105,8 +105,8 @@ def adopt_plan(
 def open_adopted(folder: Path, *, architecture: str, flavour: Flavour = Flavour.TENSORRT) -> AdoptedPlan:
     """An adopted plan, from the folder that `adopt_plan` kept it in, for the device that is here.
 
-    Raises DeviceUnavailable (no TensorRT), and PlanError before TensorRT sees a byte: not adopted, damaged, or of
-    another TensorRT or architecture, with the field, what was found and what was expected.
+    Raises DeviceUnavailable (no TensorRT), and PlanError before TensorRT sees a byte: not adopted, damaged, with an
+    input of bytes, or of another TensorRT or architecture, with the field, what was found and what was expected.
     """
     manifest = read_manifest(folder)
     if manifest.origin is not Origin.ADOPTED:
@@ -114,6 +114,7 @@ def open_adopted(folder: Path, *, architecture: str, flavour: Flavour = Flavour.
     wrong = _not_here(load_tensorrt(flavour), manifest.key, flavour, architecture)
     if wrong:
         raise PlanError(f"{folder / MANIFEST}: {'; '.join(map(str, wrong))}; adopt a plan that was built here")
+    _refuse_bytes(manifest.input, folder / PLAN)
     return AdoptedPlan(plan=read_plan(folder, wanted=None), spec=_spec_of(manifest, folder / PLAN))
 
 
@@ -124,6 +125,15 @@ def _not_here(trt: TensorRt, key: PlanKey, flavour: Flavour, architecture: str) 
         for name, value in here.items()
         if getattr(key, name) != value
     ]
+
+
+def _refuse_bytes(source: TensorInfo, path: Path) -> None:
+    if source.dtype is TensorType.UINT8:
+        raise PlanError(
+            f"{path}: input {source.name} is {source.dtype.value}; float32 and float16 are served, since crops are "
+            "normalised before the network sees them. Export the model with a float input, without the normalisation "
+            "that its profile does, and build the plan from that"
+        )
 
 
 def _served(found: Examined, path: Path) -> tuple[TensorInfo, TensorInfo]:
@@ -138,6 +148,7 @@ def _served(found: Examined, path: Path) -> tuple[TensorInfo, TensorInfo]:
         raise PlanError(
             f"{path}: input {source.name} is {list(source.shape)}; [batch, channels, height, width] is served"
         )
+    _refuse_bytes(source, path)
     if found.static_batch is None and found.least_batch != 1:
         raise PlanError(
             f"{path} takes {found.least_batch} to {found.most_batch} crops; build it with "

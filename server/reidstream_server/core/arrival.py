@@ -15,7 +15,7 @@ from .faults import FaultReason, FrameFault
 from .ledger import Ledger
 from .state import FrameState
 from .statistics import ServiceRate
-from .terms import ModelIndex, OverloadPolicy, SchedulerLimits
+from .terms import OverloadPolicy, SchedulerLimits
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
@@ -71,9 +71,9 @@ class Arrivals(Generic[P]):
 
     def _lost_fault(self, frame: FrameState[P]) -> FrameFault | None:
         for model in frame.models:
-            lost = self._batchers[model].lost
-            if lost is not None:
-                return engine_lost(model, lost)
+            batcher = self._batchers[model]
+            if batcher.lost is not None:
+                return engine_lost(batcher.terms.name, batcher.lost)
         return None
 
     def _budget_fault(self, frame: FrameState[P], now: int) -> FrameFault | None:
@@ -146,9 +146,9 @@ def over_budget(budget_ns: int) -> FrameFault:
     return FrameFault(reason=FaultReason.OVER_BUDGET, message=message)
 
 
-def engine_lost(model: ModelIndex, why: str) -> FrameFault:
+def engine_lost(model: str, why: str) -> FrameFault:
     """The fault of a frame whose engine cannot go on."""
-    message = f"the engine of model {model} cannot go on ({why}); send the frame elsewhere"
+    message = f"the engine of model {model!r} cannot go on ({why}); send the frame elsewhere"
     return FrameFault(reason=FaultReason.ENGINE_LOST, message=message)
 
 

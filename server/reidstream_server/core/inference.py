@@ -111,7 +111,7 @@ class Inference(Generic[P]):
         batcher.lost = message
         self._ledger.batch_cores -= len(batcher.running) * batcher.terms.cores
         effects.append(EngineDied(model=model, message=message))
-        fault = engine_lost(model, message)
+        fault = engine_lost(batcher.terms.name, message)
         for frame in list(self._ledger.frames.values()):
             if model in frame.models:
                 self._ledger.resolve(frame, fault, effects)

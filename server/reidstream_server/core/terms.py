@@ -100,10 +100,11 @@ class FrameRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTerms:
-    """A model's engine: the largest batch, how many batches may be in flight, and how many of the server's cores each
-    of them keeps busy (0: a device apart computes).
+    """A model's engine: its name for messages, the largest batch, how many batches may be in flight, and how many of
+    the server's cores each of them keeps busy (0: a device apart computes).
     """
 
+    name: str
     max_batch: int
     slots: int
     cores: int

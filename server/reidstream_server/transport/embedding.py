@@ -70,7 +70,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._parser = parser
         self._limits = limits
         self._streams = 0
-        self._epochs = Epochs()
+        self._epochs = Epochs(limits.max_sessions)
         self.going_away = False
 
     async def EmbedStream(  # type: ignore[override]  # noqa: N802 - grpc.aio's reader and writer style; contract's name
@@ -165,8 +165,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     async def _first(self, context: StreamContext) -> session_pb2.SessionOpen:
         """Read the first message. Raises CallRefused."""
         self._refuse_when_leaving()
-        if self._streams > self._limits.max_sessions:
-            raise TooManySessions(f"{self._limits.max_sessions} sessions are open, which is the limit")
+        if self._streams > 2 * self._limits.max_sessions:  # a full server's sessions may all be resumed at once
+            raise TooManySessions(f"twice as many streams are open as sessions may be, {self._limits.max_sessions}")
         try:
             first = await asyncio.wait_for(_next(context), self._limits.open_timeout_s)
         except TimeoutError:

@@ -2,7 +2,8 @@
 
 Why: a client whose stream was cut opens the next epoch, perhaps before this server has noticed the cut. The old stream
 must not go on beside the new one, and a straggler of an older epoch must not push the new one out. Trap: nothing is
-remembered of a session that has no stream; any epoch may begin anew.
+remembered of a session that has no stream; any epoch may begin anew. Here sessions are bounded, too: only here it is
+known whether a stream is one more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from reidstream_server.errors import StaleEpoch, TakenOver
+from reidstream_server.errors import StaleEpoch, TakenOver, TooManySessions
 
 
 @dataclass(slots=True, eq=False)
@@ -28,22 +29,27 @@ class Holding:
 
 
 class Epochs:
-    """The names that are held. Event loop only."""
+    """The names that are held, `most` at a time. Event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._holders: dict[tuple[str, bytes], Holding] = {}
 
     def __len__(self) -> int:
         return len(self._holders)
 
     def hold(self, client: str, session_id: bytes, epoch: int) -> Holding:
-        """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer one holds it."""
+        """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer one holds it, and
+        TooManySessions where there is no room: who resumes takes the place that the session has.
+        """
         name = (client, session_id)
         before = self._holders.get(name)
         if before is not None:
             if epoch < before.epoch:
                 raise StaleEpoch(f"epoch {epoch} of this session is over: epoch {before.epoch} is open here")
             before.taken_over_by.set_result(epoch)
+        elif len(self._holders) >= self._most:
+            raise TooManySessions(f"{self._most} sessions are open, which is the limit")
         holding = self._holders[name] = Holding(name, epoch)
         return holding
 

@@ -51,8 +51,8 @@ ENDS = (
     Mutant(
         name="a lost engine gets new frames",
         module="arrival",
-        old="            if lost is not None:\n                return engine_lost(model, lost)\n",
-        new="            if lost is None:\n                continue\n",
+        old="            if batcher.lost is not None:\n",
+        new="            if batcher.lost is not None and frame is None:\n",
     ),
     Mutant(
         name="only running frames learn that their engine is lost",

@@ -44,11 +44,12 @@ def draw(seed: int) -> Scenario:
     style = rng.choice((_Style.MIXED, _Style.MIXED, _Style.HUGE, _Style.CONTEST))
     models = [
         ModelTerms(
+            name=f"model-{number}",
             max_batch=rng.choice((1, 2, 4, 4, 8, 16)),
             slots=rng.choice((1, 2, 2, 3)),
             cores=machine.choice((0, 1, 1, 1, 2)),
         )
-        for _ in range(1 if style is _Style.CONTEST else rng.choice((1, 1, 2, 2, 3)))
+        for number in range(1 if style is _Style.CONTEST else rng.choice((1, 1, 2, 2, 3)))
     ]
     engines = [EnginePlan(batch_ns=rng.randint(MS, 5 * MS), crop_ns=rng.randint(MS // 20, MS // 2)) for _ in models]
     routes = _routes(rng, len(models))

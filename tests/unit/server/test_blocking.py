@@ -9,7 +9,7 @@ import pytest
 
 from reidstream_engines.errors import EngineFault, EngineLost, InvalidImage, OutOfDeviceMemory, UnsupportedImage
 from reidstream_engines.image import Image, PixelBox
-from reidstream_engines.protocol import StagedFrame
+from reidstream_engines.protocol import DeviceUsage, StagedFrame
 from reidstream_engines.selftest import noise
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.runtime.agreement import Agreement
@@ -32,6 +32,9 @@ class FailingStager:
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         del image, boxes
         return 1
+
+    def devices(self) -> tuple[DeviceUsage, ...]:
+        return ()
 
 
 def job() -> FrameJob:

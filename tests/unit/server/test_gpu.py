@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from reidstream_engines import default_model
+from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import LIBRARY, probe
 from reidstream_engines.cuda.stager import CudaStager
@@ -32,14 +35,19 @@ from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.tensorrt import loading as gpu_loading
 from reidstream_engines.tensorrt.api import Runtime
+from reidstream_engines.tensorrt.cache import MANIFEST
 from reidstream_engines.tensorrt.loading import Gpu, GpuOptions
+from reidstream_engines.tensorrt.manifest import Origin, manifest_to_json
 from reidstream_engines.tensorrt.messages import Messages
+from reidstream_server import loading
 from reidstream_server.config import ConfigError, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
+from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.series import Series
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
+from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
 MISSING = DeviceUnavailable("no NVIDIA driver here", Lack.DRIVER)
 CPU = ("--tune-seconds", "0")
@@ -141,6 +149,34 @@ def test_the_cpu_is_used_instead(
     events = [record.msg for record in caplog.records]
     assert "cpu_is_used" in events
     assert ("engine_fallback" in events) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--device", "cpu"], "device cpu"),
+        ([], "no NVIDIA driver here"),
+        (["--device", "cuda:1"], "no NVIDIA driver here"),
+        (["--jpeg-scale", "2"], "jpeg_scale are the CPU's"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["adopted", "built"])
+def test_a_plan_is_nothing_for_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], why: str, origin: str
+) -> None:
+    """What the folder is, why the CPU is used, and what to do; before the model beside it is loaded."""
+    lacking(monkeypatch, MISSING)
+    monkeypatch.setattr(loading, "load_onnx", None)
+    manifest = PLAN_MANIFEST if origin == "built" else replace(PLAN_MANIFEST, origin=Origin.ADOPTED, spec="{}")
+    (tmp_path / MANIFEST).write_text(manifest_to_json(manifest), "utf-8")
+    models = ["--model", str(default_model.PATH), "--model", str(tmp_path)]
+    with pytest.raises(StartupError) as refused, loaded_engines(load_config([*models, *flags, *CPU], {})):
+        pass
+    said = str(refused.value)
+    assert f"({tmp_path}) is the folder of a TensorRT plan ({origin}; sm_90, tensorrt " in said
+    assert f"the CPU is used here: {why}. " in said
+    assert "Give --model the ONNX file" in said
+    assert ("--device cuda" in said) == (origin == "adopted")  # a built one is found by its model
 
 
 @pytest.mark.parametrize("error", [MISSING, UnsupportedProfile("not exact there")])
@@ -248,10 +284,41 @@ def test_the_gpu_decodes(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -
             with loaded.stager.stage(jpeg, boxes) as frame:
                 rows.append(loaded.engines[0].submit([BoxCrop(frame=frame, box=box) for box in boxes]).result())
             if isinstance(loaded.stager, CudaStager):
-                assert loaded.stager.decoded == len(flags)
+                (usage,) = loaded.stager.devices()
+                assert (usage.decoded, usage.declined) == (len(flags), 0)
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
     assert +driver.live == Counter()
+
+
+@pytest.mark.needs("g++")
+def test_operators_see_the_memory_of_each_gpu(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -> None:
+    """In use while a frame is staged, idle afterwards, beside the bound; nothing of a CPU."""
+    plugged_in(monkeypatch, FakeDriver(devices=2, kernel=kernel), Script())
+    name, bound = "reidstream_device_frame_bytes", load_config([], {}).limits.max_staged_bytes
+    with loaded_engines(load_config(["--device", "cuda:1,cuda:0", "--max-batch", "4"], {})) as loaded:
+        registry = CollectorRegistry()
+        registry.register(DeviceCollector(loaded.stager))
+
+        def found(device: str, memory: str, state: str) -> float | None:
+            return registry.get_sample_value(name, {"device": device, "memory": memory, "state": state})
+
+        idle = {device: found(device, "device", "idle") or 0.0 for device in ("cuda:0", "cuda:1")}
+        with loaded.stager.stage(noise(), []):
+            staged = loaded.stager.staged_bytes(noise(), [])
+            assert sorted(found(device, "device", "in_use") or 0.0 for device in idle) == [0, staged]
+        for device, before in idle.items():
+            assert found(device, "device", "in_use") == found(device, "pinned", "in_use") == 0
+            assert (found(device, "device", "idle") or 0.0) >= before
+            for memory in ("device", "pinned"):
+                labels = {"device": device, "memory": memory}
+                assert registry.get_sample_value(f"{name}_limit", labels) == bound
+            for outcome in ("decoded", "declined"):
+                labels = {"device": device, "outcome": outcome}
+                assert registry.get_sample_value("reidstream_device_decodes_total", labels) == 0
+    registry = CollectorRegistry()
+    registry.register(DeviceCollector(CpuStager()))
+    assert list(registry.collect()) == []
 
 
 @pytest.mark.parametrize("error", [PackageMissing("not installed here"), DeviceUnavailable("decodes no JPEG")])

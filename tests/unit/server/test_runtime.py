@@ -127,7 +127,9 @@ async def world(
     observer = Recorder()
     limits = SchedulerLimits(
         models=tuple(
-            ModelTerms(max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots, cores=0)
+            ModelTerms(
+                name=model.name, max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots, cores=0
+            )
             for model in models.models
         ),
         staging_slots=2,

@@ -47,21 +47,6 @@ sys.exit(cli.main())
 """
 
 
-# A server that loads for ever.
-LOADING_SERVER = """
-import sys, threading
-from reidstream_server import cli
-from reidstream_server.logs import get_logger
-
-def loaded(config):
-    get_logger("loading").info("loading")
-    threading.Event().wait()
-
-cli.loaded_engines = loaded
-sys.exit(cli.main())
-"""
-
-
 @contextmanager
 def stuck_server(*arguments: str) -> Iterator[tuple[ServerProcess, int]]:
     """Started, with its port; killed at the end if it still runs."""
@@ -75,20 +60,6 @@ def stuck_server(*arguments: str) -> Iterator[tuple[ServerProcess, int]]:
         finally:
             process.kill()
             reader.join()
-
-
-def test_who_interrupts_a_server_that_loads_reads_no_traceback() -> None:
-    """Measuring a model takes seconds, and building a plan for a GPU minutes."""
-    command = [sys.executable, "-c", LOADING_SERVER, "--log-format", "json"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        events = []
-        for line in process.stderr:
-            events.append(json.loads(line)["event"])
-            if events[-1] == "loading":
-                process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
-    assert events == ["configuration", "loading", "interrupted"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +86,68 @@ async def test_a_process_ends_beside_an_engine_that_never_answers(
         assert [result.error.reason for result in results] == [reason]
         assert await asyncio.to_thread(server.wait) == code
     assert [event["exit_code"] for event in server.log if event["event"] == "threads_left"] == [code]
+
+
+# A server whose model is loaded by a library that never returns, and looks at no signal.
+STUCK_LOADING = """
+import ctypes, sys
+from contextlib import contextmanager
+from functools import partial
+from reidstream_server import cli
+from reidstream_server.logs import get_logger
+
+@contextmanager
+def loaded(config):
+    mutex = ctypes.create_string_buffer(64)
+    lock = ctypes.CDLL(None).pthread_mutex_lock
+    lock(mutex)
+    get_logger("engine").info("loading")
+    lock(mutex)
+    yield
+
+cli.loaded_engines = loaded
+cli.stoppable = partial(cli.stoppable, PATIENCE)
+sys.exit(cli.main())
+"""
+
+
+@contextmanager
+def starting_server(*arguments: str) -> Iterator[ServerProcess]:
+    """A process that does not serve yet; killed at the end if it still runs."""
+    ports = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
+    with subprocess.Popen([sys.executable, *arguments, *ports], stderr=subprocess.PIPE, text=True) as process:
+        server = ServerProcess(process)
+        reader = threading.Thread(target=server.read_log)
+        reader.start()
+        try:
+            yield server
+        finally:
+            process.kill()
+            reader.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number: signal.Signals) -> None:
+    """With 128 + the signal, since it never served; no traceback."""
+    with starting_server("-m", "reidstream_server.cli", "--device", "cpu", "--tune-seconds", "30") as server:
+        server.wait_for("jpeg_decoder")
+        server.terminate(number)
+        assert server.wait() == 128 + number
+    names = [event["event"] for event in server.log]
+    assert names[:2] + names[-1:] == ["configuration", "jpeg_decoder", "stopped_before_serving"]
+    assert set(names[2:-1]) <= {"cpu_is_used"}
+    assert server.log[-1]["signal"] == number.name
+
+
+@pytest.mark.parametrize(("patience", "signals"), [("0.0", 1), ("3600.0", 2)], ids=["patience", "second signal"])
+def test_a_library_that_looks_at_no_signal_does_not_hold_the_process(patience: str, signals: int) -> None:
+    """A build takes minutes. It gets its time, unless a second signal comes."""
+    with starting_server("-c", STUCK_LOADING.replace("PATIENCE", patience)) as server:
+        server.wait_for("loading")
+        for number in (signal.SIGINT, signal.SIGTERM)[:signals]:
+            server.terminate(number)
+        assert server.wait() in (130, 143)[:signals]  # of two at once the kernel may begin with either
+    assert [event["event"] for event in server.log] == ["configuration", "loading", "stopped_before_serving"]
 
 
 @pytest.fixture

@@ -396,6 +396,7 @@ def test_what_the_gpu_does_not_decode(device: Decoding, package: FakeNvimgcodec,
     with device.stager.stage(image, whole(image)) as frame, CpuStager().stage(image, ()) as expected:
         np.testing.assert_array_equal(device.pixels(frame), expected.pixels)
     assert (device.stager.decoded, device.stager.uploads) == (0, 1)
+    assert device.stager.devices()[0].declined == 1
     assert device.stager.usage().in_use == 0
 
 

@@ -56,7 +56,7 @@ def test_it_is_kept_and_opened_again(plan_file: PlanFile, tmp_path: Path) -> Non
 
 def test_a_static_batch_is_its_piece(plan_file: PlanFile, tmp_path: Path) -> None:
     """And the input's type is recorded."""
-    for name, kind in (("HALF", TensorType.FP16), ("UINT8", TensorType.UINT8)):
+    for name, kind in (("HALF", TensorType.FP16), ("FLOAT", TensorType.FP32)):
         path = plan_file(("input", "INPUT", name, [8, 3, 32, 16]), ("embedding", "OUTPUT", "HALF", [8, 12]))
         manifest = adopted(path, tmp_path).plan.manifest
         assert (manifest.max_batch, manifest.static_batch, manifest.input.dtype) == (8, 8, kind)
@@ -100,6 +100,7 @@ def test_a_toml_beside_the_plan(plan_file: PlanFile, tmp_path: Path) -> None:
     assert open_adopted(found.plan.folder, architecture="sm_90").spec.space_id == found.spec.space_id
 
 
+BYTES_IN = "input input is uint8; float32 and float16 are served.*Export the model with a float input"
 REFUSED = {
     "two inputs": ([IMAGE, ("mask", "INPUT", "FLOAT", [-1, 4], 1, 16), VECTOR], "has 2 inputs and 1 outputs"),
     "two outputs": ([IMAGE, VECTOR, ("maps", "OUTPUT", "FLOAT", [-1, 3])], "has 1 inputs and 2 outputs"),
@@ -108,7 +109,8 @@ REFUSED = {
     "no batch of one": ([("input", "INPUT", "FLOAT", [-1, 3, 32, 16], 2, 16), VECTOR], "--minShapes"),
     "bytes out": ([IMAGE, ("embedding", "OUTPUT", "UINT8", [-1, 12])], "output embedding is uint8"),
     "no vector": ([IMAGE, ("embedding", "OUTPUT", "FLOAT", [-1, 12, 3])], r"float output \[batch, dim\]"),
-    "pixels last": ([("input", "INPUT", "UINT8", [-1, 32, 16, 3], 1, 16), VECTOR], "has 32 channels"),
+    "bytes in": ([("input", "INPUT", "UINT8", [-1, 3, 32, 16], 1, 16), VECTOR], BYTES_IN),
+    "pixels last": ([("input", "INPUT", "FLOAT", [-1, 32, 16, 3], 1, 16), VECTOR], "has 32 channels"),
 }
 
 

@@ -280,6 +280,31 @@ def test_lost_by_a_refusal(kernel_library: ctypes.CDLL, network: Path) -> None:
         assert device.engine.health() is Health.LOST
 
 
+@pytest.mark.parametrize("refusal", ["lacking", "output_shape", "set_input_shape"])
+def test_after_a_refused_shape_the_next_batch_has_its_own(
+    kernel_library: ctypes.CDLL, network: Path, refusal: str
+) -> None:
+    """TensorRT has taken the refused one, or a part of it: the next batch is not run with what is left of that."""
+    script = Script(not_capturable=True)
+    with rig(kernel_library, network, spec(), script, max_batch=MAX_BATCH, slots=1) as device:
+        full = [tensor(float(value)) for value in range(MAX_BATCH)]
+        other = full[::-1]
+        expected = device.engine.submit(other).result()
+        device.engine.submit(full).result()  # what is not computed anew would have its vectors
+        match refusal:
+            case "lacking":
+                script.lacking = ["embedding"]
+            case "output_shape":
+                script.output_shape = (1, DIM + 1)
+            case _:
+                script.refused.add(refusal)
+        with pytest.raises(EngineFault):
+            device.engine.submit(full[:1])
+        script.lacking, script.output_shape = (), None
+        script.refused.clear()
+        np.testing.assert_array_equal(device.engine.submit(other).result(), expected)
+
+
 def test_a_foreign_exception_is_a_fault(kernel_library: ctypes.CDLL, network: Path) -> None:
     """Whatever a library raises."""
     script = Script(not_capturable=True)

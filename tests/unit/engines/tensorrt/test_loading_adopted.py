@@ -60,7 +60,9 @@ def opened(driver: FakeDriver, script: Script) -> Iterator[Gpu]:
         yield gpu
 
 
-def kept(tmp_path: Path, architecture: str, *, batch: int | None, most: int) -> Path:
+def kept(
+    tmp_path: Path, architecture: str, *, batch: int | None, most: int, taken: TensorType = TensorType.FP32
+) -> Path:
     """As `adopt_plan` keeps one; the fake TensorRT's plans are ONNX files."""
     plan = convolution(tmp_path / "net.onnx").read_bytes()
     spec = load_onnx(tmp_path / "net.onnx", name=None, profile="torchreid", options=OnnxOptions()).spec
@@ -72,7 +74,7 @@ def kept(tmp_path: Path, architecture: str, *, batch: int | None, most: int) -> 
         artifact_sha256=sha,
         max_batch=most,
         static_batch=batch,
-        input=TensorInfo(name="input", dtype=TensorType.FP32, shape=(axis, 3, HEIGHT, WIDTH)),
+        input=TensorInfo(name="input", dtype=taken, shape=(axis, 3, HEIGHT, WIDTH)),
         output=TensorInfo(name="embedding", dtype=TensorType.FP32, shape=(axis, DIM)),
         plan_sha256=sha,
         plan_bytes=len(plan),
@@ -108,10 +110,13 @@ def test_it_is_served(kernel_library: ctypes.CDLL, tmp_path: Path, batch: int | 
 
 
 def test_what_does_not_fit_is_said_before_tensorrt_sees_it(kernel_library: ctypes.CDLL, tmp_path: Path) -> None:
-    """Another GPU's plan, and a profile for one that has its own."""
+    """Another GPU's plan, one that takes bytes, and a profile for one that has its own."""
     with opened(FakeDriver(kernel=kernel_library), Script(refuses_plan=True)) as gpu:
         with pytest.raises(PlanError, match="architecture is 'sm_75', not "):
             gpu.load(kept(tmp_path, "sm_75", batch=None, most=4), name=None, profile=None)
+        folder = kept(tmp_path, gpu.device.architecture, batch=None, most=4, taken=TensorType.UINT8)
+        with pytest.raises(PlanError, match=r"input input is uint8; .* build the plan from that"):
+            gpu.load(folder, name=None, profile=None)
         folder = kept(tmp_path, gpu.device.architecture, batch=None, most=4)
         with pytest.raises(SpecError, match="leave the profile out"):
             gpu.load(folder, name=None, profile="fastreid")

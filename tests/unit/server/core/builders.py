@@ -65,7 +65,7 @@ def a_request(
 
 def some_limits(
     *,
-    models: Sequence[ModelTerms] = (ModelTerms(max_batch=4, slots=2, cores=1),),
+    models: Sequence[ModelTerms] = (ModelTerms(name="osnet", max_batch=4, slots=2, cores=1),),
     staging_slots: int = 2,
     cores: int = 16,
     queue_boxes: int = 100,

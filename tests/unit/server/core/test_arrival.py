@@ -15,7 +15,9 @@ POLICIES = list(OverloadPolicy)
 
 def a_busy_bench(**limits: int) -> Bench:
     """One frame at a time is staged, and none of the others starts before it is done."""
-    return Bench(some_limits(models=(ModelTerms(max_batch=1, slots=1, cores=1),), staging_slots=1, **limits))
+    return Bench(
+        some_limits(models=(ModelTerms(name="osnet", max_batch=1, slots=1, cores=1),), staging_slots=1, **limits)
+    )
 
 
 @pytest.mark.parametrize("policy", POLICIES)

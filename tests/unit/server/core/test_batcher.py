@@ -13,7 +13,7 @@ LINGER_NS = 5 * MS
 
 
 def a_batcher(*, max_batch: int = 4, slots: int = 2, linger_ns: int = 0) -> Batcher[str]:
-    terms = ModelTerms(max_batch=max_batch, slots=slots, cores=1)
+    terms = ModelTerms(name="osnet", max_batch=max_batch, slots=slots, cores=1)
     return Batcher(terms, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
 
 

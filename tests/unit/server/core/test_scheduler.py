@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from reidstream_server.core.effects import BatchFailed, End, EndCause, EngineDied, Release, Run, SendDrain
+from reidstream_server.core.effects import Answer, BatchFailed, End, EndCause, EngineDied, Release, Run, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.terms import (
@@ -23,7 +23,10 @@ from reidstream_server.core.terms import (
 from .builders import MS, ONLY, OTHER, START_NS, Bench, a_request, some_limits, some_terms
 
 BROKEN = FrameFault(reason=FaultReason.INVALID_IMAGE, message="not an image")
-TWO_MODELS = (ModelTerms(max_batch=4, slots=1, cores=1), ModelTerms(max_batch=4, slots=1, cores=1))
+TWO_MODELS = (
+    ModelTerms(name="osnet", max_batch=4, slots=1, cores=1),
+    ModelTerms(name="vehicles", max_batch=4, slots=1, cores=1),
+)
 
 
 def assert_empty(bench: Bench) -> None:
@@ -75,7 +78,7 @@ def test_a_frame_may_use_several_models() -> None:
 
 def test_staging_goes_on_while_engines_run() -> None:
     """As soon as a batch has left, the next frames are staged, so that no engine waits for a decoder."""
-    bench = Bench(some_limits(models=(ModelTerms(max_batch=4, slots=1, cores=1),), staging_slots=1))
+    bench = Bench(some_limits(models=(ModelTerms(name="osnet", max_batch=4, slots=1, cores=1),), staging_slots=1))
     session = bench.open(some_terms())
     for name in ("a", "b", "c"):
         bench.send(session, name, 4)
@@ -89,7 +92,7 @@ def test_staging_goes_on_while_engines_run() -> None:
 
 def test_on_one_core_a_staged_frame_is_embedded_before_the_next_is_decoded() -> None:
     """Work that is begun is finished first: otherwise every frame waits for the decoding of those behind it."""
-    bench = Bench(some_limits(models=(ModelTerms(max_batch=4, slots=2, cores=1),), cores=1))
+    bench = Bench(some_limits(models=(ModelTerms(name="osnet", max_batch=4, slots=2, cores=1),), cores=1))
     session = bench.open(some_terms())
     for name in ("a", "b"):
         bench.send(session, name, 6)
@@ -118,7 +121,7 @@ def test_on_one_core_models_take_turns() -> None:
 
 def test_a_batch_on_a_device_takes_no_core() -> None:
     """Staging goes on beside it."""
-    bench = Bench(some_limits(models=(ModelTerms(max_batch=4, slots=1, cores=0),), cores=1))
+    bench = Bench(some_limits(models=(ModelTerms(name="osnet", max_batch=4, slots=1, cores=0),), cores=1))
     session = bench.open(some_terms())
     for name in ("a", "b"):
         bench.send(session, name, 4)
@@ -216,6 +219,8 @@ def test_a_lost_engine_answers_whoever_needs_it() -> None:
     bench.take(bench.scheduler.batch_failed(ONLY, lost.batch, "sticky", bench.now))
     bench.work_off()
     assert bench.answered() == [("a", "engine_lost"), ("c", "engine_lost"), ("b", "2")]
+    faults = [item.fault.message for item in bench.effects if isinstance(item, Answer) and item.fault is not None]
+    assert faults == ["the engine of model 'osnet' cannot go on (sticky); send the frame elsewhere"] * 2
     assert bench.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky")]
     assert sorted(bench.released) == ["a", "b", "c"]
     assert_empty(bench)
@@ -240,7 +245,7 @@ def test_a_batch_that_does_not_come_back_loses_its_engine() -> None:
 @pytest.mark.parametrize("stage_first", [False, True])
 def test_a_frame_over_its_budget_is_answered_then(*, stage_first: bool) -> None:
     """When its time has come, staged or not; its pixels come back, and nothing of it runs."""
-    bench = Bench(some_limits(models=(ModelTerms(max_batch=1, slots=1, cores=1),)))
+    bench = Bench(some_limits(models=(ModelTerms(name="osnet", max_batch=1, slots=1, cores=1),)))
     bench.send(bench.open(some_terms("other")), "busy")
     bench.stage("busy")
     session = bench.open(some_terms(budget_ns=10 * MS))
@@ -278,7 +283,7 @@ def test_the_age_at_arrival_counts() -> None:
 
 def test_a_vanished_client_costs_no_more() -> None:
     """What has not started never does; what runs is let go when it comes back; nothing is said to anybody."""
-    bench = Bench(some_limits(models=(ModelTerms(max_batch=2, slots=1, cores=1),), staging_slots=1))
+    bench = Bench(some_limits(models=(ModelTerms(name="osnet", max_batch=2, slots=1, cores=1),), staging_slots=1))
     session = bench.open(some_terms())
     for name in ("a", "b", "c"):
         bench.send(session, name, 3)
@@ -412,7 +417,9 @@ class Image:
 @pytest.mark.parametrize("end", ["answered", "vanished"])
 def test_images_are_let_go_at_once(policy: OverloadPolicy, end: str) -> None:
     """Not at the next garbage collection: a queue of 8K frames would wait for it."""
-    scheduler: Scheduler[Image] = Scheduler(some_limits(models=(ModelTerms(max_batch=1, slots=1, cores=1),)))
+    scheduler: Scheduler[Image] = Scheduler(
+        some_limits(models=(ModelTerms(name="osnet", max_batch=1, slots=1, cores=1),))
+    )
     session = scheduler.open_session(some_terms(policy=policy, frames=2, ordering=Ordering.AS_COMPLETED))
     images = [Image() for _ in range(3)]
     alive = weakref.WeakSet(images)

@@ -1,0 +1,47 @@
+"""What the stager has of each GPU, read at scrape time; nothing on a CPU.
+
+Why beside `reidstream_staged_bytes`: that counts what frames were admitted for, this what the pools hold, idle blocks
+and the pinned memory of this machine included. The networks' memory is TensorRT's, and not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from reidstream_engines.protocol import Stager
+
+
+class DeviceCollector(Collector):
+    """Yields a sample a device. Any thread."""
+
+    def __init__(self, stager: Stager) -> None:
+        self._stager = stager
+
+    def collect(self) -> Iterable[Metric]:
+        """One family per series, if there is a device."""
+        devices = self._stager.devices()
+        if not devices:
+            return
+        used = GaugeMetricFamily(
+            "reidstream_device_frame_bytes", "Memory of frames.", labels=["device", "memory", "state"]
+        )
+        bound = GaugeMetricFamily(
+            "reidstream_device_frame_bytes_limit", "Most memory of frames.", labels=["device", "memory"]
+        )
+        decodes = CounterMetricFamily(
+            "reidstream_device_decodes", "Frames that the device was to decode.", labels=["device", "outcome"]
+        )
+        for item in devices:
+            for memory, pool in (("device", item.memory), ("pinned", item.pinned)):
+                used.add_metric([item.device, memory, "in_use"], pool.in_use)
+                used.add_metric([item.device, memory, "idle"], pool.idle)
+                bound.add_metric([item.device, memory], pool.bound)
+            decodes.add_metric([item.device, "decoded"], item.decoded)
+            decodes.add_metric([item.device, "declined"], item.declined)
+        yield used
+        yield bound
+        yield decodes
