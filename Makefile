@@ -76,6 +76,7 @@ GPU_PYTHON ?= 3.12
 GPU_WHEELS := grpcio grpcio-health-checking grpcio-reflection nvidia-nvimgcodec-cu13 nvidia-nvjpeg prometheus-client protobuf \
   simplejpeg tqdm turbojpeg typing-extensions
 gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package index, into out/gpu
+	@rm -rf out/gpu
 	$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --dest out/gpu \
 	  $(foreach wheel,$(GPU_WHEELS),$(shell grep -m1 '^$(wheel)==' constraints.txt | cut -d';' -f1))
 	@$(if $(wildcard $(DATA)),cp -r $(DATA) out/gpu/data)
