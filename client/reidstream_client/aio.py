@@ -25,7 +25,7 @@ from .answers import answering_models, parse_result, without_vectors
 from .connection import SERVICE, Connection, Health, with_retries
 from .credentials import TlsOptions
 from .errors import InvalidRequest, ProtocolFault
-from .framing import PreparedFrame, check_message_size, prepare
+from .framing import PreparedFrame, captured_at, check_message_size, prepare
 from .images import Image
 from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
 from .opening import check_spaces, new_session_id, open_sharing
@@ -133,9 +133,9 @@ class AsyncReidClient:
     ) -> FrameEmbeddings:
         """The embeddings of (N, 4) boxes x1, y1, x2, y2 in pixels of the image, or of `Crops`.
 
-        N = 0 asks the server nothing but, once, the model's dimension. `timeout_s` overrides the client's. The frame's
-        own errors are raised here, since they are the call's status. Repeated while no ready server answers: embedding
-        twice does no harm.
+        N = 0 asks the server nothing but, once, the model's dimension. `age_s`: how long ago it was taken; it ages from
+        then on, repetitions included. `timeout_s` overrides the client's. The frame's own errors are raised here, since
+        they are the call's status. Repeated while no ready server answers: embedding twice does no harm.
         """
         frame = prepare(
             image,
@@ -144,7 +144,7 @@ class AsyncReidClient:
             class_ids=class_ids,
             scores=scores,
             source_size=source_size,
-            captured_s=time.monotonic() - age_s if age_s else None,
+            captured_s=captured_at(None, age_s),
         )
         budget_s = self._timeout_s if timeout_s is None else timeout_s
         if not frame.boxes:

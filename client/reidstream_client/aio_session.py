@@ -28,7 +28,7 @@ from .errors import (
     SessionEnded,
     UnreadAnswers,
 )
-from .framing import PreparedFrame, check_message_size, prepare
+from .framing import PreparedFrame, captured_at, check_message_size, prepare
 from .images import Image, PixelArray
 from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
 from .opening import SessionInfo
@@ -112,16 +112,13 @@ class AsyncSession:
         """Hand a frame over; returns its id. The image may be reused at once.
 
         `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. `frame_id`: must increase; None takes the next one. When
-        it was taken: `captured_monotonic` by `time.monotonic()`, or `age_s` seconds ago. While the window is full,
-        WAIT waits here; the other policies never wait.
+        it was taken: `captured_monotonic` by `time.monotonic()`, or `age_s` seconds ago; else now. While the window is
+        full, WAIT waits here, and the frame ages; the other policies never wait.
 
         Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or why the session
         ended. A frame for which this raises was not taken.
         """
-        if age_s is not None:
-            if captured_monotonic is not None:
-                raise InvalidRequest("give captured_monotonic or age_s, not both")
-            captured_monotonic = time.monotonic() - age_s
+        captured_s = captured_at(captured_monotonic, age_s)
         async with self._sending:
             self._check_open()
             frame = prepare(
@@ -133,7 +130,7 @@ class AsyncSession:
                 track_ids=track_ids,
                 source_size=source_size,
                 capture_unix_ns=capture_unix_ns,
-                captured_s=captured_monotonic,
+                captured_s=captured_s,
             )
             await self._submit(frame)
             return frame.frame_id

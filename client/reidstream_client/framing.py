@@ -70,7 +70,7 @@ class PreparedFrame:
     layout: bytes | None
     data: bytes | memoryview
     borrowed: bool
-    captured_s: float | None
+    captured_s: float
 
     @property
     def max_bytes(self) -> int:
@@ -89,7 +89,7 @@ class PreparedFrame:
 
     def stream_message(self, now_s: float) -> bytes:
         """An EmbedStreamRequest that leaves at `now_s` of the clock that `captured_s` was read from."""
-        age_ns = 0 if self.captured_s is None else max(0, round((now_s - self.captured_s) * 1e9))
+        age_ns = max(0, round((now_s - self.captured_s) * 1e9))
         age = _AGE + varint(age_ns) if age_ns else b""
         length = len(self.head) + len(self.open_image) + len(self.data) + len(age)
         return b"".join((_FRAME, varint(length), age, self.head, self.open_image, self.data))
@@ -97,6 +97,18 @@ class PreparedFrame:
     def embed_message(self, options: bytes, now_s: float) -> bytes:
         """An EmbedRequest; `options` is one without a frame, serialised."""
         return options + self.stream_message(now_s)
+
+
+def captured_at(captured_monotonic: float | None, age_s: float | None) -> float:
+    """When a frame was taken, by `time.monotonic()`: as given, else now, so that it ages while it waits here.
+
+    Raises InvalidRequest where both are given.
+    """
+    if captured_monotonic is not None:
+        if age_s is not None:
+            raise InvalidRequest("give captured_monotonic or age_s, not both")
+        return captured_monotonic
+    return time.monotonic() - (age_s or 0.0)
 
 
 def prepare(
@@ -109,10 +121,10 @@ def prepare(
     track_ids: npt.ArrayLike | None = None,
     source_size: tuple[int, int] | None = None,
     capture_unix_ns: int | None = None,
-    captured_s: float | None = None,
+    captured_s: float,
 ) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
-    if captured_s is not None and captured_s > time.monotonic() + _MAX_AHEAD_S:
+    if captured_s > time.monotonic() + _MAX_AHEAD_S:
         raise InvalidRequest(
             f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
             "time.monotonic(), not from time.time()"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -31,7 +30,7 @@ from .errors import (
     SpaceMismatch,
     UnreadAnswers,
 )
-from .framing import PreparedFrame, prepare
+from .framing import PreparedFrame, captured_at, prepare
 from .images import Image, PixelArray
 from .ledger import LedgerStatistics, LocalAnswer
 from .opening import SessionInfo
@@ -92,10 +91,7 @@ class ResumingSession:
         age_s: float | None = None,
     ) -> int:
         """As `AsyncSession.send`; while there is no stream, WAIT waits and the other policies give frames up."""
-        if age_s is not None:
-            if captured_monotonic is not None:
-                raise InvalidRequest("give captured_monotonic or age_s, not both")
-            captured_monotonic = time.monotonic() - age_s
+        captured_s = captured_at(captured_monotonic, age_s)
         async with self._sending:
             self._check_open()
             frame = prepare(
@@ -107,7 +103,7 @@ class ResumingSession:
                 track_ids=track_ids,
                 source_size=source_size,
                 capture_unix_ns=capture_unix_ns,
-                captured_s=captured_monotonic,
+                captured_s=captured_s,
             )
             if frame.frame_id < self._next_id:
                 raise InvalidRequest(

@@ -147,6 +147,15 @@ async def test_a_server_that_is_not_ready_yet_is_asked_again(server: ScriptedSer
     assert len(server.embedded) == 3
 
 
+async def test_a_frame_ages_while_the_call_is_repeated(server: ScriptedServer) -> None:
+    """From the call on, without being told when it was taken: a budget counts what it waited here."""
+    server.on_embed = aborting(grpc.StatusCode.UNAVAILABLE, "warming up", times=2)  # type: ignore[assignment]
+    async with AsyncReidClient(server.target, retry=AT_ONCE) as client:
+        await client.embed(IMAGE, BOXES)
+    first, second, third = (request.frame.age_ns for request in server.embedded)
+    assert 0 < first < second < third
+
+
 async def test_patience_is_bounded(server: ScriptedServer) -> None:
     """Three attempts, then the last one's error with what the server said."""
     server.on_embed = aborting(grpc.StatusCode.UNAVAILABLE, "warming up")  # type: ignore[assignment]

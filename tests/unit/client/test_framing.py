@@ -26,7 +26,7 @@ def picture(height: int = 6, width: int = 8, channels: int | None = 3) -> Pixels
 
 def sent(image: object, boxes: npt.ArrayLike | None = BOXES, **columns: object) -> frame_pb2.Frame:
     """The frame as the server would parse it."""
-    prepared = prepare(image, boxes, frame_id=7, **columns)  # type: ignore[arg-type] # tests pass every kind
+    prepared = prepare(image, boxes, frame_id=7, **{"captured_s": 10.0, **columns})  # type: ignore[arg-type] # tests pass every kind
     message = prepared.stream_message(now_s=10.0)
     assert len(message) <= prepared.max_bytes
     return service_pb2.EmbedStreamRequest.FromString(message).frame
@@ -67,7 +67,7 @@ def test_a_file_is_sent_as_it_is() -> None:
 
 
 def test_what_is_not_given_is_absent() -> None:
-    """No class is not class 0; an unknown age is none."""
+    """No class is not class 0; a frame that goes out at once has no age."""
     frame = sent(b"x")
     assert not frame.boxes[0].HasField("class_id")
     assert not frame.boxes[0].HasField("score")
@@ -131,7 +131,7 @@ def test_a_borrowed_frame_can_be_made_independent() -> None:
     """A camera's buffer is filled again while a frame waits for room."""
     image = picture()
     before = image.copy()
-    owned = prepare(image, BOXES, frame_id=1).owned()
+    owned = prepare(image, BOXES, frame_id=1, captured_s=10.0).owned()
     image[:] = 0
     frame = service_pb2.EmbedStreamRequest.FromString(owned.stream_message(0)).frame
     np.testing.assert_array_equal(pixels(frame.raw), before)
@@ -182,7 +182,7 @@ def test_ready_crops_carry_their_own_boxes() -> None:
 
 def test_crops_need_no_boxes() -> None:
     """N is the number of crops; also of none."""
-    prepared = prepare(Crops([b"a", b"b", b"c"]), None, frame_id=1)
+    prepared = prepare(Crops([b"a", b"b", b"c"]), None, frame_id=1, captured_s=10.0)
     assert prepared.boxes == 3
     assert not sent(Crops([b"a"]), None).crops.crops[0].box.HasField("rect")
     assert sent(Crops([]), None).WhichOneof("image") == "crops"
@@ -241,12 +241,12 @@ def test_a_capture_time_of_another_clock_is_refused() -> None:
 def test_frame_ids_are_64_bits(frame_id: int) -> None:
     """Said here, and not by a broken message."""
     with pytest.raises(InvalidRequest, match="frame_id"):
-        prepare(b"x", BOXES, frame_id=frame_id)
+        prepare(b"x", BOXES, frame_id=frame_id, captured_s=10.0)
 
 
 def test_a_frame_over_a_message_is_refused_with_both_numbers() -> None:
     """GRPC's own error comes later and says less."""
-    frame = prepare(np.zeros((100, 100, 3), np.uint8), BOXES, frame_id=1)
+    frame = prepare(np.zeros((100, 100, 3), np.uint8), BOXES, frame_id=1, captured_s=10.0)
     check_message_size(frame, 31_000)
     with pytest.raises(FrameTooLarge, match=r"30\d\d\d bytes, at most 30000"):
         check_message_size(frame, 30_000)
@@ -255,7 +255,7 @@ def test_a_frame_over_a_message_is_refused_with_both_numbers() -> None:
 def test_a_single_call_is_the_options_and_the_frame() -> None:
     """The frame has the same field number in both requests, so their bytes can stand behind each other."""
     options = service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="door"))
-    prepared = prepare(b"x", BOXES, frame_id=7)
+    prepared = prepare(b"x", BOXES, frame_id=7, captured_s=10.0)
     request = service_pb2.EmbedRequest.FromString(prepared.embed_message(options.SerializeToString(), 0))
     assert request.options.camera_id == "door"
     assert request.frame == sent(b"x")

@@ -34,7 +34,7 @@ def picture(value: int = 0, height: int = HEIGHT) -> np.ndarray:
 
 def a_frame(image: Image, number: int = 1) -> PreparedFrame:
     boxes = None if isinstance(image, Crops) else [[0, 0, 5, 5]]
-    return prepare(image, boxes, frame_id=number)
+    return prepare(image, boxes, frame_id=number, captured_s=0.0)
 
 
 def sent(frame: PreparedFrame) -> image_pb2.RawImage:

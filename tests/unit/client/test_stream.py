@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -239,6 +240,57 @@ async def test_frames_may_be_numbered_by_the_caller(server: ScriptedServer) -> N
         await session.finish()
         answers, error = await collect(session)
     assert (frame_ids(answers), error) == ([1051, 1052], None)
+
+
+async def test_a_frame_ages_while_it_waits_for_the_window(server: ScriptedServer) -> None:
+    """From `send` on, without being told when it was taken: a budget counts what it waited here."""
+    waiting = asyncio.Event()
+    ages: list[int] = []
+    room_ns: list[int] = []
+
+    async def one_at_a_time(stream: ServerStream) -> None:
+        await stream.opened(frames=1)
+        (first,) = await stream.take(1)
+        await waiting.wait()
+        room_ns.append(time.monotonic_ns())
+        await stream.answer(first)
+        (second,) = await stream.take(1)
+        ages.extend((first.age_ns, second.age_ns))
+        await stream.answer(second)
+
+    server.on_stream = one_at_a_time
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.send(b"file", BOX)
+        sending = asyncio.create_task(session.send(b"file", BOX))
+        await asyncio.sleep(0)  # it has begun
+        begun_ns = time.monotonic_ns()
+        waiting.set()
+        await sending
+        await session.finish()
+        await collect(session)
+    assert ages[1] >= room_ns[0] - begun_ns
+    assert all(age > 0 for age in ages)
+
+
+async def test_a_frame_ages_while_there_is_no_stream(server: ScriptedServer) -> None:
+    """What a resuming session sends again is older than it was."""
+    ages: list[int] = []
+
+    async def cut_once(stream: ServerStream) -> None:
+        await stream.opened()
+        (frame,) = await stream.take(1)
+        ages.append(frame.age_ns)
+        if stream.open.epoch == 0:
+            await stream.context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
+        await stream.answer(frame)
+        await stream.answer_all()
+
+    server.on_stream = cut_once
+    async with AsyncReidClient(server.target) as client, client.resuming_stream() as session:
+        await session.send(b"file", BOX)
+        await session.finish()
+        assert [answer.frame_id async for answer in session] == [0]
+    assert 0 < ages[0] < ages[1]
 
 
 async def test_no_boxes_and_frame_errors_are_answers_like_others(server: ScriptedServer) -> None:
