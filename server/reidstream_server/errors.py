@@ -19,6 +19,8 @@ What is wrong with one frame is no exception but a `core.faults.FrameFault`: it 
 `transport/status.py` has the one table from these to gRPC status codes.
 """
 
+from typing import ClassVar
+
 
 class ServerError(Exception):
     """Root of the tree. The message is for people and says what to do next."""
@@ -37,40 +39,60 @@ class SharedMemoryRefused(ServerError):
 
 
 class CallRefused(ServerError):
-    """A call ends with this message."""
+    """A call ends with this message. `label`: what kind of refusal it is, for logs."""
+
+    label: ClassVar[str] = "refused"
 
 
 class Unauthenticated(CallRefused):
     """The caller did not say who it is, or it was not believed."""
 
+    label = "unauthenticated"
+
 
 class InvalidCall(CallRefused):
     """The call broke the protocol, or one of its fields is out of range."""
+
+    label = "invalid_call"
 
 
 class UnknownModel(CallRefused):
     """No model of that name."""
 
+    label = "unknown_model"
+
 
 class WrongSpace(CallRefused):
     """The client expects another embedding space."""
+
+    label = "wrong_space"
 
 
 class StaleEpoch(CallRefused):
     """A newer epoch of the session is open."""
 
+    label = "stale_epoch"
+
 
 class TakenOver(CallRefused):
     """A newer epoch of the session was opened while this one was open."""
+
+    label = "taken_over"
 
 
 class NotOffered(CallRefused):
     """In the contract, and not in this server."""
 
+    label = "not_offered"
+
 
 class TooManySessions(CallRefused):
     """As many sessions as the configuration allows are open."""
 
+    label = "too_many_sessions"
+
 
 class GoingAway(CallRefused):
     """The server is stopping."""
+
+    label = "going_away"

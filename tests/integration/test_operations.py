@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import subprocess
 import time
@@ -19,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from reidstream_engines.fake import FakeStager
 from reidstream_engines.protocol import DeviceUsage, PoolUsage
 from reidstream_server.app import RunningServer
-from tests.integration.harness import frame, serving, stream_to
+from tests.integration.harness import frame, opening, serving, stream_to, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +72,47 @@ async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.M
     live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for name in live if name.startswith("reidstream_")} == documented
+
+
+def ended(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    """The fields of every `session_ended` so far, without how long it took."""
+    records = [vars(record) for record in caplog.records if record.msg == "session_ended"]
+    return [{k: v for k, v in record["reidstream_fields"].items() if k != "seconds"} for record in records]
+
+
+@pytest.mark.parametrize("end", ["finished", "vanished", "drained", "taken_over", "invalid_call"])
+async def test_the_log_says_how_each_session_ended(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With the names that its opening had, and what became of its frames."""
+    caplog.set_level(logging.INFO)
+    session_id = b"s" * 16
+    late, broken = frame(2), frame(3, image=b"no image")
+    late.frame.age_ns = 10**10
+    async with serving() as server, stream_to(server) as stream, stream_to(server) as other:
+        await stream.open(session_id=session_id, camera_id="gate", latency_budget_ms=5_000)
+        for message in (frame(1), late, broken):
+            await stream.call.write(message)
+            await stream.result()
+        match end:
+            case "finished":
+                await stream.call.done_writing()
+            case "vanished":
+                stream.call.cancel()
+            case "drained":
+                await server.drain()
+            case "taken_over":
+                await other.open(session_id=session_id, epoch=1)
+            case _:
+                await stream.call.write(opening())
+        await until(lambda: ended(caplog))
+        assert ended(caplog)[0] == {
+            "client": "",
+            "camera_id": "gate",
+            "epoch": 0,
+            "cause": end,
+            "answered": 1,
+            "given_up": 1,
+            "failed": 1,
+        }
 
 
 async def test_health_tells_of_the_process_the_service_and_each_model() -> None:

@@ -32,6 +32,8 @@ from .epochs import Epochs, Holding
 from .frames import FrameParser
 from .models import details, summary
 from .options import WindowLimits, parse_session, parse_unary
+from .reading import Request, Response, StreamContext, next_message, opening_message
+from .record import SessionRecord
 from .security import Access
 from .shared import SharedMemoryTerms, shared_memory
 from .shared_segment import Segment
@@ -39,9 +41,6 @@ from .status import end_status, frame_status
 
 log = get_logger(__name__)
 
-Request: TypeAlias = service_pb2.EmbedStreamRequest
-Response: TypeAlias = service_pb2.EmbedStreamResponse
-StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
 
@@ -167,15 +166,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._refuse_when_leaving()
         if self._streams > 2 * self._limits.max_sessions:  # a full server's sessions may all be resumed at once
             raise TooManySessions(f"twice as many streams are open as sessions may be, {self._limits.max_sessions}")
-        try:
-            first = await asyncio.wait_for(_next(context), self._limits.open_timeout_s)
-        except TimeoutError:
-            raise InvalidCall(f"no session_open within {self._limits.open_timeout_s:g} s") from None
-        if first is None or not first.HasField("session_open"):
-            kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
-            raise InvalidCall(f"the first message is {kind}; it must be session_open")
+        first = await opening_message(context, self._limits.open_timeout_s)
         self._refuse_when_leaving()  # once more: nobody would ask a session to leave that is opened behind the drain
-        return first.session_open
+        return first
 
     async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
@@ -186,10 +179,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 opened.shared_memory.CopyFrom(shared.answer)
             holding = self._epochs.hold(client, first.session_id, first.epoch)
             session = self._runtime.open_session(agreement)
-            log.info("session_opened", client=client, camera_id=agreement.terms.flow.camera_id, epoch=first.epoch)
             try:
-                await context.write(Response(session_opened=opened))
-                return await self._serve(session, holding, shared.segment, context)
+                with SessionRecord(agreement.terms.flow, first.epoch) as record:
+                    await context.write(Response(session_opened=opened))
+                    record.cause = await self._serve(session, holding, shared.segment, context, record)
+                    return record.cause
             finally:
                 self._runtime.session_lost(session.key)
                 self._epochs.release(holding)
@@ -199,10 +193,15 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             raise GoingAway("the server is stopping; send the frames elsewhere")
 
     async def _serve(
-        self, session: Session, holding: Holding, segment: Segment | None, context: StreamContext
+        self,
+        session: Session,
+        holding: Holding,
+        segment: Segment | None,
+        context: StreamContext,
+        record: SessionRecord,
     ) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
-        write = asyncio.create_task(self._write(session, context))
+        write = asyncio.create_task(self._write(session, context, record))
         aged = self._watch_age(session)
         tasks = {
             write,
@@ -245,7 +244,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """Take messages while the session may be read."""
         while True:
             await session.readable.wait()
-            message = await _next(context)
+            message = await next_message(context)
             if message is None:
                 self._runtime.half_closed(session)
                 return
@@ -272,7 +271,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         else:
             self._runtime.frame_arrived(session, *parsed)
 
-    async def _write(self, session: Session, context: StreamContext) -> EndCause:
+    async def _write(self, session: Session, context: StreamContext, record: SessionRecord) -> EndCause:
         """Write what the session's mailbox holds until its end."""
         while True:
             item = await session.mail.get()
@@ -280,6 +279,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 case Answer():
                     await context.write(Response(frame_result=answers.frame_result(item, self._models)))
                     self._runtime.answer_written(session)
+                    record.written(item)
                 case SendDrain():
                     await context.write(Response(drain=answers.drain(item)))
                 case End():
@@ -287,11 +287,3 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 case _:
                     assert_never(item)
             del item  # its vectors may be large, and the next one may be long in coming
-
-
-async def _next(context: StreamContext) -> Request | None:
-    """The next message; None when the client has half-closed. Raises InvalidCall for one that is none."""
-    message: object = await context.read()
-    if message is grpc.aio.EOF:
-        return None
-    return understood(message if isinstance(message, Request) else None)
