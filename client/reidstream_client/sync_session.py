@@ -1,13 +1,15 @@
 """A session for programs without asyncio: `AsyncSession`, called from other threads.
 
 Trap: changing threads costs more than parsing an answer, so an iteration takes all answers that are there at once.
-They are put into `_taken` in the loop's thread, so that giving up waiting (Ctrl-C) loses none.
+They are put into `_taken` in the loop's thread, so that giving up waiting (Ctrl-C) loses none. Another thread may take
+them away before the one that waited looks: only the session itself says that it is over.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy.typing as npt
 
@@ -21,7 +23,9 @@ from .types import FrameEmbeddings
 
 
 class Session:
-    """One camera's stream, open. Made by `ReidClient.stream`. One thread may send while another one iterates."""
+    """One camera's stream, open. Made by `ReidClient.stream`. One thread may send, or `take`, while
+    another one iterates; each answer goes to one of them.
+    """
 
     def __init__(self, session: AsyncSession | ResumingSession, thread: LoopThread) -> None:
         self._session = session
@@ -74,7 +78,11 @@ class Session:
     def take(self) -> list[FrameEmbeddings]:
         """The answers that are here, without waiting, and without raising why a session ended."""
         self._thread.call(self._take())
-        return [self._taken.popleft() for _ in range(len(self._taken))]
+        taken: list[FrameEmbeddings] = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._taken.popleft())
+        return taken
 
     def statistics(self) -> LedgerStatistics:
         """What is in the window, held and undelivered now."""
@@ -84,11 +92,12 @@ class Session:
         return self
 
     def __next__(self) -> FrameEmbeddings:
-        if not self._taken:
-            self._thread.call(self._next())
-        if not self._taken:
-            raise StopIteration
-        return self._taken.popleft()
+        more = True
+        while more:
+            more = bool(self._taken) or self._thread.call(self._next())
+            with suppress(IndexError):
+                return self._taken.popleft()
+        raise StopIteration
 
     async def _take(self) -> None:
         self._taken.extend(self._session.take())
@@ -99,9 +108,10 @@ class Session:
     async def _statistics(self) -> LedgerStatistics:
         return self._session.statistics()
 
-    async def _next(self) -> None:
-        """Take all answers that are here, and wait for one if there is none; at the end there is none."""
+    async def _next(self) -> bool:
+        """Take all answers that are here, and wait for one if there is none; False at the end, where there is none."""
         async for answer in self._session:
             self._taken.append(answer)
             self._taken.extend(self._session.take())
-            return
+            return True
+        return False

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import CoroutineType
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from reidstream_client import (
     ReidClient,
     RetryPolicy,
     ServerUnavailable,
+    Session,
     SessionDrained,
     SessionEnded,
 )
@@ -78,6 +80,40 @@ def test_one_thread_sends_and_another_iterates(served: ScriptedServer) -> None:
             session.send(b"x", BOX)
         session.finish()
         assert [answer.frame_id for answer in reading.result()] == list(range(100))
+
+
+class TakenBetween:
+    """A session's thread, and another one that takes what came before the iteration that waited for it can look, and
+    then sends the last frame.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.thread = session._thread
+        self.taken: list[int] = []
+
+    def call(self, coroutine: CoroutineType[Any, Any, Any]) -> object:
+        waited = coroutine.__name__ == "_next"
+        result = self.thread.call(coroutine)
+        if waited and not self.taken:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(self.take_and_send).result()
+        return result
+
+    def take_and_send(self) -> None:
+        self.taken = [answer.frame_id for answer in self.session.take()]
+        self.session.send(b"file", BOX)
+        self.session.finish()
+
+
+def test_one_thread_takes_while_another_iterates(served: ScriptedServer) -> None:
+    """Answers that went elsewhere are not the end of the session: it goes on to the last."""
+    with ReidClient(served.target) as client, client.stream() as session:
+        between = TakenBetween(session)
+        session._thread = between  # type: ignore[assignment] # what another thread may do at that moment
+        session.send(b"file", BOX)
+        iterated = [answer.frame_id for answer in session]
+    assert (between.taken, iterated) == ([0], [1])
 
 
 def test_many_cameras_share_a_client(served: ScriptedServer) -> None:
