@@ -26,6 +26,7 @@ from .errors import (
     SessionEnded,
     SeveralModels,
     SpaceMismatch,
+    StaleEpoch,
     UnreadAnswers,
 )
 from .images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
@@ -90,6 +91,7 @@ __all__ = [
     "SessionInfo",
     "SeveralModels",
     "SpaceMismatch",
+    "StaleEpoch",
     "Timing",
     "TlsOptions",
     "UnreadAnswers",

@@ -82,7 +82,7 @@ class Connection:
         try:
             answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
-            raise from_status(error.code(), error.details(), target=self.target) from None
+            raise from_status(error.code(), error.details(), error.trailing_metadata(), target=self.target) from None
         except asyncio.CancelledError:
             if self._closed:  # closing the channel cancels its calls
                 raise SessionEnded(f"{self.target}: this client was closed") from None

@@ -7,7 +7,8 @@
     ├── CallTimeout             no answer in time, or the frame was older than its latency budget
     ├── CallRejected            the server refuses the call; sending it again will not help
     │   ├── ModelNotFound       no such model
-    │   └── SpaceMismatch       the model's vectors would not fit the expected space
+    │   ├── SpaceMismatch       the model's vectors would not fit the expected space
+    │   └── StaleEpoch          another stream has resumed this session since
     ├── Overloaded              the server has no room now; later it may
     ├── ServerFault             a fault of the server, in its log
     ├── ProtocolFault           the server said what the contract does not allow
@@ -24,7 +25,7 @@ call, whose status it is, raises it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import grpc
@@ -74,8 +75,14 @@ class SpaceMismatch(CallRejected):
     """The model's vectors are not of the expected space."""
 
 
+class StaleEpoch(CallRejected):
+    """Another stream, of a newer epoch, holds this session."""
+
+
 class Overloaded(ReidError):
-    """The server has no room for this now."""
+    """The server has no room for this now. `retry_after_s`: when it may have; None where it did not say."""
+
+    retry_after_s: float | None = None
 
 
 class ServerFault(ReidError):
@@ -132,12 +139,23 @@ ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
 )
 
 
+# Where a status alone does not say which: the server's word beside it.
+_ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch": StaleEpoch})
+_REASON_HEADER = "reidstream-reason"
+_RETRY_HEADER = "reidstream-retry-after-ms"
+
+
 def from_status(
-    status: grpc.StatusCode, details: str | None, *, target: str, unanswered: Sequence[int] = ()
+    status: grpc.StatusCode, details: str | None, trailers: Iterable[tuple[str, str | bytes]] | None, *, target: str
 ) -> ReidError:
-    """The error of a call to `target` that ended with `status` (not OK)."""
-    kind = ERROR_OF_STATUS[status]
+    """The error of a call to `target` that ended with `status` (not OK) and these trailing metadata."""
+    said = {name: value if isinstance(value, str) else "" for name, value in trailers or ()}
+    kind = _ERROR_OF_REASON.get(said.get(_REASON_HEADER, ""), ERROR_OF_STATUS[status])
     message = f"{target}: {details or status.name}"
     if kind is ServerUnavailable:
         message += " (is a reidstream-server running and ready there?)"
-    return kind(message, status=status, unanswered=unanswered)
+    error = kind(message, status=status)
+    retry_after_ms = said.get(_RETRY_HEADER, "")
+    if isinstance(error, Overloaded) and retry_after_ms.isdecimal():
+        error.retry_after_s = int(retry_after_ms) / 1000
+    return error

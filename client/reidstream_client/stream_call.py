@@ -58,7 +58,7 @@ class StreamCall:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            failure = from_status(error.code(), error.details(), target=self.target)
+            failure = from_status(error.code(), error.details(), error.trailing_metadata(), target=self.target)
         else:
             return message if isinstance(message, service_pb2.EmbedStreamResponse) else None
         raise failure  # out here, or it would hold gRPC's error as its context, and so the call

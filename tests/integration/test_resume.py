@@ -17,6 +17,8 @@ from reidstream_client import (
     OverloadPolicy,
     ReidClient,
     ResumingSession,
+    SpaceMismatch,
+    StaleEpoch,
     UnreadAnswers,
     resuming,
 )
@@ -176,6 +178,19 @@ async def test_a_session_resumes_at_a_server_that_is_full() -> None:
         await new.call.write(frame(1))
         assert (await new.result()).frame_id == 1
         assert server.runtime.open_sessions == 1
+
+
+async def test_a_stream_that_comes_too_late_is_told_so_and_not_of_another_space() -> None:
+    """Both are FAILED_PRECONDITION; the word beside it tells the client which."""
+    async with serving() as server, stream_to(server) as new:
+        address = f"127.0.0.1:{server.port}"
+        async with AsyncReidClient(address) as client, client.resuming_stream() as session:
+            await new.open(session_id=session.opened.session_id, epoch=3)
+            with pytest.raises(StaleEpoch, match="epoch 3 is open here"):
+                await anext(session)
+        async with AsyncReidClient(address, expected_space_id="1:" + "0" * 64) as other:
+            with pytest.raises(SpaceMismatch):
+                await other.embed(JPEG, box_of(0))
 
 
 def test_the_synchronous_client_resumes_too() -> None:

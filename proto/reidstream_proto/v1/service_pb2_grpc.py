@@ -66,6 +66,10 @@ class EmbeddingServiceServicer(object):
         The call's status speaks of the stream only: INVALID_ARGUMENT (protocol fault), NOT_FOUND (model), FAILED_PRECONDITION (space),
         UNIMPLEMENTED (a feature, by name), RESOURCE_EXHAUSTED (too many sessions; message too large), UNAVAILABLE (starting or stopping),
         DEADLINE_EXCEEDED (the client has not read its answers for too long). What is wrong with a frame is in its FrameResult.
+
+        Beside a status that is not OK, of any method, trailing metadata may say more to programs. `reidstream-reason`: why, as a word of lower-case
+        letters and underscores, such as "wrong_space" or "stale_epoch" where FAILED_PRECONDITION is one of two; of a frame's error its ErrorReason,
+        such as "queue_full". `reidstream-retry-after-ms`: as in FrameError. A client treats a word that it does not know as none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

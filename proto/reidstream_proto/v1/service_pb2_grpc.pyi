@@ -137,6 +137,10 @@ class EmbeddingServiceStub(typing.Generic[_EmbeddingServiceEmbedStreamType, _Emb
     The call's status speaks of the stream only: INVALID_ARGUMENT (protocol fault), NOT_FOUND (model), FAILED_PRECONDITION (space),
     UNIMPLEMENTED (a feature, by name), RESOURCE_EXHAUSTED (too many sessions; message too large), UNAVAILABLE (starting or stopping),
     DEADLINE_EXCEEDED (the client has not read its answers for too long). What is wrong with a frame is in its FrameResult.
+
+    Beside a status that is not OK, of any method, trailing metadata may say more to programs. `reidstream-reason`: why, as a word of lower-case
+    letters and underscores, such as "wrong_space" or "stale_epoch" where FAILED_PRECONDITION is one of two; of a frame's error its ErrorReason,
+    such as "queue_full". `reidstream-retry-after-ms`: as in FrameError. A client treats a word that it does not know as none.
     """
 
     Embed: _EmbeddingServiceEmbedType
@@ -180,6 +184,10 @@ class EmbeddingServiceServicer(metaclass=abc.ABCMeta):
         The call's status speaks of the stream only: INVALID_ARGUMENT (protocol fault), NOT_FOUND (model), FAILED_PRECONDITION (space),
         UNIMPLEMENTED (a feature, by name), RESOURCE_EXHAUSTED (too many sessions; message too large), UNAVAILABLE (starting or stopping),
         DEADLINE_EXCEEDED (the client has not read its answers for too long). What is wrong with a frame is in its FrameResult.
+
+        Beside a status that is not OK, of any method, trailing metadata may say more to programs. `reidstream-reason`: why, as a word of lower-case
+        letters and underscores, such as "wrong_space" or "stale_epoch" where FAILED_PRECONDITION is one of two; of a frame's error its ErrorReason,
+        such as "queue_full". `reidstream-retry-after-ms`: as in FrameError. A client treats a word that it does not know as none.
         """
 
     @abc.abstractmethod

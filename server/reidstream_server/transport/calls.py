@@ -20,11 +20,17 @@ log = get_logger(__name__)
 
 M = TypeVar("M")
 
+# Of the trailing metadata; see service.proto.
+_REASON_HEADER = "reidstream-reason"
+_RETRY_HEADER = "reidstream-retry-after-ms"
+
 
 class Abortable(Protocol):
     """What is needed of a gRPC context."""
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, str], ...]
+    ) -> NoReturn:
         """Send the status, and raise."""
         ...
 
@@ -40,20 +46,24 @@ async def refuse(context: Abortable, error: Exception) -> NoReturn:
     """End a call that an exception has ended."""
     match error:
         case CallRefused():
-            await abort(context, call_status(error), str(error))
+            await abort(context, call_status(error), str(error), reason=error.label)
         case grpc.aio.InternalError():
             raise _gone() from error
         case grpc.aio.BaseError():
             raise error
         case _:
             log.failure("call_failed", error)
-            await abort(context, grpc.StatusCode.INTERNAL, "a fault of the server, which is in its log")
+            message = "a fault of the server, which is in its log"
+            await abort(context, grpc.StatusCode.INTERNAL, message, reason="internal")
 
 
-async def abort(context: Abortable, code: grpc.StatusCode, message: str) -> NoReturn:
-    """Send a status. Always raises."""
+async def abort(
+    context: Abortable, code: grpc.StatusCode, message: str, *, reason: str, retry_after_ms: int | None = None
+) -> NoReturn:
+    """Send a status, and beside it for programs why, and when to come back. Always raises."""
+    retry = () if retry_after_ms is None else ((_RETRY_HEADER, str(retry_after_ms)),)
     try:
-        await context.abort(code, status_details(message))
+        await context.abort(code, status_details(message), ((_REASON_HEADER, reason), *retry))
     except grpc.aio.InternalError as error:
         raise _gone() from error
 

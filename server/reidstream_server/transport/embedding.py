@@ -82,7 +82,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error)
         if (status := end_status(cause)) is not None:
-            await abort(context, *status)
+            await abort(context, *status, reason=cause.value)
 
     async def Embed(  # noqa: N802
         self, request: service_pb2.EmbedRequest | None, context: UnaryContext
@@ -95,7 +95,13 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
             answer = await self._embed(agreement, asked.frame)
             if answer.fault is not None:
-                await abort(context, frame_status(answer.fault), answer.fault.message)
+                await abort(
+                    context,
+                    frame_status(answer.fault),
+                    answer.fault.message,
+                    reason=answer.fault.reason.value,
+                    retry_after_ms=answer.fault.retry_after_ms,
+                )
             return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error)

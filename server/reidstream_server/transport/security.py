@@ -21,6 +21,8 @@ import grpc
 from reidstream_server.errors import StartupError, Unauthenticated
 from reidstream_server.logs import get_logger
 
+from .calls import abort
+from .status import call_status
 from .tokens import TokenFile
 
 log = get_logger(__name__)
@@ -90,7 +92,7 @@ class _Door(grpc.aio.ServerInterceptor):
             try:
                 _by_token(self._tokens, handler_call_details.invocation_metadata)
             except Unauthenticated as refused:
-                return _refusal(str(refused), handler_call_details.method)
+                return _refusal(refused, handler_call_details.method)
         return await continuation(handler_call_details)
 
 
@@ -141,12 +143,12 @@ def _by_certificate(proved: Mapping[str, Iterable[bytes]]) -> str:
     return ""
 
 
-def _refusal(message: str, method: str) -> grpc.RpcMethodHandler[Q, A]:
+def _refusal(refused: Unauthenticated, method: str) -> grpc.RpcMethodHandler[Q, A]:
     """Ends a call of any kind: a handler of streams is the kind that reads nothing by itself."""
 
     async def refuse(requests: object, context: grpc.aio.ServicerContext[Q, A]) -> None:
         del requests
-        log.warning("call_refused", method=method, peer=context.peer(), reason=message)
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+        log.warning("call_refused", method=method, peer=context.peer(), reason=str(refused))
+        await abort(context, call_status(refused), str(refused), reason=refused.label)
 
     return grpc.stream_stream_rpc_method_handler(refuse)
