@@ -19,10 +19,11 @@ import grpc.aio
 
 from reidstream_proto.v1 import service_pb2
 
-from .credentials import TlsOptions, channel_credentials, is_loopback, token_headers
+from .credentials import TlsOptions, channel_credentials, token_headers
 from .errors import ServerUnavailable, SessionEnded, from_status
 from .options import RetryPolicy
 from .stream_call import StreamCall
+from .targets import check_target, doubt, is_loopback
 
 T = TypeVar("T")
 
@@ -46,13 +47,15 @@ class Health(Enum):
 class Connection:
     """A lazily opened channel. One event loop; closing twice is harmless.
 
-    Raises InvalidRequest, FileError for a token or files that cannot be used.
+    Raises InvalidRequest, FileError for a target, a token or files that cannot be used.
     """
 
     def __init__(
         self, target: str, *, max_message_bytes: int, tls: TlsOptions | None = None, token: str | None = None
     ) -> None:
+        check_target(target)
         self.target = target
+        self._doubt = doubt(target, tls=tls is not None)
         self._headers = token_headers(token, target, tls)
         self._credentials = None if tls is None else channel_credentials(tls)
         server_name = None if tls is None else tls.server_name
@@ -82,7 +85,7 @@ class Connection:
         try:
             answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
-            raise from_status(error.code(), error.details(), error.trailing_metadata(), target=self.target) from None
+            raise from_status(error, target=self.target, doubt=self._doubt) from None
         except asyncio.CancelledError:
             if self._closed:  # closing the channel cancels its calls
                 raise SessionEnded(f"{self.target}: this client was closed") from None
@@ -96,7 +99,7 @@ class Connection:
             request_serializer=None,
             response_deserializer=service_pb2.EmbedStreamResponse.FromString,
         )
-        return StreamCall(start(metadata=self._headers), target=self.target)
+        return StreamCall(start(metadata=self._headers), target=self.target, doubt=self._doubt)
 
     async def health(self, *, timeout_s: float) -> Health:
         """`grpc.health.v1.Health/Check` of the process, whose request has no fields set."""

@@ -6,7 +6,6 @@ appear in an error; whatever is wrong with one is said without it.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TypeAlias
 import grpc
 
 from .errors import FileError, InvalidRequest
+from .targets import is_loopback
 
 FilePath: TypeAlias = "str | PathLike[str]"
 
@@ -80,17 +80,6 @@ def read_token(path: FilePath) -> str:
     if not _TOKEN.fullmatch(token):
         raise FileError(f"{path} must hold one token and nothing else")
     return token
-
-
-def is_loopback(target: str) -> bool:
-    """Whether a target is surely this machine; a name other than localhost is not."""
-    host = target.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(path: FilePath) -> bytes:

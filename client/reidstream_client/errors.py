@@ -29,6 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import grpc
+import grpc.aio
 
 
 class ReidError(Exception):
@@ -145,15 +146,16 @@ _REASON_HEADER = "reidstream-reason"
 _RETRY_HEADER = "reidstream-retry-after-ms"
 
 
-def from_status(
-    status: grpc.StatusCode, details: str | None, trailers: Iterable[tuple[str, str | bytes]] | None, *, target: str
-) -> ReidError:
-    """The error of a call to `target` that ended with `status` (not OK) and these trailing metadata."""
-    said = {name: value if isinstance(value, str) else "" for name, value in trailers or ()}
-    kind = _ERROR_OF_REASON.get(said.get(_REASON_HEADER, ""), ERROR_OF_STATUS[status])
-    message = f"{target}: {details or status.name}"
-    if kind is ServerUnavailable:
-        message += " (is a reidstream-server running and ready there?)"
+def from_status(failed: grpc.aio.AioRpcError, *, target: str, doubt: str) -> ReidError:
+    """The error of a call to `target` that did not end with OK. `doubt`: what to ask where nobody answered."""
+    status = failed.code()
+    trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
+    said = {name: value for name, value in trailers if isinstance(value, str)}
+    reason = said.get(_REASON_HEADER, "")
+    kind = _ERROR_OF_REASON.get(reason, ERROR_OF_STATUS[status])
+    message = f"{target}: {failed.details() or status.name}"
+    if kind is ServerUnavailable and not reason:
+        message += f" ({doubt})"
     error = kind(message, status=status)
     retry_after_ms = said.get(_RETRY_HEADER, "")
     if isinstance(error, Overloaded) and retry_after_ms.isdecimal():

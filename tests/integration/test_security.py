@@ -128,8 +128,9 @@ async def test_tls_refuses_everybody_else(world: World, mistake: str) -> None:
         "other authority": replace(world.tls(), ca_file=world.other_ca),
         "other name": replace(world.tls(), server_name=None),
     }[mistake]
+    asked = r"ready there, without TLS\?" if tls is None else r"ready there, with TLS\?"
     async with world.serving() as server, client_of(server, tls=tls) as client:
-        with pytest.raises(ServerUnavailable):
+        with pytest.raises(ServerUnavailable, match=asked):
             await client.embed(JPEG, BOXES)
 
 

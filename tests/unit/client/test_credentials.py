@@ -8,7 +8,8 @@ import pytest
 
 from reidstream_client import AsyncReidClient, FileError, InvalidRequest, ReidClient, TlsOptions
 from reidstream_client.cli import main
-from reidstream_client.credentials import is_loopback, read_token
+from reidstream_client.credentials import read_token
+from reidstream_client.targets import is_loopback
 
 SESAME = "sesame"
 
