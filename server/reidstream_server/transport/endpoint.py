@@ -7,6 +7,8 @@ its own.
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Sequence
 
 import grpc
@@ -66,7 +68,7 @@ class Endpoint:
         try:
             bound = self._listen(address)
         except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
+            raise StartupError(f"cannot listen on {address}: {_obstacle(host, port) or error}") from error
         await self._server.start()
         await self.set_serving(serving=True)
         return bound
@@ -90,6 +92,20 @@ class Endpoint:
 def _age(seconds: float) -> list[tuple[str, int]]:
     """GRPC adds or takes away up to a tenth, so that not all clients come at once. Calls that are open go on."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
+
+
+def _obstacle(host: str, port: int) -> str | None:
+    """Why nobody can listen there, and what to do: gRPC says only that it cannot. None: now one can."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
+                probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "the port is in use, perhaps by another reidstream-server; stop that, or choose another --port"
+        return f"{error.strerror}; choose another --host or --port"
+    return None
 
 
 def address_of(host: str, port: int) -> str:

@@ -16,6 +16,7 @@ from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager, fake_spe
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.core.effects import EndCause
+from reidstream_server.errors import StartupError
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport import embedding
 from tests.integration.harness import box, frame, opening, serving, stream_to, stub_of, until
@@ -157,6 +158,21 @@ async def test_a_client_that_half_closes_and_vanishes_leaves_nothing() -> None:
         gate.opened.set()
         await until(lambda: server.runtime.statistics().frames == 0)
         assert_empty(server)
+
+
+async def test_a_port_that_is_taken_is_said_to_be() -> None:
+    """With what to do; gRPC itself says only that it failed."""
+    async with serving() as first:
+        with pytest.raises(StartupError, match=rf"127\.0\.0\.1:{first.port}: the port is in use.*another --port"):
+            async with serving(port=first.port):
+                pass
+
+
+async def test_an_address_that_is_not_ours_is_said_to_be() -> None:
+    """In the system's words."""
+    with pytest.raises(StartupError, match=r"192\.0\.2\.1:0: Cannot assign requested address; .*another --host"):
+        async with serving(host="192.0.2.1"):
+            pass
 
 
 async def test_a_stream_that_says_nothing_is_ended() -> None:
