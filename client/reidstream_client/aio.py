@@ -37,6 +37,7 @@ from .options import (
     OverloadPolicy,
     Priority,
     RetryPolicy,
+    check_above_zero,
     check_camera_id,
     check_unsigned,
     embed_options,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_MAX_MESSAGE_BYTES = 64 << 20
+_MOST_MESSAGE_BYTES = 2**31 - 1  # as gRPC counts
 _MAX_CAMERA_CHARS = 32
 
 
@@ -102,6 +104,9 @@ class AsyncReidClient:
         tls: TlsOptions | None = None,
         token: str | None = None,
     ) -> None:
+        check_above_zero("timeout_s", timeout_s)
+        if not 1 <= max_message_bytes <= _MOST_MESSAGE_BYTES:
+            raise InvalidRequest(f"max_message_bytes must be 1 to {_MOST_MESSAGE_BYTES}, not {max_message_bytes}")
         self.target = target
         self._choices = resolve_choices(model, expected_space_id, models)
         self._options = embed_options(
@@ -147,6 +152,7 @@ class AsyncReidClient:
             captured_s=captured_at(None, age_s),
         )
         budget_s = self._timeout_s if timeout_s is None else timeout_s
+        check_above_zero("timeout_s", budget_s)
         if not frame.boxes:
             agreed = await self._agreed({}, timeout_s=budget_s)
             return without_vectors(frame_id, 0, agreed, error=None, timing=Timing(), local=True)
@@ -254,8 +260,8 @@ class AsyncReidClient:
         shared_memory: bool,
     ) -> Reopen:
         """What opens the streams of one session, by their epochs."""
-        if answer_timeout_s <= 0:
-            raise InvalidRequest(f"answer_timeout_s must be above 0, not {answer_timeout_s}")
+        check_above_zero("answer_timeout_s", answer_timeout_s)
+        check_above_zero("give_up_after_s", give_up_after_s)
         check_unsigned("window_frames", window_frames, 32)
         check_unsigned("window_bytes", window_bytes, 64)
         options = self._options

@@ -9,6 +9,7 @@ copied (`owned`) if that is not now.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from .options import check_unsigned
 _LENGTH_DELIMITED = 2
 _VARINT = 0
 _MAX_AHEAD_S = 60.0  # more is another clock; it would make every frame new, and a latency budget void
+_MAX_AGE_NS = 2**64 - 1
 _MAX_OVERHEAD = 32  # tags, lengths and the age: fewer bytes than this
 
 
@@ -89,7 +91,7 @@ class PreparedFrame:
 
     def stream_message(self, now_s: float) -> bytes:
         """An EmbedStreamRequest that leaves at `now_s` of the clock that `captured_s` was read from."""
-        age_ns = max(0, round((now_s - self.captured_s) * 1e9))
+        age_ns = min(max(0, round((now_s - self.captured_s) * 1e9)), _MAX_AGE_NS)
         age = _AGE + varint(age_ns) if age_ns else b""
         length = len(self.head) + len(self.open_image) + len(self.data) + len(age)
         return b"".join((_FRAME, varint(length), age, self.head, self.open_image, self.data))
@@ -102,12 +104,14 @@ class PreparedFrame:
 def captured_at(captured_monotonic: float | None, age_s: float | None) -> float:
     """When a frame was taken, by `time.monotonic()`: as given, else now, so that it ages while it waits here.
 
-    Raises InvalidRequest where both are given.
+    Raises InvalidRequest where both are given, or an age that is none.
     """
     if captured_monotonic is not None:
         if age_s is not None:
             raise InvalidRequest("give captured_monotonic or age_s, not both")
         return captured_monotonic
+    if age_s is not None and not 0 <= age_s < math.inf:
+        raise InvalidRequest(f"age_s must be 0 or more, not {age_s}")
     return time.monotonic() - (age_s or 0.0)
 
 
@@ -124,7 +128,7 @@ def prepare(
     captured_s: float,
 ) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
-    if captured_s > time.monotonic() + _MAX_AHEAD_S:
+    if not -math.inf < captured_s <= time.monotonic() + _MAX_AHEAD_S:
         raise InvalidRequest(
             f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
             "time.monotonic(), not from time.time()"

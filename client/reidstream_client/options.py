@@ -116,6 +116,12 @@ def check_unsigned(name: str, value: int, bits: int) -> None:
         raise InvalidRequest(f"{name} must lie in 0 to 2**{bits} - 1, not {value}")
 
 
+def check_above_zero(name: str, value: float) -> None:
+    """Raises InvalidRequest for a number that is not above 0, NaN included."""
+    if not value > 0:
+        raise InvalidRequest(f"{name} must be above 0, not {value}")
+
+
 def embed_options(
     *,
     camera_id: str,

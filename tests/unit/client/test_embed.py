@@ -205,6 +205,34 @@ async def test_a_refusal_is_raised_as_what_it_is(
     assert len(server.embedded) == 1
 
 
+@pytest.mark.parametrize(("said", "retry_after_s"), [("250", 0.25), ("0", 0.0), ("soon", None), (None, None)])
+async def test_an_overloaded_server_says_when_to_come_back(
+    server: ScriptedServer, said: str | None, retry_after_s: float | None
+) -> None:
+    """As on a stream, where it is in the frame's error; what cannot be read is as not said."""
+
+    async def full(_: object, context: grpc.aio.ServicerContext) -> object:  # type: ignore[type-arg]
+        trailers = () if said is None else (("reidstream-retry-after-ms", said),)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", trailers)
+        raise AssertionError
+
+    server.on_embed = full  # type: ignore[assignment]
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(Overloaded) as caught:
+            await client.embed(IMAGE, BOXES)
+    assert caught.value.retry_after_s == retry_after_s
+
+
+async def test_a_call_takes_time(server: ScriptedServer) -> None:
+    """None at all is refused, and nothing is sent."""
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(InvalidRequest, match="timeout_s must be above 0, not 0"):
+            await client.embed(IMAGE, BOXES, timeout_s=0)
+        with pytest.raises(InvalidRequest, match="age_s must be 0 or more, not -1"):
+            await client.embed(IMAGE, BOXES, age_s=-1)
+    assert server.embedded == []
+
+
 async def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) -> None:
     """By the call's own time-out, shorter than the client's."""
 
@@ -286,6 +314,10 @@ async def test_large_messages_pass_and_too_large_ones_are_refused_here(server: S
         ({"camera_id": "ä" * 65}, "camera_id must be 1 to 128 bytes"),
         ({"latency_budget_s": 0}, "latency budget must be 0.001 to 3600 s, not 0"),
         ({"model": "a", "models": [ModelChoice()]}, "not both"),
+        ({"timeout_s": -1}, "timeout_s must be above 0, not -1"),
+        ({"timeout_s": float("nan")}, "timeout_s must be above 0, not nan"),
+        ({"max_message_bytes": -1}, "max_message_bytes must be 1 to 2147483647, not -1"),
+        ({"max_message_bytes": 2**31}, "max_message_bytes must be 1 to 2147483647, not 2147483648"),
         ({"models": [ModelChoice(class_ids=(0, -1))]}, "class_ids must lie in 0 to .* not -1"),
         ({"box_filter": BoxFilter(class_ids=(2**32,))}, "class_ids must lie in 0 to .* not 4294967296"),
     ],

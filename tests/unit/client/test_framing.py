@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reidstream_client import ColorMatrix, ColorRange, Crops, FrameTooLarge, InvalidRequest, Nv12, PixelFormat, RawFrame
-from reidstream_client.framing import check_message_size, prepare, varint
+from reidstream_client.framing import captured_at, check_message_size, prepare, varint
 from reidstream_client.images import parse_picture
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 
@@ -235,6 +236,21 @@ def test_a_capture_time_of_another_clock_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"not from time\.time\(\)"):
         prepare(b"x", BOXES, frame_id=7, captured_s=time.monotonic() + 1e9)
     assert sent(b"x", captured_s=time.monotonic() + 1).age_ns == 0
+
+
+@pytest.mark.parametrize("moment", [math.nan, math.inf, -math.inf])
+def test_a_capture_time_that_is_no_moment_is_refused(moment: float) -> None:
+    """It would end the session later, in the midst of sending."""
+    with pytest.raises(InvalidRequest, match="captured_monotonic is read from"):
+        prepare(b"x", BOXES, frame_id=7, captured_s=moment)
+    assert sent(b"x", captured_s=-1e30).age_ns == 2**64 - 1
+
+
+@pytest.mark.parametrize("age_s", [-0.001, math.nan, math.inf])
+def test_an_age_that_is_none_is_refused(age_s: float) -> None:
+    """A negative one would be a frame that is always new."""
+    with pytest.raises(InvalidRequest, match="age_s must be 0 or more, not "):
+        captured_at(None, age_s)
 
 
 @pytest.mark.parametrize("frame_id", [-1, 2**64])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
+from reidstream_client import AsyncReidClient, Overloaded
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager, fake_spec
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
@@ -19,7 +20,7 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import StartupError
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport import embedding
-from tests.integration.harness import box, frame, opening, serving, stream_to, stub_of, until
+from tests.integration.harness import JPEG, box, frame, opening, serving, stream_to, stub_of, until
 
 SERVICE = "/reidstream.v1.EmbeddingService/"
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")
@@ -197,6 +198,21 @@ async def test_a_client_that_does_not_read_keeps_no_place(caplog: pytest.LogCapt
         async with stream_to(server) as second:
             await second.open()
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == ["session_stalled"]
+
+
+async def test_a_single_call_that_finds_the_queue_full_is_told_when_to_come_back() -> None:
+    """Not in words alone: the client's error has the number."""
+    async with (
+        gated_server(max_queue_boxes=2) as (server, gate),
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        first = asyncio.create_task(client.embed(JPEG, [[1, 1, 90, 90]] * 2))
+        await until(lambda: gate.entered == 1)
+        with pytest.raises(Overloaded, match="the queue holds 2 of 2 boxes; try again in") as caught:
+            await client.embed(JPEG, [[1, 1, 90, 90]])
+        assert f"try again in {round((caught.value.retry_after_s or 0) * 1000)} ms" in str(caught.value)
+        gate.opened.set()
+        await first
 
 
 async def test_sessions_are_counted_by_how_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
