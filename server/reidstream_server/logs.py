@@ -28,6 +28,7 @@ Value = str | int | float | None | BaseException
 """What a field may hold. An exception is written as its type and message."""
 
 _FIELDS = "reidstream_fields"
+_CHATTER = "grpc._cython.cygrpc"  # a DEBUG record or more for every call, about nothing but its own event loop
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LAST_BMP = 0xFFFF
@@ -97,6 +98,7 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(force=True, handlers=[handler], level=level.name)
+    logging.getLogger(_CHATTER).setLevel(max(logging.INFO, logging.getLogger().level))
     logging.captureWarnings(capture=True)
 
 

@@ -52,6 +52,26 @@ log.info("named", level="x", event="y", logger="z", ts="t", msg="m", args="a", s
 """
 
 
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [(LogLevel.DEBUG, ["looking", "telling", "grpc.aio", "told"]), (LogLevel.WARNING, ["warned"])],
+)
+def test_grpc_does_not_drown_what_is_looked_for(level: LogLevel, events: list[str]) -> None:
+    """Of its core's own records, those of every call are left out; a higher level counts there as well."""
+    code = """
+    core = logging.getLogger("grpc._cython.cygrpc")
+    log.debug("looking")
+    core.debug("[_cygrpc] Loaded running loop: id(loop)=1")
+    log.info("telling")
+    logging.getLogger("grpc.aio").debug("grpc.aio")
+    core.info("told")
+    core.warning("warned")
+    """
+    lines = stderr_lines(LogFormat.TEXT, code, level)
+    words = [line.split("message=")[-1].split()[-1] for line in lines]
+    assert words == list(dict.fromkeys([*events, "warned"]))
+
+
 @pytest.fixture(scope="module")
 def text_lines() -> list[str]:
     lines = stderr_lines(LogFormat.TEXT, ONE_OF_EACH)
