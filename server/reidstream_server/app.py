@@ -81,21 +81,25 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
     ProcessCollector(registry=registry)
     series = Series(registry, loaded.engines)
     models = ModelTable(loaded.engines)
+    names = [model.name for model in models.models]
     limits = scheduler_limits(config, loaded.engines)
     async with AsyncExitStack() as stack:
         observer = MetricsObserver(series, loaded.engines)
         runtime = await stack.enter_async_context(Runtime(limits, models, loaded.stager, observer))
-        registry.register(StateCollector(loop, runtime.statistics, limits, [m.name for m in models.models]))
+        registry.register(StateCollector(loop, runtime.statistics, limits, names, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
         parser = FrameParser(limits=frame_limits(config), models=models, stager=loaded.stager)
         access = access_of(config.security)
-        service = EmbeddingService(runtime, models, parser, call_limits(config), access)
+        service = EmbeddingService(
+            runtime, models, parser, limits=call_limits(config), access=access, observer=observer
+        )
         endpoint = Endpoint(
             service,
-            [m.name for m in models.models],
+            names,
             config.limits.max_message_bytes,
             max_age_s=config.lifecycle.max_connection_age_s,
             access=access,
+            observer=observer,
             credentials=credentials_of(config.security),
         )
         server = RunningServer(runtime, service, endpoint, series, config)

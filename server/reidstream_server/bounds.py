@@ -13,9 +13,8 @@ from reidstream_engines.protocol import Engine
 from reidstream_proto.v1 import model_pb2
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import ModelTerms, SchedulerLimits
-from reidstream_server.transport.embedding import CallLimits
 from reidstream_server.transport.frames import FrameLimits
-from reidstream_server.transport.options import WindowLimits
+from reidstream_server.transport.options import CallLimits, WindowLimits
 from reidstream_server.transport.shared import SharedMemoryTerms
 
 

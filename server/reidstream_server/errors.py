@@ -19,7 +19,22 @@ What is wrong with one frame is no exception but a `core.faults.FrameFault`: it 
 `transport/status.py` has the one table from these to gRPC status codes.
 """
 
+from enum import Enum
 from typing import ClassVar
+
+
+class Refusal(Enum):
+    """Why a call was refused. The values are metric labels, and words for clients' programs."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    INVALID_CALL = "invalid_call"
+    UNKNOWN_MODEL = "unknown_model"
+    WRONG_SPACE = "wrong_space"
+    STALE_EPOCH = "stale_epoch"
+    TAKEN_OVER = "taken_over"
+    NOT_OFFERED = "not_offered"
+    TOO_MANY_SESSIONS = "too_many_sessions"
+    GOING_AWAY = "going_away"
 
 
 class ServerError(Exception):
@@ -39,60 +54,60 @@ class SharedMemoryRefused(ServerError):
 
 
 class CallRefused(ServerError):
-    """A call ends with this message. `label`: what kind of refusal it is, for logs."""
+    """A call ends with this message. Only its kinds are raised."""
 
-    label: ClassVar[str] = "refused"
+    refusal: ClassVar[Refusal]
 
 
 class Unauthenticated(CallRefused):
     """The caller did not say who it is, or it was not believed."""
 
-    label = "unauthenticated"
+    refusal = Refusal.UNAUTHENTICATED
 
 
 class InvalidCall(CallRefused):
     """The call broke the protocol, or one of its fields is out of range."""
 
-    label = "invalid_call"
+    refusal = Refusal.INVALID_CALL
 
 
 class UnknownModel(CallRefused):
     """No model of that name."""
 
-    label = "unknown_model"
+    refusal = Refusal.UNKNOWN_MODEL
 
 
 class WrongSpace(CallRefused):
     """The client expects another embedding space."""
 
-    label = "wrong_space"
+    refusal = Refusal.WRONG_SPACE
 
 
 class StaleEpoch(CallRefused):
     """A newer epoch of the session is open."""
 
-    label = "stale_epoch"
+    refusal = Refusal.STALE_EPOCH
 
 
 class TakenOver(CallRefused):
     """A newer epoch of the session was opened while this one was open."""
 
-    label = "taken_over"
+    refusal = Refusal.TAKEN_OVER
 
 
 class NotOffered(CallRefused):
     """In the contract, and not in this server."""
 
-    label = "not_offered"
+    refusal = Refusal.NOT_OFFERED
 
 
 class TooManySessions(CallRefused):
     """As many sessions as the configuration allows are open."""
 
-    label = "too_many_sessions"
+    refusal = Refusal.TOO_MANY_SESSIONS
 
 
 class GoingAway(CallRefused):
     """The server is stopping."""
 
-    label = "going_away"
+    refusal = Refusal.GOING_AWAY

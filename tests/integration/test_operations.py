@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
@@ -72,6 +73,30 @@ async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.M
     live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for name in live if name.startswith("reidstream_")} == documented
+
+
+async def test_calls_that_are_refused_are_counted_by_their_reason(tmp_path: Path) -> None:
+    """Each once, by whatever door it was refused."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"gate {hashlib.sha256(b'sesame').hexdigest()}\n", encoding="utf-8")
+    async with serving(metrics_enabled=True, max_sessions=1) as server, stream_to(server) as stream:
+        await stream.open()
+        async with stream_to(server) as second:
+            await second.call.write(opening())
+            assert (await second.refusal())[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        await stream.call.write(opening())
+        await stream.refusal()
+        counted = series_of(await scrape(server))
+        assert counted["reidstream_sessions_limit"] == 1
+    async with serving(metrics_enabled=True, tokens_file=tokens) as server, stream_to(server) as stream:
+        assert (await stream.refusal())[0] == grpc.StatusCode.UNAUTHENTICATED
+        counted_there = series_of(await scrape(server))
+    refused = 'reidstream_calls_refused_total{reason="'
+    assert {name.removeprefix(refused)[:-2]: n for name, n in counted.items() if name.startswith(refused) and n} == {
+        "too_many_sessions": 1,
+        "invalid_call": 1,
+    }
+    assert counted_there[f'{refused}unauthenticated"}}'] == 1
 
 
 def ended(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from reidstream_engines.protocol import Engine
 from reidstream_server.core.effects import EndCause, FrameTimes
 from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import ModelIndex
+from reidstream_server.errors import Refusal
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.session import JobAnswer
 
@@ -22,7 +23,7 @@ _STAGES = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.A
 
 
 class MetricsObserver:
-    """The runtime's Observer. Event loop only."""
+    """The runtime's Observer, and the calls'. Event loop only."""
 
     def __init__(self, series: Series, engines: Sequence[Engine]) -> None:
         models = [engine.spec.name for engine in engines]
@@ -33,6 +34,7 @@ class MetricsObserver:
         self._total = stages[Stage.TOTAL]
         self._stages = [stages[stage] for stage in _STAGES]
         self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
+        self._refused = {refusal: series.calls_refused.labels(refusal.value) for refusal in Refusal}
         self._embeddings = [series.embeddings.labels(model) for model in models]
         self._batch_size = [series.batch_size.labels(model) for model in models]
         self._batch_faults = [series.batch_faults.labels(model) for model in models]
@@ -59,6 +61,10 @@ class MetricsObserver:
     def session_ended(self, cause: EndCause | None) -> None:
         """A session is over; None when its client vanished."""
         self._ended["vanished" if cause is None else cause.value].inc()
+
+    def call_refused(self, refusal: Refusal) -> None:
+        """A call ends with a refusal."""
+        self._refused[refusal].inc()
 
     def _observe_stages(self, times: FrameTimes, now_ns: int) -> None:
         self._total.observe((now_ns - times.arrived_ns) / 1e9)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from reidstream_engines.protocol import Engine
 from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import CropOutcome, FaultReason
+from reidstream_server.errors import Refusal
 from reidstream_server.runtime.job import BoxRefusal
 
 # 0.5 ms to 2.5 s, with edges where a frame interval ends at 30, 25 and 15 frames/s.
@@ -72,11 +73,15 @@ class Series:
         self.sessions_ended = Counter(
             "reidstream_sessions_ended", "Sessions by how they ended.", ["cause"], registry=registry
         )
+        self.calls_refused = Counter(
+            "reidstream_calls_refused", "Calls that ended with a refusal.", ["reason"], registry=registry
+        )
         self.ready = Gauge("reidstream_ready", "1 while the server takes frames.", registry=registry)
         self._fill(self.frames, FRAME_OUTCOMES)
         self._fill(self.boxes, BOX_OUTCOMES)
         self._fill(self.stage_seconds, (stage.value for stage in Stage))
         self._fill(self.sessions_ended, END_CAUSES)
+        self._fill(self.calls_refused, (refusal.value for refusal in Refusal))
         for family in (self.embeddings, self.batch_size, self.batch_faults):
             self._fill(family, models)
         self._describe(registry, engines)

@@ -30,7 +30,9 @@ class StateCollector(Collector):
         snapshot: Callable[[], SchedulerStatistics],
         limits: SchedulerLimits,
         models: Sequence[str],
+        max_sessions: int,
     ) -> None:
+        self._max_sessions = max_sessions
         self._loop = loop
         self._snapshot = snapshot
         self._limits = limits
@@ -43,6 +45,7 @@ class StateCollector(Collector):
         limits = self._limits
         for name, text, value in (
             ("sessions", "Open sessions.", now.sessions),
+            ("sessions_limit", "Most sessions of streams that are open at a time.", self._max_sessions),
             ("queue_boxes", "Boxes admitted and not yet answered.", now.queue_boxes),
             ("queue_boxes_limit", "Most boxes that are admitted.", limits.max_queue_boxes),
             ("queue_bytes", "Bytes of messages admitted and not yet staged.", now.queue_bytes),

@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol, TypeVar
 
 import grpc
 
-from reidstream_server.errors import CallRefused, InvalidCall
+from reidstream_server.errors import CallRefused, InvalidCall, Refusal
 from reidstream_server.logs import get_logger
 
 from .status import call_status, status_details
@@ -42,11 +42,20 @@ def understood(request: M | None) -> M:
     return request
 
 
-async def refuse(context: Abortable, error: Exception) -> NoReturn:
+class CallObserver(Protocol):
+    """Is told what happens to calls, for the metrics. Called on the event loop."""
+
+    def call_refused(self, refusal: Refusal) -> None:
+        """A call ends with a refusal."""
+        ...
+
+
+async def refuse(context: Abortable, error: Exception, observer: CallObserver) -> NoReturn:
     """End a call that an exception has ended."""
     match error:
         case CallRefused():
-            await abort(context, call_status(error), str(error), reason=error.label)
+            observer.call_refused(error.refusal)
+            await abort(context, call_status(error), str(error), reason=error.refusal.value)
         case grpc.aio.InternalError():
             raise _gone() from error
         case grpc.aio.BaseError():

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 import grpc
 
-from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2, service_pb2_grpc, session_pb2
+from reidstream_proto.v1 import frame_pb2, service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, FrameRequest
@@ -27,15 +26,15 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, Session
 
 from . import answers
-from .calls import abort, refuse, understood
+from .calls import CallObserver, abort, refuse, understood
 from .epochs import Epochs, Holding
 from .frames import FrameParser
 from .models import details, summary
-from .options import WindowLimits, parse_session, parse_unary
+from .options import CallLimits, parse_session, parse_unary
 from .reading import Request, Response, StreamContext, next_message, opening_message
 from .record import SessionRecord
 from .security import Access
-from .shared import SharedMemoryTerms, shared_memory
+from .shared import shared_memory
 from .shared_segment import Segment
 from .status import end_status, frame_status
 
@@ -44,25 +43,20 @@ log = get_logger(__name__)
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallLimits:
-    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
-
-    max_sessions: int
-    open_timeout_s: float
-    max_age_s: float
-    drain_timeout_s: float
-    window: WindowLimits
-    shared_memory: SharedMemoryTerms
-    published: model_pb2.Limits
-
-
 class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     """The service; see the .proto for what each method promises."""
 
     def __init__(
-        self, runtime: Runtime, models: ModelTable, parser: FrameParser, limits: CallLimits, access: Access
+        self,
+        runtime: Runtime,
+        models: ModelTable,
+        parser: FrameParser,
+        *,
+        limits: CallLimits,
+        access: Access,
+        observer: CallObserver,
     ) -> None:
+        self._observer = observer
         self._access = access
         self._runtime = runtime
         self._models = models
@@ -80,7 +74,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             cause = await self._stream(context)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await refuse(context, error)
+            await refuse(context, error, self._observer)
         if (status := end_status(cause)) is not None:
             await abort(context, *status, reason=cause.value)
 
@@ -104,7 +98,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 )
             return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await refuse(context, error)
+            await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
         self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
@@ -116,7 +110,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             models = [summary(model, self._models) for model in self._models.models]
             return service_pb2.ListModelsResponse(models=models)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await refuse(context, error)
+            await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
         self, request: service_pb2.GetModelRequest | None, context: UnaryContext
@@ -127,7 +121,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             model = self._models.find(understood(request).name)
             return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._limits.published)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
-            await refuse(context, error)
+            await refuse(context, error, self._observer)
 
     @property
     def open_streams(self) -> int:

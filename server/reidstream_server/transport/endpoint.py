@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc
 from reidstream_server.errors import StartupError
 
+from .calls import CallObserver
 from .parsing import Parsing
 from .security import Access
 
@@ -41,11 +42,12 @@ class Endpoint:
         *,
         max_age_s: float,
         access: Access,
+        observer: CallObserver,
         credentials: grpc.ServerCredentials | None,
     ) -> None:
         self._credentials = credentials
         self._server = grpc.aio.server(
-            interceptors=[*access.doors(SERVICE), Parsing(SERVICE)],
+            interceptors=[*access.doors(SERVICE, observer), Parsing(SERVICE)],
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_proto.v1 import frame_pb2, model_pb2, session_pb2
 from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priority, SessionTerms, Window
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
+
+from .shared import SharedMemoryTerms
 
 V = TypeVar("V")
 
@@ -53,6 +55,19 @@ class WindowLimits:
     max_frames: int
     max_bytes: int
     default_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
+
+    max_sessions: int
+    open_timeout_s: float
+    max_age_s: float
+    drain_timeout_s: float
+    window: WindowLimits
+    shared_memory: SharedMemoryTerms
+    published: model_pb2.Limits
 
 
 def parse_session(

@@ -71,7 +71,7 @@ class SessionRecord:
 def _cause_of(error: BaseException | None) -> str:
     match error:
         case CallRefused():
-            return error.label
+            return error.refusal.value
         case asyncio.CancelledError() | grpc.aio.BaseError():
             return "vanished"
         case _:

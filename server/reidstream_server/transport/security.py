@@ -21,8 +21,7 @@ import grpc
 from reidstream_server.errors import StartupError, Unauthenticated
 from reidstream_server.logs import get_logger
 
-from .calls import abort
-from .status import call_status
+from .calls import CallObserver, refuse
 from .tokens import TokenFile
 
 log = get_logger(__name__)
@@ -70,15 +69,16 @@ class Access:
             return _by_token(self._tokens, caller.invocation_metadata())
         return _by_certificate(caller.auth_context()) if self._certificates else ""
 
-    def doors(self, service: str) -> Sequence[grpc.aio.ServerInterceptor]:
+    def doors(self, service: str, observer: CallObserver) -> Sequence[grpc.aio.ServerInterceptor]:
         """What the server has to put in front of a service, by its full name."""
-        return [] if self._tokens is None else [_Door(self._tokens, f"/{service}/")]
+        return [] if self._tokens is None else [_Door(self._tokens, f"/{service}/", observer)]
 
 
 class _Door(grpc.aio.ServerInterceptor):
     """Refuses before a message is read. Once per call; a stream's messages do not pass through here."""
 
-    def __init__(self, tokens: TokenFile, prefix: str) -> None:
+    def __init__(self, tokens: TokenFile, prefix: str, observer: CallObserver) -> None:
+        self._observer = observer
         self._tokens = tokens
         self._prefix = prefix
 
@@ -92,7 +92,7 @@ class _Door(grpc.aio.ServerInterceptor):
             try:
                 _by_token(self._tokens, handler_call_details.invocation_metadata)
             except Unauthenticated as refused:
-                return _refusal(refused, handler_call_details.method)
+                return _refusal(refused, handler_call_details.method, self._observer)
         return await continuation(handler_call_details)
 
 
@@ -143,12 +143,12 @@ def _by_certificate(proved: Mapping[str, Iterable[bytes]]) -> str:
     return ""
 
 
-def _refusal(refused: Unauthenticated, method: str) -> grpc.RpcMethodHandler[Q, A]:
+def _refusal(refused: Unauthenticated, method: str, observer: CallObserver) -> grpc.RpcMethodHandler[Q, A]:
     """Ends a call of any kind: a handler of streams is the kind that reads nothing by itself."""
 
-    async def refuse(requests: object, context: grpc.aio.ServicerContext[Q, A]) -> None:
+    async def answer(requests: object, context: grpc.aio.ServicerContext[Q, A]) -> None:
         del requests
         log.warning("call_refused", method=method, peer=context.peer(), reason=str(refused))
-        await abort(context, call_status(refused), str(refused), reason=refused.label)
+        await refuse(context, refused, observer)
 
-    return grpc.stream_stream_rpc_method_handler(refuse)
+    return grpc.stream_stream_rpc_method_handler(answer)

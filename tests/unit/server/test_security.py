@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reidstream_server.config import load_config, redacted
-from reidstream_server.errors import StartupError, Unauthenticated
+from reidstream_server.errors import Refusal, StartupError, Unauthenticated
 from reidstream_server.transport.security import Access, TlsFiles, server_credentials
 from reidstream_server.transport.tokens import TokenFile
 
@@ -28,6 +28,13 @@ class Call:
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         return self.proved
+
+
+class Uncounted:
+    """Nobody is told what is refused."""
+
+    def call_refused(self, refusal: Refusal) -> None:
+        """Not of interest here."""
 
 
 def digest(token: str) -> str:
@@ -164,7 +171,7 @@ def test_without_tokens_and_certificates_everybody_is_nobody() -> None:
     call = Call([("authorization", "Bearer x")], {"x509_common_name": [b"gate"]})
     access = Access()
     assert access.client_of(call) == ""
-    assert access.doors("reidstream.v1.EmbeddingService") == []
+    assert access.doors("reidstream.v1.EmbeddingService", Uncounted()) == []
 
 
 def test_files_that_are_no_certificates_are_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ ROOMS = {
     "core": set(),
     "config": {"errors", "logs"},
     "runtime": {"core", "errors", "logs"},
-    "metrics": {"core", "runtime"},
+    "metrics": {"core", "runtime", "errors"},
     "transport": {"core", "runtime", "errors", "logs"},
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
