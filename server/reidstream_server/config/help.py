@@ -30,6 +30,17 @@ EXAMPLES = (
 )
 """What each does, and its flags."""
 
+EXIT_CODES = (
+    (0, "stopped, every accepted frame answered"),
+    (1, "a model or a port cannot be had; the last line of the log says why"),
+    (2, "the configuration is wrong; every problem is printed"),
+    (70, "an engine cannot go on; start it again"),
+    (75, "the drain took longer than --drain-timeout-s; frames were given up"),
+    (130, "SIGINT before it served; a server that serves drains instead"),
+    (143, "SIGTERM before it served"),
+)
+"""How the process ends, for whoever supervises it."""
+
 _INTRODUCTION = """\
 Turns frames and boxes into re-identification embeddings, as a gRPC stream.
 
@@ -47,11 +58,12 @@ def answer_help(argv: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     examples = "\n\n".join(f"  # {meaning}\n  {f'{PROGRAM} {flags}'.rstrip()}" for meaning, flags in EXAMPLES)
+    codes = "\n".join(f"  {code:<3}  {meaning}" for code, meaning in EXIT_CODES)
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage="%(prog)s [--config FILE] [--model [NAME=]FILE] [--profile NAME] [--port N] [settings]",
         description=_INTRODUCTION,
-        epilog=f"examples:\n{examples}",
+        epilog=f"examples:\n{examples}\n\nexit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

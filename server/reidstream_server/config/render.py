@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from reidstream_server.logs import quoted
 
 from .fields import Duration, Switch, WholeNumber
-from .help import EXAMPLES, PROGRAM
+from .help import EXAMPLES, EXIT_CODES, PROGRAM
 from .models import ModelFile, ModelList
 from .rules import RULES
 from .settings import ServerConfig
@@ -76,6 +76,12 @@ Paths are relative to the working directory; those in a file, to the folder of t
 ## Rules between settings
 
 {rules}
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+{codes}
 """
 
 
@@ -106,6 +112,7 @@ def render_markdown() -> str:
         commands=commands,
         tables="\n".join(_tables()).strip(),
         rules="\n".join(f"- {_cell(rule)}." for rule in RULES),
+        codes="\n".join(f"| {code} | {_cell(meaning)} |" for code, meaning in EXIT_CODES),
     )
 
 

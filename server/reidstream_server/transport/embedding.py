@@ -165,7 +165,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """Read the first message. Raises CallRefused."""
         self._refuse_when_leaving()
         if self._streams > 2 * self._limits.max_sessions:  # a full server's sessions may all be resumed at once
-            raise TooManySessions(f"twice as many streams are open as sessions may be, {self._limits.max_sessions}")
+            limit = self._limits.max_sessions
+            raise TooManySessions(f"twice as many streams are open as sessions may be, {limit} (max_sessions)")
         first = await opening_message(context, self._limits.open_timeout_s)
         self._refuse_when_leaving()  # once more: nobody would ask a session to leave that is opened behind the drain
         return first

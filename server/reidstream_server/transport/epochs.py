@@ -49,7 +49,7 @@ class Epochs:
                 raise StaleEpoch(f"epoch {epoch} of this session is over: epoch {before.epoch} is open here")
             before.taken_over_by.set_result(epoch)
         elif len(self._holders) >= self._most:
-            raise TooManySessions(f"{self._most} sessions are open, which is the limit")
+            raise TooManySessions(f"{self._most} sessions are open, which is the limit (max_sessions)")
         holding = self._holders[name] = Holding(name, epoch)
         return holding
 

@@ -74,7 +74,7 @@ class FrameParser:
         """
         count = len(message.crops.crops) if message.HasField("crops") else len(message.boxes)
         if count > self.limits.max_boxes:
-            return _fault(FaultReason.TOO_MANY_BOXES, f"{count} boxes; the limit is {self.limits.max_boxes} a frame")
+            return _over(FaultReason.TOO_MANY_BOXES, f"{count} boxes", "max_boxes_per_frame", self.limits.max_boxes)
         if message.HasField("crops") and message.boxes:
             return _fault(FaultReason.INVALID_ARGUMENT, f"{len(message.boxes)} boxes beside crops, which carry them")
         plan = FramePlan(self.models, agreement, self.limits.min_box_px)
@@ -97,8 +97,8 @@ class FrameParser:
             return fault
         staged_bytes = sum(map(self.stager.staged_bytes, plan.images, plan.cuts))
         if staged_bytes > self.limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
-            limit = self.limits.max_staged_bytes
-            return _fault(FaultReason.IMAGE_TOO_LARGE, f"{staged_bytes} bytes to be held; the limit is {limit}")
+            what, limit = f"{staged_bytes} bytes to be held", self.limits.max_staged_bytes
+            return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_staged_bytes", limit)
         request = FrameRequest(
             frame_id=message.frame_id,
             # Of the pictures, which are all but a thousandth of it; ByteSize() would serialise the whole message. Views
@@ -156,17 +156,16 @@ class FrameParser:
     def _too_large(self, pixels: int) -> FrameFault | None:
         if pixels <= self.limits.max_image_pixels:
             return None
-        return _fault(
-            FaultReason.IMAGE_TOO_LARGE, f"{pixels} pixels by the header; the limit is {self.limits.max_image_pixels}"
-        )
+        what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
+        return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
 
     def _answer_fault(self, plan: FramePlan, agreement: Agreement) -> FrameFault | None:
         width = int(agreement.dtype.value[-1])
         total = width * sum(self.models[model].spec.output.dim * rows for model, rows in plan.rows.items())
         if total <= self.limits.max_answer_bytes:
             return None
-        message = f"the embeddings would have {total} bytes; the limit is {self.limits.max_answer_bytes}"
-        return _fault(FaultReason.ANSWER_TOO_LARGE, message)
+        what, limit = f"the embeddings would have {total} bytes", self.limits.max_answer_bytes
+        return _over(FaultReason.ANSWER_TOO_LARGE, what, "max_answer_bytes", limit)
 
 
 def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
@@ -207,6 +206,11 @@ def _known(field: str, number: int, table: Mapping[int, V]) -> V:
             f"raw image: {field} is {number}; this server knows {', '.join(map(str, sorted(table)))}"
         )
     return known
+
+
+def _over(reason: FaultReason, what: str, setting: str, limit: int) -> FrameFault:
+    """Over a limit, with the setting's name, which is the published limit's too."""
+    return _fault(reason, f"{what}; the limit is {limit} ({setting})")
 
 
 def _fault(reason: FaultReason, message: str) -> FrameFault:

@@ -122,7 +122,7 @@ class FrameRanges:
         if length > self._copies_left:
             raise InvalidImage(
                 f"raw image: some of the {length} bytes at {offset} of the shared memory are not in memory; of such "
-                f"ranges a frame may have {segment.max_copied_bytes} bytes"
+                f"ranges a frame may have {segment.max_copied_bytes} bytes (max_message_bytes)"
             )
         self._copies_left -= length
         return segment.copy(offset, length)

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from reidstream_server.app import EXIT_DRAIN_TIMEOUT, EXIT_ENGINE_LOST
+from reidstream_server.cli import EXIT_CONFIG, EXIT_STARTUP
 from reidstream_server.config import ModelFile, ServerConfig, load_config, redacted, render_markdown
 from reidstream_server.config.about import About, Group
 from reidstream_server.config.fields import Fault, Text
-from reidstream_server.config.help import EXAMPLES
+from reidstream_server.config.help import EXAMPLES, EXIT_CODES
 from reidstream_server.config.render import toml_line
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting, rows
+from reidstream_server.stopping import ToldToStop
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -49,6 +53,17 @@ def test_help_shows_every_flag_with_default_and_range(capsys: pytest.CaptureFixt
     for meaning, flags in EXAMPLES:
         assert meaning in text
         assert flags in text
+
+
+def test_every_exit_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where an operator looks: in the help, and on the page of settings."""
+    signals = {ToldToStop(number).exit_code for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {0, EXIT_STARTUP, EXIT_CONFIG, EXIT_ENGINE_LOST, EXIT_DRAIN_TIMEOUT, *signals}
+    assert {code for code, _ in EXIT_CODES} == ours
+    text, page = printed(["--help"], capsys), render_markdown()
+    for code, meaning in EXIT_CODES:
+        assert f"\n  {code:<3}  {meaning}\n" in text
+        assert f"\n| {code} | {meaning} |\n" in page
 
 
 @pytest.mark.usefixtures("wide")
