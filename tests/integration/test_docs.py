@@ -11,17 +11,32 @@ from pathlib import Path
 
 import pytest
 
+from reidstream_client import ReidError, errors
 from reidstream_client.cli import main as client_cli
+from reidstream_engines import default_model
 from tests.integration.harness import encode, picture
 from tests.integration.process import server_process
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLIENT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    """A page's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def run(program: str, address: str) -> str:
+    """What a program prints that talks to a server on the address that it really has."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program.replace("localhost:50051", address)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_python_examples_run() -> None:
@@ -29,26 +44,47 @@ def test_the_python_examples_run() -> None:
     program = "\n".join(blocks("python"))
     assert program.count("ReidClient(") == 2
     with server_process() as (_, address):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program.replace("localhost:50051", address)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("(2, 384) [ True  True] 1:")
-    assert done.stdout.count("Timing(") == 10
+        printed = run(program, address)
+    assert printed.startswith("(2, 384) [ True  True] 1:")
+    assert printed.count("Timing(") == 10
 
 
-def test_the_client_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a small sequence under the name that the README uses."""
+def test_the_examples_of_the_clients_page_run() -> None:
+    """In order, as one program, against a server with the models that the page names."""
+    models = [f"--model={name}={default_model.PATH}" for name in ("person", "vehicle")]
+    with server_process(*models) as (_, address):
+        printed = run("\n".join(blocks("python", CLIENT)), address).splitlines()
+    assert printed[0].startswith("(2, 384) [ True  True] 1:")
+    assert printed[1:11] == [f"{number} 2" for number in range(10)]
+    resumed, *late, several, checked, shared, crops, times, error = printed[21:]
+    assert (resumed, len(late)) == ("[0]", 2)
+    assert several == "(2, 384) [False  True]"
+    assert checked == "True"
+    assert shared.startswith("[0]")
+    assert crops == "[ True  True]"
+    assert len(times.split()) == 3
+    assert error.startswith("CallRejected StatusCode.INVALID_ARGUMENT ")
+
+
+def test_the_clients_page_names_every_error() -> None:
+    """In its table."""
+    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ReidError))
+    rows = "".join(re.findall(r"^\| (`\w+`.*?) \|", CLIENT, re.MULTILINE))
+    assert {kind.__name__ for kind in kinds} - set(re.findall(r"`(\w+)`", rows)) == {"ReidError"}
+
+
+@pytest.mark.parametrize(("page", "count"), [(README, 2), (CLIENT, 4)], ids=["README", "client"])
+def test_the_client_commands_run(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small sequence, and a picture, under the names that the page uses."""
     folder = tmp_path / "MOT17-04" / "img1"
     folder.mkdir(parents=True)
     for number in (1, 2, 3):
         (folder / f"{number:06d}.jpg").write_bytes(encode(picture(seed=number)))
     (folder.parent / "gt.txt").write_text("".join(f"{n},1,30,20,60,150,1,1,1.0\n" for n in (1, 2, 3)), encoding="utf-8")
-    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("reidstream-client")]
-    assert len(commands) == 2
+    lines = "".join(blocks("sh", page)).splitlines()
+    commands = [line for line in lines if line.startswith("reidstream-client")]
+    assert len(commands) == count
+    (tmp_path / "person.jpg").write_bytes(encode(picture()))
     monkeypatch.chdir(tmp_path)
     with server_process() as (_, address):
         monkeypatch.setenv("REIDSTREAM_SERVER", address)
