@@ -134,8 +134,8 @@ def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number
         server.terminate(number)
         assert server.wait() == 128 + number
     names = [event["event"] for event in server.log]
-    assert names[:2] + names[-1:] == ["configuration", "jpeg_decoder", "stopped_before_serving"]
-    assert set(names[2:-1]) <= {"cpu_is_used"}
+    assert names[-1] == "stopped_before_serving"
+    assert not {"serving", "text"} & set(names)  # text is what is no event: a traceback
     assert server.log[-1]["signal"] == number.name
 
 
