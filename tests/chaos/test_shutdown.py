@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Sequence
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from reidstream_proto.v1 import service_pb2_grpc, session_pb2
+from reidstream_proto.v1 import image_pb2, service_pb2_grpc, session_pb2
 from tests.integration.harness import RawStream, box, encode, frame, picture
 from tests.integration.process import server_process
 
@@ -19,13 +20,13 @@ IMAGE = encode(picture(640, 480))
 BOXES = [box(20 * i, 30, 20 * i + 60, 200) for i in range(8)]
 
 
-async def pour(stream: RawStream, drained: asyncio.Event) -> None:
+async def pour(stream: RawStream, drained: asyncio.Event, boxes: Sequence[image_pb2.Box] = BOXES) -> None:
     """Send frames until the server asks to leave."""
     number = 0
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         while not drained.is_set():
             number += 1
-            await stream.call.write(frame(number, IMAGE, BOXES))
+            await stream.call.write(frame(number, IMAGE, boxes))
 
 
 async def drink(
@@ -100,7 +101,7 @@ async def test_a_drain_that_takes_too_long_says_so() -> None:
         async with grpc.aio.insecure_channel(address) as channel:
             stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
             await stream.open()
-            pouring = asyncio.create_task(pour(stream, asyncio.Event()))
+            pouring = asyncio.create_task(pour(stream, asyncio.Event(), BOXES * 40))  # some are always on their way
             await stream.result()
             server.terminate()
             await stream.refusal()
