@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure(config.log.log_level, config.log.log_format)
     log.info("configuration", **_fields(config))
     try:
-        with stoppable(), loaded_engines(config) as loaded:
+        with stoppable() as stop, loaded_engines(config) as loaded:
+            stop.check()
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0

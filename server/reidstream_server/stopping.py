@@ -3,9 +3,9 @@
 Why not the code 0 of a server that was stopped: this one never served, and a dry run has not passed.
 
 Traps: Python runs its handlers between two steps of the main thread, and a library that builds a plan there takes none
-for minutes; an exception that falls into a finalizer is lost. So a thread waits for the signal as well, and ends the
-process where the main thread does not; whatever is in the making is made aside and found by nobody. A second signal
-does not wait at all.
+for minutes; an exception that falls into a finalizer or a library's callback is lost. So it is raised again where
+loading is over; and a thread waits for the signal as well, and ends the process where the main thread does not.
+Whatever is in the making is made aside and found by nobody. A second signal does not wait at all.
 """
 
 from __future__ import annotations
@@ -43,17 +43,38 @@ class ToldToStop(BaseException):
         _tell(self.exit_code)
 
 
+class Stop:
+    """What signals have asked for."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+
+    def check(self) -> None:
+        """Raises ToldToStop again, if it was raised before: libraries swallow what a handler raises within them."""
+        if self._number is not None:
+            raise ToldToStop(self._number)
+
+    def raise_told(self, number: int, frame: FrameType | None) -> NoReturn:
+        """The handler of the first signal."""
+        del frame
+        self._number = number
+        for each in _SIGNALS:
+            signal.signal(each, _leave_to_the_watcher)
+        raise ToldToStop(number)
+
+
 @contextmanager
-def stoppable(patience_s: float = PATIENCE_S) -> Iterator[None]:
+def stoppable(patience_s: float = PATIENCE_S) -> Iterator[Stop]:
     """For a block of the main thread: the first signal raises ToldToStop in it, until an event loop takes them over."""
+    stop = Stop()
     ours, interpreters = socket.socketpair()
     interpreters.setblocking(False)
     file = signal.set_wakeup_fd(interpreters.fileno(), warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, _raise) for number in _SIGNALS}
+    handlers = {number: signal.signal(number, stop.raise_told) for number in _SIGNALS}
     watcher = threading.Thread(target=_watch, args=(ours, patience_s), name="stopping", daemon=True)
     watcher.start()
     try:
-        yield
+        yield stop
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -61,13 +82,6 @@ def stoppable(patience_s: float = PATIENCE_S) -> Iterator[None]:
         interpreters.close()  # ends the watcher
         watcher.join()
         ours.close()
-
-
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    del frame
-    for each in _SIGNALS:
-        signal.signal(each, _leave_to_the_watcher)
-    raise ToldToStop(number)
 
 
 def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:

@@ -139,6 +139,38 @@ def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number
     assert server.log[-1]["signal"] == number.name
 
 
+# One whose model is loaded by a library that swallows what a handler raises within it.
+SWALLOWING = """
+import os, signal, sys
+from contextlib import contextmanager
+from reidstream_server import cli
+from reidstream_server.logs import get_logger
+
+loaded_engines = cli.loaded_engines
+
+@contextmanager
+def loaded(config):
+    with loaded_engines(config) as engines:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            get_logger("engine").error("not told")
+        except BaseException:
+            get_logger("engine").info("swallowed")
+        yield engines
+
+cli.loaded_engines = loaded
+sys.exit(cli.main())
+"""
+
+
+def test_a_library_that_swallows_the_signal_does_not_have_the_server_serve() -> None:
+    """What was lost is raised again when loading is over."""
+    with starting_server("-c", SWALLOWING, "--tune-seconds", "0") as server:
+        assert server.wait() == 143
+    names = [event["event"] for event in server.log]
+    assert names[-2:] == ["swallowed", "stopped_before_serving"]
+
+
 @pytest.mark.parametrize(("patience", "signals"), [("0.0", 1), ("3600.0", 2)], ids=["patience", "second signal"])
 def test_a_library_that_looks_at_no_signal_does_not_hold_the_process(patience: str, signals: int) -> None:
     """A build takes minutes. It gets its time, unless a second signal comes."""
