@@ -5,7 +5,7 @@
     3   there is no GPU to check; nothing is written
 
 Traps: the report says which commit and versions it holds for; it is no promise about any other. It is written anew
-after every check, since a loan of a GPU may end before the last one.
+after every check, since the machine may be gone before the last one.
 """
 
 from __future__ import annotations
