@@ -95,6 +95,10 @@ def gpu_main(
     parser.add_argument("--quick", action="store_true", help="few repeats, small batches, no server: does it run?")
     parser.add_argument("--kernel-only", action="store_true", help="the kernel's checks, and no report")
     options = parser.parse_args(argv)
+    if not options.report.parent.is_dir():
+        parser.error(f"--report {options.report}: its folder is not there")
+    if options.data is not None and not (options.data / "models").is_dir():
+        parser.error(f"--data {options.data}: no folder with models/ in it")
     try:
         probed = look()
         device = probed.device(options.device)

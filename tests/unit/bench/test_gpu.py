@@ -48,6 +48,14 @@ def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no CUDA device 7" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--report", "--data"])
+def test_a_folder_that_is_not_there(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before minutes of a GPU are spent."""
+    with pytest.raises(SystemExit, match="2"):
+        gpu_main([flag, str(tmp_path / "none/r.md")], look=lambda: look_at(FakeDriver()))
+    assert f"{flag} {tmp_path}/none/r.md" in capsys.readouterr().err
+
+
 @pytest.mark.needs("g++")
 def test_every_check_is_made(kernel: ctypes.CDLL, tmp_path: Path) -> None:
     """On a fake device all pass; the speeds of one mean nothing, and nothing is left on it."""
