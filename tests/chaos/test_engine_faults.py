@@ -15,7 +15,8 @@ from reidstream_engines.image import PixelBox
 from reidstream_engines.protocol import BoxCrop, Crop
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
-from tests.integration.harness import JPEG, box, frame, send_all, serving, stream_to, until
+from tests.support.harness import JPEG, box, frame, send_all, serving, stream_to, until
+from tests.support.patience import HANG_S
 
 EMBEDDED, FAILED = frame_pb2.OUTCOME_EMBEDDED, frame_pb2.OUTCOME_FAILED
 POISON = PixelBox(x1=7, y1=7, x2=77, y2=77)
@@ -93,7 +94,7 @@ async def test_a_lost_engine_is_told_to_every_client_and_ends_the_server() -> No
         results, _ = await asyncio.gather(
             stream.results(), send_all(stream, [frame(number) for number in range(1, 31)])
         )
-        message = await asyncio.wait_for(server.runtime.engine_died, 10)
+        message = await asyncio.wait_for(server.runtime.engine_died, HANG_S)
         await until(lambda: server.runtime.statistics().frames == 0)
     assert "lost by script" in message
     lost = [result.error for result in results if result.HasField("error")]

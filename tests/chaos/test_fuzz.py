@@ -28,7 +28,7 @@ from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer, running_server
 from reidstream_server.core.statistics import ModelStatistics
 from reidstream_server.loading import Engines
-from tests.integration.harness import (
+from tests.support.harness import (
     JPEG,
     RawStream,
     box,
@@ -41,6 +41,7 @@ from tests.integration.harness import (
     stream_to,
     until,
 )
+from tests.support.patience import HANG_S
 
 Request = service_pb2.EmbedStreamRequest
 RawCall = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -343,7 +344,7 @@ class Crowd:
     async def server(self) -> AsyncIterator[RunningServer]:
         """The server; in the end nothing may be left, and nothing may have gone wrong on the quiet."""
         async with running_server(self._config, Engines(engines=(self._engine,), stager=self.stager)) as server:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(HANG_S):
                 yield server
             await until(lambda: server.runtime.open_sessions == 0 and server.runtime.statistics().frames == 0)
             await until(lambda: server.service.open_streams == 0)

@@ -12,8 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from reidstream_proto.v1 import image_pb2, service_pb2_grpc, session_pb2
-from tests.integration.harness import RawStream, box, encode, frame, picture
-from tests.integration.process import server_process
+from tests.support.harness import RawStream, box, encode, frame, picture
+from tests.support.process import server_process
 
 CAMERAS = 8
 IMAGE = encode(picture(640, 480))

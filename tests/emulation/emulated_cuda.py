@@ -17,6 +17,7 @@ from emulation.emulator import HERE, KERNEL
 from reidstream_engines.cuda.compile import crop_cubin
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.spec import Resize
+from tests.support.patience import HANG_S
 
 ROOT = HERE.parent
 ARCHITECTURE = "sm_90"
@@ -55,7 +56,7 @@ def build_cuda(folder: Path, resizes: Sequence[Resize] = tuple(Resize)) -> Emula
     options = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"]
     files = [f"-I{KERNEL}", str(HERE / "libcuda/libcuda.cpp"), "-o", str(folder / "libcuda.so.1")]
     linked = ["-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1"]
-    subprocess.run(["g++", *options, *linked, *files], check=True, timeout=100)
+    subprocess.run(["g++", *options, *linked, *files], check=True, timeout=HANG_S)
     for resize in resizes:
         for output in OutputType:
             name = f"{list(Resize).index(resize)}-{int(output is OutputType.FP16)}.cubin"

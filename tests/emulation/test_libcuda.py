@@ -13,6 +13,7 @@ import pytest
 
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.emulation.mistakes import MISTAKES
+from tests.support.patience import HANG_S
 
 pytestmark = pytest.mark.needs("g++", "nvrtc")
 
@@ -45,7 +46,7 @@ def test_mistakes_are_told(cuda: EmulatedCuda, tmp_path: Path, mistake: str) -> 
     report = tmp_path / "report.txt"
     environment = cuda.environment(report, devices=2, pace_us=20_000)
     command = [sys.executable, "-m", "tests.emulation.mistakes", mistake]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     seen = [done.stdout, done.stderr]
     if done.returncode < 0:
         seen.append(signal.Signals(-done.returncode).name)
@@ -66,7 +67,7 @@ def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path)
     flags = ["--quick", "--crops", "640", "--report", str(report), "--data", str(shared_data)]
     command = [sys.executable, "-m", "bench", "gpu", *flags]
     environment = cuda.environment(left, pace_us=300)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = read_report(left)
     assert not found.faults

@@ -19,7 +19,8 @@ import pytest
 from reidstream_client import AsyncReidClient, FrameEmbeddings, ReidError
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.golden.wire import MODELS, GoldenFrame, golden_frames, lowest_cosine
-from tests.integration.process import ServerProcess, server_process
+from tests.support.patience import HANG_S
+from tests.support.process import ServerProcess, server_process
 
 pytestmark = pytest.mark.needs("g++", "nvrtc", "shared-data")
 
@@ -141,7 +142,7 @@ async def test_an_adopted_plan_is_served(cuda: EmulatedCuda, shared_data: Path, 
 
     def run(*arguments: str) -> str:
         command = [str(Path(sys.executable).with_name("reidstream-engines")), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
         assert done.returncode == 0, done.stderr
         left = read_report(tmp_path / "left.txt")
         assert (left.live, left.faults) == ({}, [])

@@ -30,8 +30,8 @@ from tests.golden.wire import (
     lowest_cosine,
     retrieval_scores,
 )
-from tests.integration.harness import Pixels, encode, serving
-from tests.integration.process import server_process
+from tests.support.harness import Pixels, encode, serving
+from tests.support.process import server_process
 
 pytestmark = pytest.mark.needs("shared-data")
 

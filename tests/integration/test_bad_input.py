@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
-from tests.integration.harness import (
+from tests.support.harness import (
     JPEG,
     box,
     encode,

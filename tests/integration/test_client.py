@@ -21,8 +21,8 @@ from reidstream_client import (
     SpaceMismatch,
 )
 from reidstream_engines.fake import FakeEngine, FakeScript
-from tests.integration.harness import JPEG, picture, real_engine, serving
-from tests.integration.process import server_process
+from tests.support.harness import JPEG, picture, real_engine, serving
+from tests.support.process import server_process
 
 ROOT = Path(__file__).parents[2]
 BOXES = np.array([[10, 10, 60, 120], [100, 20, 160, 200]], np.float32)

@@ -14,8 +14,8 @@ import pytest
 from reidstream_client import ReidError, errors
 from reidstream_client.cli import main as client_cli
 from reidstream_engines import default_model
-from tests.integration.harness import encode, picture
-from tests.integration.process import server_process
+from tests.support.harness import encode, picture
+from tests.support.process import server_process
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from reidstream_engines.fake import FakeEngine, fake_embedding, fake_spec
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
-from tests.integration.harness import JPEG, box, frame, opening, serving, stream_to, stub_of
+from tests.support.harness import JPEG, box, frame, opening, serving, stream_to, stub_of
 
 PERSON, VEHICLE, ANIMAL = 0, 2, 7
 DIMS = {"person": 32, "vehicle": 48}

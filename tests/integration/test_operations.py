@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from reidstream_engines.fake import FakeStager
 from reidstream_engines.protocol import DeviceUsage, PoolUsage
 from reidstream_server.app import RunningServer
-from tests.integration.harness import frame, opening, serving, stream_to, until
+from tests.support.harness import frame, opening, serving, stream_to, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -26,8 +26,8 @@ from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
 from reidstream_proto.v1 import service_pb2_grpc, session_pb2
-from tests.integration.harness import JPEG, RawStream, frame, opening, serving, stream_to, until
-from tests.integration.process import server_process
+from tests.support.harness import JPEG, RawStream, frame, opening, serving, stream_to, until
+from tests.support.process import server_process
 
 FRAMES = 200
 CUT_STEP = 1 if os.environ.get("EVERY_CUT") else 9

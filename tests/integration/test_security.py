@@ -29,8 +29,8 @@ from reidstream_server.core.terms import Flow
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
 from reidstream_server.transport.tokens import TokenFile
-from tests.integration.certificates import Pair, authority, signed
-from tests.integration.harness import JPEG, serving
+from tests.support.certificates import Pair, authority, signed
+from tests.support.harness import JPEG, serving
 
 ROOT = Path(__file__).parents[2]
 BOXES = np.array([[10, 10, 60, 120]], np.float32)

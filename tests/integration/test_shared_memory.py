@@ -33,8 +33,8 @@ from reidstream_client.images import Image
 from reidstream_client.shared import SharedMemory
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
-from tests.integration.harness import Pixels, RawStream, box, frame, picture, real_engine, serving, stream_to, until
-from tests.integration.process import server_process
+from tests.support.harness import Pixels, RawStream, box, frame, picture, real_engine, serving, stream_to, until
+from tests.support.process import server_process
 
 BOXES = np.array([[10, 10, 60, 120], [100, 20, 160, 200]], np.float32)
 WIDTH, HEIGHT = 320, 240

@@ -18,8 +18,8 @@ from bench.soak_book import Book, Budget, SessionBook
 from bench.soak_kinds import kinds
 from bench.soak_traffic import Ending, Plan, Traffic
 from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidError
-from tests.integration.harness import JPEG, serving, until
-from tests.integration.process import server_process
+from tests.support.harness import JPEG, serving, until
+from tests.support.process import server_process
 
 BOXES = [[10, 10, 60, 120]]
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from reidstream_proto.v1 import frame_pb2, session_pb2
-from tests.integration.harness import (
+from tests.support.harness import (
     box,
     frame,
     opening,

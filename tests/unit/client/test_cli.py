@@ -19,6 +19,7 @@ from PIL import Image
 from reidstream_client import arguments
 from reidstream_client.cli import main
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
+from tests.support.patience import HANG_S
 from tests.unit.client.scripted_server import DIM, SPACE, ScriptedServer, ServerStream, result
 
 Command = Callable[..., int]
@@ -422,7 +423,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_an_interrupt_that_falls_into_a_finalizer_is_not_lost() -> None:
     """Python prints it and goes on; the command ends all the same, with nothing printed but its one line."""
     program = [sys.executable, "-c", IN_A_FINALIZER, "ping", "--server", "hit"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "went on\ncleaning up\n", "interrupted\n")
 
 
@@ -433,7 +434,7 @@ def test_a_second_interrupt_ends_the_command_at_once() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "cleaning up\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
@@ -457,7 +458,7 @@ def test_an_interrupted_run_keeps_what_came(served: ScriptedServer, sequence: Pa
     ):
         assert json.loads(written.readline())["frame"] == 1
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert "1 frames and 2 boxes" in out
     with np.load(output) as arrays:

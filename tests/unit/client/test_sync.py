@@ -26,6 +26,7 @@ from reidstream_client import (
     SessionDrained,
     SessionEnded,
 )
+from tests.support.patience import HANG_S
 from tests.unit.client.scripted_server import DIM, SPACE, ScriptedServer, ServerStream
 
 IMAGE = np.zeros((20, 30, 3), np.uint8)
@@ -254,7 +255,7 @@ session.send(b"x", {BOX})
 answers = client.embed_many([(b"x", {BOX})] * 50)
 next(answers)
 """
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -265,5 +266,5 @@ def test_importing_the_client_needs_no_other_package() -> None:
         "print([name for name in ('cv2', 'PIL', 'onnxruntime', 'reidstream_engines', 'reidstream_server')"
         " if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == "[]\n"

@@ -17,6 +17,7 @@ from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, Crop
 from reidstream_engines.selftest import noise_boxes
 from reidstream_engines.tuning import Plan, Tuning, Wanted, candidates, choose, default_plan, tune
+from tests.support.patience import HANG_S
 
 
 def plan(threads: int, slots: int, batch: int) -> Plan:
@@ -169,7 +170,7 @@ def test_slots_add_up() -> None:
 
 def test_slots_are_busy_at_the_same_time() -> None:
     """A batch that waits for another slot's batch comes back."""
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=HANG_S)
     clock = Clock()
 
     def sleep(seconds: float) -> None:

@@ -20,7 +20,7 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import StartupError
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport import embedding
-from tests.integration.harness import JPEG, box, frame, opening, serving, stream_to, stub_of, until
+from tests.support.harness import JPEG, box, frame, opening, serving, stream_to, stub_of, until
 
 SERVICE = "/reidstream.v1.EmbeddingService/"
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")

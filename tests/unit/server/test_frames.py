@@ -24,7 +24,7 @@ from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ModelTable
 from reidstream_server.transport.frames import FrameLimits, FrameParser
 from reidstream_server.transport.options import WindowLimits, parse_session
-from tests.integration.harness import JPEG, box, encode, picture, raw_image
+from tests.support.harness import JPEG, box, encode, picture, raw_image
 
 MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
 LIMITS = FrameLimits(

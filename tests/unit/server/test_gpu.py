@@ -45,6 +45,7 @@ from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
 from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.series import Series
+from tests.support.patience import HANG_S
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
@@ -260,7 +261,7 @@ def no_library() -> bool:
 def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
     """Without a driver: exit code 1 and a sentence, no traceback and no crash."""
     program = Path(sys.executable).with_name("reidstream-server")
-    done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=HANG_S)
     if no_library():
         assert done.returncode == 1
         assert "a GPU is required: no NVIDIA driver here" in done.stderr

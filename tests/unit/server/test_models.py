@@ -16,7 +16,7 @@ from reidstream_proto.v1 import model_pb2
 from reidstream_server.errors import UnknownModel
 from reidstream_server.runtime.models import ModelTable
 from reidstream_server.transport.models import details, summary
-from tests.integration.harness import JPEG
+from tests.support.harness import JPEG
 
 
 def told(spec: ModelSpec) -> model_pb2.ModelDetails:

@@ -12,7 +12,7 @@ from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilte
 from reidstream_server.runtime.job import BoxRefusal
 from reidstream_server.runtime.models import ModelChoice, ModelTable
 from reidstream_server.transport.plan import FramePlan
-from tests.integration.harness import JPEG
+from tests.support.harness import JPEG
 
 MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
 IMAGE = parse_encoded(JPEG)  # 320 x 240

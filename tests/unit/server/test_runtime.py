@@ -39,7 +39,8 @@ from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, Session
 from reidstream_server.runtime.workers import Workers
-from tests.integration.harness import JPEG, until
+from tests.support.harness import JPEG, until
+from tests.support.patience import HANG_S
 
 IMAGE = parse_encoded(JPEG)
 BOX = PixelBox(x1=10, y1=10, x2=60, y2=120)
@@ -108,7 +109,7 @@ class World:
         self.runtime.frame_arrived(session, request, job)
 
     async def answer(self, session: Session) -> JobAnswer:
-        item = await asyncio.wait_for(session.mail.get(), 10)
+        item = await asyncio.wait_for(session.mail.get(), HANG_S)
         assert isinstance(item, Answer), item
         self.runtime.answer_written(session)
         return item
@@ -303,7 +304,7 @@ async def test_a_fault_of_our_own_that_nobody_waits_for_ends_the_process(caplog:
         session = w.open()
         w.observer.failure = ZeroDivisionError("of our own")
         w.send(session)
-        assert "ZeroDivisionError" in await asyncio.wait_for(w.runtime.engine_died, 10)
+        assert "ZeroDivisionError" in await asyncio.wait_for(w.runtime.engine_died, HANG_S)
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.message == "runtime_failed"
 
@@ -396,7 +397,7 @@ async def test_a_drain_wakes_a_session_that_may_not_be_read() -> None:
         await until(lambda: gate.entered == 1)
         assert not session.readable.is_set()
         draining = asyncio.create_task(w.runtime.drain(SHUTDOWN, 10.0))
-        await asyncio.wait_for(session.readable.wait(), 10)
+        await asyncio.wait_for(session.readable.wait(), HANG_S)
         w.send(session, 2)
         assert w.state.frames == 1
         gate.opened.set()

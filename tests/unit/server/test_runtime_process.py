@@ -21,8 +21,8 @@ from reidstream_engines import default_model
 from reidstream_engines.cpu.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_proto.v1 import frame_pb2
 from reidstream_server import cli, loading
-from tests.integration.harness import RawStream, frame, stub_of
-from tests.integration.process import ServerProcess
+from tests.support.harness import RawStream, frame, stub_of
+from tests.support.process import ServerProcess
 
 # A server whose engine never answers.
 STUCK_SERVER = """

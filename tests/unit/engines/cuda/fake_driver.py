@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from emulation.emulator import HERE, KERNEL
 from reidstream_engines.cuda.kernel_params import CROP, FRAME, SPEC, OutputType
 from reidstream_engines.spec import Resize
+from tests.support.patience import HANG_S
 
 STATUSES = (
     "CUDA_SUCCESS",
@@ -102,7 +103,7 @@ def build_kernel(folder: Path) -> ctypes.CDLL:
     target = folder / "libcrop.so"
     source = [f"-I{KERNEL}", str(HERE / "library.cpp"), "-o", str(target)]
     options = ["-std=c++17", "-ffp-contract=off", "-O1", "-shared", "-fPIC"]
-    subprocess.run(["g++", *options, *source], check=True, timeout=100)
+    subprocess.run(["g++", *options, *source], check=True, timeout=HANG_S)
     return ctypes.CDLL(str(target))
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from reidstream_engines.cuda.gathering import Gathering
+from tests.support.patience import HANG_S
 
 
 class Held:
@@ -24,7 +25,7 @@ class Held:
     def __call__(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         self.begun.release()
-        assert self.go.acquire(timeout=20)
+        assert self.go.acquire(timeout=HANG_S)
         if self.failing & set(items):
             raise self.error
         return [item * 10 for item in items]
@@ -41,7 +42,7 @@ class Calls:
 
     def lead(self, item: int) -> None:
         self._start(item)
-        assert self.work.begun.acquire(timeout=20)
+        assert self.work.begun.acquire(timeout=HANG_S)
 
     def follow(self, item: int) -> None:
         waiting = len(self._gathering._waiting)

@@ -43,6 +43,7 @@ from reidstream_engines.errors import (
 )
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import EncodedImage, PixelBox
+from tests.support.patience import HANG_S
 from tests.unit.engines.cuda.fake_driver import FakeDriver
 from tests.unit.engines.cuda.fake_nvimgcodec import FakeNvimgcodec
 from tests.unit.engines.cuda.rig import STAGED_BYTES, stager_on
@@ -335,7 +336,7 @@ assert "PYNVIMGCODEC_VERBOSITY" not in os.environ
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYNVIMGCODEC_VERBOSITY"}
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, timeout=100, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code], check=True, timeout=HANG_S, capture_output=True, text=True, env=environment
     )
     assert done.stderr.partition("loaded\n")[2] == ""
 

@@ -27,6 +27,7 @@ from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, service_pb2_g
 from reidstream_server.app import RunningServer, running_server
 from reidstream_server.config import ServerConfig
 from reidstream_server.loading import Engines
+from tests.support.patience import HANG_S
 
 Pixels = npt.NDArray[np.uint8]
 MAX_MESSAGE = 64 * 2**20
@@ -185,7 +186,7 @@ async def send_all(stream: RawStream, messages: Sequence[service_pb2.EmbedStream
     await stream.call.done_writing()
 
 
-async def until(condition: object, timeout_s: float = 20.0) -> None:
+async def until(condition: object, timeout_s: float = HANG_S) -> None:
     """Let the event loop run until `condition()` holds; fails after a time that only a hang takes."""
     assert callable(condition)
     async with asyncio.timeout(timeout_s):

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Queue
 
+from tests.support.patience import HANG_S
+
 
 @dataclass(slots=True, eq=False)
 class ServerProcess:
@@ -34,7 +36,7 @@ class ServerProcess:
 
     def wait_for(self, name: str) -> dict[str, object]:
         """The next event of that name. Fails with the log if the process ends before."""
-        while (event := self.events.get(timeout=60)) is not None:
+        while (event := self.events.get(timeout=HANG_S)) is not None:
             if event["event"] == name:
                 return event
         raise AssertionError(f"the server ended without {name!r}: {self.log}")
@@ -45,7 +47,7 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Its exit code."""
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=HANG_S)
 
 
 def _flat(event: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,40 @@
+"""Facts of the wire that no field can say: header names, sizes of ids, and the beginning of a shared segment.
+
+Why here: server and client both need them, and neither may import the other. The comments of the .proto files say what
+each one means. Trap: what is written here is a part of the contract. Released values never change.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+REASON_HEADER: Final = "reidstream-reason"
+"""Trailing metadata beside a status that is not OK: why, as a word for programs (service.proto)."""
+
+RETRY_AFTER_HEADER: Final = "reidstream-retry-after-ms"
+"""Trailing metadata beside some statuses: when to come back, a decimal integer (service.proto)."""
+
+SESSION_ID_BYTES: Final = 16
+"""Length of `SessionOpen.session_id`."""
+
+MAX_CAMERA_ID_BYTES: Final = 128
+"""Most bytes of UTF-8 in `EmbedOptions.camera_id`; at least one."""
+
+MAX_LATENCY_BUDGET_MS: Final = 3_600_000
+"""Largest `EmbedOptions.latency_budget_ms`; the smallest is 1."""
+
+SEGMENT_MAGIC: Final = b"reidstream/shm/1"
+"""First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""
+
+SEGMENT_NONCE_BYTES: Final = 16
+"""Length of `SharedMemory.nonce`."""
+
+SEGMENT_HEADER_BYTES: Final = len(SEGMENT_MAGIC) + SEGMENT_NONCE_BYTES
+"""Magic and nonce; pixels lie behind them."""
+
+# Linux's numbers (fcntl.h), which Python names on Linux only, and the last one nowhere.
+SEGMENT_SEALS: Final = MappingProxyType(
+    {"F_SEAL_SEAL": 0x0001, "F_SEAL_SHRINK": 0x0002, "F_SEAL_GROW": 0x0004, "F_SEAL_FUTURE_WRITE": 0x0010}
+)
+"""Seals that a shared segment must have, by their Linux names."""

@@ -1,0 +1,35 @@
+"""The facts that no field can say are those that the .proto files tell people."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from reidstream_proto.v1 import contract
+
+SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file__).parent.glob("*.proto"))
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        f"`{contract.REASON_HEADER}`",
+        f"`{contract.RETRY_AFTER_HEADER}`",
+        f"{contract.SESSION_ID_BYTES} bytes, chosen at random by the client",
+        f"1 to {contract.MAX_CAMERA_ID_BYTES} bytes of UTF-8",
+        f'the {len(contract.SEGMENT_MAGIC)} bytes "{contract.SEGMENT_MAGIC.decode()}"',
+        f"{contract.SEGMENT_NONCE_BYTES} random bytes",
+        *contract.SEGMENT_SEALS,
+    ],
+)
+def test_the_proto_files_say_the_same(fact: str) -> None:
+    """Whoever writes a client in another language reads only those."""
+    assert fact in SAID
+
+
+@pytest.mark.parametrize("name", ["F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW"])
+def test_the_seals_are_this_systems(name: str) -> None:
+    """As far as Python names them."""
+    assert contract.SEGMENT_SEALS[name] == getattr(fcntl, name)
