@@ -1,20 +1,19 @@
 """The composition root: the only place that sees everything.
 
-    load -> warm up, self-test -> listen -> SERVING ... NOT_SERVING -> Drain -> accepted frames answered -> stop
+    load -> warm up, self-test -> doors open -> SERVING ... NOT_SERVING -> Drain -> accepted frames answered -> stop
 
-Trap: the port opens only when every model is warmed, and closes only when every accepted frame is answered or the
-drain's time is over. Metrics are there before and after.
+Trap: a door opens only when every model is warmed, and closes only when every accepted frame is answered or the drain's
+time is over. Metrics are there before and after. "Leaving" is known in one place, the runtime; every door asks there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-import grpc
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.process_collector import ProcessCollector
 
@@ -22,6 +21,10 @@ from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits
 from reidstream_server.config import SecuritySettings, ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.errors import StartupError
+from reidstream_server.identity.access import Access
+from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls
+from reidstream_server.identity.tokens import TokenFile
+from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
 from reidstream_server.metrics.devices import DeviceCollector
@@ -30,84 +33,139 @@ from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
 from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.transport.embedding import EmbeddingService
-from reidstream_server.transport.endpoint import Endpoint, address_of
-from reidstream_server.transport.frames import FrameParser
-from reidstream_server.transport.security import Access, TlsFiles, server_credentials
-from reidstream_server.transport.tokens import TokenFile
+from reidstream_server.transport.door import Door
+from reidstream_server.transport.embedding.service import EmbeddingService
+from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.server import GrpcServer, Listen, address_of
 
 log = get_logger(__name__)
 
 EXIT_ENGINE_LOST = 70  # EX_SOFTWARE
 EXIT_DRAIN_TIMEOUT = 75  # EX_TEMPFAIL
+_LAST_WORDS_S = 1.0  # for calls that are still open when everything is answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every door stands on, running. Event loop only."""
+
+    config: ServerConfig
+    runtime: Runtime
+    models: ModelTable
+    intake: FrameIntake
+    access: Access
+    observer: MetricsObserver
+    series: Series
+    registry: CollectorRegistry
 
 
 class RunningServer:
     """A server that takes frames. Event loop only."""
 
-    def __init__(
-        self, runtime: Runtime, service: EmbeddingService, endpoint: Endpoint, series: Series, config: ServerConfig
-    ) -> None:
-        self.service = service
-        self._endpoint = endpoint
-        self._series = series
-        self._config = config
-        self.runtime = runtime
-        self.port = 0
+    def __init__(self, parts: Parts, embedding: EmbeddingService, doors: Sequence[Door]) -> None:
+        self.parts = parts
+        self.embedding = embedding
+        self.runtime = parts.runtime
+        self.doors = doors
+        self.ports: tuple[int, ...] = ()
         self.metrics_port: int | None = None
 
+    @property
+    def port(self) -> int:
+        """Of the gRPC door."""
+        return self.ports[0]
+
     async def start(self) -> None:
-        """Listen. Raises StartupError."""
-        self.port = await self._endpoint.start(self._config.listen.host, self._config.listen.port)
-        self._series.ready.set(1)
+        """Open every door, in order. Raises StartupError."""
+        self.ports = tuple([await door.start() for door in self.doors])
+        self.parts.series.ready.set(1)
 
     async def drain(self) -> bool:
         """Answer what was accepted, then stop; False if the time was over before that."""
-        self.service.going_away = True
-        self._series.ready.set(0)
-        await self._endpoint.set_serving(serving=False)
-        log.info("draining", sessions=self.runtime.open_sessions, deadline_s=self._config.lifecycle.drain_timeout_s)
-        complete = await self.runtime.drain(DrainReason.SHUTDOWN, self._config.lifecycle.drain_timeout_s)
-        await self._endpoint.stop(grace_s=1.0)
+        deadline_s = self.parts.config.lifecycle.drain_timeout_s
+        self.runtime.leave()
+        self.parts.series.ready.set(0)
+        for door in self.doors:
+            await door.set_serving(serving=False)
+        log.info("draining", sessions=self.runtime.open_sessions, deadline_s=deadline_s)
+        complete = await self.runtime.drain(DrainReason.SHUTDOWN, deadline_s)
+        await self.stop(_LAST_WORDS_S)
         log.info("stopped", complete=complete)
         return complete
 
+    async def stop(self, grace_s: float) -> None:
+        """Close every door; calls that are open have `grace_s` to end. Harmless to repeat."""
+        await asyncio.gather(*(door.stop(grace_s) for door in self.doors))
+
 
 @asynccontextmanager
-async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator[RunningServer]:
-    """Everything behind the ports, started; whatever is still open at the end is dropped. Raises StartupError."""
-    loop = asyncio.get_running_loop()
+async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[Parts]:
+    """Everything behind the doors, started; whatever is still open at the end is dropped."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     series = Series(registry, loaded.engines)
     models = ModelTable(loaded.engines)
-    names = [model.name for model in models.models]
     limits = scheduler_limits(config, loaded.engines)
-    async with AsyncExitStack() as stack:
-        observer = MetricsObserver(series, loaded.engines)
-        runtime = await stack.enter_async_context(Runtime(limits, models, loaded.stager, observer))
+    observer = MetricsObserver(series, loaded.engines)
+    async with Runtime(limits, models, loaded.stager, observer) as runtime:
+        loop, names = asyncio.get_running_loop(), [model.name for model in models.models]
         registry.register(StateCollector(loop, runtime.statistics, limits, names, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
-        parser = FrameParser(limits=frame_limits(config), models=models, stager=loaded.stager)
-        access = access_of(config.security)
-        service = EmbeddingService(
-            runtime, models, parser, limits=call_limits(config), access=access, observer=observer
-        )
-        endpoint = Endpoint(
-            service,
-            names,
-            config.limits.max_message_bytes,
-            max_age_s=config.lifecycle.max_connection_age_s,
-            access=access,
+        yield Parts(
+            config=config,
+            runtime=runtime,
+            models=models,
+            intake=FrameIntake(limits=frame_limits(config), models=models, stager=loaded.stager),
+            access=access_of(config.security),
             observer=observer,
-            credentials=credentials_of(config.security),
+            series=series,
+            registry=registry,
         )
-        server = RunningServer(runtime, service, endpoint, series, config)
-        if config.listen.metrics_enabled:
-            server.metrics_port = stack.enter_context(_metrics(config, registry))
-        stack.push_async_callback(endpoint.stop, 0.0)
-        await server.start()
-        yield server
+
+
+@asynccontextmanager
+async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator[RunningServer]:
+    """The parts and their doors, open; whatever is still open at the end is dropped. Raises StartupError."""
+    async with running_parts(config, loaded) as parts:
+        embedding = embedding_service(parts)
+        server = RunningServer(parts, embedding, [grpc_door(parts, [embedding.hosted])])
+        with _metrics(config, parts.registry) as server.metrics_port:
+            try:
+                await server.start()
+                yield server
+            finally:
+                await server.stop(0.0)
+
+
+def embedding_service(parts: Parts) -> EmbeddingService:
+    """The contract's own service."""
+    return EmbeddingService(
+        parts.runtime,
+        parts.models,
+        parts.intake,
+        limits=call_limits(parts.config),
+        access=parts.access,
+        observer=parts.observer,
+    )
+
+
+def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
+    """The gRPC port with these services on it. Raises StartupError for files of TLS that cannot be used."""
+    config = parts.config
+    return GrpcServer(
+        services,
+        [model.name for model in parts.models.models],
+        Listen(
+            host=config.listen.host,
+            port=config.listen.port,
+            max_message_bytes=config.limits.max_message_bytes,
+            max_age_s=config.lifecycle.max_connection_age_s,
+            tls=tls_of(config.security),
+        ),
+        access=parts.access,
+        check_leaving=parts.runtime.refuse_when_leaving,
+        observer=parts.observer,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,18 +205,21 @@ def access_of(security: SecuritySettings) -> Access:
     return Access(tokens=tokens, certificates=security.tls_client_ca_file is not None)
 
 
-def credentials_of(security: SecuritySettings) -> grpc.ServerCredentials | None:
-    """The port's; None without TLS. Raises StartupError."""
+def tls_of(security: SecuritySettings) -> TlsMaterial | None:
+    """The doors' certificate; None without TLS. Raises StartupError."""
     if security.tls_cert_file is None or security.tls_key_file is None:
         return None
-    return server_credentials(
+    return read_tls(
         TlsFiles(certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file)
     )
 
 
 @contextmanager
-def _metrics(config: ServerConfig, registry: CollectorRegistry) -> Iterator[int]:
-    """Prometheus's port, in a thread of its own."""
+def _metrics(config: ServerConfig, registry: CollectorRegistry) -> Iterator[int | None]:
+    """Prometheus's port, in a thread of its own; None where metrics are off."""
+    if not config.listen.metrics_enabled:
+        yield None
+        return
     try:
         httpd, thread = start_http_server(config.listen.metrics_port, config.listen.metrics_host, registry)
     except OSError as error:

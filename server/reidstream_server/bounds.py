@@ -10,12 +10,11 @@ import os
 from collections.abc import Sequence
 
 from reidstream_engines.protocol import Engine
-from reidstream_proto.v1 import model_pb2
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import ModelTerms, SchedulerLimits
-from reidstream_server.transport.frames import FrameLimits
-from reidstream_server.transport.options import CallLimits, WindowLimits
-from reidstream_server.transport.shared import SharedMemoryTerms
+from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
+from reidstream_server.transport.embedding.options import CallLimits
+from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 
 
 def cores() -> int:
@@ -46,7 +45,7 @@ def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> Schedul
 
 
 def frame_limits(config: ServerConfig) -> FrameLimits:
-    """The parser's bounds."""
+    """The intake's bounds."""
     limits = config.limits
     return FrameLimits(
         max_image_pixels=limits.max_image_pixels,
@@ -58,7 +57,7 @@ def frame_limits(config: ServerConfig) -> FrameLimits:
 
 
 def call_limits(config: ServerConfig) -> CallLimits:
-    """The service's bounds, and all that are published."""
+    """The bounds of calls."""
     limits = config.limits
     return CallLimits(
         max_sessions=limits.max_sessions,
@@ -73,20 +72,26 @@ def call_limits(config: ServerConfig) -> CallLimits:
         shared_memory=SharedMemoryTerms(
             max_bytes=_shared_memory_bytes(config), max_copied_bytes=limits.max_message_bytes
         ),
-        published=model_pb2.Limits(
-            max_message_bytes=limits.max_message_bytes,
-            max_image_pixels=limits.max_image_pixels,
-            max_boxes_per_frame=limits.max_boxes_per_frame,
-            min_box_px=limits.min_box_px,
-            max_window_frames=limits.max_window_frames,
-            max_window_bytes=limits.max_window_bytes,
-            max_queue_boxes=limits.max_queue_boxes,
-            max_queue_bytes=limits.max_queue_bytes,
-            max_staged_bytes=limits.max_staged_bytes,
-            max_answer_bytes=limits.max_answer_bytes,
-            max_sessions=limits.max_sessions,
-            max_shared_memory_bytes=_shared_memory_bytes(config),
-        ),
+        published=published_limits(config),
+    )
+
+
+def published_limits(config: ServerConfig) -> PublishedLimits:
+    """What every door tells its clients."""
+    limits = config.limits
+    return PublishedLimits(
+        max_message_bytes=limits.max_message_bytes,
+        max_image_pixels=limits.max_image_pixels,
+        max_boxes_per_frame=limits.max_boxes_per_frame,
+        min_box_px=limits.min_box_px,
+        max_window_frames=limits.max_window_frames,
+        max_window_bytes=limits.max_window_bytes,
+        max_queue_boxes=limits.max_queue_boxes,
+        max_queue_bytes=limits.max_queue_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
+        max_answer_bytes=limits.max_answer_bytes,
+        max_sessions=limits.max_sessions,
+        max_shared_memory_bytes=_shared_memory_bytes(config),
     )
 
 

@@ -317,8 +317,8 @@ def assert_nothing_is_left(server: RunningServer, stager: FakeStager) -> None:
     assert (left.staged_bytes, left.staging_frames, left.parked_frames, left.timers) == (0, 0, 0, 0)
     assert left.models == (ModelStatistics(ready_crops=0, running_batches=0, running_crops=0, lost=False),)
     assert stager.open_frames == 0
-    assert server.service.open_streams == 0
-    assert len(server.service._epochs) == 0
+    assert server.embedding.open_streams == 0
+    assert len(server.embedding._epochs) == 0
     assert not server.runtime.engine_died.done()
 
 
@@ -347,7 +347,7 @@ class Crowd:
             async with asyncio.timeout(HANG_S):
                 yield server
             await until(lambda: server.runtime.open_sessions == 0 and server.runtime.statistics().frames == 0)
-            await until(lambda: server.service.open_streams == 0)
+            await until(lambda: server.embedding.open_streams == 0)
             assert_nothing_is_left(server, self.stager)
 
     async def come(self, server: RunningServer) -> None:

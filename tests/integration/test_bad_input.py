@@ -285,7 +285,7 @@ async def test_one_session_too_many_is_refused() -> None:
     async with serving(max_sessions=1) as server, stream_to(server) as stream:
         await stream.open()
         async with stream_to(server) as second:
-            await until(lambda: server.service.open_streams == 2)  # its first message may resume the session
+            await until(lambda: server.embedding.open_streams == 2)  # its first message may resume the session
             async with stream_to(server) as third:  # refused without reading a word of it
                 status, details = await third.refusal()
             assert (status, "twice" in details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
@@ -293,7 +293,7 @@ async def test_one_session_too_many_is_refused() -> None:
             status, details = await second.refusal()
         assert (status, "1 session" in details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
         stream.call.cancel()
-        await until(lambda: server.service.open_streams == 0)
+        await until(lambda: server.embedding.open_streams == 0)
         async with stream_to(server) as fourth:
             await fourth.open()
 

@@ -171,7 +171,7 @@ async def test_a_session_resumes_at_a_server_that_is_full() -> None:
         await old.open(session_id=SESSION)
         await new.open(session_id=SESSION, epoch=1)
         assert (await old.refusal())[0] == grpc.StatusCode.ABORTED
-        await until(lambda: server.service.open_streams == 1)
+        await until(lambda: server.embedding.open_streams == 1)
         async with stream_to(server) as foreign:
             await foreign.call.write(opening(session_id=other))
             assert (await foreign.refusal())[0] == grpc.StatusCode.RESOURCE_EXHAUSTED

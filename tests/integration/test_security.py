@@ -27,8 +27,8 @@ from reidstream_server.cli import main as server_cli
 from reidstream_server.config import load_config
 from reidstream_server.core.terms import Flow
 from reidstream_server.errors import StartupError
+from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.loading import Engines
-from reidstream_server.transport.tokens import TokenFile
 from tests.support.certificates import Pair, authority, signed
 from tests.support.harness import JPEG, serving
 
@@ -201,7 +201,7 @@ async def test_every_method_wants_a_token(tokens: Path, call: Callable[[AsyncRei
     async with serving(tokens_file=tokens) as server:
         async with client_of(server, token=RIGHT) as client:
             await call(client)
-        for token, said in ((None, "needs a token"), (WRONG, "not one that this server knows")):
+        for token, said in ((None, "needs a token"), (WRONG, "does not know the token")):
             async with client_of(server, token=token) as client:
                 with pytest.raises(CallRejected, match=said) as caught:
                     await call(client)

@@ -82,8 +82,8 @@ class MetricsObserver:
             stage.observe((end - begin) / 1e9)
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
-        if len(job.boxes) > len(job.crops):
-            for refusal, count in Counter(box for box in job.boxes if isinstance(box, BoxRefusal)).items():
+        if len(job.fates) > len(job.crops):
+            for refusal, count in Counter(fate for fate in job.fates if isinstance(fate, BoxRefusal)).items():
                 self._boxes[refusal.value].inc(count)
         for outcome, counter in self._outcomes:
             if count := outcomes.count(outcome):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from reidstream_engines.errors import EngineLost, EnginesError, ImageError, OutOfDeviceMemory, UnsupportedImage
+from reidstream_engines.errors import EngineLost, EnginesError, ImageError, OutOfDeviceMemory
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_server.core.effects import CropRef
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.logs import get_logger
 
-from .job import FrameJob
+from .job import FrameJob, image_fault
 
 log = get_logger(__name__)
 
@@ -59,8 +59,7 @@ def stage(job: FrameJob, stager: Stager) -> Staging:
         return Staged(invalid=job.stage(stager))
     except ImageError as error:
         job.release()
-        reason = FaultReason.UNSUPPORTED_IMAGE if isinstance(error, UnsupportedImage) else FaultReason.INVALID_IMAGE
-        return FrameFault(reason=reason, message=str(error))
+        return image_fault(error)
     except OutOfDeviceMemory as error:
         job.release()
         log.warning("staging_without_memory", reason=str(error))

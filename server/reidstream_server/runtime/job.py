@@ -1,8 +1,8 @@
 """A frame on its way through the runtime: its pictures, its crops, and the vectors that come back.
 
 This is the core's opaque payload. Trap: several threads touch it, one after the other, never at once on the same
-field: the event loop makes it, a staging thread fills `staged`, inference threads write disjoint rows of `vectors`, the
-event loop reads them.
+field. The event loop makes it, a staging thread fills `staged`, inference threads write disjoint rows of `vectors`, and
+the event loop reads them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NewType, TypeAlias, assert_never
 
 import numpy as np
+import numpy.typing as npt
 
-from reidstream_engines.errors import ImageError
+from reidstream_engines.errors import ImageError, UnsupportedImage
 from reidstream_engines.image import Image, PixelBox
-from reidstream_engines.protocol import BoxCrop, Embeddings, StagedFrame, Stager
+from reidstream_engines.protocol import BoxCrop, Crop, Embeddings, StagedFrame, Stager, TensorCrop
+from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
 
 from .agreement import Agreement
+
+Tensor: TypeAlias = npt.NDArray[np.float32]
 
 
 class BoxRefusal(Enum):
@@ -33,6 +38,23 @@ class BoxRefusal(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachedRow:
+    """A vector (dim,) of `model` that is known already, computed for the frame `source_frame_id` of this session."""
+
+    model: ModelIndex
+    vector: Embeddings
+    source_frame_id: int
+    quality: float
+
+
+CropIndex = NewType("CropIndex", int)
+"""The place of a crop among a job's crops."""
+
+BoxFate: TypeAlias = CropIndex | CachedRow | BoxRefusal
+"""What becomes of a box, known before anything is decoded: it is cropped, it has a vector, or it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CropPlan:
     """A crop to embed: which picture of the job, which pixels, by which model, and into which row of its vectors."""
 
@@ -43,21 +65,35 @@ class CropPlan:
     quality: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """A network input to embed as it is: which tensor of the job, by which model, and into which row of its vectors."""
+
+    tensor: int
+    model: ModelIndex
+    row: int
+    quality: float = 1.0
+
+
+PlannedCrop: TypeAlias = CropPlan | TensorPlan
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class FrameJob:
-    """`boxes` has one item per box of the request, in order: an index into `crops`, or why there is none.
+    """`fates` has one item per box of the request, in order.
 
     `cuts`: what will be cut from each of `images`. `ready_crops`: every crop has a picture of its own, so one that
-    cannot be decoded harms no other.
+    cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself.
     """
 
     agreement: Agreement
     ready_crops: bool
     images: Sequence[Image]
     cuts: Sequence[Sequence[PixelBox]]
-    boxes: Sequence[int | BoxRefusal]
-    crops: Sequence[CropPlan]
+    fates: Sequence[BoxFate]
+    crops: Sequence[PlannedCrop]
     vectors: dict[ModelIndex, Embeddings]
+    tensors: Sequence[Tensor] = ()
     staged: list[StagedFrame | None] = field(default_factory=list)
 
     def instant(self, stager: Stager) -> bool:
@@ -79,15 +115,22 @@ class FrameJob:
                 self.staged.append(None)
                 refused.add(index)
         self.images = ()  # the message's bytes are not needed any more
-        return frozenset(i for i, crop in enumerate(self.crops) if crop.image in refused) if refused else frozenset()
+        if not refused:
+            return frozenset()
+        return frozenset(i for i, crop in enumerate(self.crops) if isinstance(crop, CropPlan) and crop.image in refused)
 
-    def crop(self, index: int) -> BoxCrop:
-        """The crop as an engine takes it. Raises LookupError for one whose picture was refused, or released."""
-        plan = self.crops[index]
-        frame = self.staged[plan.image]
-        if frame is None:
-            raise LookupError(f"crop {index} has no staged picture")
-        return BoxCrop(frame=frame, box=plan.box)
+    def crop(self, index: int) -> Crop:
+        """The crop as an engine takes it. Raises LookupError for one whose pixels were refused, or released."""
+        match plan := self.crops[index]:
+            case CropPlan():
+                frame = self.staged[plan.image]
+                if frame is None:
+                    raise LookupError(f"crop {index} has no staged picture")
+                return BoxCrop(frame=frame, box=plan.box)
+            case TensorPlan():
+                return TensorCrop(tensor=self.tensors[plan.tensor])
+            case _:
+                assert_never(plan)
 
     def store(self, index: int, vector: Embeddings) -> None:
         """Keep the vector (dim,) of a crop."""
@@ -95,12 +138,20 @@ class FrameJob:
         self.vectors[plan.model][plan.row] = vector
 
     def release(self) -> None:
-        """Give the pixels back, and the message that they came in. Harmless to repeat."""
+        """Give the pixels back, and the message that brought them. Harmless to repeat."""
         for frame in self.staged:
             if frame is not None:
                 frame.close()
         self.staged.clear()
-        self.images = ()
+        self.images = self.tensors = ()
+
+
+def image_fault(error: ImageError) -> FrameFault:
+    """The fault of a frame whose picture cannot be used, read from its header or found by the decoder."""
+    unsupported = isinstance(error, UnsupportedImage)
+    return FrameFault(
+        reason=FaultReason.UNSUPPORTED_IMAGE if unsupported else FaultReason.INVALID_IMAGE, message=str(error)
+    )
 
 
 def allocate_vectors(rows: Mapping[ModelIndex, int], dims: Mapping[ModelIndex, int]) -> dict[ModelIndex, Embeddings]:

@@ -43,13 +43,15 @@ from reidstream_server.core.terms import (
     SchedulerLimits,
     SessionKey,
 )
+from reidstream_server.errors import GoingAway
 from reidstream_server.logs import get_logger
 
 from .agreement import Agreement
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging, embed, stage
 from .job import FrameJob
 from .models import ModelTable
-from .session import JobAnswer, Observer, Session
+from .session import JobAnswer, Observer, Session, TrackEnded
+from .statistics import SessionStatistics
 from .workers import Workers
 
 log = get_logger(__name__)
@@ -90,6 +92,7 @@ class Runtime:
         self._timer_ns: int | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._leaving = False
         self.engine_died: asyncio.Future[str] = self._loop.create_future()
         self.stuck = False
 
@@ -112,10 +115,25 @@ class Runtime:
         ended = [workers.close(deadline - time.monotonic()) for workers in (self._staging, *self._inference)]
         return all(ended)
 
-    # What transports call.
+    # What doors call.
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the server is stopping: no door takes anything new, and what was accepted is answered."""
+        return self._leaving
+
+    def leave(self) -> None:
+        """Take no new sessions from now on. A `drain` follows."""
+        self._leaving = True
+
+    def refuse_when_leaving(self) -> None:
+        """Raises GoingAway. For doors that would read something large, or wait, before they open a session."""
+        if self._leaving:
+            raise GoingAway("the server is stopping; send the frames to another server")
 
     def open_session(self, agreement: Agreement) -> Session:
-        """Begin a session."""
+        """Begin a session. Raises GoingAway."""
+        self.refuse_when_leaving()
         key = self._scheduler.open_session(agreement.terms)
         session = Session(key, agreement)
         session.readable.set()
@@ -126,11 +144,13 @@ class Runtime:
     def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob) -> None:
         """A frame was read and understood."""
         now = time.monotonic_ns()
+        session.counters.came(request.message_bytes)
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now))
         self._gate(session)
 
     def frame_refused(self, session: Session, frame_id: int, fault: FrameFault) -> None:
         """A frame was read and is answered with a fault."""
+        session.counters.came(0)
         self._carry_out(self._scheduler.frame_refused(session.key, frame_id, fault, time.monotonic_ns()))
         self._gate(session)
 
@@ -138,9 +158,15 @@ class Runtime:
         """The client sends no more."""
         self._carry_out(self._scheduler.half_closed(session.key, time.monotonic_ns()))
 
-    def answer_written(self, session: Session) -> None:
-        """The transport took the session's oldest unwritten answer."""
-        self._carry_out(self._scheduler.answer_written(session.key, time.monotonic_ns()))
+    def answer_written(self, session: Session, answer: JobAnswer) -> None:
+        """The door has written the session's oldest unwritten answer, which is this one."""
+        now = time.monotonic_ns()
+        session.counters.written(answer.fault, answer.times, now)
+        self._carry_out(self._scheduler.answer_written(session.key, now))
+
+    def track_ended(self, session: Session, event: TrackEnded) -> None:
+        """Have the door write an event, behind the answers that were handed out before it."""
+        session.mail.put_nowait(event)
 
     def session_lost(self, key: SessionKey) -> None:
         """The client is gone, or its call was ended; harmless for a session that is over."""
@@ -165,6 +191,28 @@ class Runtime:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         # Past the deadline frames are given up, so sessions that were over by then prove nothing.
         return self._idle.is_set() and time.monotonic_ns() < deadline
+
+    def session_statistics(self, session: Session) -> SessionStatistics:
+        """A snapshot of one session, also of one that is over."""
+        now = time.monotonic_ns()
+        counters, terms = session.counters, session.agreement.terms
+        return SessionStatistics(
+            flow=terms.flow,
+            seconds=(now - counters.began_ns) / 1e9,
+            frames=counters.frames,
+            bytes=counters.bytes,
+            answered=counters.answered,
+            faults=dict(counters.faults),
+            rate_fps=counters.rate_fps(now),
+            age_s=counters.age_s(),
+            window=terms.window,
+            window_frames=0,
+            window_bytes=0,
+        )
+
+    def sessions(self) -> Sequence[Session]:
+        """Every session that is not over, the oldest first."""
+        return tuple(self._sessions.values())
 
     @property
     def open_sessions(self) -> int:

@@ -1,6 +1,6 @@
 """What passes between the runtime and those around it: a session's mailbox, and what an observer is told.
 
-Why apart from the runtime: transports and metrics need these words, not the thing that drives the scheduler. Trap: a
+Why apart from the runtime: doors and metrics need these words, not the thing that drives the scheduler. Trap: a
 session's events are set on the event loop only.
 """
 
@@ -14,20 +14,41 @@ from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.terms import ModelIndex, SessionKey
 
 from .agreement import Agreement
-from .job import FrameJob
+from .job import FrameJob, Tensor
+from .statistics import SessionCounters
 
 JobAnswer: TypeAlias = Answer[FrameJob]
-Outgoing: TypeAlias = JobAnswer | SendDrain | End
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackEnded:
+    """A track is over. `total`: the sum (dim,) of its vectors by `model`, each times its weight, not normalised.
+
+    `weight`: the sum of the weights. `count`: of the vectors. The frames are the first and the last of the track.
+    """
+
+    track_id: int
+    model: ModelIndex
+    total: Tensor
+    weight: float
+    count: int
+    first_frame_id: int
+    last_frame_id: int
+
+
+Outgoing: TypeAlias = JobAnswer | TrackEnded | SendDrain | End
+"""What a door writes to its client, in this order: answers, events, a request to leave, the end."""
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A transport's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be
-    read; `stalled` is set when the session was ended because its client does not read.
+    """A door's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be read;
+    `stalled` is set when the session was ended because its client does not read.
     """
 
     key: SessionKey
     agreement: Agreement
+    counters: SessionCounters = field(default_factory=SessionCounters)
     mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
     readable: asyncio.Event = field(default_factory=asyncio.Event)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)

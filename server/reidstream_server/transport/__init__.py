@@ -1,12 +1,7 @@
-"""gRPC in, gRPC out: bytes become typed values once, here, and the runtime never sees a message.
+"""Doors: a wire's bytes become typed values once, here, and the runtime never sees a message.
 
-options, frames         requests -> runtime types
-answers                 runtime types -> messages
-status                  the one table of codes
-security, tokens        who may call
-epochs                  who holds a session
-parsing, calls          how calls end that cannot be served
-shared, shared_segment  pixels in a client's own memory
-embedding               EmbeddingService
-endpoint                the server with health and reflection
+door           what the composition root needs of a port
+status         the one table of what callers are told, a column for each kind of door
+grpc_server    the gRPC port: hosted services, guard, health, reflection, how calls end
+embedding      EmbeddingService on it: the stream, the single call, the models
 """

@@ -1,91 +1,62 @@
-"""The one table from what went wrong to gRPC status codes, and to the wire's reasons.
+"""What callers are told, for each way in which a call or a frame can fail: a row each, a column for each kind of door.
 
-Trap: an exception that is not in the table is INTERNAL, and its text stays in the log.
+Why one table: a new refusal is written once, and no door can forget it. Trap: an exception that is not in the table is
+INTERNAL (500), and its text stays in the log.
+
+Statuses of gRPC: https://grpc.io/docs/guides/status-codes/. Of HTTP: RFC 9110 and RFC 6585; 429 is "come back later",
+503 "go elsewhere".
 """
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 
-import grpc
+from grpc import StatusCode
 
-from reidstream_proto.v1 import frame_pb2
-from reidstream_server.core.effects import EndCause
-from reidstream_server.core.faults import FaultReason, FrameFault
-from reidstream_server.errors import (
-    CallRefused,
-    GoingAway,
-    InvalidCall,
-    NotOffered,
-    StaleEpoch,
-    TakenOver,
-    TooManySessions,
-    Unauthenticated,
-    UnknownModel,
-    WrongSpace,
-)
+from reidstream_server.core.faults import FaultReason
+from reidstream_server.errors import Refusal
 
-_MAX_DETAILS_BYTES = 2000  # on the wire each may become three, of the 8 KiB that gRPC takes without complaint
 
-_CALLS: dict[type[CallRefused], grpc.StatusCode] = {
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    InvalidCall: grpc.StatusCode.INVALID_ARGUMENT,
-    UnknownModel: grpc.StatusCode.NOT_FOUND,
-    WrongSpace: grpc.StatusCode.FAILED_PRECONDITION,
-    StaleEpoch: grpc.StatusCode.FAILED_PRECONDITION,
-    TakenOver: grpc.StatusCode.ABORTED,
-    NotOffered: grpc.StatusCode.UNIMPLEMENTED,
-    TooManySessions: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    GoingAway: grpc.StatusCode.UNAVAILABLE,
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The same answer at each kind of door."""
+
+    grpc: StatusCode
+    http: HTTPStatus
+
+
+INTERNAL = Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
+STALLED = Status(StatusCode.DEADLINE_EXCEEDED, HTTPStatus.REQUEST_TIMEOUT)
+
+CALLS: Mapping[Refusal, Status] = {
+    Refusal.UNAUTHENTICATED: Status(StatusCode.UNAUTHENTICATED, HTTPStatus.UNAUTHORIZED),
+    Refusal.INVALID_CALL: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    Refusal.UNKNOWN_MODEL: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
+    Refusal.WRONG_SPACE: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
+    Refusal.STALE_EPOCH: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
+    Refusal.TAKEN_OVER: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
+    Refusal.NOT_OFFERED: Status(StatusCode.UNIMPLEMENTED, HTTPStatus.NOT_IMPLEMENTED),
+    Refusal.TOO_MANY_SESSIONS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    Refusal.GOING_AWAY: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
 }
+"""Of a call that is refused."""
 
-_FRAMES: dict[FaultReason, tuple[grpc.StatusCode, frame_pb2.ErrorReason.ValueType]] = {
-    FaultReason.INVALID_FRAME_ID: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_INVALID_FRAME_ID),
-    FaultReason.INVALID_IMAGE: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_INVALID_IMAGE),
-    FaultReason.UNSUPPORTED_IMAGE: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_UNSUPPORTED_IMAGE),
-    FaultReason.IMAGE_TOO_LARGE: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_IMAGE_TOO_LARGE),
-    FaultReason.TOO_MANY_BOXES: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_TOO_MANY_BOXES),
-    FaultReason.ANSWER_TOO_LARGE: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_ANSWER_TOO_LARGE),
-    FaultReason.INVALID_ARGUMENT: (grpc.StatusCode.INVALID_ARGUMENT, frame_pb2.ERROR_REASON_INVALID_ARGUMENT),
-    FaultReason.DROPPED: (grpc.StatusCode.RESOURCE_EXHAUSTED, frame_pb2.ERROR_REASON_DROPPED),
-    FaultReason.WINDOW_FULL: (grpc.StatusCode.RESOURCE_EXHAUSTED, frame_pb2.ERROR_REASON_WINDOW_FULL),
-    FaultReason.QUEUE_FULL: (grpc.StatusCode.RESOURCE_EXHAUSTED, frame_pb2.ERROR_REASON_QUEUE_FULL),
-    FaultReason.OVER_BUDGET: (grpc.StatusCode.DEADLINE_EXCEEDED, frame_pb2.ERROR_REASON_OVER_BUDGET),
-    FaultReason.ENGINE_LOST: (grpc.StatusCode.UNAVAILABLE, frame_pb2.ERROR_REASON_ENGINE_LOST),
-    FaultReason.SHUTTING_DOWN: (grpc.StatusCode.UNAVAILABLE, frame_pb2.ERROR_REASON_SHUTTING_DOWN),
-    FaultReason.INTERNAL: (grpc.StatusCode.INTERNAL, frame_pb2.ERROR_REASON_INTERNAL),
+FRAMES: Mapping[FaultReason, Status] = {
+    FaultReason.INVALID_FRAME_ID: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    FaultReason.INVALID_IMAGE: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    FaultReason.UNSUPPORTED_IMAGE: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    FaultReason.IMAGE_TOO_LARGE: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    FaultReason.TOO_MANY_BOXES: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    FaultReason.ANSWER_TOO_LARGE: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    FaultReason.INVALID_ARGUMENT: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    FaultReason.DROPPED: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    FaultReason.WINDOW_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    FaultReason.QUEUE_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    FaultReason.OVER_BUDGET: Status(StatusCode.DEADLINE_EXCEEDED, HTTPStatus.GATEWAY_TIMEOUT),
+    FaultReason.ENGINE_LOST: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
+    FaultReason.SHUTTING_DOWN: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
+    FaultReason.INTERNAL: INTERNAL,
 }
-
-
-def call_status(refused: CallRefused) -> grpc.StatusCode:
-    """The status that ends a call."""
-    return _CALLS[type(refused)]
-
-
-def end_status(cause: EndCause) -> tuple[grpc.StatusCode, str] | None:
-    """The status of a stream whose session has ended; None for OK."""
-    match cause:
-        case EndCause.FINISHED | EndCause.DRAINED:
-            return None
-        case EndCause.STALLED:
-            return grpc.StatusCode.DEADLINE_EXCEEDED, "the client has not read its answers for too long"
-        case _:
-            assert_never(cause)
-
-
-def status_details(text: str) -> str:
-    """A status's message, cut to what surely fits: it may quote the client, and headers that are too long lose all."""
-    data = text.encode()
-    return text if len(data) <= _MAX_DETAILS_BYTES else data[:_MAX_DETAILS_BYTES].decode(errors="ignore") + "..."
-
-
-def frame_status(fault: FrameFault) -> grpc.StatusCode:
-    """The status of a unary call whose frame has this fault."""
-    return _FRAMES[fault.reason][0]
-
-
-def frame_error(fault: FrameFault) -> frame_pb2.FrameError:
-    """The fault on the wire."""
-    code, reason = _FRAMES[fault.reason]
-    number: int = code.value[0]
-    return frame_pb2.FrameError(code=number, reason=reason, message=fault.message, retry_after_ms=fault.retry_after_ms)
+"""Of a single call whose frame has a fault; a stream answers faults in-band."""

@@ -17,6 +17,8 @@ ALLOWED = {
     "server/reidstream_server/core": set(),
     "server/reidstream_server/config": set(),
     "server/reidstream_server/runtime": {"reidstream_engines"},
+    "server/reidstream_server/identity": set(),
+    "server/reidstream_server/intake": {"reidstream_engines"},
     "server/reidstream_server/metrics": {"reidstream_engines", "prometheus_client"},
     "server/reidstream_server/transport": {
         *("reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"),
@@ -34,7 +36,9 @@ ROOMS = {
     "config": {"errors", "logs"},
     "runtime": {"core", "errors", "logs"},
     "metrics": {"core", "runtime", "errors"},
-    "transport": {"core", "runtime", "errors", "logs"},
+    "identity": {"errors", "logs"},
+    "intake": {"core", "runtime", "errors"},
+    "transport": {"core", "runtime", "intake", "identity", "errors", "logs"},
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
 # Only the file or the extra that needs them may import these.

@@ -1,0 +1,11 @@
+"""From any door to the runtime: the rules of a call and of a frame, once, without the words of any wire.
+
+    limits    every bound that this room keeps, and the record of bounds that is published
+    terms     what a call asks for -> an Agreement, or a refusal
+    plan      a frame's pictures, boxes and tensors -> crops and rows
+    frames    the bounds of a frame around its plan -> a job, or a fault
+    ask       one frame, one answer: a session for callers that have no stream
+
+A door reads its wire and calls these with plain values. So REST answers what the stream answers, bit for bit, and a new
+rule is written once.
+"""

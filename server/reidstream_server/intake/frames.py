@@ -1,0 +1,88 @@
+"""The bounds of a frame, around its plan: it becomes a job, or a fault that says which bound it broke.
+
+Everything about a frame that can be wrong without decoding it is found here, so a hopeless frame costs neither a
+decode nor an inference. Trap: sizes are what headers *claim*; the stager refuses a picture that decodes to another
+size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from reidstream_engines.image import Image
+from reidstream_engines.protocol import Stager
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.terms import FrameRequest
+from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.job import FrameJob
+from reidstream_server.runtime.models import ModelTable
+
+from .limits import FrameLimits
+from .plan import FramePlan
+
+Taken: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
+"""A frame as the runtime takes it, or why it has no embeddings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameIntake:
+    """Begins and finishes plans. Stateless; event loop only."""
+
+    limits: FrameLimits
+    models: ModelTable
+    stager: Stager
+
+    def begin(self, agreement: Agreement, boxes: int, *, ready_crops: bool = False) -> FramePlan | FrameFault:
+        """A plan for a frame of so many boxes, crops or tensors. `ready_crops`: each has a picture of its own."""
+        if boxes > self.limits.max_boxes:
+            return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
+        return FramePlan(self.models, agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
+
+    def too_large(self, plan: FramePlan, image: Image) -> FrameFault | None:
+        """Whether this picture would give the frame too many pixels. Ask before `plan.picture`."""
+        pixels = plan.pixels + image.width * image.height
+        if pixels <= self.limits.max_image_pixels:
+            return None
+        what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
+        return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
+
+    def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> Taken:
+        """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken."""
+        agreement, limits = plan.agreement, self.limits
+        width = int(agreement.dtype.value[-1])
+        total = width * sum(self.models[model].spec.output.dim * rows for model, rows in plan.vector_rows().items())
+        if total > limits.max_answer_bytes:
+            what = f"the embeddings would have {total} bytes"
+            return _over(FaultReason.ANSWER_TOO_LARGE, what, "max_answer_bytes", limits.max_answer_bytes)
+        tensor_bytes = sum(tensor.nbytes for tensor in plan.tensors)
+        staged_bytes = tensor_bytes + sum(map(self.stager.staged_bytes, plan.images, plan.cuts))
+        if staged_bytes > limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
+            what = f"{staged_bytes} bytes to be held"
+            return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_staged_bytes", limits.max_staged_bytes)
+        # Of the pictures, which are all but a thousandth of a message. Views are of the client's own memory.
+        sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
+        request = FrameRequest(
+            frame_id=frame_id,
+            message_bytes=sent_bytes + tensor_bytes,
+            staged_bytes=staged_bytes,
+            age_ns=age_ns,
+            crops=tuple(crop.model for crop in plan.crops),
+        )
+        return request, plan.job()
+
+
+def source_scale(image: Image, source_size: tuple[int, int] | None) -> tuple[float, float] | FrameFault:
+    """How much larger the source frame is than the picture that was sent, in x and y; (1, 1) if nothing is said."""
+    if source_size is None:
+        return 1.0, 1.0
+    width, height = source_size
+    if not (width and height):
+        message = f"source_size is {width} x {height}; both must be above 0"
+        return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
+    return width / image.width, height / image.height
+
+
+def _over(reason: FaultReason, what: str, setting: str, limit: int) -> FrameFault:
+    """Over a limit, with the setting's name, which is the published limit's too."""
+    return FrameFault(reason=reason, message=f"{what}; the limit is {limit} ({setting})")

@@ -1,0 +1,158 @@
+"""A frame's plan: which box becomes which crop, for which model, in which row of the answer.
+
+Why apart from the bounds: the order of the checks is a promise. A box is looked at in this order: a model that takes
+its class, a rectangle that can be cut, the session's filter; the first that fails is its outcome. Trap: rows count per
+model, crops count per frame. A box's fields are arguments, not an object: this runs for every box of every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
+from reidstream_engines.image import Image, PixelBox
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.terms import ModelIndex
+from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.job import (
+    BoxFate,
+    BoxRefusal,
+    CachedRow,
+    CropIndex,
+    CropPlan,
+    FrameJob,
+    PlannedCrop,
+    Tensor,
+    TensorPlan,
+    allocate_vectors,
+)
+from reidstream_server.runtime.models import ModelTable
+
+_REFUSALS: Mapping[BoxFault, BoxRefusal] = {
+    BoxFault.INVALID: BoxRefusal.INVALID_BOX,
+    BoxFault.OUTSIDE: BoxRefusal.OUTSIDE_FRAME,
+    BoxFault.TOO_SMALL: BoxRefusal.TOO_SMALL,
+}
+
+
+class FramePlan:
+    """Collects a frame's pictures, boxes and crops while a door reads them. Not thread-safe.
+
+    `ready_crops`: every crop has a picture of its own. `cuts`: what will be cut from each picture. `pixels`: of all
+    pictures, by their headers. `rows`: of each model, the cached ones not counted.
+    """
+
+    def __init__(self, models: ModelTable, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
+        self.agreement = agreement
+        self.ready_crops = ready_crops
+        self.pixels = 0
+        self.images: list[Image] = []
+        self.cuts: list[list[PixelBox]] = []
+        self.tensors: list[Tensor] = []
+        self.fates: list[BoxFate] = []
+        self.crops: list[PlannedCrop] = []
+        self.rows: dict[ModelIndex, int] = {}
+        self._models = models
+        self._min_box_px = min_box_px
+
+    def picture(self, image: Image) -> int:
+        """Take a picture; returns its index."""
+        self.pixels += image.width * image.height
+        self.images.append(image)
+        self.cuts.append([])
+        return len(self.images) - 1
+
+    def add(
+        self,
+        picture: int,
+        image: Image,
+        rect: Rect | None,
+        source_size: tuple[float, float],
+        *,
+        class_id: int | None,
+        score: float | None,
+    ) -> None:
+        """Plan the crop of one box, or note why there is none.
+
+        `rect`: x1, y1, x2, y2 in pixels of `image`; None for a box without one. `source_size`: the box's width and
+        height in the source frame, where filters measure.
+        """
+        model = self.agreement.routes.of(class_id)
+        if model is None:
+            self.fates.append(BoxRefusal.NO_MODEL)
+            return
+        if rect is None:
+            self.fates.append(BoxRefusal.INVALID_BOX)
+            return
+        spec = self._models[model].spec.input
+        found = resolve(rect, width=image.width, height=image.height, rule=spec.crop_rule, min_px=self._min_box_px)
+        if not isinstance(found, PixelBox):
+            self.fates.append(_REFUSALS[found])
+            return
+        wanted = self.agreement.box_filter
+        if wanted is not None and not wanted.passes(
+            width=source_size[0], height=source_size[1], class_id=class_id, score=score
+        ):
+            self.fates.append(BoxRefusal.FILTERED)
+            return
+        self.cuts[picture].append(found)
+        row = self._next_row(model)
+        self._take(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
+
+    def add_tensor(self, model: ModelIndex, tensor: Tensor) -> FrameFault | None:
+        """Plan a network input that a client has preprocessed: float32 (C, H, W). Returns a fault for another shape.
+
+        It stands in the answer as a box of its own.
+        """
+        spec = self._models[model].spec.input
+        shape = (len(spec.mean), spec.height, spec.width)
+        if tensor.shape != shape or tensor.dtype != np.float32:
+            given = f"{tensor.dtype} {tensor.shape}"
+            message = f"a tensor is {given}; model {self._models[model].name!r} takes float32 {shape}"
+            return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
+        self.tensors.append(tensor)
+        self._take(TensorPlan(tensor=len(self.tensors) - 1, model=model, row=self._next_row(model)))
+        return None
+
+    def add_cached(self, row: CachedRow) -> None:
+        """Answer a box with a vector that is known already."""
+        self.fates.append(row)
+
+    def refuse(self, refusal: BoxRefusal) -> None:
+        """Note a box that a door found impossible."""
+        self.fates.append(refusal)
+
+    def vector_rows(self) -> Mapping[ModelIndex, int]:
+        """The answer's rows of each model, if every crop is embedded."""
+        if len(self.fates) == len(self.crops):
+            return self.rows
+        rows = dict(self.rows)
+        for fate in self.fates:
+            if isinstance(fate, CachedRow):
+                rows[fate.model] = rows.get(fate.model, 0) + 1
+        return rows
+
+    def job(self) -> FrameJob:
+        """The finished job."""
+        dims = {model: self._models[model].spec.output.dim for model in self.rows}
+        return FrameJob(
+            agreement=self.agreement,
+            ready_crops=self.ready_crops,
+            images=self.images,
+            cuts=self.cuts,
+            fates=self.fates,
+            crops=self.crops,
+            vectors=allocate_vectors(self.rows, dims),
+            tensors=self.tensors,
+        )
+
+    def _next_row(self, model: ModelIndex) -> int:
+        row = self.rows.get(model, 0)
+        self.rows[model] = row + 1
+        return row
+
+    def _take(self, crop: PlannedCrop) -> None:
+        self.fates.append(CropIndex(len(self.crops)))
+        self.crops.append(crop)

@@ -1,0 +1,207 @@
+"""Answers on the wire: a job and its outcomes become a FrameResult.
+
+One copy per vector block: rows lie in the job as the engine answered them, and go into the message as bytes. Trap:
+rows of crops that have no embedding are left out, and cached rows come in between, so a block's rows are counted anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+import numpy as np
+
+from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_server.core.effects import FrameTimes, SendDrain
+from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
+from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, OverloadPolicy, Priority
+from reidstream_server.intake.limits import PublishedLimits
+from reidstream_server.runtime.agreement import Agreement, AnswerDtype
+from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob, Tensor
+from reidstream_server.runtime.models import ModelTable, ServedModel
+from reidstream_server.runtime.session import JobAnswer, TrackEnded
+from reidstream_server.transport.status import FRAMES
+
+from .models import limits_message
+
+_REFUSED: Mapping[BoxRefusal, frame_pb2.Outcome.ValueType] = {
+    BoxRefusal.TOO_SMALL: frame_pb2.OUTCOME_TOO_SMALL,
+    BoxRefusal.OUTSIDE_FRAME: frame_pb2.OUTCOME_OUTSIDE_FRAME,
+    BoxRefusal.INVALID_BOX: frame_pb2.OUTCOME_INVALID_BOX,
+    BoxRefusal.FILTERED: frame_pb2.OUTCOME_FILTERED,
+    BoxRefusal.NO_MODEL: frame_pb2.OUTCOME_NO_MODEL,
+    BoxRefusal.INVALID_IMAGE: frame_pb2.OUTCOME_INVALID_IMAGE,
+}
+_CROPS: Mapping[CropOutcome, frame_pb2.Outcome.ValueType] = {
+    CropOutcome.EMBEDDED: frame_pb2.OUTCOME_EMBEDDED,
+    CropOutcome.INVALID_IMAGE: frame_pb2.OUTCOME_INVALID_IMAGE,
+    CropOutcome.FAILED: frame_pb2.OUTCOME_FAILED,
+}
+_REASONS: Mapping[FaultReason, frame_pb2.ErrorReason.ValueType] = {
+    reason: frame_pb2.ErrorReason.Value(f"ERROR_REASON_{reason.name}") for reason in FaultReason
+}
+_DTYPES: Mapping[AnswerDtype, frame_pb2.EmbeddingDtype.ValueType] = {
+    AnswerDtype.FLOAT32: frame_pb2.EMBEDDING_DTYPE_FLOAT32,
+    AnswerDtype.FLOAT16: frame_pb2.EMBEDDING_DTYPE_FLOAT16,
+}
+_PRIORITIES: Mapping[Priority, session_pb2.Priority.ValueType] = {
+    Priority.LOW: session_pb2.PRIORITY_LOW,
+    Priority.NORMAL: session_pb2.PRIORITY_NORMAL,
+    Priority.HIGH: session_pb2.PRIORITY_HIGH,
+}
+_ORDERINGS: Mapping[Ordering, session_pb2.Ordering.ValueType] = {
+    Ordering.IN_ORDER: session_pb2.ORDERING_IN_ORDER,
+    Ordering.AS_COMPLETED: session_pb2.ORDERING_AS_COMPLETED,
+}
+_POLICIES: Mapping[OverloadPolicy, session_pb2.OverloadPolicy.ValueType] = {
+    OverloadPolicy.WAIT: session_pb2.OVERLOAD_POLICY_WAIT,
+    OverloadPolicy.DROP_OLDEST: session_pb2.OVERLOAD_POLICY_DROP_OLDEST,
+    OverloadPolicy.REJECT: session_pb2.OVERLOAD_POLICY_REJECT,
+}
+_DRAINS: Mapping[DrainReason, session_pb2.DrainReason.ValueType] = {
+    DrainReason.SHUTDOWN: session_pb2.DRAIN_REASON_SHUTDOWN,
+    DrainReason.CONNECTION_AGE: session_pb2.DRAIN_REASON_CONNECTION_AGE,
+}
+
+
+def frame_result(answer: JobAnswer, models: ModelTable) -> frame_pb2.FrameResult:
+    """The answer to one frame."""
+    result = frame_pb2.FrameResult(frame_id=answer.frame_id, timing=_timing(answer.times))
+    if answer.fault is not None:
+        result.error.CopyFrom(frame_error(answer.fault))
+    elif answer.payload is not None:
+        _add_boxes(result, answer.payload, answer.outcomes, models)
+    return result
+
+
+def frame_error(fault: FrameFault) -> frame_pb2.FrameError:
+    """A frame's fault."""
+    code: int = FRAMES[fault.reason].grpc.value[0]
+    return frame_pb2.FrameError(
+        code=code, reason=_REASONS[fault.reason], message=fault.message, retry_after_ms=fault.retry_after_ms
+    )
+
+
+def _add_boxes(
+    result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[CropOutcome], models: ModelTable
+) -> None:
+    kept: dict[ModelIndex, list[int]] = {}  # the rows of each model's block, in the order of the blocks
+    blocks: dict[ModelIndex, int] = {}
+    cached: dict[ModelIndex, list[Tensor]] = {}  # behind the job's own rows
+    for fate in job.fates:
+        match fate:
+            case int():
+                if (outcome := outcomes[fate]) is not CropOutcome.EMBEDDED:
+                    result.boxes.add(outcome=_CROPS[outcome])
+                    continue
+                crop = job.crops[fate]
+                rows = kept.setdefault(crop.model, [])
+                result.boxes.add(
+                    outcome=frame_pb2.OUTCOME_EMBEDDED,
+                    block=blocks.setdefault(crop.model, len(blocks)),
+                    row=len(rows),
+                    quality=crop.quality,
+                )
+                rows.append(crop.row)
+            case BoxRefusal():
+                result.boxes.add(outcome=_REFUSED[fate])
+            case CachedRow():
+                rows = kept.setdefault(fate.model, [])
+                result.boxes.add(
+                    outcome=frame_pb2.OUTCOME_CACHED,
+                    block=blocks.setdefault(fate.model, len(blocks)),
+                    row=len(rows),
+                    quality=fate.quality,
+                    source_frame_id=fate.source_frame_id,
+                )
+                known = cached.setdefault(fate.model, [])
+                rows.append(len(job.vectors.get(fate.model, ())) + len(known))
+                known.append(fate.vector)
+            case _:
+                assert_never(fate)
+    for model, rows in kept.items():
+        vectors = _all_rows(job.vectors.get(model), cached.get(model))
+        chosen = vectors if len(rows) == len(vectors) and model not in cached else vectors[rows]
+        result.blocks.append(_block(models[model], chosen, job.agreement.dtype))
+
+
+def _all_rows(embedded: Tensor | None, cached: Sequence[Tensor] | None) -> Tensor:
+    """A model's rows (n, dim): those that were embedded now, and behind them those that were known."""
+    parts = ([] if embedded is None else [embedded]) + ([] if cached is None else [np.stack(cached)])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _block(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> frame_pb2.EmbeddingBlock:
+    spec = model.spec
+    return frame_pb2.EmbeddingBlock(
+        model=spec.name,
+        version=spec.version,
+        space_id=spec.space_id,
+        dim=spec.output.dim,
+        dtype=_DTYPES[dtype],
+        count=len(rows),
+        data=np.asarray(rows, dtype=dtype.value).tobytes(),
+    )
+
+
+def track_ended(event: TrackEnded, models: ModelTable) -> session_pb2.TrackEnded:
+    """A track's end; its sum is float32 whatever the session's dtype."""
+    return session_pb2.TrackEnded(
+        track=session_pb2.TrackSnapshot(
+            track_id=event.track_id,
+            sum=_block(models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32),
+            weight=event.weight,
+            count=event.count,
+            first_frame_id=event.first_frame_id,
+            last_frame_id=event.last_frame_id,
+        )
+    )
+
+
+def _timing(times: FrameTimes) -> frame_pb2.Timing:
+    arrived = times.arrived_ns
+    return frame_pb2.Timing(
+        decoded_ns=_since(arrived, times.decoded_ns),
+        first_batch_started_ns=_since(arrived, times.first_batch_ns),
+        last_batch_ended_ns=_since(arrived, times.last_batch_ns),
+        sent_ns=time.monotonic_ns() - arrived,
+        batch_sizes=times.batch_sizes,
+    )
+
+
+def _since(arrived_ns: int, at_ns: int) -> int:
+    return at_ns - arrived_ns if at_ns else 0
+
+
+def session_opened(
+    message: session_pb2.SessionOpen, agreement: Agreement, models: ModelTable, published: PublishedLimits
+) -> session_pb2.SessionOpened:
+    """What was agreed."""
+    terms = agreement.terms
+    opened = session_pb2.SessionOpened(
+        session_id=message.session_id,
+        epoch=message.epoch,
+        window=session_pb2.Window(frames=terms.window.frames, bytes=terms.window.bytes),
+        limits=limits_message(published),
+        priority=_PRIORITIES[terms.priority],
+        ordering=_ORDERINGS[terms.ordering],
+        overload_policy=_POLICIES[terms.overload_policy],
+        dtype=_DTYPES[agreement.dtype],
+    )
+    if terms.latency_budget_ns is not None:
+        opened.latency_budget_ms = terms.latency_budget_ns // 1_000_000
+    for index, class_ids in agreement.routes.choices:
+        spec = models[index].spec
+        opened.models.add(
+            name=spec.name, version=spec.version, dim=spec.output.dim, space_id=spec.space_id, class_ids=class_ids
+        )
+    return opened
+
+
+def drain(effect: SendDrain) -> session_pb2.Drain:
+    """The request to leave."""
+    left_ms = max(0, (effect.deadline_ns - time.monotonic_ns()) // 1_000_000)
+    return session_pb2.Drain(
+        last_accepted_frame_id=effect.last_accepted_frame_id, deadline_ms=left_ms, reason=_DRAINS[effect.reason]
+    )

@@ -1,0 +1,178 @@
+"""A frame from the wire: its pictures' headers and its boxes, as `intake` takes them.
+
+Only words of the wire are here; every rule and every bound is in `intake`. Trap: each look at a field of bytes copies
+all of them, and this runs for every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
+from reidstream_engines.headers import parse_encoded, parse_raw
+from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
+from reidstream_proto.v1 import frame_pb2, image_pb2
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.intake.frames import FrameIntake, Taken, source_scale
+from reidstream_server.intake.plan import FramePlan
+from reidstream_server.logs import get_logger
+from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.job import BoxRefusal, image_fault
+
+from .shared_segment import FrameRanges, Segment
+
+log = get_logger(__name__)
+
+V = TypeVar("V")
+
+_FORMATS: Mapping[int, PixelFormat] = {
+    image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
+    image_pb2.PIXEL_FORMAT_RGB: PixelFormat.RGB,
+    image_pb2.PIXEL_FORMAT_GRAY: PixelFormat.GRAY,
+    image_pb2.PIXEL_FORMAT_NV12: PixelFormat.NV12,
+}
+_MATRICES: Mapping[int, ColorMatrix] = {
+    image_pb2.COLOR_MATRIX_UNSPECIFIED: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT601: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT709: ColorMatrix.BT709,
+}
+_RANGES: Mapping[int, ColorRange] = {
+    image_pb2.COLOR_RANGE_UNSPECIFIED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_LIMITED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_FULL: ColorRange.FULL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameReader:
+    """Reads messages for `intake`. Stateless; event loop only."""
+
+    intake: FrameIntake
+
+    def read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None) -> Taken:
+        """The frame as a job and what it asks of the scheduler; or why it has no embeddings. Never raises.
+
+        `segment`: where the session's shared ranges are looked up.
+        """
+        try:
+            return self._read(message, agreement, segment)
+        except ImageError as error:
+            return image_fault(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
+            log.failure("frame_not_parsed", error)
+            return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read: internal error")
+
+    def _read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None) -> Taken:
+        ready_crops = message.HasField("crops")
+        count = len(message.crops.crops) if ready_crops else len(message.boxes)
+        plan = self.intake.begin(agreement, count, ready_crops=ready_crops)
+        if isinstance(plan, FrameFault):
+            return plan
+        if ready_crops and message.boxes:
+            beside = f"{len(message.boxes)} boxes beside crops; a crop carries its own box"
+            return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=beside)
+        ranges = FrameRanges(segment)
+        match message.WhichOneof("image"):
+            case "encoded":
+                fault = self._whole(plan, parse_encoded(message.encoded.data), message)
+            case "raw":
+                fault = self._whole(plan, _raw(message.raw, ranges), message)
+            case "crops":
+                fault = self._crops(plan, message, ranges)
+            case _:
+                fault = FrameFault(reason=FaultReason.INVALID_IMAGE, message="no image: set one of encoded, raw, crops")
+        return fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
+
+    def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
+        """One picture, many boxes."""
+        if (fault := self.intake.too_large(plan, image)) is not None:
+            return fault
+        source = message.source_size
+        size = (source.width, source.height) if message.HasField("source_size") else None
+        scale = source_scale(image, size)
+        if isinstance(scale, FrameFault):
+            return scale
+        scale_x, scale_y = scale
+        picture = plan.picture(image)
+        for box in message.boxes:
+            class_id = box.class_id if box.HasField("class_id") else None
+            score = box.score if box.HasField("score") else None
+            if box.HasField("rect"):
+                rect = box.rect
+                x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
+                source_size = ((x2 - x1) * scale_x, (y2 - y1) * scale_y)
+                plan.add(picture, image, (x1, y1, x2, y2), source_size, class_id=class_id, score=score)
+            else:
+                plan.add(picture, image, None, (0.0, 0.0), class_id=class_id, score=score)
+        return None
+
+    def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
+        """Many pictures, one crop each; a bad one harms no other."""
+        for crop in message.crops.crops:
+            try:
+                image = _raw(crop.raw, ranges) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
+            except ImageError:
+                plan.refuse(BoxRefusal.INVALID_IMAGE)
+                continue
+            if (fault := self.intake.too_large(plan, image)) is not None:
+                return fault
+            box, rect = crop.box, (0.0, 0.0, float(image.width), float(image.height))
+            if crop.HasField("inner_rect"):
+                inner = crop.inner_rect
+                rect = (inner.x1, inner.y1, inner.x2, inner.y2)
+            size = (rect[2] - rect[0], rect[3] - rect[1])
+            if box.HasField("rect"):
+                source = box.rect
+                size = (source.x2 - source.x1, source.y2 - source.y1)
+            plan.add(
+                plan.picture(image),
+                image,
+                rect,
+                size,
+                class_id=box.class_id if box.HasField("class_id") else None,
+                score=box.score if box.HasField("score") else None,
+            )
+        return None
+
+
+def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
+    """The layout of raw pixels. Raises ImageError."""
+    data: bytes | memoryview = message.data
+    if message.HasField("shared") == bool(data):
+        both = "both" if data else "neither"
+        raise InvalidImage(f"raw image: {both} of data and shared set; set exactly one")
+    pixel_format, matrix, color_range = _coding(message.format, message.color_matrix, message.color_range)
+    return parse_raw(
+        data=data or ranges.pixels(message.shared),
+        format=pixel_format,
+        width=message.width,
+        height=message.height,
+        stride=message.stride,
+        offset=message.offset,
+        chroma_stride=message.chroma_stride,
+        chroma_offset=message.chroma_offset,
+        color_matrix=matrix,
+        color_range=color_range,
+    )
+
+
+@cache
+def _coding(pixel_format: int, matrix: int, color_range: int) -> tuple[PixelFormat, ColorMatrix, ColorRange]:
+    """Kept for the few combinations that there are; one that is refused is not kept."""
+    return (
+        _known("format", pixel_format, _FORMATS),
+        _known("color_matrix", matrix, _MATRICES),
+        _known("color_range", color_range, _RANGES),
+    )
+
+
+def _known(field: str, number: int, table: Mapping[int, V]) -> V:
+    known = table.get(number)
+    if known is None:
+        raise UnsupportedImage(
+            f"raw image: {field} is {number}; this server knows {', '.join(map(str, sorted(table)))}"
+        )
+    return known

@@ -1,0 +1,118 @@
+"""What a call asks for, from the wire: EmbedOptions and SessionOpen become what `intake.terms` agrees on.
+
+Trap: proto3 enums are open. A number that this server does not know is refused, never read as "unspecified".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reidstream_proto.v1 import contract, frame_pb2, session_pb2
+from reidstream_server.core.terms import Ordering, OverloadPolicy, Priority
+from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.intake.limits import PublishedLimits, WindowLimits
+from reidstream_server.intake.terms import Asked, agree_on_call, agree_on_stream
+from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
+from reidstream_server.runtime.models import ModelChoice, ModelTable
+
+from .shared import SharedMemoryTerms
+
+V = TypeVar("V")
+
+_PRIORITIES: Mapping[int, Priority] = {
+    session_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    session_pb2.PRIORITY_LOW: Priority.LOW,
+    session_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    session_pb2.PRIORITY_HIGH: Priority.HIGH,
+}
+_ORDERINGS: Mapping[int, Ordering] = {
+    session_pb2.ORDERING_UNSPECIFIED: Ordering.IN_ORDER,
+    session_pb2.ORDERING_IN_ORDER: Ordering.IN_ORDER,
+    session_pb2.ORDERING_AS_COMPLETED: Ordering.AS_COMPLETED,
+}
+_POLICIES: Mapping[int, OverloadPolicy] = {
+    session_pb2.OVERLOAD_POLICY_UNSPECIFIED: OverloadPolicy.WAIT,
+    session_pb2.OVERLOAD_POLICY_WAIT: OverloadPolicy.WAIT,
+    session_pb2.OVERLOAD_POLICY_DROP_OLDEST: OverloadPolicy.DROP_OLDEST,
+    session_pb2.OVERLOAD_POLICY_REJECT: OverloadPolicy.REJECT,
+}
+_DTYPES: Mapping[int, AnswerDtype] = {
+    frame_pb2.EMBEDDING_DTYPE_UNSPECIFIED: AnswerDtype.FLOAT32,
+    frame_pb2.EMBEDDING_DTYPE_FLOAT32: AnswerDtype.FLOAT32,
+    frame_pb2.EMBEDDING_DTYPE_FLOAT16: AnswerDtype.FLOAT16,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
+
+    max_sessions: int
+    open_timeout_s: float
+    max_age_s: float
+    drain_timeout_s: float
+    window: WindowLimits
+    shared_memory: SharedMemoryTerms
+    published: PublishedLimits
+
+
+def parse_session(
+    message: session_pb2.SessionOpen, *, client: str, models: ModelTable, window: WindowLimits
+) -> Agreement:
+    """The agreement of a stream. Raises CallRefused."""
+    if len(message.session_id) != contract.SESSION_ID_BYTES:
+        given, right = len(message.session_id), contract.SESSION_ID_BYTES
+        raise InvalidCall(f"session_id has {given} bytes; it must have {right}")
+    if message.HasField("track_options"):
+        raise NotOffered("tracks: track_options asks for them, and this server does not aggregate tracks")
+    return agree_on_stream(
+        _asked(message.options, client),
+        models=models,
+        limits=window,
+        ordering=_known("ordering", message.ordering, _ORDERINGS),
+        policy=_known("overload_policy", message.overload_policy, _POLICIES),
+        window_frames=message.window.frames,
+        window_bytes=message.window.bytes,
+    )
+
+
+def parse_unary(
+    message: session_pb2.EmbedOptions, *, client: str, models: ModelTable, window: WindowLimits
+) -> Agreement:
+    """The agreement of a single call. Raises CallRefused."""
+    return agree_on_call(_asked(message, client), models=models, limits=window)
+
+
+def _asked(options: session_pb2.EmbedOptions, client: str) -> Asked:
+    return Asked(
+        client=client,
+        camera_id=options.camera_id,
+        choices=[
+            ModelChoice(
+                name=choice.name,
+                class_ids=tuple(choice.class_ids),
+                expected_space_id=choice.expected_space_id if choice.HasField("expected_space_id") else None,
+            )
+            for choice in options.models
+        ],
+        priority=_known("priority", options.priority, _PRIORITIES),
+        latency_budget_ms=options.latency_budget_ms if options.HasField("latency_budget_ms") else None,
+        box_filter=_box_filter(options.box_filter) if options.HasField("box_filter") else None,
+        dtype=_known("dtype", options.dtype, _DTYPES),
+    )
+
+
+def _box_filter(message: session_pb2.BoxFilter) -> BoxFilter:
+    bounds = {
+        name: getattr(message, name) if message.HasField(name) else None
+        for name in ("min_width", "min_height", "max_width", "max_height", "min_score")
+    }
+    return BoxFilter(**bounds, class_ids=frozenset(message.class_ids))
+
+
+def _known(field: str, number: int, table: Mapping[int, V]) -> V:
+    if number not in table:
+        raise InvalidCall(f"{field} is {number}; this server knows {', '.join(map(str, sorted(table)))}")
+    return table[number]

@@ -1,0 +1,39 @@
+"""A stream's messages, one at a time: the opening, and then whatever comes.
+
+Trap: what cannot be parsed reaches us as None, and so must not be taken for the end of the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+import grpc
+
+from reidstream_proto.v1 import service_pb2, session_pb2
+from reidstream_server.errors import InvalidCall
+from reidstream_server.transport.grpc_server.unparsable import understood
+
+Request: TypeAlias = service_pb2.EmbedStreamRequest
+Response: TypeAlias = service_pb2.EmbedStreamResponse
+StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
+
+
+async def opening_message(context: StreamContext, timeout_s: float) -> session_pb2.SessionOpen:
+    """The first message. Raises InvalidCall where it is another, or none in time."""
+    try:
+        first = await asyncio.wait_for(next_message(context), timeout_s)
+    except TimeoutError:
+        raise InvalidCall(f"no session_open within {timeout_s:g} s") from None
+    if first is None or not first.HasField("session_open"):
+        kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
+        raise InvalidCall(f"the first message is {kind}; it must be session_open")
+    return first.session_open
+
+
+async def next_message(context: StreamContext) -> Request | None:
+    """The next message; None when the client has half-closed. Raises InvalidCall for one that cannot be parsed."""
+    message: object = await context.read()
+    if message is grpc.aio.EOF:
+        return None
+    return understood(message if isinstance(message, Request) else None)

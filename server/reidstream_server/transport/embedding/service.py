@@ -1,0 +1,189 @@
+"""EmbeddingService: its four methods, and how a stream opens.
+
+Trap: whatever ends a call, its session is given back in `finally`, before the status is sent: a client that does not
+read never takes a status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TypeAlias
+
+import grpc
+
+from reidstream_proto.v1 import service_pb2, service_pb2_grpc, session_pb2
+from reidstream_server.core.effects import EndCause
+from reidstream_server.errors import TooManySessions
+from reidstream_server.identity.access import Access
+from reidstream_server.intake.ask import ask
+from reidstream_server.intake.frames import FrameIntake
+from reidstream_server.runtime.models import ModelTable
+from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
+from reidstream_server.transport.grpc_server.guard import presented_by
+from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.status import FRAMES, STALLED
+
+from . import answers
+from .epochs import Epochs
+from .frames import FrameReader
+from .models import details, limits_message, summary
+from .options import CallLimits, parse_session, parse_unary
+from .reading import Request, Response, StreamContext, opening_message
+from .record import SessionRecord
+from .shared import shared_memory
+from .stream import Stream
+
+UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
+
+SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
+
+
+class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
+    """The service; see the .proto for what each method promises."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        models: ModelTable,
+        intake: FrameIntake,
+        *,
+        limits: CallLimits,
+        access: Access,
+        observer: CallObserver,
+    ) -> None:
+        self._observer = observer
+        self._access = access
+        self._runtime = runtime
+        self._models = models
+        self._reader = FrameReader(intake=intake)
+        self._limits = limits
+        self._streams = 0
+        self._epochs = Epochs(limits.max_sessions)
+
+    @property
+    def hosted(self) -> HostedService:
+        """As the port takes it."""
+        return HostedService(
+            name=SERVICE,
+            add=partial(service_pb2_grpc.add_EmbeddingServiceServicer_to_server, self),
+            while_leaving=frozenset({"ListModels", "GetModel"}),
+        )
+
+    async def EmbedStream(  # type: ignore[override]  # noqa: N802 - grpc.aio's reader and writer style; contract's name
+        self, request_iterator: AsyncIterator[Request], context: StreamContext
+    ) -> None:
+        """One camera's stream."""
+        del request_iterator  # read through the context, when there is room for a message
+        try:
+            cause = await self._stream(context)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+        if cause is EndCause.STALLED:
+            await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
+
+    async def Embed(  # noqa: N802
+        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
+    ) -> service_pb2.EmbedResponse:
+        """One frame, one answer."""
+        try:
+            client = self._access.client_of(presented_by(context))
+            self._runtime.refuse_when_leaving()
+            asked = understood(request)
+            agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
+            taken = self._reader.read(asked.frame, agreement)
+            answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken)
+            if answer.fault is not None:
+                await abort(
+                    context,
+                    FRAMES[answer.fault.reason].grpc,
+                    answer.fault.message,
+                    reason=answer.fault.reason.value,
+                    retry_after_ms=answer.fault.retry_after_ms,
+                )
+            return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    async def ListModels(  # noqa: N802
+        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
+    ) -> service_pb2.ListModelsResponse:
+        """The models of this server."""
+        try:
+            self._access.client_of(presented_by(context))
+            understood(request)
+            models = [summary(model, self._models) for model in self._models.models]
+            return service_pb2.ListModelsResponse(models=models)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    async def GetModel(  # noqa: N802
+        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
+    ) -> service_pb2.GetModelResponse:
+        """One model, and every limit."""
+        try:
+            self._access.client_of(presented_by(context))
+            model = self._models.find(understood(request).name)
+            limits = limits_message(self._limits.published)
+            return service_pb2.GetModelResponse(model=details(model, self._models), limits=limits)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    @property
+    def open_streams(self) -> int:
+        """Calls of EmbedStream that are not over, with a session or not."""
+        return self._streams
+
+    # One stream.
+
+    async def _stream(self, context: StreamContext) -> EndCause:
+        """A stream from its first message to its end. Raises CallRefused for what the client did wrong."""
+        self._streams += 1
+        try:
+            client = self._access.client_of(presented_by(context))
+            return await self._session(await self._first(context), client, context)
+        finally:
+            self._streams -= 1
+
+    async def _first(self, context: StreamContext) -> session_pb2.SessionOpen:
+        """Read the first message. Raises CallRefused."""
+        self._runtime.refuse_when_leaving()
+        if self._streams > 2 * self._limits.max_sessions:  # a full server's sessions may all be resumed at once
+            limit = self._limits.max_sessions
+            raise TooManySessions(
+                f"{2 * limit} streams are open, which is twice the limit on sessions: {limit} (max_sessions); try later"
+            )
+        first = await opening_message(context, self._limits.open_timeout_s)
+        self._runtime.refuse_when_leaving()  # again: the drain may have begun meanwhile, and would not ask this session
+        return first
+
+    async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
+        """Agree, and serve until the session is over. Raises CallRefused."""
+        agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
+        opened = answers.session_opened(first, agreement, self._models, self._limits.published)
+        with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
+            if shared.answer is not None:
+                opened.shared_memory.CopyFrom(shared.answer)
+            with ExitStack() as held:
+                holding = self._epochs.hold(client, first.session_id, first.epoch)
+                held.callback(self._epochs.release, holding)
+                session = self._runtime.open_session(agreement)
+                held.callback(self._runtime.session_lost, session.key)
+                statistics = partial(self._runtime.session_statistics, session)
+                with SessionRecord(agreement.terms.flow, first.epoch, statistics) as record:
+                    await context.write(Response(session_opened=opened))
+                    stream = Stream(
+                        context=context,
+                        session=session,
+                        holding=holding,
+                        segment=shared.segment,
+                        runtime=self._runtime,
+                        models=self._models,
+                        reader=self._reader,
+                        limits=self._limits,
+                    )
+                    record.cause = await stream.serve()
+                    return record.cause

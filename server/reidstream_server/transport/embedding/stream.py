@@ -1,0 +1,135 @@
+"""An open stream: one task reads it, one writes it, and the runtime is between them.
+
+Trap: whatever ends a stream (the client, a fault of the protocol, the drain, a client that does not read), `serve`
+returns or raises before a status is sent: a client that does not read never takes a status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import assert_never
+
+from reidstream_proto.v1 import frame_pb2
+from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
+from reidstream_server.core.faults import FrameFault
+from reidstream_server.core.terms import DrainReason
+from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.logs import get_logger
+from reidstream_server.runtime.models import ModelTable
+from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.runtime.session import Session, TrackEnded
+
+from . import answers
+from .epochs import Holding
+from .frames import FrameReader
+from .options import CallLimits
+from .reading import Response, StreamContext, next_message
+from .shared_segment import Segment
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A call of EmbedStream whose session is open. `serve` once; event loop only.
+
+    `holding`: its hold on the session's name. `segment`: memory that its client shares.
+    """
+
+    context: StreamContext
+    session: Session
+    holding: Holding
+    segment: Segment | None
+    runtime: Runtime
+    models: ModelTable
+    reader: FrameReader
+    limits: CallLimits
+
+    async def serve(self) -> EndCause:
+        """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
+        write = asyncio.create_task(self._write())
+        aged = self._watch_age()
+        others: tuple[Coroutine[object, object, object], ...] = (
+            self._read(),
+            self.session.stalled.wait(),
+            self.holding.taken_over(),
+        )
+        tasks: set[asyncio.Task[object]] = {write, *map(asyncio.create_task, others)}
+        try:
+            open_tasks = tasks
+            while not (write.done() or self.session.stalled.is_set()):
+                done, open_tasks = await asyncio.wait(open_tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            if self.session.stalled.is_set():
+                flow = self.session.agreement.terms.flow
+                log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
+                return EndCause.STALLED
+            return write.result()
+        finally:
+            if aged is not None:
+                aged.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _watch_age(self) -> asyncio.TimerHandle | None:
+        """Have the session asked to leave when it is old; later than its connection, so that it comes back on another.
+
+        Not all at once: clients that came together would go together.
+        """
+        limits = self.limits
+        if not limits.max_age_s:
+            return None
+        age_s = limits.max_age_s * random.uniform(1.1, 1.2)  # noqa: S311 - to spread, not to hide
+        reason = DrainReason.CONNECTION_AGE
+        loop = asyncio.get_running_loop()
+        return loop.call_later(age_s, self.runtime.drain_session, self.session, reason, limits.drain_timeout_s)
+
+    async def _read(self) -> None:
+        """Take messages while the session may be read."""
+        while True:
+            await self.session.readable.wait()
+            message = await next_message(self.context)
+            if message is None:
+                self.runtime.half_closed(self.session)
+                return
+            match message.WhichOneof("message"):
+                case "frame":
+                    self._take(message.frame)
+                case "session_open":
+                    raise InvalidCall("session_open may be sent only once, first")
+                case "end_tracks":
+                    raise NotOffered("EndTracks: this server does not aggregate tracks")
+                case _:
+                    raise InvalidCall("a message is empty: set one of frame, end_tracks")
+            del message  # it may be large, and the next one may be long in coming
+
+    def _take(self, message: frame_pb2.Frame) -> None:
+        taken = self.reader.read(message, self.session.agreement, self.segment)
+        if isinstance(taken, FrameFault):
+            self.runtime.frame_refused(self.session, message.frame_id, taken)
+        else:
+            self.runtime.frame_arrived(self.session, *taken)
+
+    async def _write(self) -> EndCause:
+        """Write what the session's mailbox holds until its end."""
+        mail, write, models = self.session.mail, self.context.write, self.models
+        while True:
+            item = await mail.get()
+            match item:
+                case Answer():
+                    await write(Response(frame_result=answers.frame_result(item, models)))
+                    self.runtime.answer_written(self.session, item)
+                case TrackEnded():
+                    await write(Response(track_ended=answers.track_ended(item, models)))
+                case SendDrain():
+                    await write(Response(drain=answers.drain(item)))
+                case End():
+                    return item.cause
+                case _:
+                    assert_never(item)
+            del item  # its vectors may be large, and the next one may be long in coming

@@ -1,0 +1,78 @@
+"""How a call ends with a status: one way for every method of every hosted service.
+
+Trap: gRPC has exceptions of its own. `abort` raises one that must reach gRPC as it is. The one for a client that has
+left comes out of whatever is written last, and would be logged as a fault of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn, Protocol
+
+import grpc
+
+from reidstream_proto.v1 import contract
+from reidstream_server.errors import CallRefused, Refusal
+from reidstream_server.logs import get_logger
+from reidstream_server.transport.status import CALLS, INTERNAL
+
+log = get_logger(__name__)
+
+_MAX_DETAILS_BYTES = 2000  # on the wire each may become three, of the 8 KiB that gRPC takes without complaint
+
+
+class Abortable(Protocol):
+    """What is needed of a gRPC context."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, str], ...]
+    ) -> NoReturn:
+        """Send the status, and raise."""
+        ...
+
+
+class CallObserver(Protocol):
+    """Is told what happens to calls, for the metrics. Called on the event loop."""
+
+    def call_refused(self, refusal: Refusal) -> None:
+        """A call ends with a refusal."""
+        ...
+
+
+async def refuse(context: Abortable, error: Exception, observer: CallObserver) -> NoReturn:
+    """End a call that an exception has ended."""
+    match error:
+        case CallRefused():
+            observer.call_refused(error.refusal)
+            await abort(context, CALLS[error.refusal].grpc, str(error), reason=error.refusal.value)
+        case grpc.aio.InternalError():
+            raise _gone() from error
+        case grpc.aio.BaseError():
+            raise error
+        case _:
+            log.failure("call_failed", error)
+            await abort(context, INTERNAL.grpc, "internal error; the server's log has the details", reason="internal")
+
+
+async def abort(
+    context: Abortable, code: grpc.StatusCode, message: str, *, reason: str, retry_after_ms: int | None = None
+) -> NoReturn:
+    """Send a status; beside it, for programs, why and when to come back. Always raises."""
+    retry = () if retry_after_ms is None else ((contract.RETRY_AFTER_HEADER, str(retry_after_ms)),)
+    try:
+        await context.abort(code, status_details(message), ((contract.REASON_HEADER, reason), *retry))
+    except grpc.aio.InternalError as error:
+        raise _gone() from error
+
+
+def status_details(text: str) -> str:
+    """A status's message, cut to what surely fits. It may quote the client, and headers that are too long lose all."""
+    data = text.encode()
+    return text if len(data) <= _MAX_DETAILS_BYTES else data[:_MAX_DETAILS_BYTES].decode(errors="ignore") + "..."
+
+
+def _gone() -> asyncio.CancelledError:
+    """How a handler ends whose client has left. gRPC cancels it, or fails its writes, whichever comes first; by itself
+    it takes the second for a fault of ours, and logs a traceback.
+    """
+    return asyncio.CancelledError("the client is gone")

@@ -1,0 +1,133 @@
+"""The gRPC port: it hosts services behind one guard, and adds health and reflection.
+
+Health speaks for "" (the process), for each hosted service by its name, and for each model by its name; it is never
+behind authentication. Trap: gRPC's own receive limit is 4 MiB; ours is set here and published, and a client must set
+its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from reidstream_server.errors import StartupError
+from reidstream_server.identity.access import Access
+from reidstream_server.identity.tls import TlsMaterial
+
+from .calls import CallObserver
+from .guard import Guard
+from .hosting import HostedService
+from .unparsable import Unparsable
+
+_KEEPALIVE_MS = 60_000
+_MIN_PING_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
+
+    `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    """
+
+    host: str
+    port: int
+    max_message_bytes: int
+    max_age_s: float
+    tls: TlsMaterial | None
+
+
+class GrpcServer:
+    """A door: one listening port with its hosted services. `models`: names for health. Event loop only."""
+
+    def __init__(
+        self,
+        services: Sequence[HostedService],
+        models: Sequence[str],
+        listen: Listen,
+        *,
+        access: Access,
+        check_leaving: Callable[[], None],
+        observer: CallObserver,
+    ) -> None:
+        self._listen = listen
+        guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
+        self._server = grpc.aio.server(
+            interceptors=[guard, Unparsable(services)],
+            options=[
+                ("grpc.max_receive_message_length", listen.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
+                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
+                ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *_age(listen.max_age_s),
+            ],
+        )
+        self._health = health.aio.HealthServicer()
+        names = [service.name for service in services]
+        self._names = ("", *names, *models)
+        for service in services:
+            service.add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def start(self) -> int:
+        """Listen and say SERVING; returns the port. Raises StartupError."""
+        host, port = self._listen.host, self._listen.port
+        address = address_of(host, port)
+        try:
+            bound = self._bind(address)
+        except RuntimeError as error:
+            raise StartupError(f"cannot listen on {address}: {_obstacle(host, port) or error}") from error
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return bound
+
+    def _bind(self, address: str) -> int:
+        tls = self._listen.tls
+        if tls is None:
+            return self._server.add_insecure_port(address)
+        pair = [(tls.key, tls.certificate)]
+        credentials = grpc.ssl_server_credentials(pair, tls.client_ca, require_client_auth=tls.client_ca is not None)
+        return self._server.add_secure_port(address, credentials)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health watchers."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the port; calls that are open have `grace_s` to end."""
+        await self._server.stop(grace_s)
+
+
+def _age(seconds: float) -> list[tuple[str, int]]:
+    """GRPC adds or takes away up to a tenth, so that not all clients come at once. Calls that are open go on."""
+    return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
+
+
+def _obstacle(host: str, port: int) -> str | None:
+    """Why nobody can listen there, and what to do: gRPC says only that it cannot. None: now one can."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
+                probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "the port is in use, perhaps by another reidstream-server; stop that, or choose another --port"
+        return f"{error.strerror}; choose another --host or --port"
+    return None
+
+
+def address_of(host: str, port: int) -> str:
+    """As gRPC clients write it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

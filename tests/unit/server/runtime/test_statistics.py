@@ -1,0 +1,89 @@
+"""What a session did and does: counted when an answer is written, whatever became of the frame."""
+
+from __future__ import annotations
+
+import pytest
+
+from reidstream_server.core.effects import FrameTimes
+from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.terms import Flow, Window
+from reidstream_server.runtime.statistics import GIVEN_UP, SessionCounters, SessionStatistics
+from tests.support.harness import frame, serving, stream_to, until
+
+S = 1_000_000_000
+
+
+def arrived(at_ns: int, age_ns: int = 0) -> FrameTimes:
+    return FrameTimes(
+        arrived_ns=at_ns,
+        age_ns=age_ns,
+        staging_ns=0,
+        decoded_ns=0,
+        first_batch_ns=0,
+        last_batch_ns=0,
+        batch_sizes=(),
+    )
+
+
+def test_the_rate_is_of_the_newest_answers_and_falls_when_none_comes() -> None:
+    """Ten a second for a hundred frames; ten seconds later less than ten a second, and not zero."""
+    counters = SessionCounters(0)
+    assert (counters.rate_fps(S), counters.age_s()) == (0.0, None)
+    for number in range(100):
+        now = number * S // 10
+        counters.came(1000)
+        counters.written(None, arrived(now - S // 20, S // 2), now)
+    assert counters.rate_fps(99 * S // 10) == pytest.approx(10.0)
+    assert 0 < counters.rate_fps(199 * S // 10) < 5
+    assert counters.age_s() == pytest.approx(0.55)
+    assert (counters.frames, counters.bytes, counters.answered) == (100, 100_000, 100)
+
+
+def test_one_answer_has_an_age_and_no_rate() -> None:
+    """Two make a rate."""
+    counters = SessionCounters(0)
+    counters.written(None, arrived(0), S)
+    assert (counters.rate_fps(2 * S), counters.age_s()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("reason", FaultReason)
+def test_a_fault_is_given_up_or_failed(reason: FaultReason) -> None:
+    """Load has cost the frame, or something else has."""
+    counters = SessionCounters(0)
+    counters.written(FrameFault(reason=reason, message=""), arrived(0), S)
+    found = SessionStatistics(
+        flow=Flow(client="", camera_id="c"),
+        seconds=1.0,
+        frames=1,
+        bytes=0,
+        answered=counters.answered,
+        faults=dict(counters.faults),
+        rate_fps=0.0,
+        age_s=None,
+        window=Window(frames=1, bytes=1),
+        window_frames=0,
+        window_bytes=0,
+    )
+    assert found.answered == 0
+    assert (found.given_up, found.failed) == ((1, 0) if reason in GIVEN_UP else (0, 1))
+
+
+async def test_the_runtime_tells_of_every_open_session() -> None:
+    """By a real stream: what came, what was answered, what failed, and the window that is held now."""
+    async with serving() as server, stream_to(server) as stream:
+        opened = await stream.open(camera_id="gate")
+        await stream.call.write(frame(1))
+        await stream.call.write(frame(1))  # its id does not rise
+        await stream.call.write(frame(2, image=b"junk"))
+        for _ in range(3):
+            await stream.result()
+        (session,) = server.runtime.sessions()
+        await until(lambda: server.runtime.session_statistics(session).window_frames == 0)
+        found = server.runtime.session_statistics(session)
+        assert (found.flow.camera_id, found.frames, found.answered) == ("gate", 3, 1)
+        assert found.faults == {FaultReason.INVALID_FRAME_ID: 1, FaultReason.INVALID_IMAGE: 1}
+        assert (found.window.frames, found.window_bytes) == (opened.window.frames, 0)
+        assert found.bytes > 2000
+        assert found.age_s is not None
+        assert found.rate_fps > 0
+    await until(lambda: not server.runtime.sessions())
