@@ -97,9 +97,11 @@ class FramePlan:
         ):
             self.fates.append(BoxRefusal.FILTERED)
             return
+        row = self.rows.get(model, 0)
+        self.rows[model] = row + 1
+        self.fates.append(CropIndex(len(self.crops)))
         self.cuts[picture].append(found)
-        row = self._next_row(model)
-        self._take(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
+        self.crops.append(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
 
     def add_tensor(self, model: ModelIndex, tensor: Tensor) -> FrameFault | None:
         """Plan a network input that a client has preprocessed: float32 (C, H, W). Returns a fault for another shape.
@@ -112,8 +114,11 @@ class FramePlan:
             given = f"{tensor.dtype} {tensor.shape}"
             message = f"a tensor is {given}; model {self._models[model].name!r} takes float32 {shape}"
             return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
+        row = self.rows.get(model, 0)
+        self.rows[model] = row + 1
+        self.fates.append(CropIndex(len(self.crops)))
+        self.crops.append(TensorPlan(tensor=len(self.tensors), model=model, row=row))
         self.tensors.append(tensor)
-        self._take(TensorPlan(tensor=len(self.tensors) - 1, model=model, row=self._next_row(model)))
         return None
 
     def add_cached(self, row: CachedRow) -> None:
@@ -147,12 +152,3 @@ class FramePlan:
             vectors=allocate_vectors(self.rows, dims),
             tensors=self.tensors,
         )
-
-    def _next_row(self, model: ModelIndex) -> int:
-        row = self.rows.get(model, 0)
-        self.rows[model] = row + 1
-        return row
-
-    def _take(self, crop: PlannedCrop) -> None:
-        self.fates.append(CropIndex(len(self.crops)))
-        self.crops.append(crop)

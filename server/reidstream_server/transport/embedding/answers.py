@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from typing import TypedDict, assert_never
 
 import numpy as np
 
@@ -63,6 +63,18 @@ _DRAINS: Mapping[DrainReason, session_pb2.DrainReason.ValueType] = {
     DrainReason.SHUTDOWN: session_pb2.DRAIN_REASON_SHUTDOWN,
     DrainReason.CONNECTION_AGE: session_pb2.DRAIN_REASON_CONNECTION_AGE,
 }
+
+
+class BlockFields(TypedDict):
+    """What an EmbeddingBlock says, by its fields."""
+
+    model: str
+    version: str
+    space_id: str
+    dim: int
+    dtype: frame_pb2.EmbeddingDtype.ValueType
+    count: int
+    data: bytes
 
 
 def frame_result(answer: JobAnswer, models: ModelTable) -> frame_pb2.FrameResult:
@@ -121,20 +133,21 @@ def _add_boxes(
             case _:
                 assert_never(fate)
     for model, rows in kept.items():
-        vectors = _all_rows(job.vectors.get(model), cached.get(model))
+        vectors = job.vectors[model] if model not in cached else _with_cached(job.vectors.get(model), cached[model])
         chosen = vectors if len(rows) == len(vectors) and model not in cached else vectors[rows]
-        result.blocks.append(_block(models[model], chosen, job.agreement.dtype))
+        result.blocks.add(**_block_fields(models[model], chosen, job.agreement.dtype))
 
 
-def _all_rows(embedded: Tensor | None, cached: Sequence[Tensor] | None) -> Tensor:
+def _with_cached(embedded: Tensor | None, cached: Sequence[Tensor]) -> Tensor:
     """A model's rows (n, dim): those that were embedded now, and behind them those that were known."""
-    parts = ([] if embedded is None else [embedded]) + ([] if cached is None else [np.stack(cached)])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    known = np.stack(cached)
+    return known if embedded is None else np.concatenate([embedded, known])
 
 
-def _block(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> frame_pb2.EmbeddingBlock:
+def _block_fields(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> BlockFields:
+    """Of an EmbeddingBlock: a message that is made first, and then put into another one, is copied once more."""
     spec = model.spec
-    return frame_pb2.EmbeddingBlock(
+    return BlockFields(
         model=spec.name,
         version=spec.version,
         space_id=spec.space_id,
@@ -147,10 +160,11 @@ def _block(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> frame_pb2.Em
 
 def track_ended(event: TrackEnded, models: ModelTable) -> session_pb2.TrackEnded:
     """A track's end; its sum is float32 whatever the session's dtype."""
+    total = _block_fields(models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32)
     return session_pb2.TrackEnded(
         track=session_pb2.TrackSnapshot(
             track_id=event.track_id,
-            sum=_block(models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32),
+            sum=frame_pb2.EmbeddingBlock(**total),
             weight=event.weight,
             count=event.count,
             first_frame_id=event.first_frame_id,
