@@ -16,7 +16,8 @@
         └── GoingAway           the server is stopping
 
 Trap: an error of one frame is no exception. It is a `core.faults.FrameFault`, which is data and travels as an answer.
-Two exceptions are outside this tree, because no user sees them: `NoGpu` and `ToldToStop` only steer the start.
+Outside this tree is `stopping.ToldToStop` (a signal came before the server serves). It is a BaseException, so that code
+which catches the errors of a model does not catch it.
 `transport/status.py` has the one table from these to gRPC status codes.
 """
 
