@@ -1,9 +1,9 @@
-"""Generate the Python stubs from the .proto files, with type information (`make proto`).
+"""Generate the Python stubs, with type information, from the .proto files (`make proto`).
 
-Why a script: the stubs are committed, so that installing needs no compiler, and a test regenerates them to see that
-they are
-fresh. Trap: generated code runs on the protobuf major of its tool and the next one only, so the tool is pinned to
-an old version.
+Why a script: the stubs are committed, so an installation needs no compiler. A test regenerates them and compares.
+
+Trap: generated code runs only on the protobuf major version of its compiler and on the next one. So the compiler is
+pinned to an old version.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def proto_files() -> list[str]:
 
 
 def generate(out: Path) -> None:
-    """Write `_pb2.py`, `_pb2.pyi` for every file and gRPC stubs for the files with a service below `out`."""
+    """Write below `out`: `_pb2.py` and `_pb2.pyi` for every file, and gRPC stubs for each file with a service."""
     flags = [f"--python_out={out}", f"--mypy_out=quiet:{out}"]
     _protoc([*flags, *proto_files()])
     services = [name for name in proto_files() if "\nservice " in (HERE / name).read_text(encoding="utf-8")]
@@ -43,9 +43,7 @@ def _protoc(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Regenerate the committed stubs; with --release also the descriptor set that later versions must stay
-    compatible with.
-    """
+    """Regenerate the committed stubs. With --release also write the descriptor set of the released contract."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--release", action="store_true", help="also record the contract as released")
     arguments = parser.parse_args()

@@ -1,10 +1,13 @@
-"""How the C library keeps memory that Python gives back: for the next frame, not for the kernel.
+"""Tells the C library to keep memory that Python frees, for the next frame, instead of giving it back to the kernel.
 
-Why: a message of some megabytes is allocated and freed for every frame. By default glibc maps such blocks anew each
-time, and every page of them is a page fault; for ready crops that was a third of the server's time. And an
-arena for each core instead of eight: a dozen threads that decode by turns would each keep free memory of their own,
-which was 30 MB on two cores and crept up for as long as one watched. Trap: these are glibc's switches, and it refuses a
-threshold above 32 MiB; elsewhere nothing is done, and nothing is lost but time.
+Why keep it: the server allocates and frees a message of some megabytes for every frame. By default glibc maps such a
+block anew each time, and every page of it costs a page fault. For ready crops that was a third of the server's time.
+
+Why one arena per core instead of glibc's eight: a dozen threads take turns to decode, and each would keep free memory
+of its own. On two cores that was 30 MB, and it grew for as long as it was watched.
+
+Trap: these switches are glibc's, and it refuses a threshold above 32 MiB. With another C library nothing is changed;
+the server is then only slower.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ _KEPT_FREE = 256 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc; False where the C library is another one, or refuses. Before the first frame."""
+    """Tell glibc. False if the C library is another one, or refuses. Call it before the first frame."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

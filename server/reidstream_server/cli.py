@@ -1,14 +1,14 @@
 """`reidstream-server`: configuration in, exit code out.
 
-    0   stopped, every accepted frame answered
-    1   a model or a port cannot be had
+    0   stopped; every accepted frame was answered
+    1   a model cannot be loaded, or a port cannot be opened
     2   the configuration is wrong; every problem is printed
-    70  an engine cannot go on
+    70  an engine cannot continue
     75  the drain took too long
-    130 SIGINT before it served; a server that serves drains instead
-    143 SIGTERM before it served
+    130 SIGINT came before the server served; a server that serves drains instead
+    143 SIGTERM came before the server served
 
-Trap: a device may never answer. The process must end all the same, with its code, whatever its threads wait for.
+Trap: a device may never answer. The process must still end, with its exit code, even if a thread waits for the device.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0
-            keep_freed_memory()  # not what loading has freed
+            keep_freed_memory()  # after loading: what loading freed goes back to the system
             ending = asyncio.run(serve(config, loaded))
             if ending.stuck:
                 _leave_behind(ending.code)
             return ending.code
     except StartupError as error:
-        log.error("cannot_start", reason=str(error))  # noqa: TRY400 - its message says everything
+        log.error("cannot_start", reason=str(error))  # noqa: TRY400 - the message says everything
         return EXIT_STARTUP
     except ToldToStop as told:
         told.tell()
@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_behind(code: int) -> NoReturn:
-    """End the process beside a thread that is still inside an engine: closing that engine, or the interpreter, under it
-    could crash, or take for ever.
+    """End the process although a thread is still inside an engine.
+
+    Nothing is closed: to close the engine or the interpreter under that thread could crash, or never end.
     """
     log.warning("threads_left", exit_code=code)
     logging.shutdown()

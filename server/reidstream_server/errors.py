@@ -1,21 +1,23 @@
-"""Everything this package raises on purpose.
+"""The exceptions that a user of the server can meet: its operator at the start, or a client during a call.
 
     ServerError
-    ├── ConfigError             the configuration, as a whole; nothing was started
-    ├── StartupError            a model or a port cannot be had
-    ├── SharedMemoryRefused     memory that a client offers is not used; its session goes on without
-    └── CallRefused             a call, not a frame, is at fault; its status ends the call
+    ├── ConfigError             the configuration is wrong; nothing was started
+    ├── StartupError            a model cannot be loaded, or a port cannot be opened
+    ├── SharedMemoryRefused     the server does not use the memory that a client offers; the session goes on without it
+    └── CallRefused             a call is refused; its status ends the call
         ├── Unauthenticated     no token, or a wrong one
-        ├── InvalidCall         the protocol or a field
-        ├── UnknownModel        a name that ListModels does not know
-        ├── WrongSpace          the model's vectors would not fit the client's
-        ├── StaleEpoch          a session that was resumed by a newer stream already
-        ├── TakenOver           a session that a newer stream has just resumed
-        ├── NotOffered          a feature of the contract that this server does not have
-        ├── TooManySessions     the bound on open sessions
+        ├── InvalidCall         the client broke the protocol, or a field is out of its range
+        ├── UnknownModel        ListModels does not list the name
+        ├── WrongSpace          the model's vectors could not be compared with the client's
+        ├── StaleEpoch          a newer stream had resumed the session before
+        ├── TakenOver           a newer stream has resumed the session now
+        ├── NotOffered          the contract has the feature, this server does not
+        ├── TooManySessions     as many sessions are open as the limit allows
         └── GoingAway           the server is stopping
 
-What is wrong with one frame is no exception but a `core.faults.FrameFault`: it is data, and answered in-band.
+Trap: an error of one frame is no exception. It is a `core.faults.FrameFault`, which is data and travels as an answer.
+Outside this tree is `stopping.ToldToStop` (a signal came before the server serves). It is a BaseException, so that code
+which catches the errors of a model does not catch it.
 `transport/status.py` has the one table from these to gRPC status codes.
 """
 
@@ -24,7 +26,7 @@ from typing import ClassVar
 
 
 class Refusal(Enum):
-    """Why a call was refused. The values are metric labels, and words for clients' programs."""
+    """Why a call was refused. The values are metric labels, and the words that clients' programs read."""
 
     UNAUTHENTICATED = "unauthenticated"
     INVALID_CALL = "invalid_call"
@@ -42,37 +44,37 @@ class ServerError(Exception):
 
 
 class ConfigError(ServerError):
-    """All problems of the configuration, one a line."""
+    """The configuration is wrong. The message has all problems, one per line."""
 
 
 class StartupError(ServerError):
-    """A model cannot be loaded, or a port cannot be listened on."""
+    """A model cannot be loaded, or a port cannot be opened."""
 
 
 class SharedMemoryRefused(ServerError):
-    """Memory that a client offers cannot be used, or may not be. The client is told the message."""
+    """The server cannot use the memory that a client offers, or must not. The client gets the message."""
 
 
 class CallRefused(ServerError):
-    """A call ends with this message. Only its kinds are raised."""
+    """A call ends with this message. Raise a subclass, never this class."""
 
     refusal: ClassVar[Refusal]
 
 
 class Unauthenticated(CallRefused):
-    """The caller did not say who it is, or it was not believed."""
+    """The call has no token, or a wrong one."""
 
     refusal = Refusal.UNAUTHENTICATED
 
 
 class InvalidCall(CallRefused):
-    """The call broke the protocol, or one of its fields is out of range."""
+    """The client broke the protocol, or a field is out of its range."""
 
     refusal = Refusal.INVALID_CALL
 
 
 class UnknownModel(CallRefused):
-    """No model of that name."""
+    """The server has no model of that name."""
 
     refusal = Refusal.UNKNOWN_MODEL
 
@@ -96,13 +98,13 @@ class TakenOver(CallRefused):
 
 
 class NotOffered(CallRefused):
-    """In the contract, and not in this server."""
+    """The contract has the feature, this server does not."""
 
     refusal = Refusal.NOT_OFFERED
 
 
 class TooManySessions(CallRefused):
-    """As many sessions as the configuration allows are open."""
+    """As many sessions are open as the configuration allows."""
 
     refusal = Refusal.TOO_MANY_SESSIONS
 

@@ -3,12 +3,12 @@
     2026-01-31T12:00:00.000Z info session_opened camera_id=gate-1 models=1
     {"ts": ..., "level": "info", "logger": "...", "event": "session_opened", "fields": {"camera_id": "gate-1", ...}}
 
-Why over the standard library's logging: gRPC, asyncio and the warnings module log there, and their records come out in
-the same form, as the event `python_log`. gRPC's C core is the exception: it writes to stderr itself, lines of its own,
-such as one for each TLS handshake that fails; the environment variable GRPC_VERBOSITY=NONE ends that.
+Why on top of the standard library's logging: gRPC, asyncio and the warnings module log there. Their records come out in
+the same form, as the event `python_log`. The exception is gRPC's C core: it writes its own lines to stderr, such as one
+for each TLS handshake that fails. The environment variable GRPC_VERBOSITY=NONE turns them off.
 
-Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own
-or a command to a terminal, so whatever is not plainly printable leaves here escaped, tracebacks included.
+Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
+or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Value = str | int | float | None | BaseException
 """What a field may hold. An exception is written as its type and message."""
 
 _FIELDS = "reidstream_fields"
-_CHATTER = "grpc._cython.cygrpc"  # a DEBUG record or more for every call, about nothing but its own event loop
+_CHATTER = "grpc._cython.cygrpc"  # at DEBUG it writes at least one record per call, about its own event loop only
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LAST_BMP = 0xFFFF
@@ -52,16 +52,16 @@ class LogFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Logger:
-    """Writes events. Thread-safe. `event` is snake_case and fixed in the code; what varies goes into the fields."""
+    """Writes events. Thread-safe. `event` is snake_case and fixed in the code; values that vary are fields."""
 
     _log: logging.Logger
 
     def debug(self, event: str, /, **fields: Value) -> None:
-        """For people who look for a fault."""
+        """For a developer who looks for a fault."""
         self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, /, **fields: Value) -> None:
-        """Something that belongs to normal work."""
+        """A part of normal work."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Value) -> None:
@@ -69,7 +69,7 @@ class Logger:
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Value) -> None:
-        """Something failed that should not."""
+        """Something failed that should not fail."""
         self._write(logging.ERROR, event, fields)
 
     def failure(self, event: str, error: BaseException, /, **fields: Value) -> None:
@@ -87,7 +87,7 @@ def get_logger(name: str) -> Logger:
 
 
 def configure(level: LogLevel, log_format: LogFormat) -> None:
-    """Send every log record and warning of the process to its present stderr. A later call replaces an earlier one."""
+    """Send every log record and warning of the process to its current stderr. A later call replaces an earlier one."""
     match log_format:
         case LogFormat.TEXT:
             formatter: logging.Formatter = _TextFormatter()
@@ -105,7 +105,7 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
 def quoted(text: str) -> str:
     r"""The text in double quotes, on one line, with no character that moves a cursor or hides another.
 
-    What is not printable becomes \\uXXXX or \\UXXXXXXXX; the result is a basic string of TOML.
+    A character that is not printable becomes \\uXXXX or \\UXXXXXXXX. The result is a basic string of TOML.
     """
     return f'"{"".join(_escaped(character) for character in text)}"'
 
@@ -131,7 +131,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """An object a line; fields are nested, so that they cannot hide ts, level, logger or event."""
+    """One object per line. Fields are nested, so they cannot hide ts, level, logger or event."""
 
     def format(self, record: logging.LogRecord) -> str:
         event, fields = _event(record)
@@ -146,7 +146,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:
-    """Name and fields of a record; one that did not come through a Logger is a `python_log` with its message."""
+    """Name and fields of a record. A record that did not come through a Logger is a `python_log` with its message."""
     own: dict[str, Value] | None = getattr(record, _FIELDS, None)
     fields: dict[str, Value] = {"message": record.getMessage()} if own is None else dict(own)
     error = record.exc_info[1] if record.exc_info else None

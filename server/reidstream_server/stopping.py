@@ -1,11 +1,13 @@
-"""SIGTERM and SIGINT before the server serves: models are let go of, and the process ends with 128 + the signal.
+"""SIGTERM and SIGINT before the server serves: it releases its models and ends with the exit code 128 + the signal.
 
-Why not the code 0 of a server that was stopped: this one never served, and a dry run has not passed.
+Why not exit code 0, as for a server that was stopped: this one never served, or its dry run has not passed.
 
-Traps: Python runs its handlers between two steps of the main thread, and a library that builds a plan there takes none
-for minutes; an exception that falls into a finalizer or a library's callback is lost. So it is raised again where
-loading is over; and a thread waits for the signal as well, and ends the process where the main thread does not.
-Whatever is in the making is made aside and found by nobody. A second signal does not wait at all.
+Traps: Python runs a signal handler between two steps of the main thread. A library that builds a plan in that thread
+makes no step for minutes. And an exception that a handler raises inside a finalizer or a library's callback is lost.
+So there are two safeguards. The exception is raised again when loading is over. And a second thread also waits for the
+signal, and ends the process if the main thread does not. A second signal ends the process at once.
+
+A plan that is half made when the process ends has a temporary name, where nobody looks for it.
 """
 
 from __future__ import annotations
@@ -26,31 +28,31 @@ from reidstream_server.logs import get_logger
 log = get_logger(__name__)
 
 PATIENCE_S = 5.0
-"""How long letting go of what was loaded may take."""
+"""How long the release of the models may take."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ToldToStop(BaseException):
-    """Raised wherever the main thread is. No Exception, so that nobody takes it for a model's."""
+    """Raised wherever the main thread is. Not an Exception, so that nobody takes it for an error of a model."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.exit_code = _exit_code(number)
 
     def tell(self) -> None:
-        """Write the one line of it."""
+        """Write its one line of the log."""
         _tell(self.exit_code)
 
 
 class Stop:
-    """What signals have asked for."""
+    """Whether a signal has come."""
 
     def __init__(self) -> None:
         self._number: int | None = None
 
     def check(self) -> None:
-        """Raises ToldToStop again, if it was raised before: libraries swallow what a handler raises within them."""
+        """Raise ToldToStop again if it was raised before: a library may have swallowed it."""
         if self._number is not None:
             raise ToldToStop(self._number)
 
@@ -65,7 +67,7 @@ class Stop:
 
 @contextmanager
 def stoppable(patience_s: float = PATIENCE_S) -> Iterator[Stop]:
-    """For a block of the main thread: the first signal raises ToldToStop in it, until an event loop takes them over."""
+    """In this block of the main thread the first signal raises ToldToStop, until an event loop takes over signals."""
     stop = Stop()
     ours, interpreters = socket.socketpair()
     interpreters.setblocking(False)
@@ -85,7 +87,7 @@ def stoppable(patience_s: float = PATIENCE_S) -> Iterator[Stop]:
 
 
 def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:
-    """Not SIG_IGN: of a signal that is ignored the watcher hears nothing."""
+    """Does nothing. SIG_IGN would not do: then the watcher would not hear of the signal either."""
 
 
 def _watch(ours: socket.socket, patience_s: float) -> None:

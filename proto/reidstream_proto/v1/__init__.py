@@ -1,9 +1,8 @@
-"""Package `reidstream.v1`, generated.
+"""The generated package `reidstream.v1`.
 
-Why the imports are here: protobuf 7 warns once about every module generated for major 6, although that pair is
-supported and tested
-here. The stubs are imported once with that warning off, so that applications which turn warnings into errors can
-use them.
+Why it imports the stubs: protobuf 7 warns once about every module that was generated for protobuf 6, although this pair
+is supported and tested here. The first import happens here, with that warning off. So applications that turn warnings
+into errors can use the stubs.
 """
 
 import warnings

@@ -3,8 +3,8 @@
 isort:skip_file
 A frame and its answer.
 
-Trap: rows are never guessed. The i-th BoxResult answers the i-th box; the vector, if there is one, is where `block` and
-`row` say.
+Trap: never guess which vector belongs to which box. The i-th BoxResult answers the i-th box. Its `block` and `row`
+say where the vector is, if there is one.
 """
 
 import builtins
@@ -32,44 +32,44 @@ class _OutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
     OUTCOME_EMBEDDED: _Outcome.ValueType  # 1
-    """Has a row."""
+    """It has a row."""
     OUTCOME_CACHED: _Outcome.ValueType  # 2
-    """Has a row, computed for the frame `source_frame_id`."""
+    """It has a row, computed for the frame `source_frame_id`."""
     OUTCOME_TOO_SMALL: _Outcome.ValueType  # 3
-    """Less than `Limits.min_box_px` wide or high after clipping and rounding."""
+    """After clipping and rounding it is less than `Limits.min_box_px` wide or high."""
     OUTCOME_OUTSIDE_FRAME: _Outcome.ValueType  # 4
-    """Nothing of it lies in the image."""
+    """No part of it lies in the image."""
     OUTCOME_INVALID_BOX: _Outcome.ValueType  # 5
-    """Not finite, corners out of order, or missing."""
+    """A coordinate is not finite, the corners are out of order, or the rectangle is missing."""
     OUTCOME_FILTERED: _Outcome.ValueType  # 6
     """The session's own BoxFilter excludes it."""
     OUTCOME_NO_MODEL: _Outcome.ValueType  # 7
     """No model of the session takes its class."""
     OUTCOME_INVALID_IMAGE: _Outcome.ValueType  # 8
-    """A ready crop whose image was refused; other crops of the frame are not harmed."""
+    """A ready crop whose image was refused. Other crops of the frame are not affected."""
     OUTCOME_FAILED: _Outcome.ValueType  # 9
     """The engine failed on it, also when it was tried alone."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
-    """What became of one box. A client treats a value that it does not know as failed, without a row."""
+    """The result for one box. A client treats a value that it does not know as FAILED, without a row."""
 
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 OUTCOME_EMBEDDED: Outcome.ValueType  # 1
-"""Has a row."""
+"""It has a row."""
 OUTCOME_CACHED: Outcome.ValueType  # 2
-"""Has a row, computed for the frame `source_frame_id`."""
+"""It has a row, computed for the frame `source_frame_id`."""
 OUTCOME_TOO_SMALL: Outcome.ValueType  # 3
-"""Less than `Limits.min_box_px` wide or high after clipping and rounding."""
+"""After clipping and rounding it is less than `Limits.min_box_px` wide or high."""
 OUTCOME_OUTSIDE_FRAME: Outcome.ValueType  # 4
-"""Nothing of it lies in the image."""
+"""No part of it lies in the image."""
 OUTCOME_INVALID_BOX: Outcome.ValueType  # 5
-"""Not finite, corners out of order, or missing."""
+"""A coordinate is not finite, the corners are out of order, or the rectangle is missing."""
 OUTCOME_FILTERED: Outcome.ValueType  # 6
 """The session's own BoxFilter excludes it."""
 OUTCOME_NO_MODEL: Outcome.ValueType  # 7
 """No model of the session takes its class."""
 OUTCOME_INVALID_IMAGE: Outcome.ValueType  # 8
-"""A ready crop whose image was refused; other crops of the frame are not harmed."""
+"""A ready crop whose image was refused. Other crops of the frame are not affected."""
 OUTCOME_FAILED: Outcome.ValueType  # 9
 """The engine failed on it, also when it was tried alone."""
 Global___Outcome: typing_extensions.TypeAlias = Outcome
@@ -104,11 +104,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     ERROR_REASON_INVALID_FRAME_ID: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT. Not greater than the last one."""
+    """INVALID_ARGUMENT. Not greater than the last frame id."""
     ERROR_REASON_INVALID_IMAGE: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. Missing, garbage, truncated, or not as long as its dimensions say."""
+    """INVALID_ARGUMENT. The image is missing, unreadable or truncated, or its length does not fit its dimensions."""
     ERROR_REASON_UNSUPPORTED_IMAGE: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
+    """INVALID_ARGUMENT. A kind of image that the server refuses: CMYK, 16-bit, animated, or another format."""
     ERROR_REASON_IMAGE_TOO_LARGE: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
     ERROR_REASON_TOO_MANY_BOXES: _ErrorReason.ValueType  # 5
@@ -118,30 +118,30 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INVALID_ARGUMENT: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT. Another field is out of its range; the message names it."""
     ERROR_REASON_DROPPED: _ErrorReason.ValueType  # 8
-    """RESOURCE_EXHAUSTED. Overload policy DROP_OLDEST gave this frame up for a newer one."""
+    """RESOURCE_EXHAUSTED. Overload policy DROP_OLDEST gave up this frame for a newer one."""
     ERROR_REASON_WINDOW_FULL: _ErrorReason.ValueType  # 9
     """RESOURCE_EXHAUSTED. Overload policy REJECT: the session's window is full."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 10
     """RESOURCE_EXHAUSTED. The server's queue has no room for this frame."""
     ERROR_REASON_OVER_BUDGET: _ErrorReason.ValueType  # 11
-    """DEADLINE_EXCEEDED. Older than the session's latency budget before its inference began."""
+    """DEADLINE_EXCEEDED. The frame became older than the session's latency budget before its inference began."""
     ERROR_REASON_ENGINE_LOST: _ErrorReason.ValueType  # 12
-    """UNAVAILABLE. The engine cannot go on; send the frame elsewhere."""
+    """UNAVAILABLE. The engine cannot continue; send the frame to another server."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 13
-    """UNAVAILABLE. The server stopped before this frame was done; send it elsewhere."""
+    """UNAVAILABLE. The server stopped before this frame was done; send it to another server."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
-    """INTERNAL. A fault of the server, in its log."""
+    """INTERNAL. An internal error; the server's log has the details."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a whole frame has no embeddings. Comes with a gRPC code for programs that know only those."""
+    """Why a whole frame has no embeddings. Each reason has a gRPC code, for programs that know only those codes."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_FRAME_ID: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT. Not greater than the last one."""
+"""INVALID_ARGUMENT. Not greater than the last frame id."""
 ERROR_REASON_INVALID_IMAGE: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. Missing, garbage, truncated, or not as long as its dimensions say."""
+"""INVALID_ARGUMENT. The image is missing, unreadable or truncated, or its length does not fit its dimensions."""
 ERROR_REASON_UNSUPPORTED_IMAGE: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. A kind of image that is refused: CMYK, 16-bit, animated, another format."""
+"""INVALID_ARGUMENT. A kind of image that the server refuses: CMYK, 16-bit, animated, or another format."""
 ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
 ERROR_REASON_TOO_MANY_BOXES: ErrorReason.ValueType  # 5
@@ -151,19 +151,19 @@ ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 6
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT. Another field is out of its range; the message names it."""
 ERROR_REASON_DROPPED: ErrorReason.ValueType  # 8
-"""RESOURCE_EXHAUSTED. Overload policy DROP_OLDEST gave this frame up for a newer one."""
+"""RESOURCE_EXHAUSTED. Overload policy DROP_OLDEST gave up this frame for a newer one."""
 ERROR_REASON_WINDOW_FULL: ErrorReason.ValueType  # 9
 """RESOURCE_EXHAUSTED. Overload policy REJECT: the session's window is full."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 10
 """RESOURCE_EXHAUSTED. The server's queue has no room for this frame."""
 ERROR_REASON_OVER_BUDGET: ErrorReason.ValueType  # 11
-"""DEADLINE_EXCEEDED. Older than the session's latency budget before its inference began."""
+"""DEADLINE_EXCEEDED. The frame became older than the session's latency budget before its inference began."""
 ERROR_REASON_ENGINE_LOST: ErrorReason.ValueType  # 12
-"""UNAVAILABLE. The engine cannot go on; send the frame elsewhere."""
+"""UNAVAILABLE. The engine cannot continue; send the frame to another server."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
-"""UNAVAILABLE. The server stopped before this frame was done; send it elsewhere."""
+"""UNAVAILABLE. The server stopped before this frame was done; send it to another server."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
-"""INTERNAL. A fault of the server, in its log."""
+"""INTERNAL. An internal error; the server's log has the details."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 @typing.final
@@ -181,14 +181,15 @@ class Frame(google.protobuf.message.Message):
     CAPTURE_UNIX_NS_FIELD_NUMBER: builtins.int
     AGE_NS_FIELD_NUMBER: builtins.int
     frame_id: builtins.int
-    """Chosen by the client, strictly increasing within a session (any start, gaps allowed). A frame that breaks this is answered with
-    ERROR_REASON_INVALID_FRAME_ID, under the id that it carries.
+    """The client chooses it. It must strictly increase within a session; it may start anywhere and leave gaps. A frame
+    that breaks this rule gets the answer ERROR_REASON_INVALID_FRAME_ID, with the id that the frame carries.
     """
     capture_unix_ns: builtins.int
-    """When the frame was taken, in nanoseconds since the Unix epoch. Recorded only: nothing is decided by it."""
+    """When the frame was taken, in nanoseconds since the Unix epoch. For records only: the server decides nothing by it."""
     age_ns: builtins.int
-    """Nanoseconds from capture to sending, by the client's monotonic clock. 0: unknown, or none. A frame's age is this plus the server's
-    own monotonic time since arrival; the time on the network is not in it.
+    """Nanoseconds from capture to sending, by the client's monotonic clock. 0: unknown, or no delay. The age of a frame
+    is this value plus the time since it arrived, by the server's own monotonic clock. Time on the network is not
+    included.
     """
     @property
     def encoded(self) -> reidstream_proto.v1.image_pb2.EncodedImage: ...
@@ -198,14 +199,14 @@ class Frame(google.protobuf.message.Message):
     def crops(self) -> Global___CropList: ...
     @property
     def boxes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[reidstream_proto.v1.image_pb2.Box]:
-        """At most `Limits.max_boxes_per_frame`, else ERROR_REASON_TOO_MANY_BOXES. With `crops`, which carry their own, it
-        must be empty: ERROR_REASON_INVALID_ARGUMENT.
+        """At most `Limits.max_boxes_per_frame`, else ERROR_REASON_TOO_MANY_BOXES. With `crops` this list must be empty,
+        because each crop carries its own box; else ERROR_REASON_INVALID_ARGUMENT.
         """
 
     @property
     def source_size(self) -> reidstream_proto.v1.image_pb2.ImageSize:
-        """The size of the camera's frame where the client scaled it before sending. Box filters measure in these pixels.
-        Absent: not scaled.
+        """If the client scaled the picture before it sent it: the size of the camera's frame. Box filters measure in these
+        pixels. Absent: not scaled.
         """
 
     def __init__(
@@ -260,15 +261,16 @@ class BoxResult(google.protobuf.message.Message):
     SOURCE_FRAME_ID_FIELD_NUMBER: builtins.int
     outcome: Global___Outcome.ValueType
     block: builtins.int
-    """Index into `FrameResult.blocks`. Present exactly with EMBEDDED and CACHED."""
+    """Index into `FrameResult.blocks`. Present for EMBEDDED and CACHED, absent for all others."""
     row: builtins.int
-    """Row in that block. Present exactly with EMBEDDED and CACHED."""
+    """Row in that block. Present for EMBEDDED and CACHED, absent for all others."""
     quality: builtins.float
-    """How much picture there was to look at, 0 to 1: the share of the box that lies in the image, times the share of the network's input
-    pixels that the box could fill without being enlarged. 0 without a row.
+    """How much real picture the network saw, 0 to 1. It is the product of two shares: the share of the box that lies in
+    the image, and the share of the network's input pixels that the box could fill without being enlarged. 0 without a
+    row.
     """
     source_frame_id: builtins.int
-    """CACHED: the frame that the vector was computed from."""
+    """For CACHED: the frame that the vector was computed from."""
     def __init__(
         self,
         *,
@@ -305,12 +307,12 @@ class EmbeddingBlock(google.protobuf.message.Message):
     model: builtins.str
     version: builtins.str
     space_id: builtins.str
-    """The embedding space: "1:" and 64 hex digits. Vectors of different spaces must never be compared."""
+    """The embedding space: "1:" and 64 hex digits. Never compare vectors of different spaces."""
     dim: builtins.int
     dtype: Global___EmbeddingDtype.ValueType
     count: builtins.int
     data: builtins.bytes
-    """Little-endian, row-major, count * dim numbers. Each row has L2 norm 1 where the model's spec says `l2_normalize`."""
+    """Little-endian, row-major, count * dim numbers. If the model's spec says `l2_normalize`, each row has L2 norm 1."""
     def __init__(
         self,
         *,
@@ -328,7 +330,7 @@ Global___EmbeddingBlock: typing_extensions.TypeAlias = EmbeddingBlock
 
 @typing.final
 class FrameError(google.protobuf.message.Message):
-    """A frame's error, in-band: it never ends the stream."""
+    """The error of one frame. It comes as an answer in the stream and never ends the stream."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -337,12 +339,14 @@ class FrameError(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: builtins.int
     code: builtins.int
-    """A canonical gRPC status code (google.rpc.Code): 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, 14 UNAVAILABLE."""
+    """A canonical gRPC status code (google.rpc.Code): 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED,
+    13 INTERNAL, 14 UNAVAILABLE.
+    """
     reason: Global___ErrorReason.ValueType
     message: builtins.str
     """For people: what was wrong, with the value and the limit."""
     retry_after_ms: builtins.int
-    """Present where trying again makes sense: after how many milliseconds."""
+    """Present if a retry makes sense: after how many milliseconds."""
     def __init__(
         self,
         *,
@@ -359,7 +363,9 @@ Global___FrameError: typing_extensions.TypeAlias = FrameError
 
 @typing.final
 class Timing(google.protobuf.message.Message):
-    """When things happened, as nanoseconds since the frame arrived (its message was read), by the server's monotonic clock. 0: did not happen."""
+    """When each step happened, in nanoseconds since the frame arrived (its message was read), by the server's monotonic
+    clock. 0: the step did not happen.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -371,14 +377,14 @@ class Timing(google.protobuf.message.Message):
     decoded_ns: builtins.int
     """Its pixels were ready to be cropped."""
     first_batch_started_ns: builtins.int
-    """The first batch with a crop of this frame was handed to the engine."""
+    """The first batch with a crop of this frame went to the engine."""
     last_batch_ended_ns: builtins.int
     """The last batch with a crop of this frame came back."""
     sent_ns: builtins.int
-    """This answer was composed."""
+    """The server composed this answer."""
     @property
     def batch_sizes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Sizes of the batches that held its crops, in the order they ended."""
+        """Sizes of the batches that held its crops, in the order in which they ended."""
 
     def __init__(
         self,
@@ -407,7 +413,7 @@ class FrameResult(google.protobuf.message.Message):
     frame_id: builtins.int
     @property
     def error(self) -> Global___FrameError:
-        """Present: nothing was embedded, `boxes` and `blocks` are empty."""
+        """If present, nothing was embedded, and `boxes` and `blocks` are empty."""
 
     @property
     def boxes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BoxResult]:

@@ -3,8 +3,8 @@
 isort:skip_file
 Images, boxes and ready crops: what a camera sends.
 
-Trap: a box is in pixels of the image *as sent*. A client that scales its frames scales its boxes with them and names
-the size that the frame had before in `Frame.source_size`.
+Trap: a box is in pixels of the image *as sent*. A client that scales its frames must scale its boxes too. It then
+says in `Frame.source_size` what size the frame had before.
 """
 
 import builtins
@@ -28,13 +28,13 @@ class _PixelFormat:
 class _PixelFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_PixelFormat.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     PIXEL_FORMAT_UNSPECIFIED: _PixelFormat.ValueType  # 0
-    """Refused: ERROR_REASON_INVALID_IMAGE."""
+    """Refused: ERROR_REASON_UNSUPPORTED_IMAGE."""
     PIXEL_FORMAT_BGR: _PixelFormat.ValueType  # 1
-    """Three interleaved bytes a pixel, blue first (OpenCV's order)."""
+    """Three interleaved bytes per pixel, blue first (OpenCV's order)."""
     PIXEL_FORMAT_RGB: _PixelFormat.ValueType  # 2
-    """Three interleaved bytes a pixel, red first."""
+    """Three interleaved bytes per pixel, red first."""
     PIXEL_FORMAT_GRAY: _PixelFormat.ValueType  # 3
-    """One byte a pixel."""
+    """One byte per pixel."""
     PIXEL_FORMAT_NV12: _PixelFormat.ValueType  # 4
     """A plane of luma, then a plane of interleaved U, V at half width and half height."""
 
@@ -42,13 +42,13 @@ class PixelFormat(_PixelFormat, metaclass=_PixelFormatEnumTypeWrapper):
     """Layout of a raw image. Every channel has 8 bits."""
 
 PIXEL_FORMAT_UNSPECIFIED: PixelFormat.ValueType  # 0
-"""Refused: ERROR_REASON_INVALID_IMAGE."""
+"""Refused: ERROR_REASON_UNSUPPORTED_IMAGE."""
 PIXEL_FORMAT_BGR: PixelFormat.ValueType  # 1
-"""Three interleaved bytes a pixel, blue first (OpenCV's order)."""
+"""Three interleaved bytes per pixel, blue first (OpenCV's order)."""
 PIXEL_FORMAT_RGB: PixelFormat.ValueType  # 2
-"""Three interleaved bytes a pixel, red first."""
+"""Three interleaved bytes per pixel, red first."""
 PIXEL_FORMAT_GRAY: PixelFormat.ValueType  # 3
-"""One byte a pixel."""
+"""One byte per pixel."""
 PIXEL_FORMAT_NV12: PixelFormat.ValueType  # 4
 """A plane of luma, then a plane of interleaved U, V at half width and half height."""
 Global___PixelFormat: typing_extensions.TypeAlias = PixelFormat
@@ -121,11 +121,14 @@ Global___ImageSize: typing_extensions.TypeAlias = ImageSize
 class EncodedImage(google.protobuf.message.Message):
     """A compressed image: the bytes of a JPEG, PNG or WebP file.
 
-    The format is read from the bytes, never from a name. EXIF orientation is ignored (boxes refer to the stored pixels),
-    alpha is dropped, grey is widened to three channels. CMYK, more than 8 bits a channel, and animations are refused with
-    ERROR_REASON_UNSUPPORTED_IMAGE; what cannot be decoded to its last row is ERROR_REASON_INVALID_IMAGE. The size in the header is
-    checked against `Limits.max_image_pixels` before anything is decoded. A server may decode only the part of a JPEG that the boxes need: then a file that
-    ends early is still refused, but damage in its middle may go unnoticed.
+    The server reads the format from the bytes, never from a name. It ignores EXIF orientation (boxes refer to the stored
+    pixels), drops alpha, and widens grey to three channels. It refuses CMYK, more than 8 bits per channel, and
+    animations with ERROR_REASON_UNSUPPORTED_IMAGE. A file that cannot be decoded to its last row is
+    ERROR_REASON_INVALID_IMAGE. The size in the header is checked against `Limits.max_image_pixels` before anything is
+    decoded.
+
+    A server may decode only the part of a JPEG that the boxes need. It then still refuses a file that ends early, but it
+    may not notice damage in the middle of a file.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -145,8 +148,9 @@ Global___EncodedImage: typing_extensions.TypeAlias = EncodedImage
 class SharedRange(google.protobuf.message.Message):
     """A part of the memory that the client shares with the server: see `SessionOpen.shared_memory`.
 
-    It must not be written to until the answer to its frame has come. A range that does not lie within
-    `SharedMemoryAgreed.size_bytes`, or that is longer, together with the frame's others, than all of it, is ERROR_REASON_INVALID_IMAGE.
+    The client must not write to it until the answer to its frame has come. Two cases are ERROR_REASON_INVALID_IMAGE: a
+    range that does not lie within `SharedMemoryAgreed.size_bytes`, and ranges of one frame that have more bytes together
+    than `SharedMemoryAgreed.size_bytes`.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -169,8 +173,9 @@ Global___SharedRange: typing_extensions.TypeAlias = SharedRange
 
 @typing.final
 class RawImage(google.protobuf.message.Message):
-    """Uncompressed pixels, in `data` or in shared memory: exactly one of the two is set, else it is ERROR_REASON_INVALID_IMAGE. Pixels
-    shorter than the dimensions say, or a stride shorter than a row, are ERROR_REASON_INVALID_IMAGE; bytes behind the last row are ignored.
+    """Uncompressed pixels, in `data` or in shared memory. Exactly one of the two must be set. ERROR_REASON_INVALID_IMAGE if
+    both or none are set, if there are fewer bytes than the dimensions need, or if a stride is shorter than a row. Bytes
+    after the last row are ignored.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -197,14 +202,18 @@ class RawImage(google.protobuf.message.Message):
     offset: builtins.int
     """Where the first row (NV12: the luma plane) starts in `data`, in bytes."""
     chroma_stride: builtins.int
-    """NV12 only. Bytes from row to row of the chroma plane. 0: the same as the luma plane's."""
+    """NV12 only. Bytes from the start of a row of the chroma plane to the start of the next. 0: the same as the luma
+    plane's.
+    """
     chroma_offset: builtins.int
-    """NV12 only. Where the chroma plane starts in `data`, in bytes. 0: right behind the luma plane."""
+    """NV12 only. Where the chroma plane starts in `data`, in bytes. 0: directly after the luma plane."""
     color_matrix: Global___ColorMatrix.ValueType
     color_range: Global___ColorRange.ValueType
     @property
     def shared(self) -> Global___SharedRange:
-        """Instead of `data`, in a session that has agreed on shared memory. Every offset below counts from the start of the range."""
+        """Instead of `data`, in a session that has agreed on shared memory. Every offset below then counts from the start of
+        the range.
+        """
 
     def __init__(
         self,
@@ -230,8 +239,8 @@ Global___RawImage: typing_extensions.TypeAlias = RawImage
 class Rect(google.protobuf.message.Message):
     """A rectangle by two corners, in pixels; (x2, y2) is exclusive. Width is x2 - x1.
 
-    The pixels taken are found so: clip to the image, round half to even, slice. A coordinate that is not finite, or a corner pair out of
-    order, is OUTCOME_INVALID_BOX.
+    The server finds the pixels in three steps: clip to the image, round half to even, slice. A coordinate that is not
+    finite, or a pair of corners out of order, is OUTCOME_INVALID_BOX.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -267,14 +276,14 @@ class Box(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     TRACK_ID_FIELD_NUMBER: builtins.int
     class_id: builtins.int
-    """The detector's class. Chooses the model where a session uses several. Absent: the model that takes all classes."""
+    """The detector's class. It chooses the model if a session uses several. Absent: the model that takes all classes."""
     score: builtins.float
-    """The detector's confidence, 0 to 1. Used by `BoxFilter.min_score` only; absent passes it."""
+    """The detector's confidence, 0 to 1. Only `BoxFilter.min_score` uses it. A box without a score passes that filter."""
     track_id: builtins.int
     """The tracker's id for this object within the session. Used only by a session that was opened with `track_options`."""
     @property
     def rect(self) -> Global___Rect:
-        """In pixels of the image as sent. Absent is OUTCOME_INVALID_BOX, except in a Crop, where it is for the client's own use."""
+        """In pixels of the image as sent. Absent: OUTCOME_INVALID_BOX. In a Crop it may be absent; see `Crop.box`."""
 
     def __init__(
         self,
@@ -311,11 +320,11 @@ class Crop(google.protobuf.message.Message):
     def raw(self) -> Global___RawImage: ...
     @property
     def inner_rect(self) -> Global___Rect:
-        """The part of this crop's image to use, in its pixels; for crops sent with a margin. Absent: all of it."""
+        """For crops sent with a margin: the part of this crop's image to use, in pixels of that image. Absent: all of it."""
 
     @property
     def box(self) -> Global___Box:
-        """Class, score and track of the crop; `rect` is where it came from in the source frame."""
+        """Class, score and track of the crop. `rect` says where the crop was in the source frame; box filters measure it."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 isort:skip_file
 Models, their specs, and the limits of a server.
 
-Trap: everything in `InputSpec` and `OutputSpec` is part of the embedding space; nothing in `EngineInfo` is.
+Trap: everything in `InputSpec` and `OutputSpec` is part of the embedding space. Nothing in `EngineInfo` is.
 """
 
 import builtins
@@ -39,7 +39,7 @@ class _ResizeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     """cv2.resize, INTER_CUBIC, on uint8."""
 
 class Resize(_Resize, metaclass=_ResizeEnumTypeWrapper):
-    """How a crop is brought to the network's size."""
+    """How a crop is resized to the network's input size."""
 
 RESIZE_UNSPECIFIED: Resize.ValueType  # 0
 RESIZE_OPENCV_BILINEAR: Resize.ValueType  # 1
@@ -60,22 +60,22 @@ class _FitEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWr
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     FIT_UNSPECIFIED: _Fit.ValueType  # 0
     FIT_STRETCH: _Fit.ValueType  # 1
-    """Width and height are scaled apart."""
+    """Width and height are scaled independently."""
     FIT_LETTERBOX_CENTER: _Fit.ValueType  # 2
-    """Scaled together, black on both sides."""
+    """The aspect ratio is kept; black on both sides."""
     FIT_LETTERBOX_CORNER: _Fit.ValueType  # 3
-    """Scaled together, black at the right or below."""
+    """The aspect ratio is kept; black at the right or below."""
 
 class Fit(_Fit, metaclass=_FitEnumTypeWrapper):
-    """What happens to a crop whose shape is not the network's."""
+    """What happens to a crop whose aspect ratio is not that of the network's input."""
 
 FIT_UNSPECIFIED: Fit.ValueType  # 0
 FIT_STRETCH: Fit.ValueType  # 1
-"""Width and height are scaled apart."""
+"""Width and height are scaled independently."""
 FIT_LETTERBOX_CENTER: Fit.ValueType  # 2
-"""Scaled together, black on both sides."""
+"""The aspect ratio is kept; black on both sides."""
 FIT_LETTERBOX_CORNER: Fit.ValueType  # 3
-"""Scaled together, black at the right or below."""
+"""The aspect ratio is kept; black at the right or below."""
 Global___Fit: typing_extensions.TypeAlias = Fit
 
 class _CropRule:
@@ -88,16 +88,16 @@ class _CropRuleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     CROP_RULE_EXACT: _CropRule.ValueType  # 1
     """Clip, round half to even, slice."""
     CROP_RULE_EVEN_ALIGNED: _CropRule.ValueType  # 2
-    """Left and top up to even, width and height down to even."""
+    """Left and top are rounded up to even, width and height down to even."""
 
 class CropRule(_CropRule, metaclass=_CropRuleEnumTypeWrapper):
-    """Which pixels a box takes."""
+    """Which pixels belong to a box."""
 
 CROP_RULE_UNSPECIFIED: CropRule.ValueType  # 0
 CROP_RULE_EXACT: CropRule.ValueType  # 1
 """Clip, round half to even, slice."""
 CROP_RULE_EVEN_ALIGNED: CropRule.ValueType  # 2
-"""Left and top up to even, width and height down to even."""
+"""Left and top are rounded up to even, width and height down to even."""
 Global___CropRule: typing_extensions.TypeAlias = CropRule
 
 class _ColorOrder:
@@ -122,7 +122,7 @@ Global___ColorOrder: typing_extensions.TypeAlias = ColorOrder
 
 @typing.final
 class Limits(google.protobuf.message.Message):
-    """Every bound of the server. Each has an error of its own, named here."""
+    """Every limit of the server. The comment of each says what happens above it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -139,28 +139,32 @@ class Limits(google.protobuf.message.Message):
     MAX_QUEUE_BYTES_FIELD_NUMBER: builtins.int
     MAX_SHARED_MEMORY_BYTES_FIELD_NUMBER: builtins.int
     max_message_bytes: builtins.int
-    """Largest message that is read, in bytes. Beyond: the call ends with RESOURCE_EXHAUSTED (gRPC's own check)."""
+    """Largest message that the server reads, in bytes. Above: the call ends with RESOURCE_EXHAUSTED (gRPC's own check)."""
     max_image_pixels: builtins.int
-    """Largest image, in pixels, by its header. ERROR_REASON_IMAGE_TOO_LARGE."""
+    """Largest image, in pixels, by its header. Above: ERROR_REASON_IMAGE_TOO_LARGE."""
     max_boxes_per_frame: builtins.int
-    """ERROR_REASON_TOO_MANY_BOXES."""
+    """Most boxes, or ready crops, in a frame. Above: ERROR_REASON_TOO_MANY_BOXES."""
     min_box_px: builtins.int
-    """Smaller boxes are OUTCOME_TOO_SMALL. Pixels after clipping and rounding, at least 1."""
+    """Smallest width and height of a box, in pixels after clipping and rounding; at least 1. Below: OUTCOME_TOO_SMALL."""
     max_window_frames: builtins.int
-    """Largest window of a session: unanswered frames, and bytes of their messages."""
+    """Largest window of a session: unanswered frames, and bytes of their pictures. A larger request is lowered to it."""
     max_window_bytes: builtins.int
     max_queue_boxes: builtins.int
-    """Boxes of all sessions that are admitted and not yet answered. ERROR_REASON_QUEUE_FULL."""
+    """Most boxes that are admitted and not yet answered, over all sessions. Above: ERROR_REASON_QUEUE_FULL."""
     max_staged_bytes: builtins.int
-    """Bytes of decoded frames held at a time. Frames wait for it."""
+    """Most bytes of decoded frames held at a time. Above: frames wait."""
     max_answer_bytes: builtins.int
-    """Largest answer, in bytes of embeddings. ERROR_REASON_ANSWER_TOO_LARGE."""
+    """Largest answer, in bytes of embeddings. Above: ERROR_REASON_ANSWER_TOO_LARGE."""
     max_sessions: builtins.int
-    """Sessions open at a time. Beyond: the call ends with RESOURCE_EXHAUSTED."""
+    """Most sessions open at a time. Above: the call ends with RESOURCE_EXHAUSTED."""
     max_queue_bytes: builtins.int
-    """Bytes of Frame messages of all sessions that are admitted and not yet decoded. ERROR_REASON_QUEUE_FULL."""
+    """Most bytes of Frame messages that are admitted and not yet decoded, over all sessions. Above:
+    ERROR_REASON_QUEUE_FULL.
+    """
     max_shared_memory_bytes: builtins.int
-    """How much of a session's shared memory is read; larger segments are lowered to it. Beyond: ERROR_REASON_INVALID_IMAGE. 0: the server takes none."""
+    """Most bytes of a session's shared memory that the server reads. A larger segment is lowered to it. A range above it
+    is ERROR_REASON_INVALID_IMAGE. 0: the server takes no shared memory.
+    """
     def __init__(
         self,
         *,
@@ -207,8 +211,8 @@ class InputSpec(google.protobuf.message.Message):
     crop_rule: Global___CropRule.ValueType
     scale: builtins.float
     jpeg_scale: builtins.int
-    """JPEG pictures are decoded at 1/N of their size (2, 4 or 8) before crops are cut; absent: at full size. Pictures of
-    other kinds are never scaled.
+    """JPEG pictures are decoded at 1/N of their size (N is 2, 4 or 8) before crops are cut. Absent: at full size.
+    Pictures of other kinds are never scaled.
     """
     @property
     def mean(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
@@ -239,7 +243,7 @@ Global___InputSpec: typing_extensions.TypeAlias = InputSpec
 
 @typing.final
 class OutputSpec(google.protobuf.message.Message):
-    """What the network answers."""
+    """The output of the network."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -263,7 +267,7 @@ Global___OutputSpec: typing_extensions.TypeAlias = OutputSpec
 
 @typing.final
 class EngineInfo(google.protobuf.message.Message):
-    """What runs the model here. May change from one start to the next without the space changing."""
+    """What runs the model on this server. It may change from one start to the next; the space stays the same."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -279,7 +283,7 @@ class EngineInfo(google.protobuf.message.Message):
     precision: builtins.str
     """"fp32", "fp16"."""
     fallback_reason: builtins.str
-    """Not empty: why another engine than the preferred one is in use."""
+    """If not empty: why the preferred engine is not in use."""
     max_batch: builtins.int
     def __init__(
         self,
@@ -312,9 +316,9 @@ class Model(google.protobuf.message.Message):
     space_id: builtins.str
     dim: builtins.int
     is_default: builtins.bool
-    """Used where a client names no model."""
+    """The server uses it if a client names no model."""
     ready: builtins.bool
-    """Warmed up and healthy."""
+    """It is warmed up and healthy."""
     def __init__(
         self,
         *,
@@ -342,9 +346,9 @@ class ModelDetails(google.protobuf.message.Message):
     ENGINE_FIELD_NUMBER: builtins.int
     ARTIFACT_SHA256_FIELD_NUMBER: builtins.int
     profile: builtins.str
-    """The named preprocessing that the spec came from, or where it was read ("metadata", "toml")."""
+    """The profile (a named preprocessing) that the spec came from, or where it was read ("metadata", "toml")."""
     artifact_sha256: builtins.str
-    """Of the original model file (with its external weight files appended), before any conversion. 64 hex digits."""
+    """SHA-256 of the original model file (with its external weight files appended), before any conversion. 64 hex digits."""
     @property
     def model(self) -> Global___Model: ...
     @property

@@ -87,7 +87,7 @@ class EmbedRequest(google.protobuf.message.Message):
     def options(self) -> reidstream_proto.v1.session_pb2.EmbedOptions: ...
     @property
     def frame(self) -> reidstream_proto.v1.frame_pb2.Frame:
-        """`frame_id` is free here; the answer repeats it."""
+        """`frame_id` may be any number; the answer repeats it."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class EmbedResponse(google.protobuf.message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     @property
     def result(self) -> reidstream_proto.v1.frame_pb2.FrameResult:
-        """Never with an error: that is the call's status."""
+        """It never has an error: an error is the call's status."""
 
     def __init__(
         self,

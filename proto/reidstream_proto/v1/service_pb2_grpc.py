@@ -60,23 +60,37 @@ class EmbeddingServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def EmbedStream(self, request_iterator, context):
-        """One camera's stream. Send SessionOpen, then frames; read SessionOpened, then one FrameResult per frame. Half-close when done: the server
-        answers what is open and ends with OK.
+        """One camera's stream. Send SessionOpen, then frames. Read SessionOpened, then one FrameResult per frame. Half-close
+        when done: the server answers the open frames and ends the call with OK.
 
-        The call's status speaks of the stream only: INVALID_ARGUMENT (protocol fault), NOT_FOUND (model), FAILED_PRECONDITION (space),
-        UNIMPLEMENTED (a feature, by name), RESOURCE_EXHAUSTED (too many sessions; message too large), UNAVAILABLE (starting or stopping),
-        DEADLINE_EXCEEDED (the client has not read its answers for too long). What is wrong with a frame is in its FrameResult.
+        The call's status is about the stream only. An error of one frame is in its FrameResult. The statuses are:
 
-        Beside a status that is not OK, of any method, trailing metadata may say more to programs. `reidstream-reason`: why, as a word of lower-case
-        letters and underscores, such as "wrong_space" or "stale_epoch" where FAILED_PRECONDITION is one of two; of a frame's error its ErrorReason,
-        such as "queue_full". `reidstream-retry-after-ms`: as in FrameError. A client treats a word that it does not know as none.
+        UNAUTHENTICATED      no token, or a wrong one
+        INVALID_ARGUMENT     the client broke the protocol, or a field is out of its range
+        NOT_FOUND            the server does not have the model
+        FAILED_PRECONDITION  the model's space is not the expected one, or the epoch is too old
+        ABORTED              a newer epoch has taken over the session
+        UNIMPLEMENTED        the server does not have a feature; the message names it
+        RESOURCE_EXHAUSTED   too many sessions, or a message that is too large
+        UNAVAILABLE          the server is starting or stopping
+        DEADLINE_EXCEEDED    the client has not read its answers for too long
+        INTERNAL             an internal error; the server's log has the details
+
+        If the status of a call of any method is not OK, trailing metadata may tell programs more:
+
+        `reidstream-reason`          why, as a word of lower-case letters and underscores. It tells apart two reasons
+        with one status: "wrong_space" and "stale_epoch" are both FAILED_PRECONDITION.
+        For a frame's error it is the ErrorReason, such as "queue_full". A client ignores
+        a word that it does not know.
+        `reidstream-retry-after-ms`  as in FrameError
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """One frame, one answer. Safe to repeat. Errors of the frame are the call's status, with the message of the FrameError.
+        """One frame, one answer. A client may safely repeat the call. If the frame has an error, the call ends with its code
+        as the status and with the message of the FrameError.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +104,7 @@ class EmbeddingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model with its whole spec, and every limit. NOT_FOUND for a name that ListModels does not know.
+        """One model with its whole spec, and every limit. NOT_FOUND if ListModels does not list the name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,7 +3,7 @@
 isort:skip_file
 A session: what client and server agree on, tracks, and how a session moves to another server.
 
-Trap: zero means "not said" in every enum, and the server then chooses; SessionOpened says what it chose.
+Trap: in every enum, zero means "not set". The server then chooses, and SessionOpened says what it chose.
 """
 
 import builtins
@@ -37,7 +37,7 @@ class _PriorityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     PRIORITY_HIGH: _Priority.ValueType  # 3
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Who goes first when the engines are busy. A higher class is served first; a lower one is never starved."""
+    """Who is served first when the engines are busy: the higher priority. A lower one never starves."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """NORMAL."""
@@ -55,7 +55,7 @@ class _OrderingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     ORDERING_UNSPECIFIED: _Ordering.ValueType  # 0
     """IN_ORDER."""
     ORDERING_IN_ORDER: _Ordering.ValueType  # 1
-    """In the order they were sent; a drop's answer waits its turn."""
+    """In the order in which they were sent. The answer to a dropped frame waits its turn."""
     ORDERING_AS_COMPLETED: _Ordering.ValueType  # 2
     """As soon as each is done."""
 
@@ -65,7 +65,7 @@ class Ordering(_Ordering, metaclass=_OrderingEnumTypeWrapper):
 ORDERING_UNSPECIFIED: Ordering.ValueType  # 0
 """IN_ORDER."""
 ORDERING_IN_ORDER: Ordering.ValueType  # 1
-"""In the order they were sent; a drop's answer waits its turn."""
+"""In the order in which they were sent. The answer to a dropped frame waits its turn."""
 ORDERING_AS_COMPLETED: Ordering.ValueType  # 2
 """As soon as each is done."""
 Global___Ordering: typing_extensions.TypeAlias = Ordering
@@ -79,23 +79,23 @@ class _OverloadPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     OVERLOAD_POLICY_UNSPECIFIED: _OverloadPolicy.ValueType  # 0
     """WAIT."""
     OVERLOAD_POLICY_WAIT: _OverloadPolicy.ValueType  # 1
-    """The server stops reading; HTTP/2 pushes back. Nothing is lost, frames grow older."""
+    """The server stops reading, and HTTP/2 makes the client wait. No frame is lost; frames become older."""
     OVERLOAD_POLICY_DROP_OLDEST: _OverloadPolicy.ValueType  # 2
     """The session's oldest frame that has not been started is answered ERROR_REASON_DROPPED."""
     OVERLOAD_POLICY_REJECT: _OverloadPolicy.ValueType  # 3
-    """The new frame is answered ERROR_REASON_WINDOW_FULL or ERROR_REASON_QUEUE_FULL with `retry_after_ms`."""
+    """The new frame is answered ERROR_REASON_WINDOW_FULL or ERROR_REASON_QUEUE_FULL, with `retry_after_ms`."""
 
 class OverloadPolicy(_OverloadPolicy, metaclass=_OverloadPolicyEnumTypeWrapper):
-    """What happens to a frame that comes while the window, or the server's queue, is full."""
+    """What happens to a frame that arrives while the window, or the server's queue, is full."""
 
 OVERLOAD_POLICY_UNSPECIFIED: OverloadPolicy.ValueType  # 0
 """WAIT."""
 OVERLOAD_POLICY_WAIT: OverloadPolicy.ValueType  # 1
-"""The server stops reading; HTTP/2 pushes back. Nothing is lost, frames grow older."""
+"""The server stops reading, and HTTP/2 makes the client wait. No frame is lost; frames become older."""
 OVERLOAD_POLICY_DROP_OLDEST: OverloadPolicy.ValueType  # 2
 """The session's oldest frame that has not been started is answered ERROR_REASON_DROPPED."""
 OVERLOAD_POLICY_REJECT: OverloadPolicy.ValueType  # 3
-"""The new frame is answered ERROR_REASON_WINDOW_FULL or ERROR_REASON_QUEUE_FULL with `retry_after_ms`."""
+"""The new frame is answered ERROR_REASON_WINDOW_FULL or ERROR_REASON_QUEUE_FULL, with `retry_after_ms`."""
 Global___OverloadPolicy: typing_extensions.TypeAlias = OverloadPolicy
 
 class _DrainReason:
@@ -108,7 +108,7 @@ class _DrainReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     DRAIN_REASON_SHUTDOWN: _DrainReason.ValueType  # 1
     """The server is stopping."""
     DRAIN_REASON_CONNECTION_AGE: _DrainReason.ValueType  # 2
-    """The connection is old and should be balanced anew."""
+    """The connection is old; a load balancer can now place a new one."""
 
 class DrainReason(_DrainReason, metaclass=_DrainReasonEnumTypeWrapper):
     """Why a server asks its clients to leave."""
@@ -117,12 +117,14 @@ DRAIN_REASON_UNSPECIFIED: DrainReason.ValueType  # 0
 DRAIN_REASON_SHUTDOWN: DrainReason.ValueType  # 1
 """The server is stopping."""
 DRAIN_REASON_CONNECTION_AGE: DrainReason.ValueType  # 2
-"""The connection is old and should be balanced anew."""
+"""The connection is old; a load balancer can now place a new one."""
 Global___DrainReason: typing_extensions.TypeAlias = DrainReason
 
 @typing.final
 class BoxFilter(google.protobuf.message.Message):
-    """Which boxes to leave alone: they are answered OUTCOME_FILTERED. Sizes are in pixels of the source frame (`Frame.source_size`)."""
+    """Which boxes not to embed: they are answered OUTCOME_FILTERED. Sizes are in pixels of the source frame
+    (`Frame.source_size`).
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -137,10 +139,10 @@ class BoxFilter(google.protobuf.message.Message):
     max_width: builtins.float
     max_height: builtins.float
     min_score: builtins.float
-    """Boxes that carry a lower score are left alone. 0 to 1."""
+    """Boxes with a lower score are not embedded. 0 to 1. A box without a score passes."""
     @property
     def class_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """If not empty: only boxes of these classes. A box without a class is then left alone."""
+        """If not empty: only boxes of these classes are embedded. A box without a class is then not embedded."""
 
     def __init__(
         self,
@@ -179,11 +181,13 @@ class ModelChoice(google.protobuf.message.Message):
     name: builtins.str
     """A name from ListModels. Empty: the server's default model. Unknown: the call ends with NOT_FOUND."""
     expected_space_id: builtins.str
-    """If present and not the model's space_id, the call ends with FAILED_PRECONDITION: its vectors would not fit the client's."""
+    """If present and different from the model's space_id, the call ends with FAILED_PRECONDITION: the vectors could not
+    be compared with the client's.
+    """
     @property
     def class_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """The box classes that go to this model. Empty: all that no other choice names. A class named twice, or two choices without classes,
-        end the call with INVALID_ARGUMENT.
+        """The box classes that go to this model. Empty: all classes that no other choice names. The call ends with
+        INVALID_ARGUMENT if a class is named twice, or if two choices have no classes.
         """
 
     def __init__(
@@ -201,7 +205,7 @@ Global___ModelChoice: typing_extensions.TypeAlias = ModelChoice
 
 @typing.final
 class EmbedOptions(google.protobuf.message.Message):
-    """What an embedding is made with: the same for a stream and for a single call."""
+    """How embeddings are made. The same for a stream and for a single call."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -212,11 +216,13 @@ class EmbedOptions(google.protobuf.message.Message):
     DTYPE_FIELD_NUMBER: builtins.int
     BOX_FILTER_FIELD_NUMBER: builtins.int
     camera_id: builtins.str
-    """Names the camera, 1 to 128 bytes of UTF-8. Cameras of one client share the engines fairly; a camera is its name within a client identity."""
+    """The name of the camera, 1 to 128 bytes of UTF-8. Cameras share the engines fairly. The same name under two client
+    identities means two cameras.
+    """
     priority: Global___Priority.ValueType
     latency_budget_ms: builtins.int
-    """A frame whose age passes this before its inference began is answered ERROR_REASON_OVER_BUDGET, and costs nothing more. Milliseconds, 1 to
-    3,600,000. Absent: no budget.
+    """A frame that becomes older than this before its inference begins is answered ERROR_REASON_OVER_BUDGET and costs
+    nothing more. Milliseconds, 1 to 3,600,000. Absent: no budget.
     """
     dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType
     @property
@@ -243,8 +249,8 @@ Global___EmbedOptions: typing_extensions.TypeAlias = EmbedOptions
 
 @typing.final
 class Window(google.protobuf.message.Message):
-    """How many frames, and how many bytes of their pictures, may be unanswered at a time. Pixels in shared memory do not count as bytes: the server
-    does not hold them.
+    """How many frames, and how many bytes of their pictures, may be unanswered at a time. Pixels in shared memory do not
+    count as bytes, because the server does not hold them.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -265,17 +271,17 @@ Global___Window: typing_extensions.TypeAlias = Window
 
 @typing.final
 class TrackOptions(google.protobuf.message.Message):
-    """Asks for track aggregation. A server without it ends the call with UNIMPLEMENTED, naming "tracks"."""
+    """Asks for track aggregation. A server without it ends the call with UNIMPLEMENTED; the message names "tracks"."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TIMEOUT_MS_FIELD_NUMBER: builtins.int
     OPEN_TRACKS_FIELD_NUMBER: builtins.int
     timeout_ms: builtins.int
-    """A track without a box for so long has ended. Milliseconds, at least 1."""
+    """A track ends when it has had no box for this long. Milliseconds, at least 1."""
     @property
     def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrackSnapshot]:
-        """Tracks handed over by the server that drained this session."""
+        """Tracks that the server which drained this session handed over."""
 
     def __init__(
         self,
@@ -327,14 +333,18 @@ Global___TrackSnapshot: typing_extensions.TypeAlias = TrackSnapshot
 
 @typing.final
 class SharedMemory(google.protobuf.message.Message):
-    """Memory of a client on the server's machine, in which it can leave raw pixels instead of sending them. Linux only.
+    """Memory of a client on the server's machine. The client can leave raw pixels in it instead of sending them.
+    Linux only.
 
-    A segment is a memfd that begins with the 16 bytes "reidstream/shm/1" and the nonce, and has the seals F_SEAL_SHRINK, F_SEAL_GROW,
-    F_SEAL_FUTURE_WRITE and F_SEAL_SEAL (the client maps it writable before it seals it). The server opens /proc/PID/fd/FD once, reads
-    only, and has let go of it when the stream has ended and its last frame is done with. It has no name in any file system, so that whoever dies, the
-    kernel frees it. The client may close the file, not the mapping, once SessionOpened has come.
+    A segment is a memfd. It begins with the 16 bytes "reidstream/shm/1" and the nonce. It has the seals F_SEAL_SHRINK,
+    F_SEAL_GROW, F_SEAL_FUTURE_WRITE and F_SEAL_SEAL; the client maps it writable before it seals it. It has no name in
+    any file system, so the kernel frees it even if a process dies.
 
-    What the server cannot or will not use it refuses in SessionOpened, with the reason; the session is none the worse.
+    The server opens /proc/PID/fd/FD once and only reads. It releases the segment when the stream has ended and no frame
+    of it is in use any more. When SessionOpened has come, the client may close the file, but it must keep the mapping.
+
+    If the server cannot or will not use the segment, it says so in SessionOpened, with the reason. The session goes on
+    without it.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -344,13 +354,13 @@ class SharedMemory(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     NONCE_FIELD_NUMBER: builtins.int
     pid: builtins.int
-    """The client's process, as the server sees it: in its pid namespace."""
+    """The client's process id, in the server's pid namespace."""
     fd: builtins.int
     """The memfd's number in that process."""
     size_bytes: builtins.int
-    """Of the segment, at least 32."""
+    """Size of the segment, at least 32."""
     nonce: builtins.bytes
-    """16 random bytes. They prove that the client can write what it names."""
+    """16 random bytes. They prove that the client can write to the memory that it names."""
     def __init__(
         self,
         *,
@@ -365,16 +375,18 @@ Global___SharedMemory: typing_extensions.TypeAlias = SharedMemory
 
 @typing.final
 class SharedMemoryAgreed(google.protobuf.message.Message):
-    """What became of `SessionOpen.shared_memory`."""
+    """The answer to `SessionOpen.shared_memory`."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     REFUSAL_FIELD_NUMBER: builtins.int
     size_bytes: builtins.int
-    """How much of the segment the server reads, from its start; a larger one is lowered to `Limits.max_shared_memory_bytes`. 0: refused."""
+    """How many bytes of the segment the server reads, from its start; at most `Limits.max_shared_memory_bytes`.
+    0: refused.
+    """
     refusal: builtins.str
-    """For people: why it was refused. Empty where it was not."""
+    """For people: why it was refused. Empty if it was not."""
     def __init__(
         self,
         *,
@@ -387,7 +399,9 @@ Global___SharedMemoryAgreed: typing_extensions.TypeAlias = SharedMemoryAgreed
 
 @typing.final
 class SessionOpen(google.protobuf.message.Message):
-    """The first message of a stream, once. Anything else first, or a second one, ends the call with INVALID_ARGUMENT."""
+    """The first message of a stream, exactly once. If another message comes first, or a second SessionOpen comes, the call
+    ends with INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -400,10 +414,11 @@ class SessionOpen(google.protobuf.message.Message):
     TRACK_OPTIONS_FIELD_NUMBER: builtins.int
     SHARED_MEMORY_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
-    """16 bytes, chosen at random by the client; with `epoch` it names this opening."""
+    """16 bytes, chosen at random by the client. Together with `epoch` they name this opening."""
     epoch: builtins.int
-    """0 for a new session, one more for each resumption. The newest epoch takes the session over: an older stream that is still open ends with
-    ABORTED, and an older epoch that comes late ends with FAILED_PRECONDITION. A server that does not resume sessions ends the call with UNIMPLEMENTED, naming "resume".
+    """0 for a new session, and one more each time it is resumed. The newest epoch takes over the session: an older stream
+    that is still open ends with ABORTED, and an older epoch that comes late ends with FAILED_PRECONDITION. A server
+    that does not resume sessions ends the call with UNIMPLEMENTED; the message names "resume".
     """
     ordering: Global___Ordering.ValueType
     overload_policy: Global___OverloadPolicy.ValueType
@@ -411,7 +426,7 @@ class SessionOpen(google.protobuf.message.Message):
     def options(self) -> Global___EmbedOptions: ...
     @property
     def window(self) -> Global___Window:
-        """What the client would like. 0 in a field: as much as the server gives. More than the limit is lowered to it."""
+        """The window that the client asks for. 0 in a field: the server's default. A value above the limit is lowered to it."""
 
     @property
     def track_options(self) -> Global___TrackOptions:
@@ -419,7 +434,7 @@ class SessionOpen(google.protobuf.message.Message):
 
     @property
     def shared_memory(self) -> Global___SharedMemory:
-        """Absent: pixels come in messages only."""
+        """Absent: pixels come only in messages."""
 
     def __init__(
         self,
@@ -440,7 +455,7 @@ Global___SessionOpen: typing_extensions.TypeAlias = SessionOpen
 
 @typing.final
 class AgreedModel(google.protobuf.message.Message):
-    """A model as agreed."""
+    """A model that the session uses."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -470,7 +485,7 @@ Global___AgreedModel: typing_extensions.TypeAlias = AgreedModel
 
 @typing.final
 class SessionOpened(google.protobuf.message.Message):
-    """The first answer of a stream, once: what was agreed."""
+    """The first answer of a stream, exactly once: what client and server agreed on."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -500,7 +515,7 @@ class SessionOpened(google.protobuf.message.Message):
     def limits(self) -> reidstream_proto.v1.model_pb2.Limits: ...
     @property
     def shared_memory(self) -> Global___SharedMemoryAgreed:
-        """Absent: it was not asked for, or the server does not know it."""
+        """Absent: the client did not ask for it, or the server does not know it."""
 
     def __init__(
         self,
@@ -525,7 +540,7 @@ Global___SessionOpened: typing_extensions.TypeAlias = SessionOpened
 
 @typing.final
 class EndTracks(google.protobuf.message.Message):
-    """Says that tracks have ended. A server without tracks ends the call with UNIMPLEMENTED, naming "EndTracks"."""
+    """Says that tracks have ended. A server without tracks ends the call with UNIMPLEMENTED; the message names "EndTracks"."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -543,7 +558,7 @@ Global___EndTracks: typing_extensions.TypeAlias = EndTracks
 
 @typing.final
 class TrackEnded(google.protobuf.message.Message):
-    """A track has ended, by EndTracks or by its time-out."""
+    """A track has ended, by EndTracks or by its timeout."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -562,8 +577,8 @@ Global___TrackEnded: typing_extensions.TypeAlias = TrackEnded
 
 @typing.final
 class Drain(google.protobuf.message.Message):
-    """Like HTTP/2's GOAWAY: frames above `last_accepted_frame_id` are not processed and not answered here; those up to it are, then the
-    server ends the stream with OK. The client sends the others elsewhere.
+    """Like HTTP/2's GOAWAY. The server answers the frames up to `last_accepted_frame_id`, then ends the stream with OK. It
+    does not process or answer frames above that id; the client sends them to another server.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -575,11 +590,11 @@ class Drain(google.protobuf.message.Message):
     last_accepted_frame_id: builtins.int
     """Absent: no frame of this stream was accepted."""
     deadline_ms: builtins.int
-    """By then, in milliseconds from now, the server ends the stream whatever is open."""
+    """After this many milliseconds from now the server ends the stream, even if frames are still open."""
     reason: Global___DrainReason.ValueType
     @property
     def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrackSnapshot]:
-        """Open tracks, for the next opening to carry."""
+        """Open tracks. The client carries them in its next SessionOpen."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""What operators watch: Prometheus series, and nothing that decides anything."""
+"""What operators watch: Prometheus series. Nothing here decides anything."""

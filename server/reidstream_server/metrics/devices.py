@@ -1,7 +1,7 @@
-"""What the stager has of each GPU, read at scrape time; nothing on a CPU.
+"""The memory that the stager uses on each GPU, read when Prometheus scrapes. On a CPU there is nothing to read.
 
-Why beside `reidstream_staged_bytes`: that counts what frames were admitted for, this what the pools hold, idle blocks
-and the pinned memory of this machine included. The networks' memory is TensorRT's, and not in it.
+Why beside `reidstream_staged_bytes`: that gauge counts the bytes for which frames were admitted. These count what the
+pools hold, with idle blocks and this machine's pinned memory. No series has the networks' memory: it is TensorRT's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reidstream_engines.protocol import Stager
 
 
 class DeviceCollector(Collector):
-    """Yields a sample a device. Any thread."""
+    """Yields samples for each device. Any thread."""
 
     def __init__(self, stager: Stager) -> None:
         self._stager = stager
@@ -30,10 +30,10 @@ class DeviceCollector(Collector):
             "reidstream_device_frame_bytes", "Memory of frames.", labels=["device", "memory", "state"]
         )
         bound = GaugeMetricFamily(
-            "reidstream_device_frame_bytes_limit", "Most memory of frames.", labels=["device", "memory"]
+            "reidstream_device_frame_bytes_limit", "The limit of the memory of frames.", labels=["device", "memory"]
         )
         decodes = CounterMetricFamily(
-            "reidstream_device_decodes", "Frames that the device was to decode.", labels=["device", "outcome"]
+            "reidstream_device_decodes", "JPEGs that were given to the device to decode.", labels=["device", "outcome"]
         )
         for item in devices:
             for memory, pool in (("device", item.memory), ("pinned", item.pinned)):

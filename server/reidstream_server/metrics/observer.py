@@ -1,7 +1,7 @@
-"""Turns what the runtime tells into series.
+"""Turns the events of the runtime into series.
 
-Trap: `answered` is called once per frame on the event loop; the labelled children are looked up once, at start, and
-nothing is done per box where all of them came to the same end.
+Trap: `answered` runs once per frame on the event loop. So the labelled children are looked up once, at the start, and
+boxes with the same outcome are counted together, not one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STAGES = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.A
 
 
 class MetricsObserver:
-    """The runtime's Observer, and the calls'. Event loop only."""
+    """Observes the runtime and the calls. Event loop only."""
 
     def __init__(self, series: Series, engines: Sequence[Engine]) -> None:
         models = [engine.spec.name for engine in engines]
@@ -59,7 +59,7 @@ class MetricsObserver:
         self._batch_faults[model].inc()
 
     def session_ended(self, cause: EndCause | None) -> None:
-        """A session is over; None when its client vanished."""
+        """A session has ended. None: its client vanished."""
         self._ended["vanished" if cause is None else cause.value].inc()
 
     def call_refused(self, refusal: Refusal) -> None:

@@ -1,8 +1,8 @@
-"""Every series of this server, with its buckets: the one place where a name is written.
+"""The series that are set when something happens, with their buckets. `state` and `devices` are read at scrape time.
 
-Why all at once: a series that appears with its first event cannot be told from one that is broken, so every label
-value of every closed set is there from the first scrape. Trap: labels come from closed sets only, never from a client
-(camera, track, client ids).
+Why all at once: if a series appeared only with its first event, nobody could tell whether it is quiet or broken. So the
+first scrape has every label value of every closed set. Trap: labels come from closed sets only, never from a client
+(camera, track and client ids).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Series:
     """The series, registered. prometheus_client's own locks make them safe in any thread."""
 
     def __init__(self, registry: CollectorRegistry, engines: Sequence[Engine]) -> None:
-        # A process-wide switch of the library: `_created` doubles the series and says little.
+        # A process-wide switch of the library: `_created` doubles the number of series and says little.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         models = [engine.spec.name for engine in engines]
         self.frames = Counter("reidstream_frames", "Frames by how they were answered.", ["outcome"], registry=registry)
@@ -65,7 +65,7 @@ class Series:
             registry=registry,
         )
         self.batch_size = Histogram(
-            "reidstream_batch_size", "Crops of a batch.", ["model"], buckets=BATCH_BUCKETS, registry=registry
+            "reidstream_batch_size", "Crops in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=registry
         )
         self.batch_faults = Counter(
             "reidstream_batch_faults", "Batches on which the engine failed.", ["model"], registry=registry
@@ -100,7 +100,7 @@ class Series:
             registry=registry,
         )
         fallback = Gauge(
-            "reidstream_engine_fallback", "1 if another engine was preferred.", ["model"], registry=registry
+            "reidstream_engine_fallback", "1 if the preferred engine is not in use.", ["model"], registry=registry
         )
         for engine in engines:
             spec, runs = engine.spec, engine.info

@@ -1,8 +1,10 @@
-"""Gauges read at scrape time from the scheduler's own snapshot, beside the limits they run against.
+"""Gauges of the scheduler's state, read when Prometheus scrapes, beside their limits.
 
-Why a collector: a gauge that is set on every change costs every frame, and one that is set by a timer lies in between.
-Trap: a scrape comes in a thread of its own, so the snapshot is made on the event loop; if the loop does not answer in
-time, the last one is shown.
+Why a collector: a gauge that is set on every change costs time for every frame. One that a timer sets is wrong between
+two ticks.
+
+Trap: a scrape comes in a thread of its own, so the event loop takes the snapshot. If the loop does not answer in time,
+the scrape gets the last snapshot.
 """
 
 from __future__ import annotations
@@ -45,13 +47,13 @@ class StateCollector(Collector):
         limits = self._limits
         for name, text, value in (
             ("sessions", "Open sessions.", now.sessions),
-            ("sessions_limit", "Most sessions of streams that are open at a time.", self._max_sessions),
+            ("sessions_limit", "The limit of open streams.", self._max_sessions),
             ("queue_boxes", "Boxes admitted and not yet answered.", now.queue_boxes),
-            ("queue_boxes_limit", "Most boxes that are admitted.", limits.max_queue_boxes),
+            ("queue_boxes_limit", "The limit of admitted boxes.", limits.max_queue_boxes),
             ("queue_bytes", "Bytes of messages admitted and not yet staged.", now.queue_bytes),
-            ("queue_bytes_limit", "Most bytes of messages that are admitted.", limits.max_queue_bytes),
+            ("queue_bytes_limit", "The limit of admitted bytes of messages.", limits.max_queue_bytes),
             ("staged_bytes", "Bytes of decoded frames.", now.staged_bytes),
-            ("staged_bytes_limit", "Most bytes of decoded frames.", limits.max_staged_bytes),
+            ("staged_bytes_limit", "The limit of bytes of decoded frames.", limits.max_staged_bytes),
             ("parked_frames", "Frames that wait for room in the queue.", now.parked_frames),
             ("oldest_waiting_seconds", "How long the oldest queued frame has waited.", now.oldest_waiting_s),
         ):
@@ -74,6 +76,6 @@ class StateCollector(Collector):
         try:
             self._loop.call_soon_threadsafe(take)
             self._last = done.result(_LOOP_TIMEOUT_S)
-        except (RuntimeError, TimeoutError):  # the loop is closed, or busy
+        except (RuntimeError, TimeoutError):  # the event loop is closed or busy
             done.cancel()
         return self._last
