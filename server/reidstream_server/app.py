@@ -82,7 +82,7 @@ async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator
     series = Series(registry, loaded.engines)
     models = ModelTable(loaded.engines)
     names = [model.name for model in models.models]
-    limits = scheduler_limits(config, loaded.engines)
+    limits = scheduler_limits(config)
     async with AsyncExitStack() as stack:
         observer = MetricsObserver(series, loaded.engines)
         runtime = await stack.enter_async_context(Runtime(limits, models, loaded.stager, observer))

@@ -7,12 +7,10 @@ same number.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
-from reidstream_engines.protocol import Engine
 from reidstream_proto.v1 import model_pb2
 from reidstream_server.config import ServerConfig
-from reidstream_server.core.terms import ModelTerms, SchedulerLimits
+from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.transport.frames import FrameLimits
 from reidstream_server.transport.options import CallLimits, WindowLimits
 from reidstream_server.transport.shared import SharedMemoryTerms
@@ -23,15 +21,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> SchedulerLimits:
+def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
     return SchedulerLimits(
-        models=tuple(
-            ModelTerms(name=engine.spec.name, max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
-            for engine in engines
-            for limit in (engine.limits,)
-        ),
         staging_slots=config.engine.decode_threads or cores(),
         cores=cores(),
         max_queue_boxes=limits.max_queue_boxes,

@@ -1,11 +1,11 @@
 """One model's ready crops, and the batches in flight.
 
-Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for; slot first, batch second,
-so a batch is as fresh as can be. Crops of a failed batch come again one by one, before anything else, so that a
-poisonous one fails alone.
+Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for. A batch is formed only when
+a slot is free, so it is as fresh as it can be. The crops of a failed batch come again one by one, before anything else,
+so that a poisonous one fails alone.
 
-Trap: a crop is in one of three places (ready, to be run alone, running), and a frame that is given up must leave the
-first two at once.
+Trap: a crop is in one of three places (ready, to be run alone, running). A frame that is given up must leave the first
+two at once.
 """
 
 from __future__ import annotations
@@ -34,13 +34,19 @@ class Batch(Generic[P]):
 
 
 class Batcher(Generic[P]):
-    """Forms batches for one model. Not thread-safe."""
+    """Forms batches for one model. Not thread-safe.
+
+    `lost`: why the engine cannot go on. `staging_crops`: of frames that are being staged. `users`, `retiring`: see
+    `fleet`.
+    """
 
     def __init__(self, terms: ModelTerms, *, quantum: int, aging_ns: int, linger_ns: int) -> None:
         self.terms = terms
         self.lost: str | None = None
         self.running: dict[BatchKey, Batch[P]] = {}
         self.staging_crops = 0
+        self.users = 0
+        self.retiring = False
         self.linger_timer: Timer | None = None
         self._linger_ns = linger_ns
         self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
@@ -63,16 +69,16 @@ class Batcher(Generic[P]):
         return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
-        """What still waits of these crops is no longer wanted."""
+        """Drop those of these crops that still wait."""
         self._ready.cancel(entry)
 
     def cancel_alone(self, frame: FrameState[P]) -> None:
-        """The frame's crops that were to run alone are no longer wanted."""
+        """Drop the frame's crops that were to run alone."""
         if self._alone:
             self._alone = deque(crop for crop in self._alone if crop.frame is not frame)
 
     def retry_alone(self, crop: Portion[P]) -> None:
-        """Have a crop of a failed batch run in a batch of its own."""
+        """Run a crop of a failed batch in a batch of its own."""
         self._alone.append(crop)
 
     def take(self, now: int) -> list[Portion[P]]:

@@ -127,4 +127,15 @@ class BatchFailed:
     retried: bool
 
 
-Effect: TypeAlias = Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """The model is gone: nothing of it is open, no frame of it is held, none of its batches runs. Once per model, the
+    last effect of its event. Its engine may be closed; its index is never used again.
+    """
+
+    model: ModelIndex
+
+
+Effect: TypeAlias = (
+    Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed | Retired
+)

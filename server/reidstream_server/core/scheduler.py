@@ -2,12 +2,13 @@
 
 Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step, so
 that no bound is exceeded in between. Each event method changes the state, then `_pump` starts whatever can start.
+Models come and go by two events of their own; nothing else asks how many there are.
 
     frame_arrived -> (parked) -> queued -> Stage -> frame_staged -> Run ... batch_done -> Release -> Answer ->
     answer_written
 
 Trap: an event may come for something that is no longer there (a batch of a lost engine, an answer of a session that
-vanished). Such events are expected, and ignored.
+vanished, anything of a model that is gone). Such events are expected, and ignored.
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Generic, Literal, TypeVar, assert_never
 
-from .answers import Answers
-from .arrival import Arrivals, over_budget
-from .batcher import Batcher
-from .effects import Effect, End, EndCause, SendDrain, Stage
-from .faults import FaultReason, FrameFault
+from .arrival import Arrivals
+from .delivery import Delivery
+from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
+from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
+from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
 from .state import FrameState, Phase, SessionState
-from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate
+from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
     BatchKey,
     DrainReason,
     FrameKey,
     FrameRequest,
     ModelIndex,
+    ModelTerms,
     SchedulerLimits,
     SessionKey,
     SessionTerms,
@@ -38,34 +40,46 @@ from .timers import Timer, TimerKind, Timers
 
 P = TypeVar("P")
 
-_SESSION_LOST = FrameFault(reason=FaultReason.INTERNAL, message="the session is gone")
-_SHUTTING_DOWN = FrameFault(
-    reason=FaultReason.SHUTTING_DOWN,
-    message="the drain deadline passed before this frame was done; send it elsewhere",
-)
-
 
 class Scheduler(Generic[P]):
-    """See the module. `now` is a monotonic clock in nanoseconds and never goes back. Not thread-safe."""
+    """See the module. It begins without models. `now` is a monotonic clock in nanoseconds and never goes back. Not
+    thread-safe.
+    """
 
     def __init__(self, limits: SchedulerLimits) -> None:
         self._keys = 0
         self._sessions: dict[SessionKey, SessionState[P]] = {}
-        self._batchers: list[Batcher[P]] = [
-            Batcher(terms, quantum=limits.quantum_boxes, aging_ns=limits.aging_ns, linger_ns=limits.linger_ns)
-            for terms in limits.models
-        ]
+        self._fleet: Fleet[P] = Fleet(limits)
         self._timers = Timers()
-        self._answers: Answers[P] = Answers(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
-        self._ledger: Ledger[P] = Ledger(limits, self._batchers, self._timers, self._answers)
+        self._delivery: Delivery[P] = Delivery(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
+        self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, self._delivery)
         rate = ServiceRate()
-        self._arrivals: Arrivals[P] = Arrivals(limits, self._batchers, self._ledger, self._timers, rate)
-        self._inference: Inference[P] = Inference(limits, self._batchers, self._ledger, self._timers, rate)
+        self._arrivals: Arrivals[P] = Arrivals(limits, self._fleet.batchers, self._ledger, self._timers, rate)
+        self._inference: Inference[P] = Inference(limits, self._fleet, self._ledger, self._timers, rate)
+
+    # Models.
+
+    def add_model(self, terms: ModelTerms) -> ModelIndex:
+        """A model that sessions may name from now on. Its index is a new one, never used again."""
+        return self._fleet.add(terms)
+
+    def retire_model(self, index: ModelIndex, now: int) -> list[Effect[P]]:
+        """Let no new session name the model; those that are open go on using it. When the last of it is gone, a
+        Retired comes, and nothing of it is kept. Harmless to repeat.
+
+        Retired waits for batches of a lost engine, too, for ever if one never comes back: a thread may still write
+        into its frames. Raises LookupError for an index that was never given out.
+        """
+        self._fleet.retire(index)
+        return self._pump(now, [], None)
 
     # Sessions.
 
     def open_session(self, terms: SessionTerms) -> SessionKey:
-        """Begin a session. It may be read at once."""
+        """Begin a session. It may be read at once. Raises LookupError if it names a model that is retiring, gone or
+        unknown: that is a mistake of the caller, who knows which models are served.
+        """
+        self._fleet.open(terms.models)
         key = SessionKey(self._next_key())
         self._sessions[key] = SessionState(key, terms)
         return key
@@ -74,6 +88,21 @@ class Scheduler(Generic[P]):
         """Whether the session's next message may be read; if not, a Readable comes when it may."""
         state = self._sessions.get(session)
         return state is None or state.readable
+
+    def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
+        """A snapshot of one session; None for one that is over. Takes the same time whatever the session holds."""
+        state = self._sessions.get(session)
+        if state is None:
+            return None
+        return SessionStatistics(
+            open_frames=len(state.open_frames),
+            unwritten_answers=len(state.unwritten),
+            window_frames=state.window_frames,
+            window_bytes=state.window_bytes,
+            window=state.terms.window,
+            readable=state.readable,
+            draining=state.draining,
+        )
 
     def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client sends no more; what is open is answered, then the session ends."""
@@ -113,7 +142,9 @@ class Scheduler(Generic[P]):
     # Frames.
 
     def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
-        """A frame was read and understood."""
+        """A frame was read and understood. Raises LookupError, with nothing changed, if a crop's model is not one of
+        its session's: that is a mistake of the caller.
+        """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
@@ -155,7 +186,7 @@ class Scheduler(Generic[P]):
         """The session's oldest unwritten answer was taken by the transport."""
         state = self._sessions.get(session)
         if state is not None:
-            self._answers.written(state, now)
+            self._delivery.written(state, now)
         return self._pump(now, [], state)
 
     # Batches.
@@ -204,12 +235,14 @@ class Scheduler(Generic[P]):
             timers=len(self._timers),
             models=tuple(
                 ModelStatistics(
+                    index=index,
                     ready_crops=batcher.ready_crops,
                     running_batches=len(batcher.running),
                     running_crops=sum(batch.size for batch in batcher.running.values()),
                     lost=batcher.lost is not None,
+                    retiring=batcher.retiring,
                 )
-                for batcher in self._batchers
+                for index, batcher in self._fleet.batchers.items()
             ),
         )
 
@@ -224,7 +257,14 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, frozenset(request.crops))
+        models = frozenset(request.crops)
+        if not models <= state.terms.models:
+            raise LookupError(
+                f"frame {request.frame_id} has crops for the models {sorted(models)}; "
+                f"its session may use {sorted(state.terms.models)}"
+            )
+        self._fleet.use(models)
+        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, models)
         frame.outcomes = [None] * frame.boxes
         frame.open_crops = frame.boxes
         self._ledger.frames[frame.key] = frame
@@ -234,18 +274,20 @@ class Scheduler(Generic[P]):
     def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
         """Start whatever can start, then hand out what may be written."""
         if touched is not None:
-            self._answers.touch(touched)
+            self._delivery.touch(touched)
         while (timer := self._timers.pop_due(now)) is not None:
             self._fire(timer, now, effects)
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
-            self._answers.touch(parked.session)
+            self._delivery.touch(parked.session)
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload))
         self._inference.watch()
-        for over in self._answers.flush(now, effects):
+        for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
+        if self._fleet.unused:
+            effects += [Retired(model=model) for model in self._fleet.forget_unused()]
         return effects
 
     def _fire(self, timer: Timer, now: int, effects: list[Effect[P]]) -> None:
@@ -275,12 +317,12 @@ class Scheduler(Generic[P]):
     ) -> None:
         match kind:
             case TimerKind.STALL:
-                if self._answers.stalled(session, now):
+                if self._delivery.stalled(session, now):
                     effects.append(End(session=session.key, cause=EndCause.STALLED))
                     self._forget(session, effects)
             case TimerKind.DRAIN:
                 for frame in list(session.open_frames.values()):
-                    self._ledger.resolve(frame, _SHUTTING_DOWN, effects)
+                    self._ledger.resolve(frame, SHUTTING_DOWN, effects)
             case _:
                 assert_never(kind)
 
@@ -291,6 +333,7 @@ class Scheduler(Generic[P]):
         self._timers.cancel(session.stall_timer)
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
-            self._ledger.resolve(frame, _SESSION_LOST, effects)
+            self._ledger.resolve(frame, SESSION_LOST, effects)
         session.open_frames.clear()
         session.resolved.clear()
+        self._fleet.leave(session.terms.models)

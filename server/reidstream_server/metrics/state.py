@@ -58,7 +58,8 @@ class StateCollector(Collector):
             yield GaugeMetricFamily(f"reidstream_{name}", text, value=value)
         ready = GaugeMetricFamily("reidstream_ready_crops", "Crops that wait for a slot.", labels=["model"])
         running = GaugeMetricFamily("reidstream_running_batches", "Batches in flight.", labels=["model"])
-        for model, state in zip(self._models, now.models, strict=True):
+        for state in now.models:
+            model = self._models[state.index]
             ready.add_metric([model], state.ready_crops)
             running.add_metric([model], state.running_batches)
         yield ready

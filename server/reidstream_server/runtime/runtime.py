@@ -27,6 +27,7 @@ from reidstream_server.core.effects import (
     EngineDied,
     Readable,
     Release,
+    Retired,
     Run,
     SendDrain,
     Stage,
@@ -40,6 +41,7 @@ from reidstream_server.core.terms import (
     FrameKey,
     FrameRequest,
     ModelIndex,
+    ModelTerms,
     SchedulerLimits,
     SessionKey,
 )
@@ -77,6 +79,11 @@ class Runtime:
     ) -> None:
         self._scheduler: Scheduler[FrameJob] = Scheduler(limits)
         self._models = models
+        for model in models.models:
+            limit = model.engine.limits
+            self._scheduler.add_model(
+                ModelTerms(name=model.name, max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
+            )
         self._stager = stager
         self._observer = observer
         self._sessions: dict[SessionKey, Session] = {}
@@ -191,6 +198,8 @@ class Runtime:
                     self._tell_session(effect)
                 case BatchFailed() | EngineDied():
                     self._report(effect)
+                case Retired():
+                    pass  # no model is retired yet
                 case _:
                     assert_never(effect)
         self._arm_timer()

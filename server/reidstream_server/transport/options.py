@@ -128,6 +128,7 @@ def _agreement(
         )
         for choice in options.models
     ]
+    routes = models.routes(choices)
     return Agreement(
         terms=SessionTerms(
             flow=Flow(client=client, camera_id=camera_id),
@@ -136,8 +137,9 @@ def _agreement(
             overload_policy=policy,
             window=window,
             latency_budget_ns=None if budget_ms is None else budget_ms * 1_000_000,
+            models=frozenset(model for model in (*routes.by_class.values(), routes.others) if model is not None),
         ),
-        routes=models.routes(choices),
+        routes=routes,
         box_filter=_box_filter(options.box_filter) if options.HasField("box_filter") else None,
         dtype=_known("dtype", options.dtype, _DTYPES),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .bounds import BOUNDS
 from .ends import ENDS
+from .models import MODELS
 from .turns import TURNS
 from .work import WORK
 
-MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS)
+MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS)

@@ -58,7 +58,7 @@ def _justified(books: Books, frame: FrameBook, reason: FaultReason, now: int) ->
         FaultReason.WINDOW_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
         FaultReason.QUEUE_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
         FaultReason.OVER_BUDGET: frame.due_ns is not None and now >= frame.due_ns and not frame.begun,
-        FaultReason.ENGINE_LOST: any(model in books.lost for model in frame.plan.crops),
+        FaultReason.ENGINE_LOST: any(model in books.lost for model in frame.models),
         FaultReason.SHUTTING_DOWN: client.drain_ns is not None and now >= client.drain_ns,
         FaultReason.INVALID_IMAGE: frame.pixels is Pixels.FAILED,
     }

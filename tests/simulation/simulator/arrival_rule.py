@@ -44,7 +44,7 @@ def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
         others_parked=books.parked > (client.parked is not None),
         free_boxes=limits.max_queue_boxes - books.queue_boxes - books.flow_boxes[client.flow],
         free_bytes=limits.max_queue_bytes - books.queue_bytes - books.flow_bytes[client.flow],
-        engine_lost=any(model in books.lost for model in plan.crops),
+        engine_lost=any(client.models[name] in books.lost for name in plan.crops),
     )
 
 

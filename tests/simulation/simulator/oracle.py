@@ -20,6 +20,7 @@ from reidstream_server.core.effects import (
     EngineDied,
     Readable,
     Release,
+    Retired,
     Run,
     SendDrain,
     Stage,
@@ -27,6 +28,7 @@ from reidstream_server.core.effects import (
 from reidstream_server.core.faults import FaultReason
 from reidstream_server.core.terms import BatchKey
 
+from . import models_rule
 from .answer_rule import answered_frame, check_outcome
 from .books import BatchBook, Books, ClientBook, Crop, FrameBook, Pixels, Violation
 from .plan import FramePlan, Moment
@@ -71,9 +73,12 @@ class Oracle:
             arrived_ns=now,
             due_ns=None if budget is None or not plan.crops or plan.refused else now + budget - plan.age_ns,
             id_valid=valid,
+            models=tuple(client.models[name] for name in plan.crops),
             crops=[Crop.UNSTAGED] * len(plan.crops),
             undecided=len(plan.crops),
         )
+        retiring = any(books.models[model].retiring for model in client.models.values())
+        books.seen[Situation.FRAME_FOR_RETIRING] += retiring and bool(plan.crops)
         books.came_now.append(frame)
         client.unanswered[frame.number] = frame
         books.frames[frame.number] = frame
@@ -86,7 +91,7 @@ class Oracle:
         frame.pixels = Pixels.STAGED
         frame.staged_ns = now
         self._books.came_now.append(frame)
-        for index, model in enumerate(frame.plan.crops):
+        for index, model in enumerate(frame.models):
             if index in frame.plan.undecodable:
                 frame.crops[index] = Crop.UNDECODABLE
                 frame.undecided -= 1
@@ -97,7 +102,7 @@ class Oracle:
             seen[Situation.STAGED_TOO_LATE] += 1
         elif frame.plan.undecodable:
             seen[Situation.SOME_UNDECODABLE if frame.undecided else Situation.ALL_UNDECODABLE] += 1
-        if len(set(frame.plan.crops)) > 1:
+        if len(set(frame.models)) > 1:
             seen[Situation.MODELS_MIXED] += 1
 
     def told_staging_failed(self, frame: FrameBook) -> None:
@@ -148,8 +153,8 @@ class Oracle:
 
     # Effects.
 
-    def effect(self, effect: FrameEffect, now: int) -> None:  # noqa: C901 - one case for each effect
-        """One effect, before it is carried out."""
+    def effect(self, effect: FrameEffect, now: int, event: str) -> None:  # noqa: C901 - one case for each effect
+        """One effect of an event, before it is carried out."""
         books = self._books
         books.checks += 1
         match effect:
@@ -169,6 +174,8 @@ class Oracle:
                 self._end(effect, now)
             case EngineDied():
                 self._engine_died(effect, now)
+            case Retired():
+                models_rule.retired(books, effect, event)
             case BatchFailed():
                 books.failures_untold -= 1
                 if effect.retried != (effect.size > 1) or books.failures_untold:
@@ -196,6 +203,9 @@ class Oracle:
         )
         if effect.model in books.lost or (not late and effect.model not in books.told_lost):
             raise Violation("engine lost", f"{effect}, for the second time or without a reason")
+        if effect.model not in books.there:
+            raise Violation("models", f"{effect}, though it is gone")
+        books.seen[Situation.LOST_RETIRING] += books.models[effect.model].retiring
         books.lost.add(effect.model)
         books.seen[Situation.ENGINE_LOST] += 1
         books.seen[Situation.BATCH_TIMED_OUT] += late
@@ -209,7 +219,7 @@ class Oracle:
             raise Violation("staging", f"{frame} is staged, though its answer is decided")
         if frame.due_ns is not None and now >= frame.due_ns:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
-        if not any(books.hungry(model) for model in set(frame.plan.crops)):
+        if not any(books.hungry(model) for model in set(frame.models)):
             raise Violation("freshness", f"{frame} is staged, though no engine of its would run dry without it")
         frame.pixels = Pixels.STAGING
         frame.staging_ns = now
@@ -225,7 +235,10 @@ class Oracle:
 
     def _run(self, effect: Run[FrameBook], now: int) -> None:
         books = self._books
-        terms = books.scenario.limits.models[effect.model]
+        model = books.there.get(effect.model)
+        if model is None:
+            raise Violation("models", f"{effect}, though its model is gone")
+        terms = model.plan.terms
         if effect.model in books.lost:
             raise Violation("engine lost", f"{effect} is for a lost engine")
         if not 1 <= len(effect.crops) <= terms.max_batch:
@@ -234,6 +247,7 @@ class Oracle:
             raise Violation("bounds", f"more than {terms.slots} batches in flight for model {effect.model}")
         if terms.cores and books.cores_used() >= books.scenario.limits.cores:
             raise Violation("bounds", f"{effect} begins, though all {books.scenario.limits.cores} cores are used")
+        model.last_batch = effect.batch
         books.began_now.append(effect.model)
         for ref in effect.crops:
             self._crop_runs(effect, ref, now)
@@ -244,7 +258,7 @@ class Oracle:
     def _crop_runs(self, run: Run[FrameBook], ref: CropRef[FrameBook], now: int) -> None:
         frame, index = ref.payload, ref.index
         state = frame.crops[index]
-        if frame.plan.crops[index] != run.model:
+        if frame.models[index] != run.model:
             raise Violation("routing", f"crop {index} of {frame} ran on model {run.model}")
         if frame.pixels is not Pixels.STAGED or state not in (Crop.READY, Crop.ALONE):
             raise Violation("crops", f"crop {index} of {frame} runs, though {state}, its frame {frame.pixels}")

@@ -20,6 +20,7 @@ GOOD, TINY, OUTSIDE, INVERTED = (10.0, 10.0, 60.0, 90.0), (5.0, 5.0, 6.0, 40.0),
 
 
 def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> FramePlan:
+    routes = MODELS.routes(choices)
     terms = SessionTerms(
         flow=Flow(client="", camera_id="c"),
         priority=Priority.NORMAL,
@@ -27,8 +28,9 @@ def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> Frame
         overload_policy=OverloadPolicy.WAIT,
         window=Window(frames=1, bytes=1),
         latency_budget_ns=None,
+        models=frozenset(model for model, _ in routes.choices),
     )
-    agreement = Agreement(terms=terms, routes=MODELS.routes(choices), box_filter=box_filter, dtype=AnswerDtype.FLOAT32)
+    agreement = Agreement(terms=terms, routes=routes, box_filter=box_filter, dtype=AnswerDtype.FLOAT32)
     started = FramePlan(MODELS, agreement, min_box_px=2)
     started.picture(IMAGE)
     return started

@@ -24,7 +24,6 @@ from reidstream_server.core.terms import (
     Flow,
     FrameRequest,
     ModelIndex,
-    ModelTerms,
     Ordering,
     OverloadPolicy,
     Priority,
@@ -77,6 +76,7 @@ class World:
     observer: Recorder
 
     def open(self, frames: int = 4) -> Session:
+        routes = self.models.routes(())
         terms = SessionTerms(
             flow=Flow(client="", camera_id="c"),
             priority=Priority.NORMAL,
@@ -84,8 +84,8 @@ class World:
             overload_policy=OverloadPolicy.WAIT,
             window=Window(frames=frames, bytes=10**9),
             latency_budget_ns=None,
+            models=frozenset({self.models.default.index}),
         )
-        routes = self.models.routes(())
         return self.runtime.open_session(
             Agreement(terms=terms, routes=routes, box_filter=None, dtype=AnswerDtype.FLOAT32)
         )
@@ -127,12 +127,6 @@ async def world(
     chosen = stager or FakeStager()
     observer = Recorder()
     limits = SchedulerLimits(
-        models=tuple(
-            ModelTerms(
-                name=model.name, max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots, cores=0
-            )
-            for model in models.models
-        ),
         staging_slots=2,
         cores=16,
         max_queue_boxes=100,

@@ -18,7 +18,7 @@ from .timers import TimerKind, Timers
 P = TypeVar("P")
 
 
-class Answers(Generic[P]):
+class Delivery(Generic[P]):
     """Collects the sessions for which something changed, and hands out what they may have. Not thread-safe."""
 
     def __init__(self, timers: Timers, *, stall_timeout_ns: int) -> None:
