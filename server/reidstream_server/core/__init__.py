@@ -5,9 +5,9 @@ with seeded cameras, engines and faults, and a failing seed replays exactly. Dat
 `Scheduler`, a list of effects comes out.
 
     terms, faults, effects          the vocabulary
+    statistics                      what can be seen from outside, and how fast frames are served
     timers, fair_queue, state       parts that know nothing of each other's rules
     admission, batcher, delivery    one bound or one order each
-    statistics                      snapshots, and how fast frames are served
     fleet                           the models that are there, each with its batcher
     ledger                          what every frame holds, and that it gives all of it back
     arrival, inference              the two stretches of a frame's way on which much can happen; both use the ledger

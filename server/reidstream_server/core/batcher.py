@@ -17,7 +17,8 @@ from typing import Generic, TypeVar
 
 from .fair_queue import Entry, FairQueue
 from .state import FrameState, Portion, WaitingCrops
-from .terms import BatchKey, ModelTerms
+from .statistics import ModelStatistics
+from .terms import BatchKey, ModelIndex, ModelTerms
 from .timers import Timer
 
 P = TypeVar("P")
@@ -25,7 +26,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Generic[P]):
-    """A batch in flight, of `size` crops. `timeout` is due when its engine has taken too long."""
+    """A batch in flight, of `size` crops. `timeout` is due when the engine has taken too long."""
 
     key: BatchKey
     portions: tuple[Portion[P], ...]
@@ -59,8 +60,19 @@ class Batcher(Generic[P]):
 
     @property
     def hungry(self) -> bool:
-        """Whether staging another frame would keep the engine from running dry."""
+        """Whether the engine may run dry unless another frame is staged."""
         return self.lost is None and self.ready_crops + self.staging_crops < self.terms.max_batch * self.terms.slots
+
+    def statistics(self, index: ModelIndex) -> ModelStatistics:
+        """A snapshot, under the model's index."""
+        return ModelStatistics(
+            index=index,
+            ready_crops=self.ready_crops,
+            running_batches=len(self.running),
+            running_crops=sum(batch.size for batch in self.running.values()),
+            lost=self.lost is not None,
+            retiring=self.retiring,
+        )
 
     def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
         """Queue crops of a staged frame."""

@@ -13,7 +13,7 @@ from .terms import Window
 
 
 class FaultReason(Enum):
-    """Why a whole frame has no embeddings. The values are metric labels."""
+    """Why a whole frame has no embeddings. The values are labels of metrics."""
 
     INVALID_FRAME_ID = "invalid_frame_id"
     INVALID_IMAGE = "invalid_image"
@@ -33,7 +33,7 @@ class FaultReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFault:
-    """A frame's fault; the message is for people, with the value and the limit."""
+    """A frame's fault. The message is for people, and names the value and the limit."""
 
     reason: FaultReason
     message: str

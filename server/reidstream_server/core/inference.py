@@ -46,7 +46,7 @@ class Inference(Generic[P]):
         self._batches = 0
 
     def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
-        """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
+        """Let the crops of a staged frame wait for batches, except those that could not be decoded."""
         waiting: dict[ModelIndex, list[int]] = {}
         for index, model in enumerate(frame.request.crops):
             if index in invalid or frame.payload is None:
@@ -60,7 +60,7 @@ class Inference(Generic[P]):
                 frame.crop_entries.append((model, entry))
 
     def start(self, now: int, effects: list[Effect[P]]) -> None:
-        """Fill every free slot for which something is ready. Models that share cores take turns."""
+        """Start a batch in every free slot for which crops are ready. Models that share cores take turns."""
         for model in self._fleet.on_devices:
             while taken := self._batchers[model].take(now):
                 self._start(model, taken, now, effects)

@@ -1,4 +1,4 @@
-"""Every frame's way through the bounds: what it holds, and that it gives all of it back.
+"""What every frame holds of the bounds, and that it gives all of it back.
 
 Why apart from the events: a frame can end in a dozen ways (answered, dropped, over its budget, its session vanished,
 its engine lost), and each must give back the same things exactly once. All of them use `resolve` and `settle`.
@@ -48,7 +48,7 @@ class Ledger(Generic[P]):
         return self.staging_frames + self.batch_cores < self._limits.cores
 
     def queue(self, frame: FrameState[P], now: int) -> None:
-        """Let an admitted frame wait for its turn."""
+        """Let an admitted frame wait to be staged."""
         terms = frame.session.terms
         frame.phase = Phase.QUEUED
         frame.queue_entry = self.waiting.push(
@@ -94,7 +94,7 @@ class Ledger(Generic[P]):
     def resolve(
         self, frame: FrameState[P], fault: FrameFault | None, effects: list[Effect[P]], *, keep_place: bool = False
     ) -> None:
-        """Settle the frame's answer and take it out of every queue; `keep_place` leaves its session's place in
+        """Decide the frame's answer, and take it out of every queue. `keep_place`: its session keeps its place in
         parking.
         """
         if frame.resolved:
@@ -127,7 +127,7 @@ class Ledger(Generic[P]):
         self.settle(frame, effects)
 
     def settle(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
-        """Resolve a frame whose crops are all decided; let go of one that nothing works on any more."""
+        """Resolve a frame if all its crops are decided; let go of it if nothing works on it any more."""
         if not frame.resolved:
             if not frame.open_crops:
                 self.resolve(frame, None, effects)

@@ -14,7 +14,7 @@ vanished, anything of a model that is gone). Such events are expected, and ignor
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Generic, Literal, TypeVar, assert_never
+from typing import Generic, TypeVar, assert_never
 
 from .arrival import Arrivals
 from .delivery import Delivery
@@ -24,7 +24,7 @@ from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
 from .state import FrameState, Phase, SessionState
-from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate, SessionStatistics
+from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
     BatchKey,
     DrainReason,
@@ -64,11 +64,8 @@ class Scheduler(Generic[P]):
         return self._fleet.add(terms)
 
     def retire_model(self, index: ModelIndex, now: int) -> list[Effect[P]]:
-        """Let no new session name the model; those that are open go on using it. When the last of it is gone, a
-        Retired comes, and nothing of it is kept. Harmless to repeat.
-
-        Retired waits for batches of a lost engine, too, for ever if one never comes back: a thread may still write
-        into its frames. Raises LookupError for an index that was never given out.
+        """Let no new session name the model; open ones go on using it. A Retired comes when nothing of it is left (see
+        `fleet`). Harmless to repeat. Raises LookupError for an index that was never given out.
         """
         self._fleet.retire(index)
         return self._pump(now, [], None)
@@ -77,7 +74,7 @@ class Scheduler(Generic[P]):
 
     def open_session(self, terms: SessionTerms) -> SessionKey:
         """Begin a session. It may be read at once. Raises LookupError if it names a model that is retiring, gone or
-        unknown: that is a mistake of the caller, who knows which models are served.
+        unknown: a mistake of the caller.
         """
         self._fleet.open(terms.models)
         key = SessionKey(self._next_key())
@@ -90,19 +87,9 @@ class Scheduler(Generic[P]):
         return state is None or state.readable
 
     def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
-        """A snapshot of one session; None for one that is over. Takes the same time whatever the session holds."""
+        """A snapshot of one session; None if it is over."""
         state = self._sessions.get(session)
-        if state is None:
-            return None
-        return SessionStatistics(
-            open_frames=len(state.open_frames),
-            unwritten_answers=len(state.unwritten),
-            window_frames=state.window_frames,
-            window_bytes=state.window_bytes,
-            window=state.terms.window,
-            readable=state.readable,
-            draining=state.draining,
-        )
+        return None if state is None else state.statistics()
 
     def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client sends no more; what is open is answered, then the session ends."""
@@ -122,7 +109,7 @@ class Scheduler(Generic[P]):
     def drain(self, session: SessionKey, reason: DrainReason, deadline_ns: int, now: int) -> list[Effect[P]]:
         """Ask one session to leave: what was read is answered, what comes after is not processed.
 
-        Asked again, only an earlier deadline counts, and the client is not told.
+        Repeated, it can only bring the deadline forward, and the client is not told again.
         """
         effects: list[Effect[P]] = []
         state = self._sessions.get(session)
@@ -143,7 +130,7 @@ class Scheduler(Generic[P]):
 
     def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
         """A frame was read and understood. Raises LookupError, with nothing changed, if a crop's model is not one of
-        its session's: that is a mistake of the caller.
+        its session's: a mistake of the caller.
         """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
@@ -152,7 +139,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(self, session: SessionKey, frame_id: int, fault: FrameFault, now: int) -> list[Effect[P]]:
-        """A frame was read and is answered with a fault; it takes its place in the order."""
+        """A frame was read, and is answered with this fault when it is its turn."""
         effects: list[Effect[P]] = []
         request = FrameRequest(frame_id=frame_id, message_bytes=0, staged_bytes=0, age_ns=0, crops=())
         frame = self._enter(session, request, None, now)
@@ -161,7 +148,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_staged(self, key: FrameKey, now: int, invalid: Collection[int] = ()) -> list[Effect[P]]:
-        """Staging is done; `invalid` are the crops whose own image could not be decoded."""
+        """Staging is done. `invalid`: the crops whose own image could not be decoded."""
         effects: list[Effect[P]] = []
         frame = self._ledger.end_staging(key)
         if frame is not None:
@@ -183,7 +170,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, None)
 
     def answer_written(self, session: SessionKey, now: int) -> list[Effect[P]]:
-        """The session's oldest unwritten answer was taken by the transport."""
+        """The transport has written the session's oldest answer."""
         state = self._sessions.get(session)
         if state is not None:
             self._delivery.written(state, now)
@@ -198,7 +185,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, None)
 
     def batch_failed(self, model: ModelIndex, key: BatchKey, message: str, now: int) -> list[Effect[P]]:
-        """The engine failed on the batch and can go on: its crops are tried one by one; one that was alone failed."""
+        """The engine failed on the batch, and can go on. Its crops are tried one by one; one that was alone failed."""
         effects: list[Effect[P]] = []
         self._inference.failed(model, key, message, now, effects)
         return self._pump(now, effects, None)
@@ -233,17 +220,7 @@ class Scheduler(Generic[P]):
             parked_frames=ledger.admission.parked,
             oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
             timers=len(self._timers),
-            models=tuple(
-                ModelStatistics(
-                    index=index,
-                    ready_crops=batcher.ready_crops,
-                    running_batches=len(batcher.running),
-                    running_crops=sum(batch.size for batch in batcher.running.values()),
-                    lost=batcher.lost is not None,
-                    retiring=batcher.retiring,
-                )
-                for index, batcher in self._fleet.batchers.items()
-            ),
+            models=tuple(batcher.statistics(index) for index, batcher in self._fleet.batchers.items()),
         )
 
     # What follows from an event.
@@ -293,41 +270,27 @@ class Scheduler(Generic[P]):
     def _fire(self, timer: Timer, now: int, effects: list[Effect[P]]) -> None:
         match timer.kind:
             case TimerKind.FRAME_BUDGET:
-                frame = self._ledger.frames.get(FrameKey(timer.key))
-                if frame is not None:
-                    fault = over_budget(frame.session.terms.latency_budget_ns or 0)
-                    self._ledger.resolve(frame, fault, effects)
+                late = self._ledger.frames.get(FrameKey(timer.key))
+                if late is not None:
+                    self._ledger.resolve(late, over_budget(late.session.terms.latency_budget_ns or 0), effects)
             case TimerKind.LINGER:
                 pass  # the pump that follows forms the batch
             case TimerKind.BATCH_TIMEOUT:
                 self._inference.timed_out(BatchKey(timer.key), effects)
-            case TimerKind.STALL | TimerKind.DRAIN:
-                state = self._sessions.get(SessionKey(timer.key))
-                if state is not None:
-                    self._fire_session(state, timer.kind, now, effects)
-            case _:
-                assert_never(timer.kind)
-
-    def _fire_session(
-        self,
-        session: SessionState[P],
-        kind: Literal[TimerKind.STALL, TimerKind.DRAIN],
-        now: int,
-        effects: list[Effect[P]],
-    ) -> None:
-        match kind:
             case TimerKind.STALL:
-                if self._delivery.stalled(session, now):
+                session = self._sessions.get(SessionKey(timer.key))
+                if session is not None and self._delivery.stalled(session, now):
                     effects.append(End(session=session.key, cause=EndCause.STALLED))
                     self._forget(session, effects)
             case TimerKind.DRAIN:
-                for frame in list(session.open_frames.values()):
+                session = self._sessions.get(SessionKey(timer.key))
+                for frame in list(session.open_frames.values()) if session is not None else ():
                     self._ledger.resolve(frame, SHUTTING_DOWN, effects)
             case _:
-                assert_never(kind)
+                assert_never(timer.kind)
 
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
-        """The session is over: whatever it still has open is let go."""
+        """The session is over: let go of everything that it has open."""
         session.gone = True
         self._sessions.pop(session.key, None)
         self._timers.cancel(session.stall_timer)

@@ -1,4 +1,4 @@
-"""Snapshots of the scheduler, and the rate at which it serves.
+"""Snapshots of the scheduler, and how fast it serves.
 
 Why one snapshot: metrics, tests and the simulator read the same numbers, so a test can assert on state instead of
 waiting for it.

@@ -16,7 +16,7 @@ ModelIndex = NewType("ModelIndex", int)
 
 
 class Priority(Enum):
-    """Served in this order, highest value first."""
+    """The highest value is served first."""
 
     LOW = 0
     NORMAL = 1
@@ -47,9 +47,9 @@ class DrainReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Who shares the engines fairly with whom: a camera within a client identity.
+    """A camera of a client identity. The engines are shared fairly between flows.
 
-    Its hash is made once: every frame is looked up by it a dozen times.
+    Its hash is computed once: each frame needs it a dozen times.
     """
 
     client: str
@@ -65,7 +65,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Unanswered frames, and bytes of their messages, that a session may have at a time."""
+    """How many unanswered frames, and bytes of their messages, a session may have at a time."""
 
     frames: int
     bytes: int

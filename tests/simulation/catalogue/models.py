@@ -125,7 +125,7 @@ MODELS = (
         self.settle(frame, effects)
 
     def settle(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
-        \"\"\"Resolve a frame whose crops are all decided; let go of one that nothing works on any more.\"\"\"
+        \"\"\"Resolve a frame if all its crops are decided; let go of it if nothing works on it any more.\"\"\"
         if not frame.resolved:
             if not frame.open_crops:
                 self.resolve(frame, None, effects)
@@ -232,32 +232,32 @@ MODELS = (
     # What is told.
     Mutant(
         name="nobody can see that a model is retiring",
-        module="scheduler",
-        old="                    retiring=batcher.retiring,\n",
-        new="                    retiring=False,\n",
+        module="batcher",
+        old="            retiring=self.retiring,\n",
+        new="            retiring=False,\n",
     ),
     Mutant(
         name="a session's statistics count answers as open frames",
-        module="scheduler",
-        old="            open_frames=len(state.open_frames),\n",
-        new="            open_frames=len(state.open_frames) + len(state.unwritten),\n",
+        module="state",
+        old="            open_frames=len(self.open_frames),\n",
+        new="            open_frames=len(self.open_frames) + len(self.unwritten),\n",
     ),
     Mutant(
         name="a session's statistics forget the answers that nobody takes",
-        module="scheduler",
-        old="            unwritten_answers=len(state.unwritten),\n",
+        module="state",
+        old="            unwritten_answers=len(self.unwritten),\n",
         new="            unwritten_answers=0,\n",
     ),
     Mutant(
         name="a session's statistics have its window's bytes wrong",
-        module="scheduler",
-        old="            window_bytes=state.window_bytes,\n",
-        new="            window_bytes=sum(frame.request.message_bytes for frame in state.open_frames.values()),\n",
+        module="state",
+        old="            window_bytes=self.window_bytes,\n",
+        new="            window_bytes=sum(frame.request.message_bytes for frame in self.open_frames.values()),\n",
     ),
     Mutant(
         name="a session's statistics do not say that it is drained",
-        module="scheduler",
-        old="            draining=state.draining,\n",
-        new="            draining=state.half_closed,\n",
+        module="state",
+        old="            draining=self.draining,\n",
+        new="            draining=self.half_closed,\n",
     ),
 )

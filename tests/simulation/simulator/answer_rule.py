@@ -1,6 +1,6 @@
 """What an answer must say, and whose turn it is.
 
-Trap: an answer to a frame that the transport refused has no payload; in the agreed order it is known by its place.
+Trap: the answer to a frame that the transport refused has no payload. In order, its place tells which frame it is.
 """
 
 from __future__ import annotations

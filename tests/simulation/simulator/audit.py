@@ -1,20 +1,19 @@
 """Checks the whole state after every step: bounds, sums, promptness, and that nothing waits that could go on.
 
-The sums are made from the books, frame by frame, and compared with the limits and with the core's own statistics; a
-number that is wrong in the core is found at the step that made it wrong. Trap: this runs after every event, so it is
-one pass over the open frames.
+The sums are made from the books, frame by frame, and compared with the limits and with the core's own statistics. So a
+wrong number in the core is found at the step that made it wrong. Trap: this runs after every event, so it may be one
+pass over the open frames, no more.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import takewhile
 
-from reidstream_server.core.statistics import SessionStatistics
-from reidstream_server.core.terms import ModelIndex, OverloadPolicy
+from reidstream_server.core.terms import OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Violation
-from .models_rule import what_keeps
+from .models_rule import check_models
+from .reported import check_scheduler, check_session
 from .shares import Shares
 from .situations import Situation
 from .tally import Tally, count
@@ -43,11 +42,11 @@ class Audit:
         for client in books.clients.values():
             if client.known:
                 self._window(client)
-                self._session(client, self._readable(client))
+                check_session(books, client, readable=self._readable(client))
                 self._ends(client, tally, now)
         self._engines(tally, now)
-        self._models()
-        self._statistics(tally, now)
+        check_models(books)
+        check_scheduler(books, tally, now)
         self._staging(tally)
         self._admission(tally)
         self._parking(tally)
@@ -65,67 +64,6 @@ class Audit:
         for number in [number for number, frame in books.frames.items() if frame.closed]:
             del books.frames[number]
 
-    def _statistics(self, tally: Tally, now: int) -> None:
-        """The core's own numbers are right, and within the limits."""
-        books, limits = self._books, self._limits
-        core = books.scheduler.statistics(now)
-        known = [client for client in books.clients.values() if client.known]
-        batches: Counter[ModelIndex] = Counter()
-        crops: Counter[ModelIndex] = Counter()
-        for batch in books.batches.values():
-            batches[batch.model] += 1
-            crops[batch.model] += len(batch.crops)
-        counted = (
-            len(known),
-            tally.holding,
-            tally.queue_boxes,
-            tally.queue_bytes,
-            tally.staged_bytes,
-            tally.staging,
-            tally.parked,
-            tuple(
-                (
-                    index,
-                    tally.ready_crops[index] + tally.alone_crops[index],
-                    batches[index],
-                    crops[index],
-                    index in books.lost,
-                    model.retiring,
-                )
-                for index, model in books.there.items()
-            ),
-        )
-        reported = (
-            core.sessions,
-            core.frames,
-            core.queue_boxes,
-            core.queue_bytes,
-            core.staged_bytes,
-            core.staging_frames,
-            core.parked_frames,
-            tuple(
-                (
-                    model.index,
-                    model.ready_crops,
-                    model.running_batches,
-                    model.running_crops,
-                    model.lost,
-                    model.retiring,
-                )
-                for model in core.models
-            ),
-        )
-        if counted != reported:
-            raise Violation("statistics", f"the core reports {reported}; it is {counted}")
-        if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
-            raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
-        timers = tally.budget_timers + len(tally.lingering)
-        timers += sum(now < batch.started_ns + limits.batch_timeout_ns for batch in books.batches.values())
-        for client in known:
-            timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)
-        if core.timers != timers:
-            raise Violation("timers", f"{core.timers} timers; there is use for {timers}")
-
     def _window(self, client: ClientBook) -> None:
         """No more is unanswered than was agreed."""
         terms = client.plan.terms
@@ -134,30 +72,6 @@ class Audit:
         waits = terms.overload_policy is OverloadPolicy.WAIT  # one message may exceed the bytes: then it is not read on
         if not waits and client.window_bytes > terms.window.bytes and client.window_frames > 1:
             raise Violation("window", f"{client.window_bytes} bytes unanswered in the window of {client}")
-
-    def _session(self, client: ClientBook, readable: bool) -> None:  # noqa: FBT001 - it is what was found out
-        """The core's statistics of a session are right."""
-        expected = SessionStatistics(
-            open_frames=len(client.unanswered),
-            unwritten_answers=len(client.unwritten),
-            window_frames=client.window_frames,
-            window_bytes=client.window_bytes,
-            window=client.plan.terms.window,
-            readable=readable,
-            draining=client.drain_ns is not None,
-        )
-        reported = None if client.key is None else self._books.scheduler.session_statistics(client.key)
-        if reported != expected:
-            raise Violation("statistics", f"the core reports {reported} of {client}; it is {expected}")
-
-    def _models(self) -> None:
-        """Whatever is retiring is gone as soon as nothing of it is left, and no lost engine is kept secret."""
-        books = self._books
-        for model in books.there.values():
-            if model.retiring and what_keeps(books, model) is None:
-                raise Violation("models", f"nothing of {model} is left, and nobody was told")
-            if model.index in books.told_lost and model.index not in books.lost:
-                raise Violation("engine lost", f"{model} has lost its engine, and nobody was told")
 
     def _readable(self, client: ClientBook) -> bool:
         """A session is read exactly while it should be, and the shell has been told."""

@@ -1,9 +1,9 @@
 """What the simulator itself knows about frames and sessions, kept from plans, engines' returns and effects.
 
-Why books of our own: an invariant that is checked with the core's own numbers cannot find a wrong number. The one
-thing that cannot be seen from outside is that an answer is already decided while it waits its turn, or that a frame
-waits for room; for that, and that only, a frame's book holds a view of the core's state. Trap: `view` may be None for
-a frame that was answered within the very call that brought it.
+Why books of our own: an invariant that is checked with the core's own numbers cannot find a wrong number. Two things
+cannot be seen from outside: that an answer which waits its turn is decided, and that a frame waits for room. Only for
+them a frame's book holds a view of the core's state. Trap: `view` may be None for a frame that was answered within the
+call that brought it.
 """
 
 from __future__ import annotations
@@ -63,13 +63,20 @@ DECIDED = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lane:
-    """Where the frames of a camera queue, at one priority. One object each: compared by identity, which is quick."""
+    """Where the frames of a camera at one priority wait. One object each, compared by identity, which is quick."""
 
     priority: Priority
     flow: Flow
 
     def __str__(self) -> str:
         return f"{self.flow.camera_id} ({self.priority.name})"
+
+
+def lanes_of(scenario: Scenario) -> list[Lane]:
+    """Each client's lane; sessions of one camera and priority share theirs."""
+    shared: dict[tuple[Priority, Flow], Lane] = {}
+    terms = [client.terms for client in scenario.clients]
+    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +115,7 @@ class ClientBook:
 
     @property
     def has_come_to_vanish(self) -> bool:
-        """Whether a frame of its own is where the plan has it vanish."""
+        """Whether a frame of it has come as far as the plan says for vanishing."""
         moment = self.plan.vanishes_when
         if moment is None or self.over or self.told <= self.plan.vanishes_after:
             return False
@@ -190,7 +197,7 @@ class FrameBook:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody has any claim on it any more."""
+        """Whether nobody waits for it, and nobody looks at its pixels."""
         return (self.written or self.client.over) and self.pixels not in (Pixels.STAGING, Pixels.STAGED)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Faults for a scenario, drawn like everything else.
 
-Trap: what ends things early (an engine lost, everybody drained) is rare and comes late, or there would be little left
-to check in most seeds.
+Trap: what ends things early (an engine lost, everybody drained) is rare and comes late. Otherwise most seeds would have
+little left to check.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _with_batch_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
     engine = models[index].engine
     engine = replace(engine, fates=engine.fates | dict.fromkeys(numbers, fate))
     models[index] = replace(models[index], engine=engine)
-    # A batch that never returns keeps its frames' pixels, so nothing else may fit: only the end of the service helps.
+    # A batch that never returns keeps its frames' pixels, so nothing else may fit until the service ends.
     stops = scenario.stops_when_engine_dies or fate is BatchFate.NEVER_RETURNS
     return replace(scenario, models=tuple(models), stops_when_engine_dies=stops)
 

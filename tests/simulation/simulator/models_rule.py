@@ -71,6 +71,15 @@ def retired(books: Books, effect: Retired, event: str) -> None:
     books.seen[Situation.GONE_LOST] += effect.model in books.lost
 
 
+def check_models(books: Books) -> None:
+    """Whatever is retiring is gone as soon as nothing of it is left, and no lost engine is kept secret."""
+    for model in books.there.values():
+        if model.retiring and what_keeps(books, model) is None:
+            raise Violation("models", f"nothing of {model} is left, and nobody was told")
+        if model.index in books.told_lost and model.index not in books.lost:
+            raise Violation("engine lost", f"{model} has lost its engine, and nobody was told")
+
+
 def what_keeps(books: Books, model: ModelBook) -> object | None:
     """Something that keeps a retiring model; None if it must be gone."""
     index = model.index

@@ -2,8 +2,8 @@
 
     world --event--> Oracle, Scheduler --effects--> Oracle.effect, world carries it out, the next; then Audit.step
 
-Trap: an effect is judged by what was true when it was emitted, and one call emits many: each is entered in the books
-before the next is judged.
+Trap: one call has many effects, and each is judged by what was true when it was emitted. So each is written into the
+books before the next is judged.
 """
 
 from __future__ import annotations
@@ -26,132 +26,20 @@ from reidstream_server.core.effects import (
     Stage,
 )
 from reidstream_server.core.faults import FaultReason
-from reidstream_server.core.terms import BatchKey
 
 from . import models_rule
 from .answer_rule import answered_frame, check_outcome
 from .books import BatchBook, Books, ClientBook, Crop, FrameBook, Pixels, Violation
-from .plan import FramePlan, Moment
 from .situations import Situation
 
 FrameEffect: TypeAlias = Effect[FrameBook]
 
-_VANISHED = {
-    Moment.PARKED: Situation.VANISHED_WAITING,
-    Moment.QUEUED: Situation.VANISHED_QUEUED,
-    Moment.STAGING: Situation.VANISHED_STAGING,
-    Moment.READY: Situation.VANISHED_READY,
-    Moment.RUNNING: Situation.VANISHED_RUNNING,
-    Moment.ISOLATING: Situation.VANISHED_ISOLATING,
-}
-
 
 class Oracle:
-    """The rules about single events and effects."""
+    """The rules about single effects."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
-
-    # Events: what the scheduler is about to be told.
-
-    def told_of_frame(self, client: ClientBook, plan: FramePlan, now: int) -> FrameBook | None:
-        """A frame was read; None if it came after the drain and must be ignored."""
-        books = self._books
-        if client.drain_ns is not None:
-            books.seen[Situation.DRAIN_IGNORED] += 1
-            return None
-        books.frames_told += 1
-        client.told += 1
-        budget = client.plan.terms.latency_budget_ns
-        valid = client.last_id is None or plan.frame_id > client.last_id
-        if valid:
-            client.last_id = plan.frame_id
-        frame = FrameBook(
-            client=client,
-            plan=plan,
-            number=books.frames_told,
-            arrived_ns=now,
-            due_ns=None if budget is None or not plan.crops or plan.refused else now + budget - plan.age_ns,
-            id_valid=valid,
-            models=tuple(client.models[name] for name in plan.crops),
-            crops=[Crop.UNSTAGED] * len(plan.crops),
-            undecided=len(plan.crops),
-        )
-        retiring = any(books.models[model].retiring for model in client.models.values())
-        books.seen[Situation.FRAME_FOR_RETIRING] += retiring and bool(plan.crops)
-        books.came_now.append(frame)
-        client.unanswered[frame.number] = frame
-        books.frames[frame.number] = frame
-        return frame
-
-    def told_staged(self, frame: FrameBook, now: int) -> None:
-        """Staging is done."""
-        seen = self._books.seen
-        self._books.staging -= 1
-        frame.pixels = Pixels.STAGED
-        frame.staged_ns = now
-        self._books.came_now.append(frame)
-        for index, model in enumerate(frame.models):
-            if index in frame.plan.undecodable:
-                frame.crops[index] = Crop.UNDECODABLE
-                frame.undecided -= 1
-            else:
-                frame.crops[index] = Crop.READY
-                frame.ready[model] += 1
-        if frame.view is not None and frame.view.resolved:
-            seen[Situation.STAGED_TOO_LATE] += 1
-        elif frame.plan.undecodable:
-            seen[Situation.SOME_UNDECODABLE if frame.undecided else Situation.ALL_UNDECODABLE] += 1
-        if len(set(frame.models)) > 1:
-            seen[Situation.MODELS_MIXED] += 1
-
-    def told_staging_failed(self, frame: FrameBook) -> None:
-        """Staging did not succeed."""
-        self._books.staging -= 1
-        self._books.staged_bytes -= frame.plan.staged_bytes
-        frame.pixels = Pixels.FAILED
-        late = frame.view is not None and frame.view.resolved
-        self._books.seen[Situation.STAGING_FAILED_TOO_LATE if late else Situation.STAGING_FAILED] += 1
-
-    def told_batch_over(self, key: BatchKey, *, failed: bool, now: int) -> None:
-        """A batch came back."""
-        books = self._books
-        batch = books.batches.pop(key)
-        size = len(batch.crops)
-        for frame in {ref.payload.number: ref.payload for ref in batch.crops}.values():
-            frame.batch_sizes.append(size)
-            frame.last_batch_ns = now
-        for ref in batch.crops:
-            frame = ref.payload
-            frame.running -= 1
-            if failed and size > 1:
-                frame.crops[ref.index] = Crop.ALONE
-                frame.alone[batch.model] += 1
-                frame.isolated.add(ref.index)
-            else:
-                frame.crops[ref.index] = Crop.FAILED if failed else Crop.EMBEDDED
-                frame.undecided -= 1
-                books.seen[Situation.POISON_ALONE] += failed and ref.index in frame.plan.poison
-                books.seen[Situation.INNOCENT_SAVED] += not failed and ref.index in frame.isolated
-        if failed:
-            books.failures_untold += 1
-            books.seen[Situation.ENGINE_RAISED] += 1
-
-    def told_written(self, client: ClientBook, now: int) -> None:
-        """The client took its oldest answer."""
-        frame = client.unwritten.popleft()
-        frame.written = True
-        waited = now - frame.answered_ns
-        self._books.seen[Situation.CLIENT_SLOW] += waited > self._books.scenario.limits.stall_timeout_ns
-        client.stalled_since_ns = now
-
-    def told_lost(self, client: ClientBook) -> None:
-        """The client vanished."""
-        client.over = True
-        for moment, situation in _VANISHED.items():
-            self._books.seen[situation] += any(frame.is_at(moment) for frame in client.unanswered.values())
-
-    # Effects.
 
     def effect(self, effect: FrameEffect, now: int, event: str) -> None:  # noqa: C901 - one case for each effect
         """One effect of an event, before it is carried out."""

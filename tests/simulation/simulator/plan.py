@@ -1,7 +1,7 @@
 """What a simulated run will do, decided before it begins.
 
-Why apart from the world: a plan is data, drawn from a seed or written by hand in a test, and the world only carries it
-out. All times are nanoseconds of the virtual clock.
+Why apart from the world: a plan is data, drawn from a seed or written by hand in a test; the world only carries it out.
+All times are nanoseconds of the virtual clock.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class ClientPlan:
     """One session's client.
 
     `terms` are without models: which ones have the `names` is known when it opens. It does not open if one is missing.
-    `stalls_after` counts answers; `read_ns` is how long it takes for each. It vanishes at a time, or as soon as a
-    frame of its own, other than its first `vanishes_after`, has come so far.
+    `stalls_after` counts answers; `read_ns` is how long it takes for each. It vanishes at `vanishes_ns`, or as soon as
+    a frame of it has come as far as `vanishes_when`; its first `vanishes_after` frames do not count.
     """
 
     terms: SessionTerms
@@ -137,8 +137,8 @@ class EnginePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
-    """A model. `comes_ns`: None if it is there from the beginning. It retires as soon after `retires_ns` as it is in
-    the middle of `retires_when`.
+    """A model. `comes_ns`: None if it is there from the beginning. After `retires_ns` it retires as soon as it is in
+    the middle of `retires_when`; None: at once.
     """
 
     name: Name

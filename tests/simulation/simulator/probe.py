@@ -1,7 +1,6 @@
 """The only place that looks inside the core.
 
-Why at all: an answer that is decided but waits its turn cannot be seen from outside, and neither can a map that is
-never emptied.
+Why at all: nobody can see from outside that an answer which waits its turn is decided, or that a map is never emptied.
 """
 
 from __future__ import annotations

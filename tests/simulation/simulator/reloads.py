@@ -4,9 +4,9 @@ Why apart, with a random generator of its own: so a seed's cameras, bounds and f
 
     the newer model comes -> the older one retires, in the middle of something -> sessions open on the newer one
 
-Traps: a model that many sessions use retires only when nearly everything is over. So some reloads are of a model that
-has come just before and has few sessions, which may vanish. And what it shall be in the middle of must be able to
-happen: an engine that never fails has no crops that must run alone.
+Traps: a model with many sessions is gone only when nearly everything is over. So some models come just before, get few
+sessions, which may vanish, and retire again. And whatever a model waits for until it retires must be able to happen: an
+engine that never fails has no crops that must run alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _retired(rng: Random, scenario: Scenario, name: Name, at: int) -> Scenario:
         numbers = [rng.randint(0, 60)] if use is Use.LOST else range(rng.randint(0, 20), 100, 3)
         engine = replace(engine, fates=dict.fromkeys(numbers, fate[use]) | engine.fates)
     models[place] = replace(models[place], engine=engine, retires_ns=at, retires_when=use)
-    # A batch that never returns keeps its frames' pixels, so nothing else may fit: only the end of the service helps.
+    # A batch that never returns keeps its frames' pixels, so nothing else may fit until the service ends.
     stops = scenario.stops_when_engine_dies or BatchFate.NEVER_RETURNS in engine.fates.values()
     scenario = replace(scenario, models=tuple(models), stops_when_engine_dies=stops)
     if use is Use.DRAINING:

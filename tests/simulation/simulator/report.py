@@ -1,4 +1,4 @@
-"""Words for outcomes: the last events of a run, how to see it again, and what a number of runs came to."""
+"""Results in words: the last events of a run, how to see it again, and the sum of many runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _model(plan: ModelPlan) -> str:
 
 
 def trace_lines(step: Step) -> Iterator[str]:
-    """An event, and what the core wanted done about it."""
+    """An event and its effects."""
     yield f"{step.at_ns / MS:12.3f} ms  {step.event}: {_word(step.subject)}"
     for effect in step.effects:
         yield f"{'':18}{_effect(effect)}"
@@ -64,7 +64,7 @@ def _word(value: object) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Total:
-    """What a number of runs came to."""
+    """The sum of many runs."""
 
     seeds: int = 0
     frames: int = 0

@@ -1,8 +1,8 @@
 """From a seed to a scenario: at least 4 cameras, 200 frames and 3 kinds of faults.
 
-Every dimension is drawn on its own, so that rare combinations (a greedy camera at low priority that drops its oldest,
-in a queue that just fits two frames, while an engine dies) turn up by themselves. Trap: bounds are drawn after the
-frames, because they have to admit the largest one.
+Every dimension is drawn on its own, so that rare combinations come by themselves: a greedy camera at low priority that
+drops its oldest frame, in a queue that just fits two, while an engine dies. Trap: bounds are drawn after the frames,
+because the largest frame must fit.
 """
 
 from __future__ import annotations

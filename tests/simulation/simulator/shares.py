@@ -1,5 +1,4 @@
-"""Applies the watches over fairness to both queues of the core: frames that wait to be staged, and crops that wait for
-a batch.
+"""Watches the fairness of both queues of the core: frames that wait to be staged, and crops that wait for a batch.
 
 Trap: cameras compete only for the same thing. Frames are compared between cameras that have used one and the same model
 so far, and priorities of frames only until there is a second model. Crops are compared always, as each model has a
@@ -89,7 +88,7 @@ class Shares:
         return next(iter(models)) if len(models) == 1 else None
 
     def _fleeting(self) -> set[Lane]:
-        """Whose frames came into a queue in this step, and left it again."""
+        """The lanes with frames that came into a queue in this step, and left it again."""
         return {_lane(frame) for frame in self._books.came_now if frame.resolved}
 
     def _lingered(self, model: ModelIndex, ran: list[FrameBook], claims: Claims, now: int) -> None:

@@ -1,7 +1,7 @@
-"""The situations a simulation should get into.
+"""The situations that the simulation must get into.
 
-Why: an invariant about something that never happens holds for ever. A test asserts that every one of these occurs
-within the seeds it runs.
+Why: an invariant about something that never happens holds for ever. So a test asserts that each of these happens in the
+seeds that it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Situation(Enum):
-    """Something worth having happened."""
+    """Something that must happen in some seed."""
 
     # Faults that came about.
     ENGINE_RAISED = "a batch failed"

@@ -1,6 +1,6 @@
-"""One pass over the open frames after every step: what they add up to, and what each of them by itself must not be.
+"""One pass over the open frames after every step: their sums, and the rules about each frame by itself.
 
-Trap: this is the inner loop of the simulation. It touches every open frame after every event, and nothing else.
+Trap: this is the inner loop of the simulation: it looks at every open frame after every event. So it does nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LATE = {
 
 
 class Tally:
-    """What one pass over the open frames adds up."""
+    """The sums of one pass over the open frames."""
 
     def __init__(self) -> None:
         self.holding = 0

@@ -1,9 +1,9 @@
-"""The simulated service: carries effects out as the real shell does, with engines and decoders that take virtual time
+"""The simulated service: carries effects out as the real runtime does, with engines and decoders that take virtual time
 and fail as planned.
 
-It reads a session's next message only while that session is readable, believes a `Readable` and nothing else when that
-changes back, tells `answer_written` when the client has taken an answer, and calls `on_timer` when the core has asked
-for it. Trap: everything goes through `_step`, so that no call of the scheduler escapes the oracle.
+It reads a session's messages only while the session is readable; when it was not, only a `Readable` changes that. It
+calls `answer_written` when the client has taken an answer, and `on_timer` when the core has asked for it. Trap: every
+event goes through `_step`, so that no call of the scheduler escapes the rules.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from random import Random
 from reidstream_server.core.effects import Answer, End, EngineDied, Readable, Retired, Run, SendDrain, Stage
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.terms import BatchKey, DrainReason, Flow, FrameKey, ModelIndex, Priority
+from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelIndex
 
+from . import events
 from .administrator import Administrator
 from .arrival_rule import before, judge
 from .audit import Audit
-from .books import Books, ClientBook, FrameBook, Lane, Violation
+from .books import Books, ClientBook, FrameBook, Violation, lanes_of
 from .clients import Client, Mail
 from .mistakes import sends_in_vain
 from .oracle import FrameEffect, Oracle
@@ -37,14 +38,14 @@ _DEVICE_LOST = FrameFault(reason=FaultReason.ENGINE_LOST, message="the device is
 
 
 class World:
-    """One run of a scenario. `trace_steps`: how many of the last steps are kept."""
+    """One run of a scenario. `trace_steps`: how many steps are kept, the last ones."""
 
     def __init__(self, scenario: Scenario, *, trace_steps: int = 40) -> None:
         self._scenario = scenario
         self._rng = Random(scenario.seed)  # noqa: S311 - it must be repeatable
         self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
         self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
-        lanes = _lanes(scenario)
+        lanes = lanes_of(scenario)
         self._books = Books(scenario, self._scheduler, Counter(), lanes)
         self._oracle = Oracle(self._books)
         self._audit = Audit(self._books)
@@ -113,13 +114,13 @@ class World:
         """The client took an answer, or something else that the scheduler need not know."""
         book, now = client.book, self._timeline.now
         if isinstance(item, Answer) and book.known and book.key is not None:
-            self._oracle.told_written(book, now)
+            events.told_written(self._books, book, now)
             self._step("answer_written", book, self._scheduler.answer_written(book.key, now))
 
     def vanish(self, client: Client) -> None:
         """The client's connection broke."""
         if client.book.key is not None:
-            self._oracle.told_lost(client.book)
+            events.told_lost(self._books, client.book)
             self._step("session_lost", client.book, self._scheduler.session_lost(client.book.key, self._timeline.now))
 
     # The shell.
@@ -183,7 +184,7 @@ class World:
         book, now, key = client.book, self._timeline.now, next_frame_key(self._scheduler)
         assert book.key is not None
         was = before(self._books, book, plan)
-        frame = self._oracle.told_of_frame(book, plan, now)
+        frame = events.told_of_frame(self._books, book, plan, now)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
         if plan.refused:
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now)
@@ -237,11 +238,11 @@ class World:
             for model in self._books.models:  # also those that are gone: not everybody knows
                 self._engine_lost(model)
         if lost or frame.plan.staging_fails:
-            self._oracle.told_staging_failed(frame)
+            events.told_staging_failed(self._books, frame)
             fault = _DEVICE_LOST if lost else _UNDECODABLE
             self._step("staging_failed", frame, self._scheduler.frame_staging_failed(key, fault, now))
         else:
-            self._oracle.told_staged(frame, now)
+            events.told_staged(self._books, frame, now)
             self._step("staged", frame, self._scheduler.frame_staged(key, now, frame.plan.undecodable))
 
     def _run(self, run: Run[FrameBook]) -> None:
@@ -269,7 +270,7 @@ class World:
         failed = poisoned or fate in (BatchFate.RAISES, BatchFate.LOSES_ENGINE)
         if fate is BatchFate.LOSES_ENGINE:
             self._engine_lost(model)
-        self._oracle.told_batch_over(key, failed=failed, now=self._timeline.now)
+        events.told_batch_over(self._books, key, failed=failed, now=self._timeline.now)
         self._returned(model, key, failed=failed)
 
     def _returned(self, model: ModelIndex, key: BatchKey, *, failed: bool) -> None:
@@ -299,10 +300,3 @@ class World:
         if self._books.failures_untold:
             raise Violation("isolation", f"nobody was told of {self._books.failures_untold} failed batches")
         self._books.checks += 3
-
-
-def _lanes(scenario: Scenario) -> list[Lane]:
-    """Each client's lane; sessions of one camera and priority share theirs."""
-    shared: dict[tuple[Priority, Flow], Lane] = {}
-    terms = [client.terms for client in scenario.clients]
-    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]
