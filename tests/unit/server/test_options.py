@@ -170,6 +170,13 @@ def test_classes_are_routed_to_their_models() -> None:
     assert routes.choices == ((1, (2,)),)
 
 
+def test_a_session_names_each_model_that_its_boxes_may_go_to() -> None:
+    """And no other, because a model that a session names cannot go."""
+    assert agreed(opening()).terms.models == {0}
+    assert agreed(_models(Choice(name="vehicle", class_ids=[2]))).terms.models == {1}
+    assert agreed(_models(Choice(name="vehicle", class_ids=[2, 3]), Choice(name="person"))).terms.models == {0, 1}
+
+
 def test_a_right_space_is_agreed() -> None:
     """Of the model that is chosen, by name or by default."""
     space = MODELS.models[1].spec.space_id
