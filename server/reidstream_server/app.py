@@ -31,7 +31,6 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
@@ -51,7 +50,6 @@ class Parts:
 
     config: ServerConfig
     runtime: Runtime
-    models: ModelTable
     intake: FrameIntake
     access: Access
     observer: MetricsObserver
@@ -103,19 +101,19 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
     """Everything behind the doors, started; whatever is still open at the end is dropped."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    series = Series(registry, loaded.engines)
-    models = ModelTable(loaded.engines)
-    limits = scheduler_limits(config, loaded.engines)
-    observer = MetricsObserver(series, loaded.engines)
-    async with Runtime(limits, models, loaded.stager, observer) as runtime:
-        loop, names = asyncio.get_running_loop(), [model.name for model in models.models]
-        registry.register(StateCollector(loop, runtime.statistics, limits, names, config.limits.max_sessions))
+    series = Series(registry)
+    limits = scheduler_limits(config)
+    observer = MetricsObserver(series)
+    async with Runtime(limits, loaded.stager, observer) as runtime:
+        for engine in loaded.engines:
+            runtime.add_model(engine)
+        loop = asyncio.get_running_loop()
+        registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
         yield Parts(
             config=config,
             runtime=runtime,
-            models=models,
-            intake=FrameIntake(limits=frame_limits(config), models=models, stager=loaded.stager),
+            intake=FrameIntake(limits=frame_limits(config), stager=loaded.stager),
             access=access_of(config.security),
             observer=observer,
             series=series,
@@ -141,7 +139,6 @@ def embedding_service(parts: Parts) -> EmbeddingService:
     """The contract's own service."""
     return EmbeddingService(
         parts.runtime,
-        parts.models,
         parts.intake,
         limits=call_limits(parts.config),
         access=parts.access,
@@ -154,7 +151,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     config = parts.config
     return GrpcServer(
         services,
-        [model.name for model in parts.models.models],
+        [model.name for model in parts.runtime.models.models],
         Listen(
             host=config.listen.host,
             port=config.listen.port,

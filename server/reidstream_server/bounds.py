@@ -7,11 +7,9 @@ same number.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
-from reidstream_engines.protocol import Engine
 from reidstream_server.config import ServerConfig
-from reidstream_server.core.terms import ModelTerms, SchedulerLimits
+from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
@@ -22,15 +20,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> SchedulerLimits:
+def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
     return SchedulerLimits(
-        models=tuple(
-            ModelTerms(name=engine.spec.name, max_batch=limit.max_batch, slots=limit.slots, cores=limit.cores)
-            for engine in engines
-            for limit in (engine.limits,)
-        ),
         staging_slots=config.engine.decode_threads or cores(),
         cores=cores(),
         max_queue_boxes=limits.max_queue_boxes,

@@ -26,7 +26,6 @@ from reidstream_engines.image import EncodedImage, Image, PixelBox
 from reidstream_engines.protocol import BoxCrop, Crop
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer, running_server
-from reidstream_server.core.statistics import ModelStatistics
 from reidstream_server.loading import Engines
 from tests.support.harness import (
     JPEG,
@@ -315,7 +314,8 @@ def assert_nothing_is_left(server: RunningServer, stager: FakeStager) -> None:
     left = server.runtime.statistics()
     assert (left.sessions, left.frames, left.queue_boxes, left.queue_bytes) == (0, 0, 0, 0)
     assert (left.staged_bytes, left.staging_frames, left.parked_frames, left.timers) == (0, 0, 0, 0)
-    assert left.models == (ModelStatistics(ready_crops=0, running_batches=0, running_crops=0, lost=False),)
+    (model,) = left.models
+    assert (model.ready_crops, model.running_batches, model.running_crops, model.lost) == (0, 0, 0, False)
     assert stager.open_frames == 0
     assert server.embedding.open_streams == 0
     assert len(server.embedding._epochs) == 0

@@ -1,8 +1,8 @@
 """Plants a fault in the core, in memory, and runs the simulator against it.
 
 Why in memory: a mutant on disk can be left behind. The core and the simulator are imported once more, under their own
-names, with one snippet of one module's source replaced; afterwards the modules that were there are put back. Trap: two
-copies of an enum are not equal, so everything that shares types with the core must be imported afresh along with it.
+names, with one snippet of one module's source replaced. Afterwards the old modules are put back. Trap: two copies of an
+enum are not equal, so everything that shares types with the core must be imported again along with it.
 """
 
 from __future__ import annotations

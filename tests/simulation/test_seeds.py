@@ -53,10 +53,12 @@ def test_a_seed_is_large_enough() -> None:
         assert len(set(scenario.faults)) >= 3, seed
 
 
-def test_a_seed_replays_exactly() -> None:
-    """Event for event, in another process with other hashes too."""
-    trace = "\n".join(line for step in run_seed(3, trace_steps=ALL_STEPS).trace for line in trace_lines(step))
-    command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--trace"]
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_seed_replays_exactly(seed: int) -> None:
+    """Event for event, in another process with other hashes too; with models that come and go, and without."""
+    trace = "\n".join(line for step in run_seed(seed, trace_steps=ALL_STEPS).trace for line in trace_lines(step))
+    assert ("Retired" in trace) is (seed == 0)
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--trace"]
     environment = os.environ | {"PYTHONHASHSEED": "4711"}
     replayed = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     assert replayed.stdout.startswith(trace + "\n")

@@ -9,7 +9,6 @@ from itertools import pairwise
 from reidstream_server.core.effects import Answer
 from reidstream_server.core.terms import (
     Flow,
-    ModelIndex,
     ModelTerms,
     Ordering,
     OverloadPolicy,
@@ -20,9 +19,10 @@ from reidstream_server.core.terms import (
 )
 
 from .simulator.outcome import Outcome
-from .simulator.plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, Scenario
+from .simulator.plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
 from .simulator.world import ALL_STEPS, World
 
+NAME = Name(0)
 MAX_BATCH, SLOTS, QUANTUM, AGING_NS = 8, 2, 8, 60 * MS
 BATCH_NS, CROP_NS = 2 * MS, MS // 4
 IN_HAND = 2 * MAX_BATCH * SLOTS  # running, and ready or being staged for the next batches, beside a last large frame
@@ -47,12 +47,12 @@ def a_camera(
         overload_policy=policy,
         window=Window(frames=window, bytes=10**9),
         latency_budget_ns=None,
+        models=frozenset(),
     )
-    frame = FramePlan(
-        frame_id=0, message_bytes=1, staged_bytes=1, age_ns=0, staging_ns=MS // 2, crops=(ModelIndex(0),) * boxes
-    )
+    frame = FramePlan(frame_id=0, message_bytes=1, staged_bytes=1, age_ns=0, staging_ns=MS // 2, crops=(NAME,) * boxes)
     return ClientPlan(
         terms=terms,
+        names=frozenset({NAME}),
         opens_ns=START_NS,
         interval_ns=interval_ns,
         read_ns=0,
@@ -64,7 +64,6 @@ def a_camera(
 def run(*clients: ClientPlan) -> Outcome:
     """No faults, one model; every invariant is checked on the way."""
     limits = SchedulerLimits(
-        models=(ModelTerms(name="osnet", max_batch=MAX_BATCH, slots=SLOTS, cores=1),),
         staging_slots=4,
         cores=16,
         max_queue_boxes=1_000,
@@ -76,8 +75,9 @@ def run(*clients: ClientPlan) -> Outcome:
         batch_timeout_ns=10**10,
         stall_timeout_ns=10**10,
     )
-    engine = EnginePlan(batch_ns=BATCH_NS, crop_ns=CROP_NS)
-    scenario = Scenario(seed=1, limits=limits, engines=(engine,), clients=clients)
+    terms = ModelTerms(name="osnet", max_batch=MAX_BATCH, slots=SLOTS, cores=1)
+    model = ModelPlan(name=NAME, terms=terms, engine=EnginePlan(batch_ns=BATCH_NS, crop_ns=CROP_NS))
+    scenario = Scenario(seed=1, limits=limits, models=(model,), clients=clients)
     outcome = World(scenario, trace_steps=ALL_STEPS).run()
     assert outcome.violation is None
     return outcome

@@ -4,11 +4,16 @@ Why pure: every rule about order, bounds, fairness and failure lives here, so th
 with seeded cameras, engines and faults, and a failing seed replays exactly. Data flows one way: an event goes into
 `Scheduler`, a list of effects comes out.
 
-    terms, faults, effects                     the vocabulary
-    timers, fair_queue, state                  parts that know nothing of each other's rules
-    admission, batcher, answers, statistics    one bound or one order each
-    ledger -> arrival, inference               a frame's way through all of them
-    scheduler                                  events in, effects out
+    terms, faults, effects          the vocabulary
+    statistics                      what can be seen from outside, and how fast frames are served
+    timers, fair_queue, state       parts that know nothing of each other's rules
+    admission, batcher, delivery    one bound or one order each
+    fleet                           the models that are there, each with its batcher
+    ledger                          what every frame holds, and that it gives all of it back
+    arrival, inference              the two stretches of a frame's way on which much can happen; both use the ledger
+    scheduler                       events in, effects out
+
+Each imports only from its own line and from lines above it.
 
 Trap: one owner. Nothing here is thread-safe; the service calls it on its event loop only.
 """

@@ -1,13 +1,12 @@
-"""The bounds of the queue: boxes and message bytes that are admitted and not yet done with.
+"""The bounds of the queue: boxes that are not answered yet, and bytes of messages that are not staged yet.
 
 A flow may hold as much as is still free (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
-packet switches", 1998, with factor 1): one greedy camera gets half of the queue at most, and there is always room for
-a newcomer. A frame that does not fit may be parked by its session, one per session, and waits here in the order of
-parking.
+packet switches", 1998, with factor 1). So one greedy camera gets at most half of the queue, and there is always room
+for a newcomer. A session may park one frame that does not fit; parked frames wait here, in the order of parking.
 
-Trap: with many greedy flows the free room can stay smaller than a large frame for ever. So the first parked frame
-whose flow holds nothing lets nobody else in until it fits; a flow that waits only for its own frames blocks nobody but
-its own later ones, of whatever session.
+Trap: with many greedy flows, the free room can stay smaller than a large frame for ever. So the first parked frame
+whose flow holds nothing lets nobody else in until it fits. A flow that holds something makes only its own later frames
+wait, of all its sessions.
 """
 
 from __future__ import annotations
@@ -49,25 +48,25 @@ class Admission(Generic[P]):
         return len(self._parking)
 
     def admit(self, frame: FrameState[P]) -> bool:
-        """Take the frame's boxes and bytes if they fit and nobody goes first; False leaves everything as it was."""
+        """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
         self._let_in(frame)
         return True
 
     def others_first(self, frame: FrameState[P]) -> bool:
-        """Whether some parked frame must be let in before this one, whose session has no place among those."""
+        """Whether a parked frame must be let in before this one. The frame's own session has none parked."""
         flow = frame.session.terms.flow
         return any(
             session.terms.flow == flow or not self._flow_boxes[session.terms.flow] for session in self._parking.values()
         )
 
     def has_place(self, session: SessionState[P]) -> bool:
-        """Whether the session is among those that wait, be it that the frame it waited with was given up."""
+        """Whether the session has a place among those that wait, even if the frame that it parked was given up."""
         return session.key in self._parking
 
     def release_bytes(self, frame: FrameState[P]) -> None:
-        """The message was staged, or is no longer wanted."""
+        """The message was staged, or is not needed any more."""
         if frame.holds_queue_bytes:
             frame.holds_queue_bytes = False
             self._bytes -= frame.request.message_bytes
@@ -86,12 +85,12 @@ class Admission(Generic[P]):
         self._parking.setdefault(frame.session.key, frame.session)
 
     def unpark(self, session: SessionState[P]) -> None:
-        """The session waits no more."""
+        """The session does not wait any more."""
         session.parked = None
         self._parking.pop(session.key, None)
 
     def next_admitted(self) -> FrameState[P] | None:
-        """Admit and take out the first parked frame that may go; None when none may. One pass: every event asks."""
+        """Let in the first parked frame that may go, and return it; None if none may. One pass: every event asks."""
         first: FrameState[P] | None = None
         flows: set[Flow] = set()
         for session in self._parking.values():
@@ -126,7 +125,7 @@ class Admission(Generic[P]):
 
 
 def _lower(counter: Counter[Flow], flow: Flow, amount: int) -> None:
-    """Subtract, and forget a flow at zero: camera names come and go for ever."""
+    """Subtract, and forget a flow at zero: there is no end of new camera names."""
     counter[flow] -= amount
     if not counter[flow]:
         del counter[flow]

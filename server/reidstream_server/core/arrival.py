@@ -1,21 +1,22 @@
 """What happens to a frame that has just come: answered at once, admitted, parked, dropped or rejected.
 
-The window is looked at first (the session's own bound), then the queue (everybody's). Trap: under DROP_OLDEST the
-frame that has just come may itself be the oldest that has not started; then it is the one that is dropped.
+The window comes first (the session's own bound), then the queue (everybody's). Trap: under DROP_OLDEST the new frame
+may itself be the oldest that has not started; then it is the one that is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Generic, TypeVar, assert_never
 
+from . import faults
 from .batcher import Batcher
 from .effects import Effect
-from .faults import FaultReason, FrameFault
+from .faults import FrameFault
 from .ledger import Ledger
 from .state import FrameState
 from .statistics import ServiceRate
-from .terms import OverloadPolicy, SchedulerLimits
+from .terms import ModelIndex, OverloadPolicy, SchedulerLimits
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
@@ -27,7 +28,7 @@ class Arrivals(Generic[P]):
     def __init__(
         self,
         limits: SchedulerLimits,
-        batchers: Sequence[Batcher[P]],
+        batchers: Mapping[ModelIndex, Batcher[P]],
         ledger: Ledger[P],
         timers: Timers,
         rate: ServiceRate,
@@ -54,7 +55,7 @@ class Arrivals(Generic[P]):
             return
         admission = self._ledger.admission
         if session.parked is None and admission.has_place(session):
-            admission.park(frame)  # where the one was that its window has cost; it is let in as soon as it can be
+            admission.park(frame)  # in the place of a frame that its window has cost; let in when there is room
         elif session.parked is None and admission.admit(frame):
             self._ledger.queue(frame, now)
         else:
@@ -64,8 +65,7 @@ class Arrivals(Generic[P]):
         """Frame ids must rise; a frame that keeps the rule becomes the last one."""
         last, given = frame.session.last_frame_id, frame.request.frame_id
         if last is not None and given <= last:
-            message = f"frame_id {given} is not greater than {last}, the last one of this session"
-            return FrameFault(reason=FaultReason.INVALID_FRAME_ID, message=message)
+            return faults.invalid_frame_id(given, last)
         frame.session.last_frame_id = given
         return None
 
@@ -73,39 +73,38 @@ class Arrivals(Generic[P]):
         for model in frame.models:
             batcher = self._batchers[model]
             if batcher.lost is not None:
-                return engine_lost(batcher.terms.name, batcher.lost)
+                return faults.engine_lost(batcher.terms.name, batcher.lost)
         return None
 
     def _budget_fault(self, frame: FrameState[P], now: int) -> FrameFault | None:
-        """A frame that is late already is answered so; the others are watched."""
+        """The fault of a frame that is late already; the others get a timer."""
         budget = frame.session.terms.latency_budget_ns
         if budget is None or not frame.request.crops:
             return None
         due = frame.arrived_ns + budget - frame.request.age_ns
         if due <= now:
-            return over_budget(budget)
+            return faults.over_budget(budget)
         frame.budget_timer = self._timers.add(due, TimerKind.FRAME_BUDGET, frame.key)
         return None
 
     def _keep_window(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
-        """Have the session's policy answer what is over its window."""
+        """What is over the window is answered, as the session's policy says."""
         session = frame.session
         match session.terms.overload_policy:
             case OverloadPolicy.WAIT:
                 pass  # the session was not read while its window was full
             case OverloadPolicy.DROP_OLDEST:
                 while session.over_window and (victim := session.oldest_unstarted()) is not None:
-                    self._ledger.resolve(victim, _dropped("the session's window is full"), effects, keep_place=True)
+                    self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects, keep_place=True)
             case OverloadPolicy.REJECT:
                 if session.over_window:
-                    window = session.terms.window
-                    message = f"the window of {window.frames} frames and {window.bytes} bytes is full"
-                    self._ledger.resolve(frame, self._try_later(FaultReason.WINDOW_FULL, message), effects)
+                    fault = faults.window_full(session.terms.window, self._retry_ms())
+                    self._ledger.resolve(frame, fault, effects)
             case _:
                 assert_never(session.terms.overload_policy)
 
     def _overflow(self, frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
-        """Have the session's policy deal with a frame for which the queue has no room."""
+        """The queue has no room for the frame: the session's policy decides."""
         session, admission = frame.session, self._ledger.admission
         match session.terms.overload_policy:
             case OverloadPolicy.WAIT:
@@ -113,17 +112,16 @@ class Arrivals(Generic[P]):
             case OverloadPolicy.DROP_OLDEST:
                 self._make_room(frame, now, effects)
             case OverloadPolicy.REJECT:
-                message = f"the queue holds {admission.boxes} of {self._limits.max_queue_boxes} boxes"
-                self._ledger.resolve(frame, self._try_later(FaultReason.QUEUE_FULL, message), effects)
+                fault = faults.queue_full(admission.boxes, self._limits.max_queue_boxes, self._retry_ms())
+                self._ledger.resolve(frame, fault, effects)
             case _:
                 assert_never(session.terms.overload_policy)
 
     def _make_room(self, frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
         """DROP_OLDEST: the newest frame takes the parked one's place, or the room of the session's older ones."""
         session, admission = frame.session, self._ledger.admission
-        dropped = _dropped("the server's queue is full")
         if session.parked is not None:
-            self._ledger.resolve(session.parked, dropped, effects, keep_place=True)
+            self._ledger.resolve(session.parked, faults.DROPPED_BY_QUEUE, effects, keep_place=True)
         else:
             while not admission.others_first(frame):
                 if admission.admit(frame):
@@ -132,25 +130,9 @@ class Arrivals(Generic[P]):
                 victim = session.oldest_unstarted()
                 if victim is None or victim is frame:
                     break
-                self._ledger.resolve(victim, dropped, effects)
+                self._ledger.resolve(victim, faults.DROPPED_BY_QUEUE, effects)
         admission.park(frame)
 
-    def _try_later(self, reason: FaultReason, message: str) -> FrameFault:
-        retry_ms = self._rate.milliseconds_for(self._ledger.admission.boxes)
-        return FrameFault(reason=reason, message=f"{message}; try again in {retry_ms} ms", retry_after_ms=retry_ms)
-
-
-def over_budget(budget_ns: int) -> FrameFault:
-    """The fault of a frame that grew too old."""
-    message = f"older than the session's latency budget of {budget_ns // 1_000_000} ms before its inference began"
-    return FrameFault(reason=FaultReason.OVER_BUDGET, message=message)
-
-
-def engine_lost(model: str, why: str) -> FrameFault:
-    """The fault of a frame whose engine cannot go on."""
-    message = f"the engine of model {model!r} cannot go on ({why}); send the frame elsewhere"
-    return FrameFault(reason=FaultReason.ENGINE_LOST, message=message)
-
-
-def _dropped(why: str) -> FrameFault:
-    return FrameFault(reason=FaultReason.DROPPED, message=f"given up for a newer frame: {why}")
+    def _retry_ms(self) -> int:
+        """When a rejected client should come back."""
+        return self._rate.milliseconds_for(self._ledger.admission.boxes)

@@ -1,11 +1,11 @@
 """One model's ready crops, and the batches in flight.
 
-Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for; slot first, batch second,
-so a batch is as fresh as can be. Crops of a failed batch come again one by one, before anything else, so that a
-poisonous one fails alone.
+Work-conserving: a free slot takes what is waiting, at once, unless a linger was asked for. A batch is formed only when
+a slot is free, so it is as fresh as it can be. The crops of a failed batch come again one by one, before anything else,
+so that a poisonous one fails alone.
 
-Trap: a crop is in one of three places (ready, to be run alone, running), and a frame that is given up must leave the
-first two at once.
+Trap: a crop is in one of three places (ready, to be run alone, running). A frame that is given up must leave the first
+two at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Generic, TypeVar
 
 from .fair_queue import Entry, FairQueue
 from .state import FrameState, Portion, WaitingCrops
-from .terms import BatchKey, ModelTerms
+from .statistics import ModelStatistics
+from .terms import BatchKey, ModelIndex, ModelTerms
 from .timers import Timer
 
 P = TypeVar("P")
@@ -25,7 +26,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Generic[P]):
-    """A batch in flight, of `size` crops. `timeout` is due when its engine has taken too long."""
+    """A batch in flight, of `size` crops. `timeout` is due when the engine has taken too long."""
 
     key: BatchKey
     portions: tuple[Portion[P], ...]
@@ -34,13 +35,19 @@ class Batch(Generic[P]):
 
 
 class Batcher(Generic[P]):
-    """Forms batches for one model. Not thread-safe."""
+    """Forms batches for one model. Not thread-safe.
+
+    `lost`: why the engine cannot go on. `staging_crops`: of frames that are being staged. `users`, `retiring`: see
+    `fleet`.
+    """
 
     def __init__(self, terms: ModelTerms, *, quantum: int, aging_ns: int, linger_ns: int) -> None:
         self.terms = terms
         self.lost: str | None = None
         self.running: dict[BatchKey, Batch[P]] = {}
         self.staging_crops = 0
+        self.users = 0
+        self.retiring = False
         self.linger_timer: Timer | None = None
         self._linger_ns = linger_ns
         self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
@@ -53,8 +60,20 @@ class Batcher(Generic[P]):
 
     @property
     def hungry(self) -> bool:
-        """Whether staging another frame would keep the engine from running dry."""
+        """Whether the engine may run dry unless another frame is staged."""
         return self.lost is None and self.ready_crops + self.staging_crops < self.terms.max_batch * self.terms.slots
+
+    def statistics(self, index: ModelIndex) -> ModelStatistics:
+        """A snapshot, under the model's index."""
+        return ModelStatistics(
+            index=index,
+            name=self.terms.name,
+            ready_crops=self.ready_crops,
+            running_batches=len(self.running),
+            running_crops=sum(batch.size for batch in self.running.values()),
+            lost=self.lost is not None,
+            retiring=self.retiring,
+        )
 
     def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
         """Queue crops of a staged frame."""
@@ -63,16 +82,16 @@ class Batcher(Generic[P]):
         return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
-        """What still waits of these crops is no longer wanted."""
+        """Drop those of these crops that still wait."""
         self._ready.cancel(entry)
 
     def cancel_alone(self, frame: FrameState[P]) -> None:
-        """The frame's crops that were to run alone are no longer wanted."""
+        """Drop the frame's crops that were to run alone."""
         if self._alone:
             self._alone = deque(crop for crop in self._alone if crop.frame is not frame)
 
     def retry_alone(self, crop: Portion[P]) -> None:
-        """Have a crop of a failed batch run in a batch of its own."""
+        """Run a crop of a failed batch in a batch of its own."""
         self._alone.append(crop)
 
     def take(self, now: int) -> list[Portion[P]]:

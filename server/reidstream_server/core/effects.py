@@ -1,6 +1,6 @@
 """What the scheduler wants done: the only way out of the core.
 
-Effects are carried out in order. `payload` is whatever the caller gave with the frame; the core never looks at it.
+The caller carries effects out in order. `payload` is whatever it gave with the frame; the core never looks at it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameTimes:
-    """Monotonic nanoseconds; 0 where it did not happen. `batch_sizes` in the order the batches ended."""
+    """Monotonic nanoseconds; 0 for what did not happen. `batch_sizes`: in the order in which the batches ended."""
 
     arrived_ns: int
     age_ns: int
@@ -56,7 +56,7 @@ class Run(Generic[P]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Generic[P]):
-    """No pixel of the frame will be looked at again, staged or still in its message. Once per frame."""
+    """Nobody will look at the frame's pixels again, be they staged or still in its message. Once per frame."""
 
     payload: P
 
@@ -103,7 +103,7 @@ class EndCause(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Everything is answered (or, when STALLED, the client does not read): end the stream. The session is forgotten."""
+    """End the stream: everything is answered or, when STALLED, the client does not read. The session is forgotten."""
 
     session: SessionKey
     cause: EndCause
@@ -119,7 +119,7 @@ class EngineDied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFailed:
-    """For the log and the counters: a batch failed; `retried` says whether its crops are tried one by one."""
+    """A batch failed; for logs and counters. `retried`: whether its crops are tried one by one."""
 
     model: ModelIndex
     size: int
@@ -127,4 +127,15 @@ class BatchFailed:
     retried: bool
 
 
-Effect: TypeAlias = Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """The model is gone: nothing of it is open, no frame of it is held, none of its batches runs. Once per model, the
+    last effect of its event. Its engine may be closed; its index is never used again.
+    """
+
+    model: ModelIndex
+
+
+Effect: TypeAlias = (
+    Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed | Retired
+)

@@ -6,9 +6,9 @@ deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair 
 1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes goes
 there.
 
-Trap: a flow that replaces what it has waiting (the newest frame instead of the oldest) must keep its place in the
-ring, and how long it has waited; otherwise it starves by being fresh. So a lane outlives its cancelled items, until
-its turn comes or nobody waits at all.
+Trap: a flow that replaces its waiting items (the newest frame instead of the oldest) must keep its place in the ring,
+and the time since it waits. Otherwise a flow whose items are always fresh would starve. So a lane stays when its items
+are cancelled, until its turn comes or nobody waits at all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HIGHEST_FIRST = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
-    """An item in the queue. `cost`: in boxes, what of it still waits."""
+    """An item in the queue. `cost`: how many boxes of it still wait."""
 
     item: T
     cost: int
@@ -39,8 +39,8 @@ class Entry(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _Lane(Generic[T]):
-    """The items of one flow at one priority, oldest first. `waits_since_ns`: since it has had something and nothing of
-    it was taken.
+    """The items of one flow at one priority, oldest first. `waits_since_ns`: since when it has had items, and none was
+    taken.
     """
 
     level: _Level[T]
@@ -64,7 +64,7 @@ class _Level(Generic[T]):
     known_oldest_ns: int | None = None
 
     def oldest_ns(self) -> int:
-        """Since when the lane has waited that has waited longest. There must be one."""
+        """Since when its longest waiting lane has waited. There must be one."""
         if self.known_oldest_ns is None:
             self.known_oldest_ns = min(lane.waits_since_ns for lane in self.ring.values() if lane.entries)
         return self.known_oldest_ns
@@ -87,7 +87,7 @@ class FairQueue(Generic[T]):
 
     @property
     def boxes(self) -> int:
-        """What the items cost that wait."""
+        """The cost of all items that wait."""
         return self._boxes
 
     def push(self, item: T, *, flow: Flow, priority: Priority, cost: int, now: int) -> Entry[T]:
@@ -106,17 +106,17 @@ class FairQueue(Generic[T]):
         return entry
 
     def cancel(self, entry: Entry[T]) -> None:
-        """Take an item out, wherever it is. Harmless for one that is out already."""
+        """Take an item out. Harmless for one that is out already."""
         if entry.number in entry.lane.entries:
             self._remove(entry)
 
     def pop(
         self, now: int, *, wanted: Callable[[T], bool] | None = None, fits: Callable[[T], bool] | None = None
     ) -> T | None:
-        """The next item in fair order; None when there is none.
+        """The next item in fair order; None if there is none.
 
-        A flow whose next item is not `wanted` is passed over, and loses nothing by it. An item that is next and does
-        not fit is waited for: None is returned until it fits, or is cancelled.
+        A flow whose next item is not `wanted` is passed over, and loses nothing by it. If the next item does not fit,
+        everybody waits for it: the result is None until it fits or is cancelled.
         """
         waiting = [level for level in self._levels.values() if level.count]
         aged = self._aged(waiting, now)
@@ -132,9 +132,9 @@ class FairQueue(Generic[T]):
         return None
 
     def pop_boxes(self, now: int, most: int) -> tuple[T, int] | None:
-        """The next item in fair order and how many of its boxes come now, 1 to `most`; the others keep their place.
+        """The next item in fair order, and how many of its boxes are taken, 1 to `most`; the rest keeps its place.
 
-        As if every box were an item of its own, but with one step for all that would follow each other.
+        The order is as if every box were an item of its own; boxes that would follow each other are taken in one step.
         """
         waiting = [level for level in self._levels.values() if level.count]
         if not waiting:
@@ -154,11 +154,11 @@ class FairQueue(Generic[T]):
         return entry.item, boxes
 
     def oldest_ns(self) -> int | None:
-        """Since when the flow has waited that has waited longest; None when there is none."""
+        """Since when the longest waiting flow has waited; None if nobody waits."""
         return min((level.oldest_ns() for level in self._levels.values() if level.count), default=None)
 
     def _aged(self, waiting: list[_Level[T]], now: int) -> _Level[T] | None:
-        """The level whose turn it is although a higher one has something."""
+        """The level whose turn it is, although a higher one has items."""
         if len(waiting) < 2 or self._owed:  # noqa: PLR2004 - with one level there is nothing to choose
             return None
         aged = min(waiting[1:], key=_Level.oldest_ns)
@@ -170,8 +170,8 @@ class FairQueue(Generic[T]):
     def _next_entry(
         self, level: _Level[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
     ) -> Entry[T] | None:
-        """The deficit round robin: the item whose turn it is, left where it is; its lane pays for `least` boxes of it,
-        or for all.
+        """The deficit round robin: the item whose turn it is. It stays in the queue. Its lane must be able to pay for
+        `least` boxes of it; None: for all of them.
         """
         while (lane := _first_lane(level, wanted)) is not None:
             entry = lane.first()
@@ -211,13 +211,13 @@ class FairQueue(Generic[T]):
 
 
 def _forget_oldest(lane: _Lane[T]) -> None:
-    """If it may have been this lane, look again when asked."""
+    """If this lane may have been the oldest, look again when asked."""
     if lane.level.known_oldest_ns == lane.waits_since_ns:
         lane.level.known_oldest_ns = None
 
 
 def _first_lane(level: _Level[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:
-    """The first in the ring whose next item is wanted. Those passed over stay where they are: a turn is not lost."""
+    """The first lane in the ring whose next item is wanted. Lanes that are passed over keep their places."""
     empty: list[Flow] = []
     found: _Lane[T] | None = None
     for lane in level.ring.values():

@@ -1,23 +1,22 @@
 """Batches from their start to their end, and the supervision of engines.
 
-Why apart from the batcher: that one decides which crops go next, this one what follows for their frames. An engine that
-fails on a batch fails only those crops, each tried alone before it is given up; one that cannot go on, or does not come
-back, is lost for good, and every frame that needs it is answered so.
+Why apart from the batcher: that one decides which crops go next, this one what follows for their frames. When an engine
+fails on a batch, each of its crops is tried alone before it is given up. An engine that cannot go on, or whose batch
+does not come back, is lost for good, and every frame that needs it is answered so.
 
-Trap: a batch may come back for frames that were answered long ago, or after its engine was given up. Its crops still
-hold their frames' pixels until then.
+Trap: a batch may come back for frames that were answered long ago, or after its engine was given up. Until then it
+holds its frames' pixels.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from .arrival import engine_lost
 from .batcher import Batch, Batcher
 from .effects import BatchFailed, CropRef, Effect, EngineDied, Run
-from .faults import CropOutcome
+from .faults import CropOutcome, engine_lost
+from .fleet import Fleet
 from .ledger import Ledger
 from .state import FrameState, Portion
 from .statistics import ServiceRate
@@ -33,22 +32,21 @@ class Inference(Generic[P]):
     def __init__(
         self,
         limits: SchedulerLimits,
-        batchers: Sequence[Batcher[P]],
+        fleet: Fleet[P],
         ledger: Ledger[P],
         timers: Timers,
         rate: ServiceRate,
     ) -> None:
         self._limits = limits
-        self._batchers = batchers
+        self._fleet = fleet
+        self._batchers = fleet.batchers
         self._ledger = ledger
         self._timers = timers
         self._rate = rate
         self._batches = 0
-        self._on_devices = [ModelIndex(i) for i, batcher in enumerate(batchers) if not batcher.terms.cores]
-        self._sharing = deque(ModelIndex(i) for i, batcher in enumerate(batchers) if batcher.terms.cores)
 
     def queue_crops(self, frame: FrameState[P], invalid: Collection[int], now: int) -> None:
-        """Let the crops of a staged frame wait for batches, but for those that could not be decoded."""
+        """Let the crops of a staged frame wait for batches, except those that could not be decoded."""
         waiting: dict[ModelIndex, list[int]] = {}
         for index, model in enumerate(frame.request.crops):
             if index in invalid or frame.payload is None:
@@ -62,14 +60,14 @@ class Inference(Generic[P]):
                 frame.crop_entries.append((model, entry))
 
     def start(self, now: int, effects: list[Effect[P]]) -> None:
-        """Fill every free slot for which something is ready. Models that share cores take turns."""
-        for model in self._on_devices:
+        """Start a batch in every free slot for which crops are ready. Models that share cores take turns."""
+        for model in self._fleet.on_devices:
             while taken := self._batchers[model].take(now):
                 self._start(model, taken, now, effects)
-        passed = 0
-        while passed < len(self._sharing) and self._ledger.core_free:
-            model = self._sharing[0]
-            self._sharing.rotate(-1)
+        passed, sharing = 0, self._fleet.sharing
+        while passed < len(sharing) and self._ledger.core_free:
+            model = sharing[0]
+            sharing.rotate(-1)
             if taken := self._batchers[model].take(now):
                 self._start(model, taken, now, effects)
                 passed = 0
@@ -77,8 +75,10 @@ class Inference(Generic[P]):
                 passed += 1
 
     def watch(self) -> None:
-        """Have timers due for batches that wait to fill; after everything else has taken its cores."""
-        for index, batcher in enumerate(self._batchers):
+        """Set timers for batches that wait to fill; after everything else has taken its cores."""
+        if not self._limits.linger_ns:
+            return
+        for index, batcher in self._batchers.items():
             self._watch_linger(index, batcher)
 
     def done(self, model: ModelIndex, key: BatchKey, now: int, effects: list[Effect[P]]) -> None:
@@ -105,8 +105,8 @@ class Inference(Generic[P]):
 
     def lose(self, model: ModelIndex, message: str, effects: list[Effect[P]]) -> None:
         """The engine cannot go on."""
-        batcher = self._batchers[model]
-        if batcher.lost is not None:
+        batcher = self._batchers.get(model)
+        if batcher is None or batcher.lost is not None:
             return
         batcher.lost = message
         self._ledger.batch_cores -= len(batcher.running) * batcher.terms.cores
@@ -119,9 +119,9 @@ class Inference(Generic[P]):
     def timed_out(self, key: BatchKey, effects: list[Effect[P]]) -> None:
         """The batch has not come back in time."""
         seconds = self._limits.batch_timeout_ns / 1e9
-        for index, batcher in enumerate(self._batchers):
+        for model, batcher in self._batchers.items():
             if key in batcher.running:
-                self.lose(ModelIndex(index), f"a batch has not come back for {seconds:g} s", effects)
+                self.lose(model, f"a batch has not come back for {seconds:g} s", effects)
 
     def _start(self, model: ModelIndex, taken: list[Portion[P]], now: int, effects: list[Effect[P]]) -> None:
         self._batches += 1
@@ -140,9 +140,9 @@ class Inference(Generic[P]):
         effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
     def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:
-        batcher = self._batchers[model]
-        batch = batcher.running.pop(key, None)
-        if batch is None:
+        batcher = self._batchers.get(model)
+        batch = batcher.running.pop(key, None) if batcher is not None else None
+        if batcher is None or batch is None:
             return None
         if batcher.lost is None:
             self._ledger.batch_cores -= batcher.terms.cores
@@ -162,8 +162,8 @@ class Inference(Generic[P]):
             frame.open_crops -= len(portion.indices)
         self._ledger.settle(frame, effects)
 
-    def _watch_linger(self, index: int, batcher: Batcher[P]) -> None:
-        """Have a timer due when the batch that waits to fill may wait no longer."""
+    def _watch_linger(self, model: ModelIndex, batcher: Batcher[P]) -> None:
+        """Set a timer for when the batch that waits to fill may wait no longer."""
         until = batcher.lingers_until()
         if len(batcher.running) >= batcher.terms.slots or (batcher.terms.cores and not self._ledger.core_free):
             until = None
@@ -171,4 +171,4 @@ class Inference(Generic[P]):
             self._timers.cancel(batcher.linger_timer)
             batcher.linger_timer = None
         if until is not None and batcher.linger_timer is None:
-            batcher.linger_timer = self._timers.add(until, TimerKind.LINGER, index)
+            batcher.linger_timer = self._timers.add(until, TimerKind.LINGER, model)

@@ -1,22 +1,21 @@
-"""Every frame's way through the bounds: what it holds, and that it gives all of it back.
+"""What every frame holds of the bounds, and that it gives all of it back.
 
 Why apart from the events: a frame can end in a dozen ways (answered, dropped, over its budget, its session vanished,
-its engine lost), and each must give back the same things exactly once. They all come through `resolve` and `settle`.
+its engine lost), and each must give back the same things exactly once. All of them use `resolve` and `settle`.
 
 Trap: resolving is not releasing. Pixels are given back only when no batch looks at them and no decoder writes to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from .admission import Admission
-from .answers import Answers
-from .batcher import Batcher
+from .delivery import Delivery
 from .effects import Effect, Release
 from .fair_queue import FairQueue
 from .faults import FrameFault
+from .fleet import Fleet
 from .state import FrameState, Phase
 from .terms import FrameKey, SchedulerLimits
 from .timers import Timers
@@ -27,12 +26,10 @@ P = TypeVar("P")
 class Ledger(Generic[P]):
     """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe.
 
-    `batch_cores`: what the batches of living engines keep busy.
+    `batch_cores`: the cores that batches keep busy, without those of lost engines.
     """
 
-    def __init__(
-        self, limits: SchedulerLimits, batchers: Sequence[Batcher[P]], timers: Timers, answers: Answers[P]
-    ) -> None:
+    def __init__(self, limits: SchedulerLimits, fleet: Fleet[P], timers: Timers, delivery: Delivery[P]) -> None:
         self.frames: dict[FrameKey, FrameState[P]] = {}
         self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=limits.quantum_boxes, aging_ns=limits.aging_ns)
         self.admission: Admission[P] = Admission(max_boxes=limits.max_queue_boxes, max_bytes=limits.max_queue_bytes)
@@ -40,17 +37,18 @@ class Ledger(Generic[P]):
         self.batch_cores = 0
         self.staged_bytes = 0
         self._limits = limits
-        self._batchers = batchers
+        self._fleet = fleet
+        self._batchers = fleet.batchers
         self._timers = timers
-        self._answers = answers
+        self._delivery = delivery
 
     @property
     def core_free(self) -> bool:
-        """Whether there is a core for one more staging or batch. What a lost engine still runs keeps nobody waiting."""
+        """Whether there is a core for one more staging or batch. Nobody waits for what a lost engine still runs."""
         return self.staging_frames + self.batch_cores < self._limits.cores
 
     def queue(self, frame: FrameState[P], now: int) -> None:
-        """Let an admitted frame wait for its turn."""
+        """Let an admitted frame wait to be staged."""
         terms = frame.session.terms
         frame.phase = Phase.QUEUED
         frame.queue_entry = self.waiting.push(
@@ -58,10 +56,10 @@ class Ledger(Generic[P]):
         )
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:
-        """The next frame, in fair order, that an engine would run dry without, if a slot and its bytes are free."""
-        if self.staging_frames >= self._limits.staging_slots or not self.core_free:
+        """The next frame, in fair order, without which an engine would run dry; None if there is no slot or no room."""
+        if self.staging_frames >= self._limits.staging_slots or not self.waiting or not self.core_free:
             return None
-        if not any(batcher.hungry for batcher in self._batchers):
+        if not any(batcher.hungry for batcher in self._batchers.values()):
             return None
         frame = self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)
         if frame is None:
@@ -82,7 +80,7 @@ class Ledger(Generic[P]):
         return self.staged_bytes + frame.request.staged_bytes <= self._limits.max_staged_bytes
 
     def end_staging(self, key: FrameKey) -> FrameState[P] | None:
-        """The stager is done with the frame; None if it was not at work on it."""
+        """The frame is no longer being staged; None if it was not."""
         frame = self.frames.get(key)
         if frame is None or not frame.being_staged:
             return None
@@ -96,7 +94,7 @@ class Ledger(Generic[P]):
     def resolve(
         self, frame: FrameState[P], fault: FrameFault | None, effects: list[Effect[P]], *, keep_place: bool = False
     ) -> None:
-        """Settle the frame's answer and take it out of every queue; `keep_place` leaves its session's place in
+        """Decide the frame's answer, and take it out of every queue. `keep_place`: its session keeps its place in
         parking.
         """
         if frame.resolved:
@@ -125,11 +123,11 @@ class Ledger(Generic[P]):
             session.window_frames -= 1
             session.window_bytes -= frame.request.message_bytes
         session.resolved.append(frame)
-        self._answers.touch(session)
+        self._delivery.touch(session)
         self.settle(frame, effects)
 
     def settle(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
-        """Resolve a frame whose crops are all decided; let go of one that nothing works on any more."""
+        """Resolve a frame if all its crops are decided; let go of it if nothing works on it any more."""
         if not frame.resolved:
             if not frame.open_crops:
                 self.resolve(frame, None, effects)
@@ -139,6 +137,8 @@ class Ledger(Generic[P]):
         if frame.holds_staged_bytes:
             frame.holds_staged_bytes = False
             self.staged_bytes -= frame.request.staged_bytes
-        gone = self.frames.pop(frame.key, None) is not None
-        if gone and frame.payload is not None:  # also if it never was staged: its answer may wait long for its turn
+        if self.frames.pop(frame.key, None) is None:
+            return
+        self._fleet.leave(frame.models)
+        if frame.payload is not None:  # also if it never was staged: its answer may wait long for its turn
             effects.append(Release(payload=frame.payload))

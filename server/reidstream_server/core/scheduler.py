@@ -2,34 +2,36 @@
 
 Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step, so
 that no bound is exceeded in between. Each event method changes the state, then `_pump` starts whatever can start.
+Models come and go by two events of their own; nothing else asks how many there are.
 
     frame_arrived -> (parked) -> queued -> Stage -> frame_staged -> Run ... batch_done -> Release -> Answer ->
     answer_written
 
 Trap: an event may come for something that is no longer there (a batch of a lost engine, an answer of a session that
-vanished). Such events are expected, and ignored.
+vanished, anything of a model that is gone). Such events are expected, and ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Generic, Literal, TypeVar, assert_never
+from typing import Generic, TypeVar, assert_never
 
-from .answers import Answers
-from .arrival import Arrivals, over_budget
-from .batcher import Batcher
-from .effects import Effect, End, EndCause, SendDrain, Stage
-from .faults import FaultReason, FrameFault
+from .arrival import Arrivals
+from .delivery import Delivery
+from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
+from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
+from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
 from .state import FrameState, Phase, SessionState
-from .statistics import ModelStatistics, SchedulerStatistics, ServiceRate
+from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
     BatchKey,
     DrainReason,
     FrameKey,
     FrameRequest,
     ModelIndex,
+    ModelTerms,
     SchedulerLimits,
     SessionKey,
     SessionTerms,
@@ -38,34 +40,43 @@ from .timers import Timer, TimerKind, Timers
 
 P = TypeVar("P")
 
-_SESSION_LOST = FrameFault(reason=FaultReason.INTERNAL, message="the session is gone")
-_SHUTTING_DOWN = FrameFault(
-    reason=FaultReason.SHUTTING_DOWN,
-    message="the drain deadline passed before this frame was done; send it elsewhere",
-)
-
 
 class Scheduler(Generic[P]):
-    """See the module. `now` is a monotonic clock in nanoseconds and never goes back. Not thread-safe."""
+    """See the module. It begins without models. `now` is a monotonic clock in nanoseconds and never goes back. Not
+    thread-safe.
+    """
 
     def __init__(self, limits: SchedulerLimits) -> None:
         self._keys = 0
         self._sessions: dict[SessionKey, SessionState[P]] = {}
-        self._batchers: list[Batcher[P]] = [
-            Batcher(terms, quantum=limits.quantum_boxes, aging_ns=limits.aging_ns, linger_ns=limits.linger_ns)
-            for terms in limits.models
-        ]
+        self._fleet: Fleet[P] = Fleet(limits)
         self._timers = Timers()
-        self._answers: Answers[P] = Answers(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
-        self._ledger: Ledger[P] = Ledger(limits, self._batchers, self._timers, self._answers)
+        self._delivery: Delivery[P] = Delivery(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
+        self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, self._delivery)
         rate = ServiceRate()
-        self._arrivals: Arrivals[P] = Arrivals(limits, self._batchers, self._ledger, self._timers, rate)
-        self._inference: Inference[P] = Inference(limits, self._batchers, self._ledger, self._timers, rate)
+        self._arrivals: Arrivals[P] = Arrivals(limits, self._fleet.batchers, self._ledger, self._timers, rate)
+        self._inference: Inference[P] = Inference(limits, self._fleet, self._ledger, self._timers, rate)
+
+    # Models.
+
+    def add_model(self, terms: ModelTerms) -> ModelIndex:
+        """A model that sessions may name from now on. Its index is a new one, never used again."""
+        return self._fleet.add(terms)
+
+    def retire_model(self, index: ModelIndex, now: int) -> list[Effect[P]]:
+        """Let no new session name the model; open ones go on using it. A Retired comes when nothing of it is left (see
+        `fleet`). Harmless to repeat. Raises LookupError for an index that was never given out.
+        """
+        self._fleet.retire(index)
+        return self._pump(now, [], None)
 
     # Sessions.
 
     def open_session(self, terms: SessionTerms) -> SessionKey:
-        """Begin a session. It may be read at once."""
+        """Begin a session. It may be read at once. Raises LookupError if it names a model that is retiring, gone or
+        unknown: a mistake of the caller.
+        """
+        self._fleet.open(terms.models)
         key = SessionKey(self._next_key())
         self._sessions[key] = SessionState(key, terms)
         return key
@@ -74,6 +85,11 @@ class Scheduler(Generic[P]):
         """Whether the session's next message may be read; if not, a Readable comes when it may."""
         state = self._sessions.get(session)
         return state is None or state.readable
+
+    def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
+        """A snapshot of one session; None if it is over."""
+        state = self._sessions.get(session)
+        return None if state is None else state.statistics()
 
     def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client sends no more; what is open is answered, then the session ends."""
@@ -93,7 +109,7 @@ class Scheduler(Generic[P]):
     def drain(self, session: SessionKey, reason: DrainReason, deadline_ns: int, now: int) -> list[Effect[P]]:
         """Ask one session to leave: what was read is answered, what comes after is not processed.
 
-        Asked again, only an earlier deadline counts, and the client is not told.
+        Repeated, it can only bring the deadline forward, and the client is not told again.
         """
         effects: list[Effect[P]] = []
         state = self._sessions.get(session)
@@ -113,7 +129,9 @@ class Scheduler(Generic[P]):
     # Frames.
 
     def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
-        """A frame was read and understood."""
+        """A frame was read and understood. Raises LookupError, with nothing changed, if a crop's model is not one of
+        its session's: a mistake of the caller.
+        """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
@@ -121,7 +139,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(self, session: SessionKey, frame_id: int, fault: FrameFault, now: int) -> list[Effect[P]]:
-        """A frame was read and is answered with a fault; it takes its place in the order."""
+        """A frame was read, and is answered with this fault when it is its turn."""
         effects: list[Effect[P]] = []
         request = FrameRequest(frame_id=frame_id, message_bytes=0, staged_bytes=0, age_ns=0, crops=())
         frame = self._enter(session, request, None, now)
@@ -130,7 +148,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_staged(self, key: FrameKey, now: int, invalid: Collection[int] = ()) -> list[Effect[P]]:
-        """Staging is done; `invalid` are the crops whose own image could not be decoded."""
+        """Staging is done. `invalid`: the crops whose own image could not be decoded."""
         effects: list[Effect[P]] = []
         frame = self._ledger.end_staging(key)
         if frame is not None:
@@ -152,10 +170,10 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, None)
 
     def answer_written(self, session: SessionKey, now: int) -> list[Effect[P]]:
-        """The session's oldest unwritten answer was taken by the transport."""
+        """The transport has written the session's oldest answer."""
         state = self._sessions.get(session)
         if state is not None:
-            self._answers.written(state, now)
+            self._delivery.written(state, now)
         return self._pump(now, [], state)
 
     # Batches.
@@ -167,7 +185,7 @@ class Scheduler(Generic[P]):
         return self._pump(now, effects, None)
 
     def batch_failed(self, model: ModelIndex, key: BatchKey, message: str, now: int) -> list[Effect[P]]:
-        """The engine failed on the batch and can go on: its crops are tried one by one; one that was alone failed."""
+        """The engine failed on the batch, and can go on. Its crops are tried one by one; one that was alone failed."""
         effects: list[Effect[P]] = []
         self._inference.failed(model, key, message, now, effects)
         return self._pump(now, effects, None)
@@ -202,15 +220,7 @@ class Scheduler(Generic[P]):
             parked_frames=ledger.admission.parked,
             oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
             timers=len(self._timers),
-            models=tuple(
-                ModelStatistics(
-                    ready_crops=batcher.ready_crops,
-                    running_batches=len(batcher.running),
-                    running_crops=sum(batch.size for batch in batcher.running.values()),
-                    lost=batcher.lost is not None,
-                )
-                for batcher in self._batchers
-            ),
+            models=tuple(batcher.statistics(index) for index, batcher in self._fleet.batchers.items()),
         )
 
     # What follows from an event.
@@ -224,7 +234,14 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, frozenset(request.crops))
+        models = frozenset(request.crops)
+        if not models <= state.terms.models:
+            raise LookupError(
+                f"frame {request.frame_id} has crops for the models {sorted(models)}; "
+                f"its session may use {sorted(state.terms.models)}"
+            )
+        self._fleet.use(models)
+        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, models)
         frame.outcomes = [None] * frame.boxes
         frame.open_crops = frame.boxes
         self._ledger.frames[frame.key] = frame
@@ -234,63 +251,52 @@ class Scheduler(Generic[P]):
     def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
         """Start whatever can start, then hand out what may be written."""
         if touched is not None:
-            self._answers.touch(touched)
+            self._delivery.touch(touched)
         while (timer := self._timers.pop_due(now)) is not None:
             self._fire(timer, now, effects)
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
-            self._answers.touch(parked.session)
+            self._delivery.touch(parked.session)
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload))
         self._inference.watch()
-        for over in self._answers.flush(now, effects):
+        for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
+        if self._fleet.unused:
+            effects += [Retired(model=model) for model in self._fleet.forget_unused()]
         return effects
 
     def _fire(self, timer: Timer, now: int, effects: list[Effect[P]]) -> None:
         match timer.kind:
             case TimerKind.FRAME_BUDGET:
-                frame = self._ledger.frames.get(FrameKey(timer.key))
-                if frame is not None:
-                    fault = over_budget(frame.session.terms.latency_budget_ns or 0)
-                    self._ledger.resolve(frame, fault, effects)
+                late = self._ledger.frames.get(FrameKey(timer.key))
+                if late is not None:
+                    self._ledger.resolve(late, over_budget(late.session.terms.latency_budget_ns or 0), effects)
             case TimerKind.LINGER:
                 pass  # the pump that follows forms the batch
             case TimerKind.BATCH_TIMEOUT:
                 self._inference.timed_out(BatchKey(timer.key), effects)
-            case TimerKind.STALL | TimerKind.DRAIN:
-                state = self._sessions.get(SessionKey(timer.key))
-                if state is not None:
-                    self._fire_session(state, timer.kind, now, effects)
-            case _:
-                assert_never(timer.kind)
-
-    def _fire_session(
-        self,
-        session: SessionState[P],
-        kind: Literal[TimerKind.STALL, TimerKind.DRAIN],
-        now: int,
-        effects: list[Effect[P]],
-    ) -> None:
-        match kind:
             case TimerKind.STALL:
-                if self._answers.stalled(session, now):
+                session = self._sessions.get(SessionKey(timer.key))
+                if session is not None and self._delivery.stalled(session, now):
                     effects.append(End(session=session.key, cause=EndCause.STALLED))
                     self._forget(session, effects)
             case TimerKind.DRAIN:
-                for frame in list(session.open_frames.values()):
-                    self._ledger.resolve(frame, _SHUTTING_DOWN, effects)
+                session = self._sessions.get(SessionKey(timer.key))
+                for frame in list(session.open_frames.values()) if session is not None else ():
+                    self._ledger.resolve(frame, SHUTTING_DOWN, effects)
             case _:
-                assert_never(kind)
+                assert_never(timer.kind)
 
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
-        """The session is over: whatever it still has open is let go."""
+        """The session is over: let go of everything that it has open."""
         session.gone = True
         self._sessions.pop(session.key, None)
         self._timers.cancel(session.stall_timer)
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
-            self._ledger.resolve(frame, _SESSION_LOST, effects)
+            self._ledger.resolve(frame, SESSION_LOST, effects)
         session.open_frames.clear()
         session.resolved.clear()
+        self._fleet.leave(session.terms.models)

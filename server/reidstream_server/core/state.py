@@ -17,13 +17,14 @@ from typing import Generic, TypeVar
 from .effects import FrameTimes
 from .fair_queue import Entry
 from .faults import CropOutcome, FrameFault
+from .statistics import SessionStatistics
 from .terms import FrameKey, FrameRequest, ModelIndex, OverloadPolicy, SessionKey, SessionTerms
 from .timers import Timer
 
 P = TypeVar("P")
 
-# Refused and dropped frames do not count against the window, but their answers wait in line. So many windows of
-# answers may wait before even a session that never waits is no longer read.
+# Refused and dropped frames take no place in the window, but their answers may have to wait for older ones. When so
+# many windows of answers wait, even a session that never waits is not read any more.
 ANSWER_BACKLOG_WINDOWS = 4
 
 
@@ -38,7 +39,7 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class FrameState(Generic[P]):
-    """A frame from its arrival until nothing looks at its pixels any more."""
+    """A frame, from its arrival until nobody looks at its pixels any more."""
 
     key: FrameKey
     session: SessionState[P]
@@ -69,12 +70,12 @@ class FrameState(Generic[P]):
 
     @property
     def boxes(self) -> int:
-        """What it costs: its crops."""
+        """How many crops it has: its cost."""
         return len(self.request.crops)
 
     @property
     def started(self) -> bool:
-        """Whether it has cost anything yet."""
+        """Whether any work was done for it."""
         return self.phase in (Phase.STAGING, Phase.READY)
 
     def times(self) -> FrameTimes:
@@ -101,7 +102,7 @@ class WaitingCrops(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Portion(Generic[P]):
-    """What a batch holds of one frame: some of its crops."""
+    """Some crops of one frame, in a batch."""
 
     frame: FrameState[P]
     payload: P
@@ -155,7 +156,7 @@ class SessionState(Generic[P]):
 
     @property
     def over_window(self) -> bool:
-        """Whether frames that hold a place in the window are more, or heavier, than it allows."""
+        """Whether more frames, or more bytes, are in the window than it allows."""
         window = self.terms.window
         return self.window_frames > window.frames or (self.window_bytes > window.bytes and self.window_frames > 1)
 
@@ -164,6 +165,18 @@ class SessionState(Generic[P]):
         """Whether nothing is open and nothing more will come."""
         return (self.half_closed or self.draining) and not self.open_frames and not self.unwritten
 
+    def statistics(self) -> SessionStatistics:
+        """A snapshot. Takes the same time whatever the session holds."""
+        return SessionStatistics(
+            open_frames=len(self.open_frames),
+            unwritten_answers=len(self.unwritten),
+            window_frames=self.window_frames,
+            window_bytes=self.window_bytes,
+            window=self.terms.window,
+            readable=self.readable,
+            draining=self.draining,
+        )
+
     def oldest_unstarted(self) -> FrameState[P] | None:
-        """The oldest open frame that has not cost anything."""
+        """The oldest open frame for which no work was done."""
         return next((frame for frame in self.open_frames.values() if not frame.started and not frame.resolved), None)

@@ -1,4 +1,4 @@
-"""Snapshots of the scheduler, and the rate at which it serves.
+"""Snapshots of the scheduler, and how fast it serves.
 
 Why one snapshot: metrics, tests and the simulator read the same numbers, so a test can assert on state instead of
 waiting for it.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .terms import ModelIndex, Window
+
 _MEASURE_NS = 250_000_000
 _NEWEST_WEIGHT = 0.3
 _MIN_RETRY_MS, _MAX_RETRY_MS = 10, 5_000
@@ -15,17 +17,38 @@ _MIN_RETRY_MS, _MAX_RETRY_MS = 10, 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatistics:
-    """One model's crops and batches. `ready_crops` wait for a slot."""
+    """One model's crops and batches. `ready_crops` wait for a slot. A `retiring` model takes no new sessions."""
 
+    index: ModelIndex
+    name: str
     ready_crops: int
     running_batches: int
     running_crops: int
     lost: bool
+    retiring: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatistics:
+    """One session. `open_frames` are not answered yet; `unwritten_answers` were handed out, and the transport has not
+    taken them. `window_frames` and `window_bytes` are what of `window` is used. `readable`: whether its next message
+    may be read.
+    """
+
+    open_frames: int
+    unwritten_answers: int
+    window_frames: int
+    window_bytes: int
+    window: Window
+    readable: bool
+    draining: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerStatistics:
-    """`frames` are those with an answer to come or pixels to give back; `parked_frames` wait for room in the queue."""
+    """`frames`: those with an answer to come or pixels to give back. `parked_frames`: those that wait for room in the
+    queue. `models`: those that are there, in the order in which they were added.
+    """
 
     sessions: int
     frames: int

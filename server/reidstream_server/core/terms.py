@@ -1,4 +1,4 @@
-"""What is agreed before the first frame: limits of the service, terms of a session, and what a frame asks for.
+"""What is agreed beforehand: the limits of the service, the terms of a model and of a session, what a frame asks for.
 
 All times are integer nanoseconds of one monotonic clock; all sizes are bytes.
 """
@@ -16,7 +16,7 @@ ModelIndex = NewType("ModelIndex", int)
 
 
 class Priority(Enum):
-    """Served in this order, highest value first."""
+    """The highest value is served first."""
 
     LOW = 0
     NORMAL = 1
@@ -47,9 +47,9 @@ class DrainReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Who shares the engines fairly with whom: a camera within a client identity.
+    """A camera of a client identity. The engines are shared fairly between flows.
 
-    Its hash is made once: every frame is looked up by it a dozen times.
+    Its hash is computed once: each frame needs it a dozen times.
     """
 
     client: str
@@ -65,7 +65,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Unanswered frames, and bytes of their messages, that a session may have at a time."""
+    """How many unanswered frames, and bytes of their messages, a session may have at a time."""
 
     frames: int
     bytes: int
@@ -73,7 +73,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTerms:
-    """What a session agreed on. `latency_budget_ns`: None for no budget."""
+    """What a session agreed on.
+
+    `latency_budget_ns`: None for no budget. `models`: those that its boxes may go to, and no others.
+    """
 
     flow: Flow
     priority: Priority
@@ -81,14 +84,15 @@ class SessionTerms:
     overload_policy: OverloadPolicy
     window: Window
     latency_budget_ns: int | None
+    models: frozenset[ModelIndex]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRequest:
     """What one frame asks for.
 
-    `crops[i]` is the model of the i-th crop to embed. `staged_bytes` will be held from staging until the last crop is
-    done. `age_ns` is the frame's age at arrival.
+    `crops[i]` is the model of the i-th crop to embed, one of its session's. `staged_bytes` will be held from staging
+    until the last crop is done. `age_ns` is the frame's age at arrival.
     """
 
     frame_id: int
@@ -100,8 +104,8 @@ class FrameRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTerms:
-    """A model's engine: its name for messages, the largest batch, how many batches may be in flight, and how many of
-    the server's cores each of them keeps busy (0: a device apart computes).
+    """A model's engine. `name`: for messages. `slots`: how many batches may be in flight. `cores`: how many of the
+    server's cores each batch keeps busy; 0: another device computes.
     """
 
     name: str
@@ -112,7 +116,7 @@ class ModelTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerLimits:
-    """Every bound the scheduler keeps.
+    """Every bound that the scheduler keeps, whatever its models are.
 
     `staging_slots`: frames being staged at a time, each on a core of its own. `cores`: what staging and batches share.
     `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
@@ -122,7 +126,6 @@ class SchedulerLimits:
     longer has lost its engine. `stall_timeout_ns`: a client that does not take an answer for so long is gone.
     """
 
-    models: tuple[ModelTerms, ...]
     staging_slots: int
     cores: int
     max_queue_boxes: int

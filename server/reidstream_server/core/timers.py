@@ -1,7 +1,7 @@
 """Deadlines, earliest first.
 
-Why one heap: whoever drives the core sleeps until `next_ns` and nobody polls. Trap: most deadlines never come true, so
-a cancelled one must leave; it is emptied at once and the heap is rebuilt when more than half of it is empty.
+Why one heap: whoever drives the core sleeps until `next_ns`, and nobody polls. Trap: most timers are cancelled before
+they are due, and those must not pile up. So the heap is rebuilt when more than half of it is cancelled.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Timers:
         return len(self._heap) - self._dead
 
     def add(self, at_ns: int, kind: TimerKind, key: int) -> Timer:
-        """Have a timer due at `at_ns`; timers of the same time are due in the order they were added."""
+        """A timer that is due at `at_ns`. Timers of the same time are due in the order in which they were added."""
         self._made += 1
         timer = Timer(at_ns, kind, key)
         heapq.heappush(self._heap, (at_ns, self._made, timer))
         return timer
 
     def cancel(self, timer: Timer | None) -> None:
-        """Make it never due. Harmless for None and for one that was due already."""
+        """Take the timer back. Harmless for None, and for one that was due already."""
         if timer is None or not timer.live:
             return
         timer.live = False

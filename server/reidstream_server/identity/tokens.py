@@ -82,7 +82,7 @@ def _read(path: Path) -> tuple[_Version, Mapping[bytes, str]]:
                 f"{path}: line {number} must be a client's name and the SHA-256 of its token in hexadecimal"
             )
         if clients.setdefault(bytes.fromhex(match[2]), match[1]) != match[1]:
-            raise ValueError(f"{path}: line {number} has the token of another client")
+            raise ValueError(f"{path}: line {number} has the same token as another client")
     if not clients:
         raise ValueError(f"{path}: has no tokens")
     return version, clients

@@ -38,7 +38,7 @@ async def ask(runtime: Runtime, agreement: Agreement, frame_id: int, taken: Take
                 case SendDrain() | TrackEnded():
                     pass  # there is nobody to tell: the call ends with its answer
                 case End():
-                    raise GoingAway("the server is stopping; send the frame to another server")
+                    raise GoingAway("the server is stopping; send the frames to another server")
                 case _:
                     assert_never(item)
     finally:

@@ -16,7 +16,6 @@ from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import FrameJob
-from reidstream_server.runtime.models import ModelTable
 
 from .limits import FrameLimits
 from .plan import FramePlan
@@ -30,14 +29,13 @@ class FrameIntake:
     """Begins and finishes plans. Stateless; event loop only."""
 
     limits: FrameLimits
-    models: ModelTable
     stager: Stager
 
     def begin(self, agreement: Agreement, boxes: int, *, ready_crops: bool = False) -> FramePlan | FrameFault:
         """A plan for a frame of so many boxes, crops or tensors. `ready_crops`: each has a picture of its own."""
         if boxes > self.limits.max_boxes:
             return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
-        return FramePlan(self.models, agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
+        return FramePlan(agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
 
     def too_large(self, plan: FramePlan, image: Image) -> FrameFault | None:
         """Whether this picture would give the frame too many pixels. Ask before `plan.picture`."""
@@ -50,8 +48,9 @@ class FrameIntake:
     def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> Taken:
         """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken."""
         agreement, limits = plan.agreement, self.limits
+        models = agreement.routes.models
         width = int(agreement.dtype.value[-1])
-        total = width * sum(self.models[model].spec.output.dim * rows for model, rows in plan.vector_rows().items())
+        total = width * sum(models[model].spec.output.dim * rows for model, rows in plan.vector_rows().items())
         if total > limits.max_answer_bytes:
             what = f"the embeddings would have {total} bytes"
             return _over(FaultReason.ANSWER_TOO_LARGE, what, "max_answer_bytes", limits.max_answer_bytes)

@@ -28,7 +28,6 @@ from reidstream_server.runtime.job import (
     TensorPlan,
     allocate_vectors,
 )
-from reidstream_server.runtime.models import ModelTable
 
 _REFUSALS: Mapping[BoxFault, BoxRefusal] = {
     BoxFault.INVALID: BoxRefusal.INVALID_BOX,
@@ -44,7 +43,7 @@ class FramePlan:
     pictures, by their headers. `rows`: of each model, the cached ones not counted.
     """
 
-    def __init__(self, models: ModelTable, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
+    def __init__(self, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
         self.agreement = agreement
         self.ready_crops = ready_crops
         self.pixels = 0
@@ -54,7 +53,7 @@ class FramePlan:
         self.fates: list[BoxFate] = []
         self.crops: list[PlannedCrop] = []
         self.rows: dict[ModelIndex, int] = {}
-        self._models = models
+        self._models = agreement.routes.models
         self._min_box_px = min_box_px
 
     def picture(self, image: Image) -> int:

@@ -72,6 +72,7 @@ def _agree(
         raise InvalidCall(f"latency_budget_ms is {budget_ms}; it must be 1 to {MAX_BUDGET_MS}, or absent for no budget")
     if asked.box_filter is not None:
         _check_filter(asked.box_filter)
+    routes = models.routes(asked.choices)
     return Agreement(
         terms=SessionTerms(
             flow=Flow(client=asked.client, camera_id=asked.camera_id),
@@ -80,8 +81,9 @@ def _agree(
             overload_policy=policy,
             window=window,
             latency_budget_ns=None if budget_ms is None else budget_ms * 1_000_000,
+            models=frozenset(routes.models),
         ),
-        routes=models.routes(asked.choices),
+        routes=routes,
         box_filter=asked.box_filter,
         dtype=asked.dtype,
     )

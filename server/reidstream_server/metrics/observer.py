@@ -1,43 +1,60 @@
 """Turns the events of the runtime into series.
 
-Trap: `answered` runs once per frame on the event loop. So the labelled children are looked up once, at the start, and
-boxes with the same outcome are counted together, not one by one.
+Trap: `answered` runs once per frame on the event loop. So the labelled children are looked up once, when a model comes,
+and boxes with the same outcome are counted together, not one by one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter as Tally
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from reidstream_engines.protocol import Engine
+from prometheus_client import Counter, Histogram
+
 from reidstream_server.core.effects import EndCause, FrameTimes
 from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.errors import Refusal
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
+from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer
 
-from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, Series, Stage
+from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series
 
-_STAGES = (Stage.QUEUE, Stage.DECODE, Stage.BATCH_WAIT, Stage.INFERENCE, Stage.ANSWER)
+_STAGES = (
+    LatencyStage.QUEUE,
+    LatencyStage.DECODE,
+    LatencyStage.BATCH_WAIT,
+    LatencyStage.INFERENCE,
+    LatencyStage.ANSWER,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfModel:
+    """The children of one model, found once."""
+
+    model: ServedModel
+    embeddings: Counter
+    batch_size: Histogram
+    batch_faults: Counter
 
 
 class MetricsObserver:
     """Observes the runtime and the calls. Event loop only."""
 
-    def __init__(self, series: Series, engines: Sequence[Engine]) -> None:
-        models = [engine.spec.name for engine in engines]
+    def __init__(self, series: Series) -> None:
+        self._series = series
+        self._models: dict[ModelIndex, _OfModel] = {}
         self._frames = {outcome: series.frames.labels(outcome) for outcome in FRAME_OUTCOMES}
         self._boxes = {outcome: series.boxes.labels(outcome) for outcome in BOX_OUTCOMES}
         self._outcomes = [(outcome, self._boxes[outcome.value]) for outcome in CropOutcome]
-        stages = {stage: series.stage_seconds.labels(stage.value) for stage in Stage}
-        self._total = stages[Stage.TOTAL]
+        stages = {stage: series.stage_seconds.labels(stage.value) for stage in LatencyStage}
+        self._total = stages[LatencyStage.TOTAL]
         self._stages = [stages[stage] for stage in _STAGES]
         self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
         self._refused = {refusal: series.calls_refused.labels(refusal.value) for refusal in Refusal}
-        self._embeddings = [series.embeddings.labels(model) for model in models]
-        self._batch_size = [series.batch_size.labels(model) for model in models]
-        self._batch_faults = [series.batch_faults.labels(model) for model in models]
         self._frame_age = series.frame_age_seconds
 
     def answered(self, answer: JobAnswer, now_ns: int) -> None:
@@ -52,15 +69,32 @@ class MetricsObserver:
 
     def batch_started(self, model: ModelIndex, size: int) -> None:
         """A batch was handed to its engine."""
-        self._batch_size[model].observe(size)
+        self._models[model].batch_size.observe(size)
 
     def batch_failed(self, model: ModelIndex) -> None:
         """An engine raised."""
-        self._batch_faults[model].inc()
+        self._models[model].batch_faults.inc()
 
     def session_ended(self, cause: EndCause | None) -> None:
         """A session has ended. None: its client vanished."""
         self._ended["vanished" if cause is None else cause.value].inc()
+
+    def model_added(self, model: ServedModel) -> None:
+        """A model is served from now on."""
+        name, series = model.name, self._series
+        series.describe(model.engine)
+        self._models[model.index] = _OfModel(
+            model=model,
+            embeddings=series.embeddings.labels(name),
+            batch_size=series.batch_size.labels(name),
+            batch_faults=series.batch_faults.labels(name),
+        )
+
+    def model_retired(self, model: ServedModel) -> None:
+        """Nothing of a model is left: what only it had is shown no more. A name that goes on keeps its counters."""
+        del self._models[model.index]
+        others = [of.model for of in self._models.values()]
+        self._series.forget(model.engine, others=[other.engine for other in others])
 
     def call_refused(self, refusal: Refusal) -> None:
         """A call ends with a refusal."""
@@ -83,14 +117,14 @@ class MetricsObserver:
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
         if len(job.fates) > len(job.crops):
-            for refusal, count in Counter(fate for fate in job.fates if isinstance(fate, BoxRefusal)).items():
+            for refusal, count in Tally(fate for fate in job.fates if isinstance(fate, BoxRefusal)).items():
                 self._boxes[refusal.value].inc(count)
         for outcome, counter in self._outcomes:
             if count := outcomes.count(outcome):
                 counter.inc(count)
         if len(job.vectors) == 1:
-            self._embeddings[next(iter(job.vectors))].inc(outcomes.count(CropOutcome.EMBEDDED))
+            self._models[next(iter(job.vectors))].embeddings.inc(outcomes.count(CropOutcome.EMBEDDED))
             return
         for crop, outcome in zip(job.crops, outcomes, strict=True):
             if outcome is CropOutcome.EMBEDDED:
-                self._embeddings[crop.model].inc()
+                self._models[crop.model].embeddings.inc()

@@ -25,7 +25,7 @@ SECONDS_BUCKETS = (
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Stage(Enum):
+class LatencyStage(Enum):
     """Where a frame's time goes, in order; TOTAL is from arrival to the answer."""
 
     QUEUE = "queue"
@@ -44,10 +44,9 @@ END_CAUSES = ("vanished", *(cause.value for cause in EndCause))
 class Series:
     """The series, registered. prometheus_client's own locks make them safe in any thread."""
 
-    def __init__(self, registry: CollectorRegistry, engines: Sequence[Engine]) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         # A process-wide switch of the library: `_created` doubles the number of series and says little.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        models = [engine.spec.name for engine in engines]
         self.frames = Counter("reidstream_frames", "Frames by how they were answered.", ["outcome"], registry=registry)
         self.boxes = Counter("reidstream_boxes", "Boxes of answered frames by outcome.", ["outcome"], registry=registry)
         self.embeddings = Counter("reidstream_embeddings", "Vectors answered.", ["model"], registry=registry)
@@ -77,32 +76,46 @@ class Series:
             "reidstream_calls_refused", "Calls that ended with a refusal.", ["reason"], registry=registry
         )
         self.ready = Gauge("reidstream_ready", "1 while the server takes frames.", registry=registry)
+        self._info = Gauge(
+            "reidstream_model_info",
+            "Always 1; what is served and what runs it.",
+            ["model", "version", "space_id", "engine", "device", "precision"],
+            registry=registry,
+        )
+        self._fallback = Gauge(
+            "reidstream_engine_fallback", "1 if the preferred engine is not in use.", ["model"], registry=registry
+        )
+        self._by_model = (self.embeddings, self.batch_size, self.batch_faults)
         self._fill(self.frames, FRAME_OUTCOMES)
         self._fill(self.boxes, BOX_OUTCOMES)
-        self._fill(self.stage_seconds, (stage.value for stage in Stage))
+        self._fill(self.stage_seconds, (stage.value for stage in LatencyStage))
         self._fill(self.sessions_ended, END_CAUSES)
         self._fill(self.calls_refused, (refusal.value for refusal in Refusal))
-        for family in (self.embeddings, self.batch_size, self.batch_faults):
-            self._fill(family, models)
-        self._describe(registry, engines)
 
     @staticmethod
     def _fill(family: Counter | Histogram, values: Iterable[str]) -> None:
         for value in values:
             family.labels(value)
 
-    @staticmethod
-    def _describe(registry: CollectorRegistry, engines: Sequence[Engine]) -> None:
-        info = Gauge(
-            "reidstream_model_info",
-            "Always 1; what is served and what runs it.",
-            ["model", "version", "space_id", "engine", "device", "precision"],
-            registry=registry,
-        )
-        fallback = Gauge(
-            "reidstream_engine_fallback", "1 if the preferred engine is not in use.", ["model"], registry=registry
-        )
-        for engine in engines:
-            spec, runs = engine.spec, engine.info
-            info.labels(spec.name, spec.version, spec.space_id, runs.engine, runs.device, runs.precision).set(1)
-            fallback.labels(spec.name).set(bool(runs.fallback_reason))
+    def describe(self, engine: Engine) -> None:
+        """Show a model, and every series of it from now on."""
+        name = engine.spec.name
+        self._info.labels(*_facts(engine)).set(1)
+        self._fallback.labels(name).set(bool(engine.info.fallback_reason))
+        for family in self._by_model:
+            family.labels(name)
+
+    def forget(self, engine: Engine, *, others: Sequence[Engine]) -> None:
+        """Show a model no more. `others`: those that are left; one of the same name keeps the series of that name."""
+        if _facts(engine) not in map(_facts, others):
+            self._info.remove(*_facts(engine))
+        name = engine.spec.name
+        if name not in {other.spec.name for other in others}:
+            for family in (self._fallback, *self._by_model):
+                family.remove(name)
+
+
+def _facts(engine: Engine) -> tuple[str, ...]:
+    """The labels of `reidstream_model_info`."""
+    spec, runs = engine.spec, engine.info
+    return (spec.name, spec.version, spec.space_id, runs.engine, runs.device, runs.precision)

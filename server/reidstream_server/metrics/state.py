@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -31,14 +32,12 @@ class StateCollector(Collector):
         loop: asyncio.AbstractEventLoop,
         snapshot: Callable[[], SchedulerStatistics],
         limits: SchedulerLimits,
-        models: Sequence[str],
         max_sessions: int,
     ) -> None:
         self._max_sessions = max_sessions
         self._loop = loop
         self._snapshot = snapshot
         self._limits = limits
-        self._models = models
         self._last = snapshot()
 
     def collect(self) -> Iterable[Metric]:
@@ -60,9 +59,13 @@ class StateCollector(Collector):
             yield GaugeMetricFamily(f"reidstream_{name}", text, value=value)
         ready = GaugeMetricFamily("reidstream_ready_crops", "Crops that wait for a slot.", labels=["model"])
         running = GaugeMetricFamily("reidstream_running_batches", "Batches in flight.", labels=["model"])
-        for model, state in zip(self._models, now.models, strict=True):
-            ready.add_metric([model], state.ready_crops)
-            running.add_metric([model], state.running_batches)
+        crops, batches = Counter[str](), Counter[str]()
+        for state in now.models:  # two of one name while the older one is retiring: one sample for the name
+            crops[state.name] += state.ready_crops
+            batches[state.name] += state.running_batches
+        for name in crops:
+            ready.add_metric([name], crops[name])
+            running.add_metric([name], batches[name])
         yield ready
         yield running
 

@@ -63,7 +63,7 @@ def stage(job: FrameJob, stager: Stager) -> Staging:
     except OutOfDeviceMemory as error:
         job.release()
         log.warning("staging_without_memory", reason=str(error))
-        message = "the device has no memory for this frame now; try again"
+        message = "the device has no memory for this frame now; try again later"
         return FrameFault(reason=FaultReason.QUEUE_FULL, message=message, retry_after_ms=_RETRY_AFTER_MS)
     except EngineLost as error:
         job.release()
@@ -71,7 +71,7 @@ def stage(job: FrameJob, stager: Stager) -> Staging:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the frame is answered and the server goes on
         job.release()
         log.failure("staging_failed", error)
-        return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be staged")
+        return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be staged: internal error")
 
 
 def embed(engine: Engine, crops: Sequence[CropRef[FrameJob]]) -> Embedding:

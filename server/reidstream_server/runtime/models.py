@@ -1,12 +1,13 @@
 """The models that are served, and how a call's choice of them becomes routes for its boxes.
 
-Trap: routes hold model *indices*; names, versions and spaces are looked up only when something is written for
-people or clients.
+A name stands for its newest model. An older one goes on for the sessions that agreed on it, until they are over. Trap:
+a session's answers must name the model that it agreed on, whatever the table says by then; so routes hold the models
+themselves, and nothing that is open looks into the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reidstream_engines.protocol import Engine
@@ -17,14 +18,14 @@ from reidstream_server.errors import InvalidCall, UnknownModel, WrongSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A warmed engine under its name."""
+    """A warmed engine under its name. `index`: the scheduler's, of this engine alone."""
 
     index: ModelIndex
     engine: Engine
 
     @property
     def name(self) -> str:
-        """Unique in this server."""
+        """Unique among the models that new calls get."""
         return self.engine.spec.name
 
     @property
@@ -44,9 +45,13 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """Which model a box goes to. `others` takes every class that is not in `by_class`, and boxes without one."""
+    """Which model a box goes to. `others` takes every class that is not in `by_class`, and boxes without one.
 
-    by_class: dict[int, ModelIndex]
+    `models`: all of them, by index. `choices`: as the call made them.
+    """
+
+    models: Mapping[ModelIndex, ServedModel]
+    by_class: Mapping[int, ModelIndex]
     others: ModelIndex | None
     choices: tuple[tuple[ModelIndex, tuple[int, ...]], ...]
 
@@ -58,19 +63,31 @@ class Routes:
 
 
 class ModelTable:
-    """The served models; the first is the default. Immutable."""
+    """The models that new calls get, by name; the first name is the default. Event loop only."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        self.models = tuple(ServedModel(index=ModelIndex(i), engine=engine) for i, engine in enumerate(engines))
-        self._by_name = {model.name: model for model in self.models}
+    def __init__(self) -> None:
+        self._by_name: dict[str, ServedModel] = {}
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        """All of them, the default first."""
+        return tuple(self._by_name.values())
 
     @property
     def default(self) -> ServedModel:
-        """Used where a call names none."""
-        return self.models[0]
+        """Used where a call names none. Raises UnknownModel where there is none at all."""
+        for model in self._by_name.values():
+            return model
+        raise UnknownModel("this server has no models at present; try again later")
 
-    def __getitem__(self, index: ModelIndex) -> ServedModel:
-        return self.models[index]
+    def add(self, model: ServedModel) -> None:
+        """Serve a model under its name, in the place of the one that had the name."""
+        self._by_name[model.name] = model
+
+    def withdraw(self, model: ServedModel) -> None:
+        """Give it to no new call. Harmless for one whose name has been taken over."""
+        if self._by_name.get(model.name) is model:
+            del self._by_name[model.name]
 
     def find(self, name: str) -> ServedModel:
         """By name; empty for the default. Raises UnknownModel, which lists the names."""
@@ -88,6 +105,7 @@ class ModelTable:
         """
         by_class: dict[int, ModelIndex] = {}
         others: ModelIndex | None = None
+        models: dict[ModelIndex, ServedModel] = {}
         resolved: list[tuple[ModelIndex, tuple[int, ...]]] = []
         for choice in choices or (ModelChoice(),):
             model = self.find(choice.name)
@@ -99,11 +117,12 @@ class ModelTable:
                 )
             if not choice.class_ids:
                 if others is not None:
-                    raise InvalidCall("models: two choices without class_ids; at most one may take all other classes")
+                    raise InvalidCall("models: two choices have no class_ids; only one may take all other classes")
                 others = model.index
             for class_id in choice.class_ids:
                 if class_id in by_class:
                     raise InvalidCall(f"models: class {class_id} is named twice")
                 by_class[class_id] = model.index
+            models[model.index] = model
             resolved.append((model.index, choice.class_ids))
-        return Routes(by_class=by_class, others=others, choices=tuple(resolved))
+        return Routes(models=models, by_class=by_class, others=others, choices=tuple(resolved))

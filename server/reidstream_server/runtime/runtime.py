@@ -13,10 +13,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVarTuple, Unpack, assert_never
 
-from reidstream_engines.protocol import Stager
+from reidstream_engines.protocol import Engine, Stager
 from reidstream_server.core.effects import (
     Answer,
     BatchFailed,
@@ -27,6 +28,7 @@ from reidstream_server.core.effects import (
     EngineDied,
     Readable,
     Release,
+    Retired,
     Run,
     SendDrain,
     Stage,
@@ -40,6 +42,7 @@ from reidstream_server.core.terms import (
     FrameKey,
     FrameRequest,
     ModelIndex,
+    ModelTerms,
     SchedulerLimits,
     SessionKey,
 )
@@ -49,9 +52,9 @@ from reidstream_server.logs import get_logger
 from .agreement import Agreement
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging, embed, stage
 from .job import FrameJob
-from .models import ModelTable
+from .models import ModelTable, ServedModel
 from .session import JobAnswer, Observer, Session, TrackEnded
-from .statistics import SessionStatistics
+from .statistics import SessionFigures
 from .workers import Workers
 
 log = get_logger(__name__)
@@ -63,31 +66,36 @@ JobEffect = Effect[FrameJob]
 _THREADS_GRACE_S = 1.0
 
 
+@dataclass(slots=True, eq=False)
+class _AtWork:
+    """A model with the threads that run its batches. `gone` is done when nothing of it is open any more."""
+
+    model: ServedModel
+    workers: Workers
+    gone: asyncio.Future[None]
+
+
 class Runtime:
     """See the module. Open it with `async with`; closing waits for the threads, but not for one that does not return.
 
-    `engine_died`: done, with the reason, when the process must end. `stuck`: after closing, whether a thread still
-    works.
+    `models`: what new calls get; it begins empty. `engine_died`: done, with the reason, when the process must end.
+    `stuck`: after closing, whether a thread still works.
     """
 
     def __init__(
         self,
         limits: SchedulerLimits,
-        models: ModelTable,
         stager: Stager,
         observer: Observer,
     ) -> None:
         self._scheduler: Scheduler[FrameJob] = Scheduler(limits)
-        self._models = models
+        self.models = ModelTable()
         self._stager = stager
         self._observer = observer
         self._sessions: dict[SessionKey, Session] = {}
         self._loop = asyncio.get_running_loop()
         self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
-        self._inference = [
-            Workers(model.engine.limits.slots, f"inference-{model.name}", self._worker_failed)
-            for model in models.models
-        ]
+        self._at_work: dict[ModelIndex, _AtWork] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns: int | None = None
         self._idle = asyncio.Event()
@@ -104,16 +112,54 @@ class Runtime:
     ) -> None:
         for key in list(self._sessions):
             self.session_lost(key)
-        self.stuck = not await asyncio.to_thread(self._close_workers)
+        self.stuck = not await asyncio.to_thread(self._close_workers) or self.stuck
         if self._timer is not None:
             self._timer.cancel()
-        if not self.engine_died.done():
-            self.engine_died.cancel()
+        self.engine_died.cancel()
+        for work in self._at_work.values():
+            work.gone.cancel()
 
     def _close_workers(self) -> bool:
         deadline = time.monotonic() + _THREADS_GRACE_S
-        ended = [workers.close(deadline - time.monotonic()) for workers in (self._staging, *self._inference)]
+        everybody = (self._staging, *(work.workers for work in self._at_work.values()))
+        ended = [workers.close(deadline - time.monotonic()) for workers in everybody]
         return all(ended)
+
+    # Models.
+
+    def add_model(self, engine: Engine) -> ServedModel:
+        """Serve a warmed engine under its name. New calls get it at once, in the place of an older one of that name,
+        which goes on for the sessions that have it until it is retired.
+        """
+        limits, name = engine.limits, engine.spec.name
+        terms = ModelTerms(name=name, max_batch=limits.max_batch, slots=limits.slots, cores=limits.cores)
+        model = ServedModel(index=self._scheduler.add_model(terms), engine=engine)
+        workers = Workers(limits.slots, f"inference-{name}", self._worker_failed)
+        self._at_work[model.index] = _AtWork(model, workers, self._loop.create_future())
+        self._observer.model_added(model)
+        self.models.add(model)
+        return model
+
+    async def retire_model(self, model: ServedModel) -> bool:
+        """Give the model to no new call, and wait until every session that has it is over and its threads have ended;
+        then its engine may be closed. False if a thread is still inside the engine, which must then stay open.
+
+        Sessions end by themselves, or are asked to by `drain_session`. Cancelling waits no longer; the model stays
+        withdrawn, and goes when the last of it is over.
+        """
+        work = self._at_work[model.index]
+        self.models.withdraw(model)
+        self._carry_out(self._scheduler.retire_model(model.index, time.monotonic_ns()))
+        await asyncio.shield(work.gone)
+        ended = await asyncio.to_thread(work.workers.close, _THREADS_GRACE_S)
+        self.stuck = self.stuck or not ended
+        return ended
+
+    def _retired(self, index: ModelIndex) -> None:
+        work = self._at_work.pop(index)
+        work.workers.end()
+        self._observer.model_retired(work.model)
+        work.gone.set_result(None)
 
     # What doors call.
 
@@ -192,11 +238,12 @@ class Runtime:
         # Past the deadline frames are given up, so sessions that were over by then prove nothing.
         return self._idle.is_set() and time.monotonic_ns() < deadline
 
-    def session_statistics(self, session: Session) -> SessionStatistics:
+    def session_figures(self, session: Session) -> SessionFigures:
         """A snapshot of one session, also of one that is over."""
         now = time.monotonic_ns()
         counters, terms = session.counters, session.agreement.terms
-        return SessionStatistics(
+        held = self._scheduler.session_statistics(session.key)
+        return SessionFigures(
             flow=terms.flow,
             seconds=(now - counters.began_ns) / 1e9,
             frames=counters.frames,
@@ -206,8 +253,8 @@ class Runtime:
             rate_fps=counters.rate_fps(now),
             age_s=counters.age_s(),
             window=terms.window,
-            window_frames=0,
-            window_bytes=0,
+            window_frames=0 if held is None else held.window_frames,
+            window_bytes=0 if held is None else held.window_bytes,
         )
 
     def sessions(self) -> Sequence[Session]:
@@ -232,13 +279,16 @@ class Runtime:
                     self._begin_staging(effect.frame, effect.payload)
                 case Run():
                     self._observer.batch_started(effect.model, len(effect.crops))
-                    self._inference[effect.model].submit(self._run, effect.model, effect.batch, effect.crops)
+                    work = self._at_work[effect.model]
+                    work.workers.submit(self._run, work.model, effect.batch, effect.crops)
                 case Release():
                     effect.payload.release()
                 case Answer() | SendDrain() | End() | Readable():
                     self._tell_session(effect)
                 case BatchFailed() | EngineDied():
                     self._report(effect)
+                case Retired():
+                    self._retired(effect.model)
                 case _:
                     assert_never(effect)
         self._arm_timer()
@@ -266,7 +316,7 @@ class Runtime:
                 assert_never(effect)
 
     def _report(self, effect: BatchFailed | EngineDied) -> None:
-        name = self._models[effect.model].name
+        name = self._at_work[effect.model].model.name
         match effect:
             case BatchFailed():
                 self._observer.batch_failed(effect.model)
@@ -330,15 +380,15 @@ class Runtime:
             case FrameFault():
                 self._carry_out(self._scheduler.frame_staging_failed(key, ended, now))
             case Lost():
-                for model in self._models.models:
-                    self._carry_out(self._scheduler.engine_lost(model.index, ended.message, now))
+                for index in list(self._at_work):
+                    self._carry_out(self._scheduler.engine_lost(index, ended.message, now))
                 fault = FrameFault(reason=FaultReason.ENGINE_LOST, message=ended.message)
                 self._carry_out(self._scheduler.frame_staging_failed(key, fault, now))
             case _:
                 assert_never(ended)
 
-    def _run(self, model: ModelIndex, batch: BatchKey, crops: tuple[CropRef[FrameJob], ...]) -> None:
-        self._back(self._batch_ended, model, batch, embed(self._models[model].engine, crops))
+    def _run(self, model: ServedModel, batch: BatchKey, crops: tuple[CropRef[FrameJob], ...]) -> None:
+        self._back(self._batch_ended, model.index, batch, embed(model.engine, crops))
 
     def _batch_ended(self, model: ModelIndex, batch: BatchKey, ended: Embedding) -> None:
         now = time.monotonic_ns()

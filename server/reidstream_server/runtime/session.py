@@ -15,6 +15,7 @@ from reidstream_server.core.terms import ModelIndex, SessionKey
 
 from .agreement import Agreement
 from .job import FrameJob, Tensor
+from .models import ServedModel
 from .statistics import SessionCounters
 
 JobAnswer: TypeAlias = Answer[FrameJob]
@@ -71,4 +72,12 @@ class Observer(Protocol):
 
     def session_ended(self, cause: EndCause | None) -> None:
         """A session is over; None when its client vanished."""
+        ...
+
+    def model_added(self, model: ServedModel) -> None:
+        """A model is served from now on; told before anything else of it."""
+        ...
+
+    def model_retired(self, model: ServedModel) -> None:
+        """Nothing of a model is left; nothing more is told of it."""
         ...

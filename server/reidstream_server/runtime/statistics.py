@@ -22,7 +22,7 @@ _NEWEST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStatistics:
+class SessionFigures:
     """A snapshot of one open session. Seconds, bytes of pixels as they came, frames a second.
 
     `answered`: frames with vectors. `faults`: the others, by reason. `rate_fps`: of the newest answers, up to now.

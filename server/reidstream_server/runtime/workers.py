@@ -24,6 +24,7 @@ class Workers:
 
     def __init__(self, count: int, name: str, failed: Callable[[BaseException], None]) -> None:
         self._failed = failed
+        self._ending = False
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
         for thread in self._threads:
@@ -33,11 +34,17 @@ class Workers:
         """Have a thread make the call. Any thread; never blocks."""
         self._calls.put(partial(call, *arguments))
 
+    def end(self) -> None:
+        """Have the threads end when what was submitted is done. Never blocks; harmless to repeat."""
+        if not self._ending:
+            self._ending = True
+            for _ in self._threads:
+                self._calls.put(None)
+
     def close(self, timeout_s: float) -> bool:
-        """Finish what was submitted and end the threads; False if one is still at work after `timeout_s`."""
+        """End the threads and wait for them; False if one is still at work after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        for _ in self._threads:
-            self._calls.put(None)
+        self.end()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)

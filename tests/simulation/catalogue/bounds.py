@@ -69,8 +69,8 @@ BOUNDS = (
     Mutant(
         name="a replaced frame goes to the end of parking",
         module="arrival",
-        old='_dropped("the session\'s window is full"), effects, keep_place=True)',
-        new='_dropped("the session\'s window is full"), effects)',
+        old="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects, keep_place=True)",
+        new="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects)",
         found_by=12,
     ),
     Mutant(
@@ -143,7 +143,7 @@ BOUNDS = (
     Mutant(
         name="a session is not told that it may be read again",
         module="scheduler",
-        old="            self._answers.touch(parked.session)\n",
+        old="            self._delivery.touch(parked.session)\n",
         new="",
     ),
 )

@@ -64,8 +64,8 @@ ENDS = (
     Mutant(
         name="an engine dies twice",
         module="inference",
-        old="        if batcher.lost is not None:\n            return\n",
-        new="",
+        old="        if batcher is None or batcher.lost is not None:\n            return\n",
+        new="        if batcher is None:\n            return\n",
     ),
     Mutant(
         name="a batch that never returns is waited for",
@@ -119,11 +119,8 @@ ENDS = (
     Mutant(
         name="the drain's deadline passes unnoticed",
         module="scheduler",
-        old=(
-            "                for frame in list(session.open_frames.values()):\n"
-            "                    self._ledger.resolve(frame, _SHUTTING_DOWN, effects)"
-        ),
-        new="                pass",
+        old="                    self._ledger.resolve(frame, SHUTTING_DOWN, effects)\n",
+        new="                    pass\n",
         found_by=3,
     ),
     Mutant(
@@ -145,7 +142,7 @@ ENDS = (
     Mutant(
         name="a vanished session's frames are kept",
         module="scheduler",
-        old="            self._ledger.resolve(frame, _SESSION_LOST, effects)\n",
+        old="            self._ledger.resolve(frame, SESSION_LOST, effects)\n",
         new="            pass\n",
     ),
 )

@@ -8,26 +8,26 @@ TURNS = (
     # Answers.
     Mutant(
         name="in order, the youngest decided frame is answered",
-        module="answers",
+        module="delivery",
         old="                    session.open_frames.popitem(last=False)\n                    due.append(first)",
         new="                    due.append(session.open_frames.popitem()[1])",
     ),
     Mutant(
         name="as completed, answers wait for older ones",
-        module="answers",
+        module="delivery",
         old="                due.extend(session.resolved)\n",
         new="                due.extend(f for f in session.resolved if f.key == min(session.open_frames))\n",
     ),
     Mutant(
         name="a slow client is taken for one that does not read",
-        module="answers",
+        module="delivery",
         old="        session.stalled_since_ns = now\n        if not",
         new="        if not",
         found_by=8,
     ),
     Mutant(
         name="a client that does not read is never given up",
-        module="answers",
+        module="delivery",
         old="        session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)\n",
         new="",
         found_by=8,

@@ -44,8 +44,8 @@ WORK = (
     Mutant(
         name="a batch on a device waits for a core",
         module="inference",
-        old="for i, batcher in enumerate(batchers) if not batcher.terms.cores]",
-        new="for i, batcher in enumerate(batchers) if i < 0]",
+        old="            while taken := self._batchers[model].take(now):",
+        new="            while self._ledger.core_free and (taken := self._batchers[model].take(now)):",
     ),
     Mutant(
         name="staging goes before batches",
@@ -56,8 +56,8 @@ WORK = (
     Mutant(
         name="the first model goes first",
         module="inference",
-        old="        passed = 0\n        while",
-        new="        passed = 0\n        self._sharing = deque(sorted(self._sharing))\n        while",
+        old="        passed, sharing = 0, self._fleet.sharing\n",
+        new="        passed, sharing = 0, type(self._fleet.sharing)(sorted(self._fleet.sharing))\n",
     ),
     Mutant(
         name="the staged bytes exceed their bound by a frame",
@@ -133,8 +133,8 @@ WORK = (
     Mutant(
         name="the message of a frame that was never staged is kept until its answer's turn",
         module="ledger",
-        old="        if gone and frame.payload is not None:",
-        new="        if gone and frame.staged and frame.payload is not None:",
+        old="        if frame.payload is not None:  # also",
+        new="        if frame.staged and frame.payload is not None:  # also",
     ),
     Mutant(
         name="pixels of a frame that was given up while it was staged are kept",

@@ -1,12 +1,13 @@
 """A deterministic simulator of the whole service around the real scheduling core.
 
-    plan, scenario, misfortune             what will happen: from a seed, or by hand
-    timeline, clients, world               cameras, decoders, engines and the service shell, on a virtual clock
-    books, probe                           what is known, from plans and effects; the one look inside the core
-    oracle, answer_rule, arrival_rule      rules about single effects, answers, arrivals
-    tally, audit, shares, fairness         rules about the whole state, after every event
-    situations, outcome, report, run       what did happen, in words
+    plan, scenario, misfortune, reloads               what will happen: from a seed, or by hand
+    timeline, clients, administrator, world           cameras, decoders, engines and the service, on a virtual clock
+    mistakes                                          what the service must never do, done to see it refused
+    books, events, probe                              what is known, from plans and effects; the one look into the core
+    oracle, answer_rule, arrival_rule, models_rule    rules about single effects, answers, arrivals, ends of models
+    tally, audit, reported, shares, fairness          rules about the whole state, after every event
+    situations, outcome, report, run                  what did happen, in words
 
-Trap: everything that is random is drawn from the seed, and nothing iterates over a set of objects: a failing seed must
+Trap: everything that is random is drawn from the seed, and nothing iterates over a set of objects. A failing seed must
 replay exactly, in any process.
 """

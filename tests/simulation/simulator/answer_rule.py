@@ -1,6 +1,6 @@
 """What an answer must say, and whose turn it is.
 
-Trap: an answer to a frame that the transport refused has no payload; in the agreed order it is known by its place.
+Trap: the answer to a frame that the transport refused has no payload. In order, its place tells which frame it is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _justified(books: Books, frame: FrameBook, reason: FaultReason, now: int) ->
         FaultReason.WINDOW_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
         FaultReason.QUEUE_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
         FaultReason.OVER_BUDGET: frame.due_ns is not None and now >= frame.due_ns and not frame.begun,
-        FaultReason.ENGINE_LOST: any(model in books.lost for model in frame.plan.crops),
+        FaultReason.ENGINE_LOST: any(model in books.lost for model in frame.models),
         FaultReason.SHUTTING_DOWN: client.drain_ns is not None and now >= client.drain_ns,
         FaultReason.INVALID_IMAGE: frame.pixels is Pixels.FAILED,
     }

@@ -1,8 +1,8 @@
 """What must become of a frame that has just come, given the state before it came.
 
-Why a second statement of the overload policies: they decide whose work is thrown away, and every single decision can
-be told from the books. Trap: the step that brings a frame also fires whatever timers are due, so only what the
-policies themselves decided is judged here.
+Why the overload policies are written down a second time: they decide whose work is thrown away, and the books suffice
+to check every single decision. Trap: the step that brings a frame also fires the timers that are due, so only what the
+policies decided is judged here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Before:
 
 
 def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
-    """Taken from the books before the scheduler is told. What is free is what is left beyond the camera's own share."""
+    """From the books, before the scheduler is told. Free is what the camera may still take."""
     limits = books.scenario.limits
     return Before(
         window_frames=client.window_frames,
@@ -44,7 +44,7 @@ def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
         others_parked=books.parked > (client.parked is not None),
         free_boxes=limits.max_queue_boxes - books.queue_boxes - books.flow_boxes[client.flow],
         free_bytes=limits.max_queue_bytes - books.queue_bytes - books.flow_bytes[client.flow],
-        engine_lost=any(model in books.lost for model in plan.crops),
+        engine_lost=any(client.models[name] in books.lost for name in plan.crops),
     )
 
 
@@ -77,7 +77,7 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
 
 
 def _window(was: Before, frame: FrameBook) -> list[FrameBook]:
-    """The frames that the window alone costs: the oldest that have not started, the new one last."""
+    """The frames that must go for the window alone: the oldest that have not started, the new one last."""
     window = frame.client.plan.terms.window
     frames, size = was.window_frames + 1, was.window_bytes + frame.plan.message_bytes
     candidates = [*was.unstarted, frame]
@@ -90,8 +90,8 @@ def _window(was: Before, frame: FrameBook) -> list[FrameBook]:
 
 
 def _fits(was: Before, frame: FrameBook, gone: list[FrameBook]) -> bool:
-    """Whether the frame has room once those of its own session are gone. A camera's own boxes count twice: held, and
-    not free.
+    """Whether the frame has room when these frames of its session are gone. A camera's own boxes count twice: it holds
+    them, and they are not free.
     """
     queued = [other for other in gone if other is not was.parked and other is not frame]
     boxes = was.free_boxes + 2 * sum(other.boxes for other in queued)
@@ -143,7 +143,7 @@ def _drop_oldest(was: Before, frame: FrameBook, expected: list[FrameBook], seen:
 
 
 def _dropped(was: Before, frame: FrameBook) -> list[FrameBook]:
-    """What the policy has given up, of what had not started."""
+    """The frames that had not started, and that the policy has dropped."""
     return [other for other in (*was.unstarted, frame) if other.fault is FaultReason.DROPPED]
 
 

@@ -1,18 +1,19 @@
 """Checks the whole state after every step: bounds, sums, promptness, and that nothing waits that could go on.
 
-The sums are made from the books, frame by frame, and compared with the limits and with the core's own statistics; a
-number that is wrong in the core is found at the step that made it wrong. Trap: this runs after every event, so it is
-one pass over the open frames.
+The sums are made from the books, frame by frame, and compared with the limits and with the core's own statistics. So a
+wrong number in the core is found at the step that made it wrong. Trap: this runs after every event, so it may be one
+pass over the open frames, no more.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import takewhile
 
-from reidstream_server.core.terms import ModelIndex, OverloadPolicy
+from reidstream_server.core.terms import OverloadPolicy
 
-from .books import Books, ClientBook, FrameBook, Lane, Violation
+from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Violation
+from .models_rule import check_models
+from .reported import check_scheduler, check_session
 from .shares import Shares
 from .situations import Situation
 from .tally import Tally, count
@@ -41,10 +42,11 @@ class Audit:
         for client in books.clients.values():
             if client.known:
                 self._window(client)
-                self._readable(client)
+                check_session(books, client, readable=self._readable(client))
                 self._ends(client, tally, now)
         self._engines(tally, now)
-        self._statistics(tally, now)
+        check_models(books)
+        check_scheduler(books, tally, now)
         self._staging(tally)
         self._admission(tally)
         self._parking(tally)
@@ -53,58 +55,14 @@ class Audit:
         books.queue_boxes, books.queue_bytes = tally.queue_boxes, tally.queue_bytes
         books.flow_boxes, books.flow_bytes = tally.flow_boxes, tally.flow_bytes
         books.staging, books.staged_bytes = tally.staging, tally.staged_bytes
-        books.parked = tally.parked
+        books.parked, books.lingering = tally.parked, tally.lingering
         books.came_now.clear()
         books.staged_now.clear()
         books.ran_now.clear()
         books.began_now.clear()
-        books.checks += 30
+        books.checks += 31
         for number in [number for number, frame in books.frames.items() if frame.closed]:
             del books.frames[number]
-
-    def _statistics(self, tally: Tally, now: int) -> None:
-        """The core's own numbers are right, and within the limits."""
-        books, limits = self._books, self._limits
-        core = books.scheduler.statistics(now)
-        known = [client for client in books.clients.values() if client.known]
-        batches: Counter[ModelIndex] = Counter()
-        crops: Counter[ModelIndex] = Counter()
-        for batch in books.batches.values():
-            batches[batch.model] += 1
-            crops[batch.model] += len(batch.crops)
-        counted = (
-            len(known),
-            tally.holding,
-            tally.queue_boxes,
-            tally.queue_bytes,
-            tally.staged_bytes,
-            tally.staging,
-            tally.parked,
-            tuple(
-                (tally.ready_crops[index] + tally.alone_crops[index], batches[index], crops[index], index in books.lost)
-                for index in map(ModelIndex, range(len(limits.models)))
-            ),
-        )
-        reported = (
-            core.sessions,
-            core.frames,
-            core.queue_boxes,
-            core.queue_bytes,
-            core.staged_bytes,
-            core.staging_frames,
-            core.parked_frames,
-            tuple((model.ready_crops, model.running_batches, model.running_crops, model.lost) for model in core.models),
-        )
-        if counted != reported:
-            raise Violation("statistics", f"the core reports {reported}; it is {counted}")
-        if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
-            raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
-        timers = tally.budget_timers + tally.lingering
-        timers += sum(now < batch.started_ns + limits.batch_timeout_ns for batch in books.batches.values())
-        for client in known:
-            timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)
-        if core.timers != timers:
-            raise Violation("timers", f"{core.timers} timers; there is use for {timers}")
 
     def _window(self, client: ClientBook) -> None:
         """No more is unanswered than was agreed."""
@@ -115,7 +73,7 @@ class Audit:
         if not waits and client.window_bytes > terms.window.bytes and client.window_frames > 1:
             raise Violation("window", f"{client.window_bytes} bytes unanswered in the window of {client}")
 
-    def _readable(self, client: ClientBook) -> None:
+    def _readable(self, client: ClientBook) -> bool:
         """A session is read exactly while it should be, and the shell has been told."""
         books, window = self._books, client.plan.terms.window
         waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
@@ -131,6 +89,7 @@ class Audit:
             raise Violation("readable", f"{client} may be read, and nobody was told")
         if not readable:
             books.seen[Situation.NOT_READ if waits else Situation.BACKLOG_FULL] += 1
+        return readable
 
     def _ends(self, client: ClientBook, tally: Tally, now: int) -> None:
         """A session ends when it is done, when nobody takes its answers, and its frames when the drain is over."""
@@ -151,8 +110,8 @@ class Audit:
     def _engines(self, tally: Tally, now: int) -> None:
         """Work is conserved: no slot is free while crops wait, unless for the linger that was asked for."""
         books, limits = self._books, self._limits
-        for index, terms in enumerate(limits.models):
-            model = ModelIndex(index)
+        for model, book in books.there.items():
+            terms = book.plan.terms
             running = [batch for batch in books.batches.values() if batch.model == model]
             if model in books.lost:
                 continue
@@ -163,12 +122,13 @@ class Audit:
                     raise Violation("timeout", f"a batch of model {model} never came back, and nobody noticed")
             ready, alone = tally.ready_crops[model], tally.alone_crops[model]
             if model in books.began_now or len(running) >= terms.slots or not (ready or alone):
-                books.passed[model] = 0
+                book.passed = 0
+                book.ahead = sum(other.plan.terms.cores > 0 for other in books.there.values() if other is not book)
             if len(running) >= terms.slots or not (ready or alone):
                 continue
             if terms.cores and books.cores_used() >= limits.cores:
                 if not limits.linger_ns:
-                    self._waits_for_a_core(model)
+                    self._waits_for_a_core(book)
                 continue
             since = min((frame.staged_ns for frame in tally.ready[model]), default=now)
             tally.due(since + limits.linger_ns)
@@ -177,20 +137,19 @@ class Audit:
                     "work conservation",
                     f"model {model} has a free slot, {ready} crops ready since {since}, {alone} to run alone",
                 )
-            tally.lingering += 1
+            tally.lingering.add(model)
             books.seen[Situation.LINGERED] += 1
 
-    def _waits_for_a_core(self, model: ModelIndex) -> None:
-        """Batches go before staging, and the models take turns."""
+    def _waits_for_a_core(self, model: ModelBook) -> None:
+        """Batches go before staging, and the models take turns. A model that comes has its turn after the others."""
         books = self._books
-        models = books.scenario.limits.models
         books.seen[Situation.CORES_BUSY] += 1
         if books.staged_now:
-            raise Violation("cores", f"{books.staged_now[0]} is staged, though model {model} has crops ready")
-        since_its_own = takewhile(lambda other: other != model, reversed(books.began_now))
-        books.passed[model] += sum(models[other].cores > 0 for other in since_its_own)
-        if books.passed[model] >= len(models):
-            raise Violation("cores", f"{books.passed[model]} batches of others began while model {model} waited")
+            raise Violation("cores", f"{books.staged_now[0]} is staged, though {model} has crops ready")
+        since_its_own = takewhile(lambda other: other != model.index, reversed(books.began_now))
+        model.passed += sum(books.models[other].plan.terms.cores > 0 for other in since_its_own)
+        if model.passed > model.ahead:
+            raise Violation("cores", f"{model.passed} batches of others began while {model} waited")
 
     def _staging(self, tally: Tally) -> None:
         """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry."""
@@ -198,13 +157,13 @@ class Audit:
         if tally.staging >= limits.staging_slots or books.cores_used() >= limits.cores or not tally.queued:
             return
         hungry = {
-            ModelIndex(index)
-            for index, terms in enumerate(limits.models)
-            if ModelIndex(index) not in books.lost
+            index
+            for index, model in books.there.items()
+            if index not in books.lost
             and tally.ready_crops[index] + tally.alone_crops[index] + tally.staging_crops[index]
-            < terms.max_batch * terms.slots
+            < model.plan.terms.max_batch * model.plan.terms.slots
         }
-        wanted = [frame for frame in _first_of_each_camera(tally.queued) if not hungry.isdisjoint(frame.plan.crops)]
+        wanted = [frame for frame in _first_of_each_camera(tally.queued) if not hungry.isdisjoint(frame.models)]
         if not wanted:
             return
         if tally.staged_bytes + max(frame.plan.staged_bytes for frame in wanted) <= limits.max_staged_bytes:

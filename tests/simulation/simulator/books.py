@@ -1,9 +1,9 @@
 """What the simulator itself knows about frames and sessions, kept from plans, engines' returns and effects.
 
-Why books of our own: an invariant that is checked with the core's own numbers cannot find a wrong number. The one
-thing that cannot be seen from outside is that an answer is already decided while it waits its turn, or that a frame
-waits for room; for that, and that only, a frame's book holds a view of the core's state. Trap: `view` may be None for
-a frame that was answered within the very call that brought it.
+Why books of our own: an invariant that is checked with the core's own numbers cannot find a wrong number. Two things
+cannot be seen from outside: that an answer which waits its turn is decided, and that a frame waits for room. Only for
+them a frame's book holds a view of the core's state. Trap: `view` may be None for a frame that was answered within the
+call that brought it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.state import FrameState, Phase
 from reidstream_server.core.terms import BatchKey, Flow, ModelIndex, Priority, SessionKey
 
-from .plan import ClientPlan, FramePlan, Moment, Scenario
+from .plan import ClientPlan, FramePlan, ModelPlan, Moment, Name, Scenario
 from .situations import Situation
 
 
@@ -63,7 +63,7 @@ DECIDED = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lane:
-    """Where the frames of a camera queue, at one priority. One object each: compared by identity, which is quick."""
+    """Where the frames of a camera at one priority wait. One object each, compared by identity, which is quick."""
 
     priority: Priority
     flow: Flow
@@ -72,14 +72,24 @@ class Lane:
         return f"{self.flow.camera_id} ({self.priority.name})"
 
 
+def lanes_of(scenario: Scenario) -> list[Lane]:
+    """Each client's lane; sessions of one camera and priority share theirs."""
+    shared: dict[tuple[Priority, Flow], Lane] = {}
+    terms = [client.terms for client in scenario.clients]
+    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]
+
+
 @dataclass(slots=True, eq=False)
 class ClientBook:
-    """One session as its client and the shell see it. The last six are of the end of the last step."""
+    """One session as its client and the shell see it. `models`: which one has each of its names. The last six are of
+    the end of the last step.
+    """
 
     plan: ClientPlan
     number: int
     lane: Lane
     key: SessionKey | None = None
+    models: dict[Name, ModelIndex] = field(default_factory=dict)
     gate: bool = True
     over: bool = False
     half_closed: bool = False
@@ -105,7 +115,7 @@ class ClientBook:
 
     @property
     def has_come_to_vanish(self) -> bool:
-        """Whether a frame of its own is where the plan has it vanish."""
+        """Whether a frame of it has come as far as the plan says for vanishing."""
         moment = self.plan.vanishes_when
         if moment is None or self.over or self.told <= self.plan.vanishes_after:
             return False
@@ -124,7 +134,7 @@ class ClientBook:
 
 @dataclass(slots=True, eq=False)
 class FrameBook:
-    """One frame that the scheduler was told of: the payload of the simulation."""
+    """One frame that the scheduler was told of: the payload of the simulation. `models`: of each crop."""
 
     client: ClientBook
     plan: FramePlan
@@ -132,6 +142,7 @@ class FrameBook:
     arrived_ns: int
     due_ns: int | None
     id_valid: bool
+    models: tuple[ModelIndex, ...]
     crops: list[Crop]
     undecided: int
     view: FrameState[FrameBook] | None = None
@@ -186,7 +197,7 @@ class FrameBook:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody has any claim on it any more."""
+        """Whether nobody waits for it, and nobody looks at its pixels."""
         return (self.written or self.client.over) and self.pixels not in (Pixels.STAGING, Pixels.STAGED)
 
     def __str__(self) -> str:
@@ -204,18 +215,42 @@ class BatchBook:
 
 
 @dataclass(slots=True, eq=False)
+class ModelBook:
+    """A model. `passed`: how many batches of others have taken a core since it waits for one. `ahead`: how many may."""
+
+    index: ModelIndex
+    plan: ModelPlan
+    retiring: bool = False
+    batches: int = 0
+    last_batch: BatchKey = field(default=BatchKey(0))
+    passed: int = 0
+    ahead: int = 0
+
+    def __str__(self) -> str:
+        return f"model {self.index} ({self.plan.terms.name}{', retiring' * self.retiring})"
+
+
+@dataclass(slots=True, eq=False)
 class Books:
     """Everything that is known, and what the last step came to. `lanes`: each client's.
 
+    `models`: all that there ever were; `there`: those that are not gone; `newest`: what sessions that open get.
+    `lane_models`: those that the frames of a lane may need. `lingering`: of which a batch waited to fill, at the end of
+    the last step.
+
     Of this step, so far: `came_now` are the frames that arrived or were staged, `staged_now` those whose staging began,
     `ran_now` those with a crop that was taken from a queue to run, and `began_now` the models of batches that began.
-    `passed`: how many batches of others have taken a core since a model waits for one.
     """
 
     scenario: Scenario
     scheduler: Scheduler[FrameBook]
     seen: Counter[Situation]
     lanes: list[Lane]
+    models: dict[ModelIndex, ModelBook] = field(default_factory=dict)
+    there: dict[ModelIndex, ModelBook] = field(default_factory=dict)
+    newest: dict[Name, ModelIndex] = field(default_factory=dict)
+    lane_models: dict[Lane, set[ModelIndex]] = field(default_factory=dict)
+    lingering: set[ModelIndex] = field(default_factory=set)
     clients: dict[SessionKey, ClientBook] = field(default_factory=dict)
     frames: dict[int, FrameBook] = field(default_factory=dict)
     batches: dict[BatchKey, BatchBook] = field(default_factory=dict)
@@ -235,21 +270,19 @@ class Books:
     staged_now: list[FrameBook] = field(default_factory=list)
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
     began_now: list[ModelIndex] = field(default_factory=list)
-    passed: Counter[ModelIndex] = field(default_factory=Counter)
 
     def cores_used(self) -> int:
         """By staging, and by the batches of engines that are not lost."""
-        models = self.scenario.limits.models
         living = (batch.model for batch in self.batches.values() if batch.model not in self.lost)
-        return self.staging + sum(models[model].cores for model in living)
+        return self.staging + sum(self.models[model].plan.terms.cores for model in living)
 
     def hungry(self, model: ModelIndex) -> bool:
         """Whether a model's engine would run dry without more frames: too few crops for all its slots in sight."""
-        terms = self.scenario.limits.models[model]
+        terms = self.models[model].plan.terms
         in_sight = 0
         for frame in self.frames.values():
             if frame.pixels is Pixels.STAGING:
-                in_sight += frame.plan.crops.count(model)
+                in_sight += frame.models.count(model)
             elif frame.pixels is Pixels.STAGED and frame.view is not None and not frame.view.resolved:
                 in_sight += frame.ready[model] + frame.alone[model]
         return model not in self.lost and in_sight < terms.max_batch * terms.slots

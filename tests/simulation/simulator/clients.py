@@ -69,7 +69,7 @@ class Client:
         self._take()
 
     def vanish(self) -> None:
-        """Be gone, from one moment to the next."""
+        """Break the connection, without a word."""
         if not self.gone and self.book.known:
             self.gone = True
             self._shell.vanish(self)

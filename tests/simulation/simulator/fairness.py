@@ -22,7 +22,7 @@ AGED_SHARE = 8
 
 
 class CameraFairness:
-    """Differences between cameras that wait without a break."""
+    """Compares what cameras get that wait without a break."""
 
     def __init__(self, name: str, quantum: int, largest: Mapping[Lane, int]) -> None:
         self._name = name
@@ -71,10 +71,10 @@ class CameraFairness:
 
 
 class Claims:
-    """Since when each camera has waited without getting anything, though what it has waiting may be replaced.
+    """Since when each camera has waited and got nothing, though its waiting frames may have been replaced.
 
-    `earliest` is the longest that it may claim. `surely` is the longest that it must be granted: it had something at
-    every step, and somebody else did too, so that the queue was never empty and its place was never given up.
+    `earliest`: the earliest time that it may claim. `surely`: the time that it must be granted. Since then it had
+    something waiting at every step, and so had somebody else; so the queue was never empty, and it kept its place.
     """
 
     def __init__(self) -> None:

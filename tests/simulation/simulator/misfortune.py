@@ -1,7 +1,7 @@
 """Faults for a scenario, drawn like everything else.
 
-Trap: what ends things early (an engine lost, everybody drained) is rare and comes late, or there would be little left
-to check in most seeds.
+Trap: what ends things early (an engine lost, everybody drained) is rare and comes late. Otherwise most seeds would have
+little left to check.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _with_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
             return replace(scenario, device_lost_at=rng.randint(30, 150))
         case Fault.DRAIN_ONE | Fault.DRAIN_ALL:
             client = rng.randrange(len(scenario.clients)) if kind is Fault.DRAIN_ONE else None
-            at = START_NS + (rng.randint(0, _last_capture(scenario)) if client is not None else _late(rng, scenario))
+            at = START_NS + (rng.randint(0, last_capture_ns(scenario)) if client is not None else _late(rng, scenario))
             allowed = rng.choice((0, rng.randint(1, 20) * MS, 300 * MS))
             drains = [DrainPlan(at_ns=at, client=client, allowed_ns=allowed)]
             if client is None and rng.random() < 0.5:  # one of them was asked to leave before, with more time
@@ -69,12 +69,13 @@ def _with_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
             return replace(scenario, drains=(*scenario.drains, *drains))
 
 
-def _last_capture(scenario: Scenario) -> int:
+def last_capture_ns(scenario: Scenario) -> int:
+    """When the last frame is captured, from the start."""
     return max(client.opens_ns - START_NS + client.interval_ns * len(client.frames) for client in scenario.clients)
 
 
 def _late(rng: Random, scenario: Scenario) -> int:
-    last = _last_capture(scenario)
+    last = last_capture_ns(scenario)
     return rng.randint(last // 2, last)
 
 
@@ -89,12 +90,14 @@ def _with_batch_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
     fate = fates[kind]
     fatal = fate not in (BatchFate.RAISES, BatchFate.SLOW)
     numbers = [rng.randint(20, 120)] if fatal else [rng.randint(0, 100) for _ in range(rng.randint(2, 12))]
-    engines = list(scenario.engines)
-    index = rng.randrange(len(engines))
-    engines[index] = replace(engines[index], fates=engines[index].fates | dict.fromkeys(numbers, fate))
-    # A batch that never returns keeps its frames' pixels, so nothing else may fit: only the end of the service helps.
+    models = list(scenario.models)
+    index = rng.randrange(len(models))
+    engine = models[index].engine
+    engine = replace(engine, fates=engine.fates | dict.fromkeys(numbers, fate))
+    models[index] = replace(models[index], engine=engine)
+    # A batch that never returns keeps its frames' pixels, so nothing else may fit until the service ends.
     stops = scenario.stops_when_engine_dies or fate is BatchFate.NEVER_RETURNS
-    return replace(scenario, engines=tuple(engines), stops_when_engine_dies=stops)
+    return replace(scenario, models=tuple(models), stops_when_engine_dies=stops)
 
 
 def _with_frame_faults(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
@@ -126,7 +129,7 @@ def _with_client_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario
         client = clients[index]
         match kind:
             case Fault.CLIENT_VANISHES:
-                client = _vanishing(rng, client)
+                client = vanishing(rng, client)
             case Fault.CLIENT_STALLS:
                 client = replace(client, stalls_after=rng.randint(0, 20))
             case Fault.CLIENT_SLOW:
@@ -137,7 +140,8 @@ def _with_client_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario
     return replace(scenario, clients=tuple(clients))
 
 
-def _vanishing(rng: Random, client: ClientPlan) -> ClientPlan:
+def vanishing(rng: Random, client: ClientPlan) -> ClientPlan:
+    """The client, but it vanishes at some time, or when a frame of its own has come so far."""
     if rng.random() < 0.6:
         moment = rng.choice(list(Moment))
         if moment is Moment.ISOLATING:

@@ -2,8 +2,8 @@
 
     world --event--> Oracle, Scheduler --effects--> Oracle.effect, world carries it out, the next; then Audit.step
 
-Trap: an effect is judged by what was true when it was emitted, and one call emits many: each is entered in the books
-before the next is judged.
+Trap: one call has many effects, and each is judged by what was true when it was emitted. So each is written into the
+books before the next is judged.
 """
 
 from __future__ import annotations
@@ -20,136 +20,29 @@ from reidstream_server.core.effects import (
     EngineDied,
     Readable,
     Release,
+    Retired,
     Run,
     SendDrain,
     Stage,
 )
 from reidstream_server.core.faults import FaultReason
-from reidstream_server.core.terms import BatchKey
 
+from . import models_rule
 from .answer_rule import answered_frame, check_outcome
 from .books import BatchBook, Books, ClientBook, Crop, FrameBook, Pixels, Violation
-from .plan import FramePlan, Moment
 from .situations import Situation
 
 FrameEffect: TypeAlias = Effect[FrameBook]
 
-_VANISHED = {
-    Moment.PARKED: Situation.VANISHED_WAITING,
-    Moment.QUEUED: Situation.VANISHED_QUEUED,
-    Moment.STAGING: Situation.VANISHED_STAGING,
-    Moment.READY: Situation.VANISHED_READY,
-    Moment.RUNNING: Situation.VANISHED_RUNNING,
-    Moment.ISOLATING: Situation.VANISHED_ISOLATING,
-}
-
 
 class Oracle:
-    """The rules about single events and effects."""
+    """The rules about single effects."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    # Events: what the scheduler is about to be told.
-
-    def told_of_frame(self, client: ClientBook, plan: FramePlan, now: int) -> FrameBook | None:
-        """A frame was read; None if it came after the drain and must be ignored."""
-        books = self._books
-        if client.drain_ns is not None:
-            books.seen[Situation.DRAIN_IGNORED] += 1
-            return None
-        books.frames_told += 1
-        client.told += 1
-        budget = client.plan.terms.latency_budget_ns
-        valid = client.last_id is None or plan.frame_id > client.last_id
-        if valid:
-            client.last_id = plan.frame_id
-        frame = FrameBook(
-            client=client,
-            plan=plan,
-            number=books.frames_told,
-            arrived_ns=now,
-            due_ns=None if budget is None or not plan.crops or plan.refused else now + budget - plan.age_ns,
-            id_valid=valid,
-            crops=[Crop.UNSTAGED] * len(plan.crops),
-            undecided=len(plan.crops),
-        )
-        books.came_now.append(frame)
-        client.unanswered[frame.number] = frame
-        books.frames[frame.number] = frame
-        return frame
-
-    def told_staged(self, frame: FrameBook, now: int) -> None:
-        """Staging is done."""
-        seen = self._books.seen
-        self._books.staging -= 1
-        frame.pixels = Pixels.STAGED
-        frame.staged_ns = now
-        self._books.came_now.append(frame)
-        for index, model in enumerate(frame.plan.crops):
-            if index in frame.plan.undecodable:
-                frame.crops[index] = Crop.UNDECODABLE
-                frame.undecided -= 1
-            else:
-                frame.crops[index] = Crop.READY
-                frame.ready[model] += 1
-        if frame.view is not None and frame.view.resolved:
-            seen[Situation.STAGED_TOO_LATE] += 1
-        elif frame.plan.undecodable:
-            seen[Situation.SOME_UNDECODABLE if frame.undecided else Situation.ALL_UNDECODABLE] += 1
-        if len(set(frame.plan.crops)) > 1:
-            seen[Situation.MODELS_MIXED] += 1
-
-    def told_staging_failed(self, frame: FrameBook) -> None:
-        """Staging did not succeed."""
-        self._books.staging -= 1
-        self._books.staged_bytes -= frame.plan.staged_bytes
-        frame.pixels = Pixels.FAILED
-        late = frame.view is not None and frame.view.resolved
-        self._books.seen[Situation.STAGING_FAILED_TOO_LATE if late else Situation.STAGING_FAILED] += 1
-
-    def told_batch_over(self, key: BatchKey, *, failed: bool, now: int) -> None:
-        """A batch came back."""
-        books = self._books
-        batch = books.batches.pop(key)
-        size = len(batch.crops)
-        for frame in {ref.payload.number: ref.payload for ref in batch.crops}.values():
-            frame.batch_sizes.append(size)
-            frame.last_batch_ns = now
-        for ref in batch.crops:
-            frame = ref.payload
-            frame.running -= 1
-            if failed and size > 1:
-                frame.crops[ref.index] = Crop.ALONE
-                frame.alone[batch.model] += 1
-                frame.isolated.add(ref.index)
-            else:
-                frame.crops[ref.index] = Crop.FAILED if failed else Crop.EMBEDDED
-                frame.undecided -= 1
-                books.seen[Situation.POISON_ALONE] += failed and ref.index in frame.plan.poison
-                books.seen[Situation.INNOCENT_SAVED] += not failed and ref.index in frame.isolated
-        if failed:
-            books.failures_untold += 1
-            books.seen[Situation.ENGINE_RAISED] += 1
-
-    def told_written(self, client: ClientBook, now: int) -> None:
-        """The client took its oldest answer."""
-        frame = client.unwritten.popleft()
-        frame.written = True
-        waited = now - frame.answered_ns
-        self._books.seen[Situation.CLIENT_SLOW] += waited > self._books.scenario.limits.stall_timeout_ns
-        client.stalled_since_ns = now
-
-    def told_lost(self, client: ClientBook) -> None:
-        """The client vanished."""
-        client.over = True
-        for moment, situation in _VANISHED.items():
-            self._books.seen[situation] += any(frame.is_at(moment) for frame in client.unanswered.values())
-
-    # Effects.
-
-    def effect(self, effect: FrameEffect, now: int) -> None:  # noqa: C901 - one case for each effect
-        """One effect, before it is carried out."""
+    def effect(self, effect: FrameEffect, now: int, event: str) -> None:  # noqa: C901 - one case for each effect
+        """One effect of an event, before it is carried out."""
         books = self._books
         books.checks += 1
         match effect:
@@ -169,6 +62,8 @@ class Oracle:
                 self._end(effect, now)
             case EngineDied():
                 self._engine_died(effect, now)
+            case Retired():
+                models_rule.retired(books, effect, event)
             case BatchFailed():
                 books.failures_untold -= 1
                 if effect.retried != (effect.size > 1) or books.failures_untold:
@@ -196,6 +91,9 @@ class Oracle:
         )
         if effect.model in books.lost or (not late and effect.model not in books.told_lost):
             raise Violation("engine lost", f"{effect}, for the second time or without a reason")
+        if effect.model not in books.there:
+            raise Violation("models", f"{effect}, though it is gone")
+        books.seen[Situation.LOST_RETIRING] += books.models[effect.model].retiring
         books.lost.add(effect.model)
         books.seen[Situation.ENGINE_LOST] += 1
         books.seen[Situation.BATCH_TIMED_OUT] += late
@@ -209,7 +107,7 @@ class Oracle:
             raise Violation("staging", f"{frame} is staged, though its answer is decided")
         if frame.due_ns is not None and now >= frame.due_ns:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
-        if not any(books.hungry(model) for model in set(frame.plan.crops)):
+        if not any(books.hungry(model) for model in set(frame.models)):
             raise Violation("freshness", f"{frame} is staged, though no engine of its would run dry without it")
         frame.pixels = Pixels.STAGING
         frame.staging_ns = now
@@ -225,7 +123,10 @@ class Oracle:
 
     def _run(self, effect: Run[FrameBook], now: int) -> None:
         books = self._books
-        terms = books.scenario.limits.models[effect.model]
+        model = books.there.get(effect.model)
+        if model is None:
+            raise Violation("models", f"{effect}, though its model is gone")
+        terms = model.plan.terms
         if effect.model in books.lost:
             raise Violation("engine lost", f"{effect} is for a lost engine")
         if not 1 <= len(effect.crops) <= terms.max_batch:
@@ -234,6 +135,7 @@ class Oracle:
             raise Violation("bounds", f"more than {terms.slots} batches in flight for model {effect.model}")
         if terms.cores and books.cores_used() >= books.scenario.limits.cores:
             raise Violation("bounds", f"{effect} begins, though all {books.scenario.limits.cores} cores are used")
+        model.last_batch = effect.batch
         books.began_now.append(effect.model)
         for ref in effect.crops:
             self._crop_runs(effect, ref, now)
@@ -244,7 +146,7 @@ class Oracle:
     def _crop_runs(self, run: Run[FrameBook], ref: CropRef[FrameBook], now: int) -> None:
         frame, index = ref.payload, ref.index
         state = frame.crops[index]
-        if frame.plan.crops[index] != run.model:
+        if frame.models[index] != run.model:
             raise Violation("routing", f"crop {index} of {frame} ran on model {run.model}")
         if frame.pixels is not Pixels.STAGED or state not in (Crop.READY, Crop.ALONE):
             raise Violation("crops", f"crop {index} of {frame} runs, though {state}, its frame {frame.pixels}")

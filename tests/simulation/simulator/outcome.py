@@ -1,4 +1,4 @@
-"""What a run leaves: whether the invariants held, what happened, and the last events."""
+"""The result of a run: whether the invariants held, what happened, and the last events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. `violation` is None if every invariant held."""
+    """The result of a run. `violation` is None if every invariant held."""
 
     scenario: Scenario
     violation: Violation | None

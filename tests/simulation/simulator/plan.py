@@ -1,18 +1,22 @@
 """What a simulated run will do, decided before it begins.
 
-Why apart from the world: a plan is data, drawn from a seed or written by hand in a test, and the world only carries it
-out. All times are nanoseconds of the virtual clock.
+Why apart from the world: a plan is data, drawn from a seed or written by hand in a test; the world only carries it out.
+All times are nanoseconds of the virtual clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NewType
 
-from reidstream_server.core.terms import FrameRequest, ModelIndex, SchedulerLimits, SessionTerms
+from reidstream_server.core.terms import FrameRequest, ModelIndex, ModelTerms, SchedulerLimits, SessionTerms
 
 MS = 1_000_000
 START_NS = 1_000 * MS
+
+Name = NewType("Name", int)
+"""What clients call a model. Several models may have one name, one after the other; a session gets the newest."""
 
 
 class Fault(Enum):
@@ -57,29 +61,45 @@ class Moment(Enum):
     ISOLATING = "has crops that must run alone"
 
 
+class Use(Enum):
+    """What a model is in the middle of when it is told to retire."""
+
+    UNUSED = "nothing of it is open"
+    NAMED = "a session that names it is open"
+    DRAINING = "a session that names it is being drained"
+    QUEUED = "a frame for it is queued"
+    STAGING = "a frame for it is being staged"
+    LINGERING = "a batch of it waits to fill"
+    RUNNING = "a batch of it runs"
+    ISOLATING = "crops for it must run alone"
+    LOST = "its engine is lost"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePlan:
-    """A frame that a client will send. `refused`: the transport cannot understand it."""
+    """A frame that a client will send. `crops`: the name of each crop's model. `refused`: the transport cannot
+    understand it.
+    """
 
     frame_id: int
     message_bytes: int
     staged_bytes: int
     age_ns: int
-    crops: tuple[ModelIndex, ...]
+    crops: tuple[Name, ...]
     staging_ns: int
     refused: bool = False
     staging_fails: bool = False
     poison: frozenset[int] = frozenset()
     undecodable: frozenset[int] = frozenset()
 
-    def request(self) -> FrameRequest:
-        """As the scheduler is told."""
+    def request(self, models: tuple[ModelIndex, ...]) -> FrameRequest:
+        """As the scheduler is told, with the model of each crop."""
         return FrameRequest(
             frame_id=self.frame_id,
             message_bytes=self.message_bytes,
             staged_bytes=self.staged_bytes,
             age_ns=self.age_ns,
-            crops=self.crops,
+            crops=models,
         )
 
 
@@ -87,11 +107,13 @@ class FramePlan:
 class ClientPlan:
     """One session's client.
 
-    `stalls_after` counts answers; `read_ns` is how long it takes for each. It vanishes at a time, or as soon as a
-    frame of its own, other than its first `vanishes_after`, has come so far.
+    `terms` are without models: which ones have the `names` is known when it opens. It does not open if one is missing.
+    `stalls_after` counts answers; `read_ns` is how long it takes for each. It vanishes at `vanishes_ns`, or as soon as
+    a frame of it has come as far as `vanishes_when`; its first `vanishes_after` frames do not count.
     """
 
     terms: SessionTerms
+    names: frozenset[Name]
     opens_ns: int
     interval_ns: int
     read_ns: int
@@ -114,6 +136,20 @@ class EnginePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """A model. `comes_ns`: None if it is there from the beginning. After `retires_ns` it retires as soon as it is in
+    the middle of `retires_when`; None: at once.
+    """
+
+    name: Name
+    terms: ModelTerms
+    engine: EnginePlan
+    comes_ns: int | None = None
+    retires_ns: int | None = None
+    retires_when: Use | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainPlan:
     """Ask one client's session, or all, to leave. A shutdown of all also keeps new sessions out."""
 
@@ -132,7 +168,7 @@ class Scenario:
 
     seed: int
     limits: SchedulerLimits
-    engines: tuple[EnginePlan, ...]
+    models: tuple[ModelPlan, ...]
     clients: tuple[ClientPlan, ...]
     drains: tuple[DrainPlan, ...] = ()
     faults: tuple[Fault, ...] = ()

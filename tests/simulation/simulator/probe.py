@@ -1,7 +1,6 @@
 """The only place that looks inside the core.
 
-Why at all: an answer that is decided but waits its turn cannot be seen from outside, and neither can a map that is
-never emptied.
+Why at all: nobody can see from outside that an answer which waits its turn is decided, or that a map is never emptied.
 """
 
 from __future__ import annotations
@@ -31,14 +30,17 @@ def leftovers(scheduler: Scheduler[FrameBook]) -> dict[str, int]:
     sizes = {
         "sessions": len(scheduler._sessions),
         "timers": len(scheduler._timers),
-        "sessions with news": len(scheduler._answers._touched),
+        "sessions with news": len(scheduler._delivery._touched),
         "cameras that wait": sum(len(level.ring) for level in ledger.waiting._levels.values()),
         "frames that wait": len(ledger.waiting),
         "cameras with boxes": len(admission._flow_boxes),
         "cameras with bytes": len(admission._flow_bytes),
         "parked": len(admission._parking),
     }
-    for index, batcher in enumerate(scheduler._batchers):
+    fleet = scheduler._fleet
+    sizes["models that are gone, and have their turns"] = len({*fleet.sharing, *fleet.on_devices} ^ set(fleet.batchers))
+    sizes["models that are gone, and nobody was told"] = len(fleet.unused)
+    for index, batcher in fleet.batchers.items():
         sizes[f"crops ready of model {index}"] = batcher.ready_crops
         sizes[f"cameras ready of model {index}"] = sum(len(level.ring) for level in batcher._ready._levels.values())
         sizes[f"crops being staged of model {index}"] = batcher.staging_crops

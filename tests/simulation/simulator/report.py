@@ -1,4 +1,4 @@
-"""Words for outcomes: the last events of a run, how to see it again, and what a number of runs came to."""
+"""Results in words: the last events of a run, how to see it again, and the sum of many runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reidstream_server.core.effects import CropRef
 from .books import FrameBook
 from .oracle import FrameEffect
 from .outcome import Outcome, Step
-from .plan import MS
+from .plan import MS, ModelPlan
 from .situations import Situation
 
 
@@ -22,14 +22,22 @@ def describe_failure(outcome: Outcome) -> str:
         f"seed {seed}: {outcome.violation}",
         f"replay: python -m tests.simulation --seed {seed} --trace",
         f"faults: {', '.join(fault.value for fault in outcome.scenario.faults)}",
+        f"models: {', '.join(map(_model, outcome.scenario.models))}",
         f"the last {len(outcome.trace)} of {outcome.steps} events:",
         *(line for step in outcome.trace for line in trace_lines(step)),
     ]
     return "\n".join(lines)
 
 
+def _model(plan: ModelPlan) -> str:
+    comes = "" if plan.comes_ns is None else f" from {plan.comes_ns / MS:g} ms"
+    when = "" if plan.retires_when is None else f", when {plan.retires_when.value}"
+    goes = "" if plan.retires_ns is None else f" until {plan.retires_ns / MS:g} ms{when}"
+    return f"{plan.terms.name}{comes}{goes}"
+
+
 def trace_lines(step: Step) -> Iterator[str]:
-    """An event, and what the core wanted done about it."""
+    """An event and its effects."""
     yield f"{step.at_ns / MS:12.3f} ms  {step.event}: {_word(step.subject)}"
     for effect in step.effects:
         yield f"{'':18}{_effect(effect)}"
@@ -44,6 +52,8 @@ def _word(value: object) -> str:
     match value:
         case FrameBook():
             return f"frame {value.number} of client {value.client.number}"
+        case ModelPlan():
+            return _model(value)
         case CropRef():
             return f"{value.payload.number}[{value.index}]"
         case tuple():
@@ -54,7 +64,7 @@ def _word(value: object) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Total:
-    """What a number of runs came to."""
+    """The sum of many runs."""
 
     seeds: int = 0
     frames: int = 0

@@ -1,8 +1,8 @@
 """From a seed to a scenario: at least 4 cameras, 200 frames and 3 kinds of faults.
 
-Every dimension is drawn on its own, so that rare combinations (a greedy camera at low priority that drops its oldest,
-in a queue that just fits two frames, while an engine dies) turn up by themselves. Trap: bounds are drawn after the
-frames, because they have to admit the largest one.
+Every dimension is drawn on its own, so that rare combinations come by themselves: a greedy camera at low priority that
+drops its oldest frame, in a queue that just fits two, while an engine dies. Trap: bounds are drawn after the frames,
+because the largest frame must fit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from random import Random
 
 from reidstream_server.core.terms import (
     Flow,
-    ModelIndex,
     ModelTerms,
     Ordering,
     OverloadPolicy,
@@ -24,7 +23,8 @@ from reidstream_server.core.terms import (
 )
 
 from .misfortune import with_faults
-from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, Scenario
+from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
+from .reloads import with_reloads
 
 BATCH_TIMEOUT_NS = 600 * MS
 
@@ -42,7 +42,7 @@ def draw(seed: int) -> Scenario:
     rng = Random(seed)  # noqa: S311 - it must be repeatable
     machine = Random(f"machine {seed}")  # noqa: S311
     style = rng.choice((_Style.MIXED, _Style.MIXED, _Style.HUGE, _Style.CONTEST))
-    models = [
+    terms = [
         ModelTerms(
             name=f"model-{number}",
             max_batch=rng.choice((1, 2, 4, 4, 8, 16)),
@@ -51,29 +51,34 @@ def draw(seed: int) -> Scenario:
         )
         for number in range(1 if style is _Style.CONTEST else rng.choice((1, 1, 2, 2, 3)))
     ]
-    engines = [EnginePlan(batch_ns=rng.randint(MS, 5 * MS), crop_ns=rng.randint(MS // 20, MS // 2)) for _ in models]
+    engines = [EnginePlan(batch_ns=rng.randint(MS, 5 * MS), crop_ns=rng.randint(MS // 20, MS // 2)) for _ in terms]
+    models = tuple(
+        ModelPlan(name=Name(number), terms=its, engine=engine)
+        for number, (its, engine) in enumerate(zip(terms, engines, strict=True))
+    )
     routes = _routes(rng, len(models))
     clients = [_client(rng, number, routes, style) for number in range(rng.randint(4, 12))]
     load = 5.0 if style is _Style.CONTEST else rng.choice((0.4, 0.8, 1.2, 2.0, 5.0))
-    _spread(rng, clients, int(_work_ns(clients, engines, models) / load))
+    _spread(rng, clients, int(_work_ns(clients, models) / load))
     scenario = Scenario(
         seed=seed,
-        limits=_limits(rng, models, clients, cores=machine.choice((1, 1, 2, 3, 4, 8))),
-        engines=tuple(engines),
+        limits=_limits(rng, clients, cores=machine.choice((1, 1, 2, 3, 4, 8))),
+        models=models,
         clients=tuple(clients),
         timer_lag_ns=rng.choice((0, 0, 0, MS // 2, 3 * MS)),
         stops_when_engine_dies=rng.random() < 0.5,
     )
-    return with_faults(rng, scenario, rng.randint(3, 7))
+    scenario = with_faults(rng, scenario, rng.randint(3, 7))
+    return with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
 
 
-def _routes(rng: Random, models: int) -> list[tuple[ModelIndex, ...]]:
+def _routes(rng: Random, models: int) -> list[tuple[Name, ...]]:
     """The sets of models that sessions use, some more often."""
-    every = tuple(ModelIndex(index) for index in range(models))
+    every = tuple(Name(number) for number in range(models))
     return [(rng.choice(every),), (rng.choice(every),), every]
 
 
-def _client(rng: Random, number: int, routes: list[tuple[ModelIndex, ...]], style: _Style) -> ClientPlan:
+def _client(rng: Random, number: int, routes: list[tuple[Name, ...]], style: _Style) -> ClientPlan:
     """One session of a camera, without its place in time."""
     greedy = rng.random() < 0.2
     most = rng.randint(12, 24) if greedy else rng.choice((1, 2, 3, 5, 8))
@@ -102,6 +107,7 @@ def _client(rng: Random, number: int, routes: list[tuple[ModelIndex, ...]], styl
         overload_policy=rng.choice((*OverloadPolicy, OverloadPolicy.DROP_OLDEST) if contest else list(OverloadPolicy)),
         window=window,
         latency_budget_ns=None if contest else budget,
+        models=frozenset(),
     )
     frames: list[FramePlan] = []
     frame_id = rng.choice((0, 1, 2**40))
@@ -113,6 +119,7 @@ def _client(rng: Random, number: int, routes: list[tuple[ModelIndex, ...]], styl
         )
     return ClientPlan(
         terms=terms,
+        names=frozenset(route),
         opens_ns=0,
         interval_ns=0 if greedy else 1,
         read_ns=rng.choice((0, MS // 10, MS, 4 * MS)),
@@ -127,7 +134,7 @@ def _frame(
     frame_id: int,
     message: int,
     most: int,
-    route: tuple[ModelIndex, ...],
+    route: tuple[Name, ...],
     *,
     style: _Style,
     greedy: bool,
@@ -149,16 +156,16 @@ def _frame(
     )
 
 
-def _work_ns(clients: list[ClientPlan], engines: list[EnginePlan], models: list[ModelTerms]) -> int:
+def _work_ns(clients: list[ClientPlan], models: tuple[ModelPlan, ...]) -> int:
     """Roughly how long the busiest engine takes for everything."""
-    crops = [0] * len(engines)
+    crops = [0] * len(models)
     for client in clients:
         for frame in client.frames:
-            for model in frame.crops:
-                crops[model] += 1
+            for name in frame.crops:
+                crops[name] += 1
     return max(
-        count * (engine.crop_ns + 2 * engine.batch_ns // (terms.max_batch + 1)) // terms.slots
-        for count, engine, terms in zip(crops, engines, models, strict=True)
+        count * (model.engine.crop_ns + 2 * model.engine.batch_ns // (model.terms.max_batch + 1)) // model.terms.slots
+        for count, model in zip(crops, models, strict=True)
     )
 
 
@@ -170,14 +177,13 @@ def _spread(rng: Random, clients: list[ClientPlan], stretch: int) -> None:
         clients[index] = replace(client, opens_ns=opens, interval_ns=interval)
 
 
-def _limits(rng: Random, models: list[ModelTerms], clients: list[ClientPlan], *, cores: int) -> SchedulerLimits:
+def _limits(rng: Random, clients: list[ClientPlan], *, cores: int) -> SchedulerLimits:
     """Bounds that just admit the largest frame, or are a few times as large."""
     frames = [frame for client in clients for frame in client.frames]
     boxes = max(len(frame.crops) for frame in frames)
     message = max(frame.message_bytes for frame in frames)
     staged = max(frame.staged_bytes for frame in frames)
     return SchedulerLimits(
-        models=tuple(models),
         staging_slots=rng.randint(1, 4),
         cores=cores,
         max_queue_boxes=boxes * rng.choice((2, 2, 3, 6, 20)),

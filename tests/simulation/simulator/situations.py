@@ -1,7 +1,7 @@
-"""The situations a simulation should get into.
+"""The situations that the simulation must get into.
 
-Why: an invariant about something that never happens holds for ever. A test asserts that every one of these occurs
-within the seeds it runs.
+Why: an invariant about something that never happens holds for ever. So a test asserts that each of these happens in the
+seeds that it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Situation(Enum):
-    """Something worth having happened."""
+    """Something that must happen in some seed."""
 
     # Faults that came about.
     ENGINE_RAISED = "a batch failed"
@@ -65,6 +65,31 @@ class Situation(Enum):
     CORES_BUSY = "crops waited for a core"
     LINGERED = "a batch waited to fill"
     BYTES_HELD = "a frame waited for staged bytes"
+    # Models that come and go.
+    MODEL_CAME = "a model was added while frames were open"
+    OPENED_ON_NEWER = "a session opened on a newer model, while an older one of its name was there"
+    OPENED_ON_OLD = "a session tried to open on a model that was retiring or gone"
+    FRAME_ASTRAY = "a frame named a model that its session does not"
+    FRAME_FOR_RETIRING = "a frame came for a model that was retiring"
+    RETIRES_UNUSED = "a model retired: nothing of it was open"
+    RETIRES_NAMED = "a model retired: a session that names it was open"
+    RETIRES_DRAINING = "a model retired: a session that names it was being drained"
+    RETIRES_QUEUED = "a model retired: a frame for it was queued"
+    RETIRES_STAGING = "a model retired: a frame for it was being staged"
+    RETIRES_LINGERING = "a model retired: a batch of it waited to fill"
+    RETIRES_RUNNING = "a model retired: a batch of it ran"
+    RETIRES_ISOLATING = "a model retired: crops for it had to run alone"
+    RETIRES_LOST = "a model retired: its engine was lost"
+    RETIRES_TWICE = "a model that was retiring was told so again"
+    LOST_RETIRING = "an engine was lost while its model was retiring"
+    GONE_AT_ONCE = "a model was gone as soon as it was told to retire"
+    GONE_WITH_SESSION = "a model was gone with the end of a session"
+    GONE_WITH_CLIENT = "a model was gone when a client vanished"
+    GONE_AFTER_STAGING = "a model was gone when a frame had been staged for nobody"
+    GONE_AFTER_BATCH = "a model was gone when its last batch came back"
+    GONE_LOST = "a model with a lost engine was gone"
+    GONE_STAYS = "a model was kept by a batch that never came back"
+    GONE_TOLD = "something came for a model that was gone"
     # Ends.
     HALF_CLOSED_OPEN = "a client half-closed with frames open"
     DRAINED = "a session was drained in time"

@@ -1,15 +1,15 @@
-"""One pass over the open frames after every step: what they add up to, and what each of them by itself must not be.
+"""One pass over the open frames after every step: their sums, and the rules about each frame by itself.
 
-Trap: this is the inner loop of the simulation. It touches every open frame after every event, and nothing else.
+Trap: this is the inner loop of the simulation: it looks at every open frame after every event. So it does nothing else.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from reidstream_server.core.faults import FaultReason
 from reidstream_server.core.state import Phase
-from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy
+from reidstream_server.core.terms import Flow, ModelIndex, Ordering, OverloadPolicy
 
 from .books import Books, FrameBook, Pixels, Violation
 from .situations import Situation
@@ -24,9 +24,9 @@ _LATE = {
 
 
 class Tally:
-    """What one pass over the open frames adds up."""
+    """The sums of one pass over the open frames."""
 
-    def __init__(self, models: int) -> None:
+    def __init__(self) -> None:
         self.holding = 0
         self.parked = 0
         self.queue_boxes = 0
@@ -34,16 +34,16 @@ class Tally:
         self.staging = 0
         self.staged_bytes = 0
         self.budget_timers = 0
-        self.lingering = 0
+        self.lingering: set[ModelIndex] = set()
         self.flow_boxes: Counter[Flow] = Counter()
         self.flow_bytes: Counter[Flow] = Counter()
         self.flow_largest: dict[Flow, int] = {}
         self.queued: list[FrameBook] = []
         self.admitted: list[FrameBook] = []
-        self.ready: list[list[FrameBook]] = [[] for _ in range(models)]
-        self.ready_crops = [0] * models
-        self.alone_crops = [0] * models
-        self.staging_crops = [0] * models
+        self.ready: defaultdict[ModelIndex, list[FrameBook]] = defaultdict(list)
+        self.ready_crops: Counter[ModelIndex] = Counter()
+        self.alone_crops: Counter[ModelIndex] = Counter()
+        self.staging_crops: Counter[ModelIndex] = Counter()
         self.next_due_ns: int | None = None
 
     def due(self, at_ns: int) -> None:
@@ -54,7 +54,7 @@ class Tally:
 
 def count(books: Books, now: int) -> Tally:
     """Bring the books up to date with what the core has decided, and add them up."""
-    tally = Tally(len(books.scenario.limits.models))
+    tally = Tally()
     for client in books.clients.values():
         client.backlog = len(client.unanswered) + len(client.unwritten)
         client.window_frames = client.window_bytes = 0
@@ -112,7 +112,7 @@ def _pixels(frame: FrameBook, tally: Tally) -> None:
         tally.staging += 1
         tally.queue_bytes += frame.plan.message_bytes
         tally.flow_bytes[frame.client.flow] += frame.plan.message_bytes
-        for model in frame.plan.crops:
+        for model in frame.models:
             tally.staging_crops[model] += 1
     elif frame.resolved and not frame.running:
         raise Violation("release", f"{frame} is decided, nothing looks at it, and it is not released")

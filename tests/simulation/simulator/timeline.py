@@ -1,5 +1,5 @@
-"""The virtual clock and what will happen on it: a heap of calls. Calls of one time happen in the order they were asked
-for.
+"""The virtual clock, and a heap of the calls that it will make. Calls of the same time are made in the order in which
+they were asked for.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The simulated service: carries effects out as the real shell does, with engines and decoders that take virtual time
+"""The simulated service: carries effects out as the real runtime does, with engines and decoders that take virtual time
 and fail as planned.
 
-It reads a session's next message only while that session is readable, believes a `Readable` and nothing else when that
-changes back, tells `answer_written` when the client has taken an answer, and calls `on_timer` when the core has asked
-for it. Trap: everything goes through `_step`, so that no call of the scheduler escapes the oracle.
+It reads a session's messages only while the session is readable; when it was not, only a `Readable` changes that. It
+calls `answer_written` when the client has taken an answer, and `on_timer` when the core has asked for it. Trap: every
+event goes through `_step`, so that no call of the scheduler escapes the rules.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from random import Random
 
-from reidstream_server.core.effects import Answer, End, EngineDied, Readable, Run, SendDrain, Stage
+from reidstream_server.core.effects import Answer, End, EngineDied, Readable, Retired, Run, SendDrain, Stage
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.terms import BatchKey, DrainReason, Flow, FrameKey, ModelIndex, Priority
+from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelIndex
 
+from . import events
+from .administrator import Administrator
 from .arrival_rule import before, judge
 from .audit import Audit
-from .books import Books, ClientBook, FrameBook, Lane, Violation
+from .books import Books, ClientBook, FrameBook, Violation, lanes_of
 from .clients import Client, Mail
+from .mistakes import sends_in_vain
 from .oracle import FrameEffect, Oracle
 from .outcome import Outcome, Step
 from .plan import MS, BatchFate, FramePlan, Scenario
@@ -35,22 +38,22 @@ _DEVICE_LOST = FrameFault(reason=FaultReason.ENGINE_LOST, message="the device is
 
 
 class World:
-    """One run of a scenario. `trace_steps`: how many of the last steps are kept."""
+    """One run of a scenario. `trace_steps`: how many steps are kept, the last ones."""
 
     def __init__(self, scenario: Scenario, *, trace_steps: int = 40) -> None:
         self._scenario = scenario
         self._rng = Random(scenario.seed)  # noqa: S311 - it must be repeatable
         self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
         self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
-        lanes = _lanes(scenario)
+        lanes = lanes_of(scenario)
         self._books = Books(scenario, self._scheduler, Counter(), lanes)
         self._oracle = Oracle(self._books)
         self._audit = Audit(self._books)
+        self._administrator = Administrator(self._books, self._timeline, note=self._note, step=self._step)
         self._trace: deque[Step] = deque(maxlen=trace_steps)
         self._steps = 0
         self._timer_ns: int | None = None
         self._staged = 0
-        self._batches: Counter[ModelIndex] = Counter()
         self._closing = False
         self._clients = [
             Client(ClientBook(plan, number, lane), self, self._timeline)
@@ -61,13 +64,14 @@ class World:
 
     def run(self) -> Outcome:
         """Let everything happen, until nothing does any more."""
-        for client in self._clients:
-            client.start()
-        for drain in self._scenario.drains:
-            self._timeline.at(drain.at_ns, self._drain, drain.client, drain.allowed_ns)
         start = self._timeline.now
         violation: Violation | None = None
         try:
+            self._administrator.start()
+            for client in self._clients:
+                client.start()
+            for drain in self._scenario.drains:
+                self._timeline.at(drain.at_ns, self._drain, drain.client, drain.allowed_ns)
             while self._timeline.advance():
                 pass
             self._finish()
@@ -90,13 +94,14 @@ class World:
     # What clients call.
 
     def open(self, client: Client) -> None:
-        """A stream was opened, unless the service is stopping."""
+        """A stream was opened, unless the service is stopping, or does not serve what it names."""
         book = client.book
-        if self._closing:
+        terms = None if self._closing else self._administrator.terms_for(book)
+        if terms is None:
             return
         shared = any(other.known and other.flow == book.flow for other in self._books.clients.values())
         self._books.seen[Situation.CAMERA_SHARED] += shared
-        book.key = self._scheduler.open_session(book.plan.terms)
+        book.key = self._scheduler.open_session(terms)
         self._books.clients[book.key] = book
 
     def read(self, client: Client) -> None:
@@ -109,28 +114,32 @@ class World:
         """The client took an answer, or something else that the scheduler need not know."""
         book, now = client.book, self._timeline.now
         if isinstance(item, Answer) and book.known and book.key is not None:
-            self._oracle.told_written(book, now)
+            events.told_written(self._books, book, now)
             self._step("answer_written", book, self._scheduler.answer_written(book.key, now))
 
     def vanish(self, client: Client) -> None:
         """The client's connection broke."""
         if client.book.key is not None:
-            self._oracle.told_lost(client.book)
+            events.told_lost(self._books, client.book)
             self._step("session_lost", client.book, self._scheduler.session_lost(client.book.key, self._timeline.now))
 
     # The shell.
 
+    def _note(self, event: str, subject: object, effects: list[FrameEffect]) -> None:
+        self._steps += 1
+        self._trace.append(Step(at_ns=self._timeline.now, event=event, subject=subject, effects=effects))
+
     def _step(self, event: str, subject: object, effects: list[FrameEffect]) -> None:
         now = self._timeline.now
-        self._steps += 1
-        self._trace.append(Step(at_ns=now, event=event, subject=subject, effects=effects))
+        self._note(event, subject, effects)
         for effect in effects:
-            self._oracle.effect(effect, now)
+            self._oracle.effect(effect, now, event)
             self._carry_out(effect)
         self._audit.step(now)
         if self._steps >= ALL_STEPS:
             raise Violation("nothing hangs", f"still busy after {ALL_STEPS} events")
         self._arm_timer()
+        self._administrator.look()
         for client in self._fleeting:
             if client.book.has_come_to_vanish:
                 self._timeline.at(now, client.vanish)
@@ -150,6 +159,8 @@ class World:
             case EngineDied():
                 if self._scenario.stops_when_engine_dies:
                     self._timeline.at(self._timeline.now + 5 * MS, self._drain, None, 50 * MS)
+            case Retired():
+                self._administrator.gone(effect.model)
             case _:
                 pass
 
@@ -173,12 +184,15 @@ class World:
         book, now, key = client.book, self._timeline.now, next_frame_key(self._scheduler)
         assert book.key is not None
         was = before(self._books, book, plan)
-        frame = self._oracle.told_of_frame(book, plan, now)
-        payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, crops=[], undecided=0)
+        frame = events.told_of_frame(self._books, book, plan, now)
+        payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
         if plan.refused:
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now)
         else:
-            effects = self._scheduler.frame_arrived(book.key, plan.request(), payload, now)
+            request = plan.request(tuple(book.models[name] for name in plan.crops))
+            if plan is book.plan.frames[0]:
+                sends_in_vain(self._books, book, request, payload, now)
+            effects = self._scheduler.frame_arrived(book.key, request, payload, now)
         if frame is not None:
             frame.view = frame_state(self._scheduler, book.key, key)
         self._step("frame", plan if frame is None else frame, effects)
@@ -221,20 +235,21 @@ class World:
         now = self._timeline.now
         if lost:
             self._books.seen[Situation.DEVICE_LOST] += 1
-            for index in range(len(self._scenario.engines)):
-                self._engine_lost(ModelIndex(index))
+            for model in self._books.models:  # also those that are gone: not everybody knows
+                self._engine_lost(model)
         if lost or frame.plan.staging_fails:
-            self._oracle.told_staging_failed(frame)
+            events.told_staging_failed(self._books, frame)
             fault = _DEVICE_LOST if lost else _UNDECODABLE
             self._step("staging_failed", frame, self._scheduler.frame_staging_failed(key, fault, now))
         else:
-            self._oracle.told_staged(frame, now)
+            events.told_staged(self._books, frame, now)
             self._step("staged", frame, self._scheduler.frame_staged(key, now, frame.plan.undecodable))
 
     def _run(self, run: Run[FrameBook]) -> None:
-        engine, size = self._scenario.engines[run.model], len(run.crops)
-        fate = engine.fates.get(self._batches[run.model])
-        self._batches[run.model] += 1
+        model, size = self._books.models[run.model], len(run.crops)
+        engine = model.plan.engine
+        fate = engine.fates.get(model.batches)
+        model.batches += 1
         takes = engine.batch_ns + engine.crop_ns * size + self._rng.randint(0, engine.batch_ns // 4)
         timeout = self._scenario.limits.batch_timeout_ns
         match fate:
@@ -255,7 +270,7 @@ class World:
         failed = poisoned or fate in (BatchFate.RAISES, BatchFate.LOSES_ENGINE)
         if fate is BatchFate.LOSES_ENGINE:
             self._engine_lost(model)
-        self._oracle.told_batch_over(key, failed=failed, now=self._timeline.now)
+        events.told_batch_over(self._books, key, failed=failed, now=self._timeline.now)
         self._returned(model, key, failed=failed)
 
     def _returned(self, model: ModelIndex, key: BatchKey, *, failed: bool) -> None:
@@ -274,6 +289,7 @@ class World:
         for client in self._clients:
             if client.book.known:
                 raise Violation("nothing hangs", f"{client.book} is open for ever; {len(client.inbox)} messages unread")
+        self._administrator.finish()
         left = leftovers(self._scheduler)
         if left:
             raise Violation("leftovers", f"{left}")
@@ -284,10 +300,3 @@ class World:
         if self._books.failures_untold:
             raise Violation("isolation", f"nobody was told of {self._books.failures_untold} failed batches")
         self._books.checks += 3
-
-
-def _lanes(scenario: Scenario) -> list[Lane]:
-    """Each client's lane; sessions of one camera and priority share theirs."""
-    shared: dict[tuple[Priority, Flow], Lane] = {}
-    terms = [client.terms for client in scenario.clients]
-    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]

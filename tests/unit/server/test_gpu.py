@@ -144,7 +144,7 @@ def test_the_cpu_is_used_instead(
         assert engine.info.device == "cpu"
         assert engine.info.fallback_reason == reason
         registry = CollectorRegistry()
-        Series(registry, loaded.engines)
+        Series(registry).describe(engine)
         name = {"model": engine.spec.name}
         assert registry.get_sample_value("reidstream_engine_fallback", name) == bool(reason)
     events = [record.msg for record in caplog.records]

@@ -19,7 +19,7 @@ from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, Over
 from reidstream_server.intake.limits import PublishedLimits
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob, Tensor
-from reidstream_server.runtime.models import ModelTable, ServedModel
+from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer, TrackEnded
 from reidstream_server.transport.status import FRAMES
 
@@ -77,13 +77,13 @@ class BlockFields(TypedDict):
     data: bytes
 
 
-def frame_result(answer: JobAnswer, models: ModelTable) -> frame_pb2.FrameResult:
+def frame_result(answer: JobAnswer) -> frame_pb2.FrameResult:
     """The answer to one frame."""
     result = frame_pb2.FrameResult(frame_id=answer.frame_id, timing=_timing(answer.times))
     if answer.fault is not None:
         result.error.CopyFrom(frame_error(answer.fault))
     elif answer.payload is not None:
-        _add_boxes(result, answer.payload, answer.outcomes, models)
+        _add_boxes(result, answer.payload, answer.outcomes)
     return result
 
 
@@ -95,9 +95,7 @@ def frame_error(fault: FrameFault) -> frame_pb2.FrameError:
     )
 
 
-def _add_boxes(
-    result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[CropOutcome], models: ModelTable
-) -> None:
+def _add_boxes(result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
     kept: dict[ModelIndex, list[int]] = {}  # the rows of each model's block, in the order of the blocks
     blocks: dict[ModelIndex, int] = {}
     cached: dict[ModelIndex, list[Tensor]] = {}  # behind the job's own rows
@@ -132,6 +130,7 @@ def _add_boxes(
                 known.append(fate.vector)
             case _:
                 assert_never(fate)
+    models = job.agreement.routes.models
     for model, rows in kept.items():
         vectors = job.vectors[model] if model not in cached else _with_cached(job.vectors.get(model), cached[model])
         chosen = vectors if len(rows) == len(vectors) and model not in cached else vectors[rows]
@@ -158,9 +157,9 @@ def _block_fields(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> Block
     )
 
 
-def track_ended(event: TrackEnded, models: ModelTable) -> session_pb2.TrackEnded:
+def track_ended(event: TrackEnded, agreement: Agreement) -> session_pb2.TrackEnded:
     """A track's end; its sum is float32 whatever the session's dtype."""
-    total = _block_fields(models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32)
+    total = _block_fields(agreement.routes.models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32)
     return session_pb2.TrackEnded(
         track=session_pb2.TrackSnapshot(
             track_id=event.track_id,
@@ -189,7 +188,7 @@ def _since(arrived_ns: int, at_ns: int) -> int:
 
 
 def session_opened(
-    message: session_pb2.SessionOpen, agreement: Agreement, models: ModelTable, published: PublishedLimits
+    message: session_pb2.SessionOpen, agreement: Agreement, published: PublishedLimits
 ) -> session_pb2.SessionOpened:
     """What was agreed."""
     terms = agreement.terms
@@ -206,7 +205,7 @@ def session_opened(
     if terms.latency_budget_ns is not None:
         opened.latency_budget_ms = terms.latency_budget_ns // 1_000_000
     for index, class_ids in agreement.routes.choices:
-        spec = models[index].spec
+        spec = agreement.routes.models[index].spec
         opened.models.add(
             name=spec.name, version=spec.version, dim=spec.output.dim, space_id=spec.space_id, class_ids=class_ids
         )

@@ -25,7 +25,7 @@ class Holding:
     async def taken_over(self) -> None:
         """Raises TakenOver when a newer stream resumes the session."""
         epoch = await asyncio.shield(self.taken_over_by)
-        raise TakenOver(f"the session was resumed by another stream, with epoch {epoch}")
+        raise TakenOver(f"another stream has resumed the session, with epoch {epoch}")
 
 
 class Epochs:
@@ -46,10 +46,12 @@ class Epochs:
         before = self._holders.get(name)
         if before is not None:
             if epoch < before.epoch:
-                raise StaleEpoch(f"epoch {epoch} of this session is over: epoch {before.epoch} is open here")
+                raise StaleEpoch(f"epoch {epoch} of this session is over; epoch {before.epoch} is open")
             before.taken_over_by.set_result(epoch)
         elif len(self._holders) >= self._most:
-            raise TooManySessions(f"{self._most} sessions are open, which is the limit (max_sessions)")
+            raise TooManySessions(
+                f"{self._most} sessions are open, which is the limit (max_sessions); try later or another server"
+            )
         holding = self._holders[name] = Holding(name, epoch)
         return holding
 

@@ -143,8 +143,8 @@ def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
     """The layout of raw pixels. Raises ImageError."""
     data: bytes | memoryview = message.data
     if message.HasField("shared") == bool(data):
-        both = "both" if data else "neither"
-        raise InvalidImage(f"raw image: {both} of data and shared set; set exactly one")
+        fault = "both data and shared are set" if data else "neither data nor shared is set"
+        raise InvalidImage(f"raw image: {fault}; set exactly one")
     pixel_format, matrix, color_range = _coding(message.format, message.color_matrix, message.color_range)
     return parse_raw(
         data=data or ranges.pixels(message.shared),

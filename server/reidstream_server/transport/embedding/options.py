@@ -66,7 +66,7 @@ def parse_session(
         given, right = len(message.session_id), contract.SESSION_ID_BYTES
         raise InvalidCall(f"session_id has {given} bytes; it must have {right}")
     if message.HasField("track_options"):
-        raise NotOffered("tracks: track_options asks for them, and this server does not aggregate tracks")
+        raise NotOffered("track_options: this server does not aggregate tracks")
     return agree_on_stream(
         _asked(message.options, client),
         models=models,

@@ -24,7 +24,7 @@ async def opening_message(context: StreamContext, timeout_s: float) -> session_p
     try:
         first = await asyncio.wait_for(next_message(context), timeout_s)
     except TimeoutError:
-        raise InvalidCall(f"no session_open within {timeout_s:g} s") from None
+        raise InvalidCall(f"no session_open came within {timeout_s:g} s; send it first, at once") from None
     if first is None or not first.HasField("session_open"):
         kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
         raise InvalidCall(f"the first message is {kind}; it must be session_open")

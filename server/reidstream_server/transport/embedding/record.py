@@ -17,7 +17,7 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.core.terms import Flow
 from reidstream_server.errors import CallRefused
 from reidstream_server.logs import get_logger
-from reidstream_server.runtime.statistics import SessionStatistics
+from reidstream_server.runtime.statistics import SessionFigures
 
 log = get_logger(__name__)
 
@@ -26,14 +26,14 @@ class SessionRecord:
     """Logs `session_opened` and `session_ended`; a `with` block is the session. Set `cause` before leaving it.
 
     `session_ended` has the written answers by their kind: `answered`, `given_up` (dropped, window or queue full, over
-    budget), `failed`. `statistics` is asked once, at the end.
+    budget), `failed`. `figures` is asked once, at the end.
     """
 
-    def __init__(self, flow: Flow, epoch: int, statistics: Callable[[], SessionStatistics]) -> None:
+    def __init__(self, flow: Flow, epoch: int, figures: Callable[[], SessionFigures]) -> None:
         self.cause: EndCause | None = None
         self._flow = flow
         self._epoch = epoch
-        self._statistics = statistics
+        self._figures = figures
 
     def __enter__(self) -> Self:
         log.info("session_opened", client=self._flow.client, camera_id=self._flow.camera_id, epoch=self._epoch)
@@ -42,7 +42,7 @@ class SessionRecord:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        total = self._statistics()
+        total = self._figures()
         log.info(
             "session_ended",
             client=self._flow.client,

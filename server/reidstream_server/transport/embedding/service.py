@@ -19,7 +19,6 @@ from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.frames import FrameIntake
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.guard import presented_by
@@ -48,7 +47,6 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     def __init__(
         self,
         runtime: Runtime,
-        models: ModelTable,
         intake: FrameIntake,
         *,
         limits: CallLimits,
@@ -58,7 +56,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._observer = observer
         self._access = access
         self._runtime = runtime
-        self._models = models
+        self._models = runtime.models
         self._reader = FrameReader(intake=intake)
         self._limits = limits
         self._streams = 0
@@ -104,7 +102,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     reason=answer.fault.reason.value,
                     retry_after_ms=answer.fault.retry_after_ms,
                 )
-            return service_pb2.EmbedResponse(result=answers.frame_result(answer, self._models))
+            return service_pb2.EmbedResponse(result=answers.frame_result(answer))
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 
@@ -163,7 +161,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
         agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
-        opened = answers.session_opened(first, agreement, self._models, self._limits.published)
+        opened = answers.session_opened(first, agreement, self._limits.published)
         with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
             if shared.answer is not None:
                 opened.shared_memory.CopyFrom(shared.answer)
@@ -172,8 +170,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 held.callback(self._epochs.release, holding)
                 session = self._runtime.open_session(agreement)
                 held.callback(self._runtime.session_lost, session.key)
-                statistics = partial(self._runtime.session_statistics, session)
-                with SessionRecord(agreement.terms.flow, first.epoch, statistics) as record:
+                figures = partial(self._runtime.session_figures, session)
+                with SessionRecord(agreement.terms.flow, first.epoch, figures) as record:
                     await context.write(Response(session_opened=opened))
                     stream = Stream(
                         context=context,
@@ -181,7 +179,6 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                         holding=holding,
                         segment=shared.segment,
                         runtime=self._runtime,
-                        models=self._models,
                         reader=self._reader,
                         limits=self._limits,
                     )

@@ -60,9 +60,11 @@ def shared_memory(opening: session_pb2.SessionOpen, peer: str, terms: SharedMemo
 def _taken(offer: session_pb2.SharedMemory, peer: str, terms: SharedMemoryTerms) -> Segment:
     """Raises SharedMemoryRefused."""
     if not terms.max_bytes:
-        raise SharedMemoryRefused("this server takes no shared memory (its setting shared_memory)")
+        raise SharedMemoryRefused("shared memory is turned off on this server (its setting shared_memory)")
     if not on_this_machine(peer):
-        raise SharedMemoryRefused(f"shared memory is for clients on this machine, by its loopback address; not {peer}")
+        raise SharedMemoryRefused(
+            f"shared memory needs a client on this machine that connects to a loopback address, not {peer}"
+        )
     return open_segment(offer, max_bytes=terms.max_bytes, max_copied_bytes=terms.max_copied_bytes)
 
 

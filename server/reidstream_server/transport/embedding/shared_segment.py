@@ -98,20 +98,21 @@ class FrameRanges:
         """A view of the client's memory, or, where some of it is not there, a copy of our own. Raises InvalidImage."""
         segment, offset, length = self._segment, message.offset_bytes, message.length_bytes
         if segment is None:
-            raise InvalidImage("raw image: a shared range, and no shared memory was agreed on; send data")
+            raise InvalidImage("raw image: it names a shared range, but this session has no shared memory; send data")
         if not length or offset + length > segment.size_bytes:
             raise InvalidImage(
-                f"raw image: a shared range of {length} bytes at {offset}; {segment.size_bytes} bytes were agreed on"
+                f"raw image: a shared range of {length} bytes at {offset} is outside the segment, of which "
+                f"{segment.size_bytes} bytes were agreed on"
             )
         if length > self._left:
-            raise InvalidImage(f"raw images: their shared ranges have more than {segment.size_bytes} bytes together")
+            raise InvalidImage(f"raw images: the shared ranges of a frame may have {segment.size_bytes} bytes in all")
         self._left -= length
         if segment.written(offset, length):
             return segment.view(offset, length)
         if length > self._copies_left:
             raise InvalidImage(
-                f"raw image: some of the {length} bytes at {offset} of the shared memory are not in memory; of such "
-                f"ranges a frame may have {segment.max_copied_bytes} bytes (max_message_bytes)"
+                f"raw image: some of the {length} bytes at {offset} of the shared memory were never written; in one "
+                f"frame such ranges may have {segment.max_copied_bytes} bytes (max_message_bytes)"
             )
         self._copies_left -= length
         return segment.copy(offset, length)
@@ -140,7 +141,7 @@ def _open_memfd(pid: int, number: int) -> int:
     """Open a process's memfd for reading. Raises OSError, SharedMemoryRefused."""
     with _named(Path(f"/proc/{pid}/fd/{number}")) as found:
         if _mount(found) != _memfd_mount():
-            raise SharedMemoryRefused(f"file {number} of process {pid} is not a memfd of ordinary pages")
+            raise SharedMemoryRefused(f"file {number} of process {pid} is not a memfd with pages of the usual size")
         # What was found, not what has that number by now. Without NONBLOCK a lease on the file would have this wait.
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -150,14 +151,14 @@ def _check(file: int, offer: session_pb2.SharedMemory) -> None:
     seals = fcntl.fcntl(file, fcntl.F_GET_SEALS)
     missing = [name for name, bit in contract.SEGMENT_SEALS.items() if not seals & bit]
     if missing:
-        raise SharedMemoryRefused(f"the memfd is not sealed: {', '.join(missing)} missing")
+        raise SharedMemoryRefused(f"the memfd lacks seals: {', '.join(missing)}")
     size = os.lseek(file, 0, os.SEEK_END)
     if size < offer.size_bytes:
-        raise SharedMemoryRefused(f"size_bytes is {offer.size_bytes}; the memfd has {size}")
+        raise SharedMemoryRefused(f"size_bytes is {offer.size_bytes}, but the memfd has {size} bytes")
     if os.pread(file, contract.SEGMENT_HEADER_BYTES, 0) != contract.SEGMENT_MAGIC + offer.nonce:
         raise SharedMemoryRefused(
-            "the memfd does not begin with the header and the nonce: it is not this client's, or the client counts its "
-            "processes in another pid namespace"
+            "the memfd does not begin with the header and the nonce: it belongs to another program, or the client "
+            "counts its processes in another pid namespace"
         )
 
 

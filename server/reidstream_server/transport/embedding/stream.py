@@ -18,7 +18,6 @@ from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.logs import get_logger
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Session, TrackEnded
 
@@ -44,7 +43,6 @@ class Stream:
     holding: Holding
     segment: Segment | None
     runtime: Runtime
-    models: ModelTable
     reader: FrameReader
     limits: CallLimits
 
@@ -101,11 +99,11 @@ class Stream:
                 case "frame":
                     self._take(message.frame)
                 case "session_open":
-                    raise InvalidCall("session_open may be sent only once, first")
+                    raise InvalidCall("session_open may be sent once only, as the first message")
                 case "end_tracks":
                     raise NotOffered("EndTracks: this server does not aggregate tracks")
                 case _:
-                    raise InvalidCall("a message is empty: set one of frame, end_tracks")
+                    raise InvalidCall("the message is empty: set one of frame, end_tracks")
             del message  # it may be large, and the next one may be long in coming
 
     def _take(self, message: frame_pb2.Frame) -> None:
@@ -117,15 +115,15 @@ class Stream:
 
     async def _write(self) -> EndCause:
         """Write what the session's mailbox holds until its end."""
-        mail, write, models = self.session.mail, self.context.write, self.models
+        mail, write = self.session.mail, self.context.write
         while True:
             item = await mail.get()
             match item:
                 case Answer():
-                    await write(Response(frame_result=answers.frame_result(item, models)))
+                    await write(Response(frame_result=answers.frame_result(item)))
                     self.runtime.answer_written(self.session, item)
                 case TrackEnded():
-                    await write(Response(track_ended=answers.track_ended(item, models)))
+                    await write(Response(track_ended=answers.track_ended(item, self.session.agreement)))
                 case SendDrain():
                     await write(Response(drain=answers.drain(item)))
                 case End():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 from reidstream_server.core.effects import Answer, Effect, Release, Run, Stage
@@ -44,6 +44,7 @@ def some_terms(
     frames: int = 8,
     window_bytes: int = 10**9,
     budget_ns: int | None = None,
+    models: Iterable[ModelIndex] = (ONLY,),
 ) -> SessionTerms:
     return SessionTerms(
         flow=a_flow(camera),
@@ -52,7 +53,12 @@ def some_terms(
         overload_policy=policy,
         window=Window(frames=frames, bytes=window_bytes),
         latency_budget_ns=budget_ns,
+        models=frozenset(models),
     )
+
+
+def a_model(name: str = "osnet", *, max_batch: int = 4, slots: int = 1, cores: int = 1) -> ModelTerms:
+    return ModelTerms(name=name, max_batch=max_batch, slots=slots, cores=cores)
 
 
 def a_request(
@@ -65,7 +71,6 @@ def a_request(
 
 def some_limits(
     *,
-    models: Sequence[ModelTerms] = (ModelTerms(name="osnet", max_batch=4, slots=2, cores=1),),
     staging_slots: int = 2,
     cores: int = 16,
     queue_boxes: int = 100,
@@ -74,7 +79,6 @@ def some_limits(
     linger_ns: int = 0,
 ) -> SchedulerLimits:
     return SchedulerLimits(
-        models=tuple(models),
         staging_slots=staging_slots,
         cores=cores,
         max_queue_boxes=queue_boxes,
@@ -104,12 +108,15 @@ def a_frame(session: SessionState[str], boxes: int = 1, *, size: int = 100) -> F
     return frame
 
 
-class Bench:
-    """A scheduler whose engine and decoder are worked by hand. Payloads are the names of frames."""
+class Driver:
+    """A scheduler with these models, whose engines and decoder are worked by hand. Payloads are the names of frames."""
 
-    def __init__(self, limits: SchedulerLimits | None = None) -> None:
+    def __init__(
+        self, limits: SchedulerLimits | None = None, *, models: Sequence[ModelTerms] = (a_model(slots=2),)
+    ) -> None:
         self.now = START_NS
         self.scheduler: Scheduler[str] = Scheduler(limits or some_limits())
+        self.models = [self.scheduler.add_model(terms) for terms in models]
         self.effects: list[Effect[str]] = []
         self.staging: dict[str, FrameKey] = {}
         self.running: list[Run[str]] = []
@@ -120,10 +127,14 @@ class Bench:
     def open(self, terms: SessionTerms) -> SessionKey:
         return self.scheduler.open_session(terms)
 
+    def next_id(self) -> int:
+        """A frame id above all before."""
+        return next(self._ids)
+
     def send(
         self, session: SessionKey, name: str, boxes: int = 1, *, frame_id: int | None = None, size: int = 100
     ) -> None:
-        request = a_request(next(self._ids) if frame_id is None else frame_id, boxes, size=size)
+        request = a_request(self.next_id() if frame_id is None else frame_id, boxes, size=size)
         self.take(self.scheduler.frame_arrived(session, request, name, self.now))
 
     def stage(self, name: str, invalid: Sequence[int] = ()) -> None:

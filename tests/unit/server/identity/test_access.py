@@ -69,7 +69,7 @@ def test_a_token_is_known_by_its_digest(listed: Path) -> None:
         (f"gate {digest('x')[:-1]}", "line 1 must be"),
         (f"gate {digest('x')} sesame", "line 1 must be"),
         (f"{'g' * 65} {digest('x')}", "line 1 must be"),
-        (f"gate {digest('x')}\nyard {digest('x')}", "line 2 has the token of another client"),
+        (f"gate {digest('x')}\nyard {digest('x')}", "line 2 has the same token as another client"),
     ],
 )
 def test_a_broken_list_is_refused_at_the_start_without_being_shown(tmp_path: Path, text: str, said: str) -> None:

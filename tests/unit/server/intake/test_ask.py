@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from reidstream_server.intake.plan import FramePlan
 from reidstream_server.intake.terms import Asked, agree_on_call
 from reidstream_server.runtime.job import CachedRow
 from reidstream_server.runtime.session import JobAnswer
+from tests.support.gate import Gate
 from tests.support.harness import JPEG, frame, real_engine, serving, stream_to, until
 from tests.support.patience import HANG_S
 
@@ -49,7 +49,7 @@ class ToyDoor:
     async def answer(self, picture: bytes, boxes: object, camera: str = "toy") -> JobAnswer:
         parts = self.parts
         rects = np.asarray(boxes, float)
-        agreement = agree_on_call(Asked(client="", camera_id=camera), models=parts.models, limits=WINDOW)
+        agreement = agree_on_call(Asked(client="", camera_id=camera), models=parts.runtime.models, limits=WINDOW)
         plan = parts.intake.begin(agreement, len(rects))
         if isinstance(plan, FrameFault):
             return await ask(parts.runtime, agreement, 1, plan)
@@ -100,7 +100,7 @@ async def test_a_toy_doors_words_are_checked_by_the_intake() -> None:
 
 
 def begun(parts: Parts) -> FramePlan:
-    agreement = agree_on_call(Asked(client="", camera_id="toy"), models=parts.models, limits=WINDOW)
+    agreement = agree_on_call(Asked(client="", camera_id="toy"), models=parts.runtime.models, limits=WINDOW)
     plan = parts.intake.begin(agreement, 2)
     assert isinstance(plan, FramePlan)
     return plan
@@ -136,18 +136,6 @@ async def test_a_frame_of_cached_rows_needs_no_engine() -> None:
     assert (answer.fault, answer.outcomes) == (None, ())
     assert answer.payload is not None
     assert isinstance(answer.payload.fates[0], CachedRow)
-
-
-@dataclass
-class Gate:
-    """Batches that do not come back before it opens."""
-
-    entered: int = 0
-    opened: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self, _: float) -> None:
-        self.entered += 1
-        self.opened.wait(HANG_S)
 
 
 async def test_who_asks_before_the_drain_is_answered_and_who_asks_after_it_is_refused() -> None:

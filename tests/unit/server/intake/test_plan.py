@@ -13,16 +13,18 @@ from reidstream_server.core.terms import Flow, ModelIndex, Ordering, OverloadPol
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.job import BoxRefusal, CachedRow
-from reidstream_server.runtime.models import ModelChoice, ModelTable
+from reidstream_server.runtime.models import ModelChoice
 from tests.support.harness import JPEG
+from tests.support.models import table_of
 
-MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
+MODELS = table_of([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
 IMAGE = parse_encoded(JPEG)  # 320 x 240
 TENSOR = np.ones((3, 256, 128), np.float32)
 GOOD, TINY, OUTSIDE, INVERTED = (10.0, 10.0, 60.0, 90.0), (5.0, 5.0, 6.0, 40.0), (400.0, 0.0, 500.0, 50.0), (9, 9, 1, 1)
 
 
 def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> FramePlan:
+    routes = MODELS.routes(choices)
     terms = SessionTerms(
         flow=Flow(client="", camera_id="c"),
         priority=Priority.NORMAL,
@@ -30,9 +32,10 @@ def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> Frame
         overload_policy=OverloadPolicy.WAIT,
         window=Window(frames=1, bytes=1),
         latency_budget_ns=None,
+        models=frozenset(routes.models),
     )
-    agreement = Agreement(terms=terms, routes=MODELS.routes(choices), box_filter=box_filter, dtype=AnswerDtype.FLOAT32)
-    started = FramePlan(MODELS, agreement, min_box_px=2, ready_crops=False)
+    agreement = Agreement(terms=terms, routes=routes, box_filter=box_filter, dtype=AnswerDtype.FLOAT32)
+    started = FramePlan(agreement, min_box_px=2, ready_crops=False)
     started.picture(IMAGE)
     return started
 

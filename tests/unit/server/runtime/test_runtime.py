@@ -24,7 +24,6 @@ from reidstream_server.core.terms import (
     Flow,
     FrameRequest,
     ModelIndex,
-    ModelTerms,
     Ordering,
     OverloadPolicy,
     Priority,
@@ -35,10 +34,11 @@ from reidstream_server.core.terms import (
 from reidstream_server.runtime import runtime as runtime_module
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
 from reidstream_server.runtime.job import CropIndex, CropPlan, FrameJob, allocate_vectors
-from reidstream_server.runtime.models import ModelTable
+from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, Session
 from reidstream_server.runtime.workers import Workers
+from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
 from tests.support.patience import HANG_S
 
@@ -66,17 +66,21 @@ class Recorder:
     def session_ended(self, cause: EndCause | None) -> None:
         self.causes.append(cause)
 
+    def model_added(self, model: ServedModel) -> None: ...
+
+    def model_retired(self, model: ServedModel) -> None: ...
+
 
 @dataclass
 class World:
     """A running runtime, and what is around it."""
 
     runtime: Runtime
-    models: ModelTable
     stager: FakeStager
     observer: Recorder
 
     def open(self, frames: int = 4) -> Session:
+        routes = self.runtime.models.routes(())
         terms = SessionTerms(
             flow=Flow(client="", camera_id="c"),
             priority=Priority.NORMAL,
@@ -84,15 +88,15 @@ class World:
             overload_policy=OverloadPolicy.WAIT,
             window=Window(frames=frames, bytes=10**9),
             latency_budget_ns=None,
+            models=frozenset(routes.models),
         )
-        routes = self.models.routes(())
         return self.runtime.open_session(
             Agreement(terms=terms, routes=routes, box_filter=None, dtype=AnswerDtype.FLOAT32)
         )
 
     def send(self, session: Session, frame_id: int = 1, images: int = 1) -> None:
         """A frame of ready crops, one on each of its images."""
-        model = self.models.default
+        model = self.runtime.models.default
         crops = [CropPlan(image=i, box=BOX, model=model.index, row=i, quality=1.0) for i in range(images)]
         job = FrameJob(
             agreement=session.agreement,
@@ -123,16 +127,9 @@ class World:
 async def world(
     engine: FakeEngine | None = None, stager: FakeStager | None = None, batch_timeout_s: float = 60.0
 ) -> AsyncIterator[World]:
-    models = ModelTable([engine or FakeEngine()])
     chosen = stager or FakeStager()
     observer = Recorder()
     limits = SchedulerLimits(
-        models=tuple(
-            ModelTerms(
-                name=model.name, max_batch=model.engine.limits.max_batch, slots=model.engine.limits.slots, cores=0
-            )
-            for model in models.models
-        ),
         staging_slots=2,
         cores=16,
         max_queue_boxes=100,
@@ -144,20 +141,9 @@ async def world(
         batch_timeout_ns=int(batch_timeout_s * 1e9),
         stall_timeout_ns=60 * 10**9,
     )
-    async with Runtime(limits, models, chosen, observer) as runtime:
-        yield World(runtime, models, chosen, observer)
-
-
-@dataclass
-class Gate:
-    """Calls that do not come back before it opens. `entered` counts those that came."""
-
-    entered: int = 0
-    opened: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self, _: float) -> None:
-        self.entered += 1
-        self.opened.wait(30)
+    async with Runtime(limits, chosen, observer) as runtime:
+        runtime.add_model(engine or FakeEngine())
+        yield World(runtime, chosen, observer)
 
 
 def gated() -> tuple[Gate, FakeScript]:

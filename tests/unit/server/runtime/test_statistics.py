@@ -7,7 +7,7 @@ import pytest
 from reidstream_server.core.effects import FrameTimes
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import Flow, Window
-from reidstream_server.runtime.statistics import GIVEN_UP, SessionCounters, SessionStatistics
+from reidstream_server.runtime.statistics import GIVEN_UP, SessionCounters, SessionFigures
 from tests.support.harness import frame, serving, stream_to, until
 
 S = 1_000_000_000
@@ -51,7 +51,7 @@ def test_a_fault_is_given_up_or_failed(reason: FaultReason) -> None:
     """Load has cost the frame, or something else has."""
     counters = SessionCounters(0)
     counters.written(FrameFault(reason=reason, message=""), arrived(0), S)
-    found = SessionStatistics(
+    found = SessionFigures(
         flow=Flow(client="", camera_id="c"),
         seconds=1.0,
         frames=1,
@@ -78,8 +78,8 @@ async def test_the_runtime_tells_of_every_open_session() -> None:
         for _ in range(3):
             await stream.result()
         (session,) = server.runtime.sessions()
-        await until(lambda: server.runtime.session_statistics(session).window_frames == 0)
-        found = server.runtime.session_statistics(session)
+        await until(lambda: server.runtime.session_figures(session).window_frames == 0)
+        found = server.runtime.session_figures(session)
         assert (found.flow.camera_id, found.frames, found.answered) == ("gate", 3, 1)
         assert found.faults == {FaultReason.INVALID_FRAME_ID: 1, FaultReason.INVALID_IMAGE: 1}
         assert (found.window.frames, found.window_bytes) == (opened.window.frames, 0)

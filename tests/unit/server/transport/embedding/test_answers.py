@@ -19,15 +19,16 @@ from reidstream_server.core.terms import DrainReason, ModelIndex, SessionKey
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, CropIndex, CropPlan, FrameJob, allocate_vectors
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.runtime.session import JobAnswer, TrackEnded
 from reidstream_server.transport.embedding.answers import drain, frame_result, session_opened, track_ended
 from reidstream_server.transport.embedding.options import parse_session
+from tests.support.models import table_of
 
-MODELS = ModelTable([FakeEngine(fake_spec("person", dim=3)), FakeEngine(fake_spec("vehicle", dim=2))])
+MODELS = table_of([FakeEngine(fake_spec("person", dim=3)), FakeEngine(fake_spec("vehicle", dim=2))])
 PERSON, VEHICLE = ModelIndex(0), ModelIndex(1)
 OK, BAD, FAILED = CropOutcome.EMBEDDED, CropOutcome.INVALID_IMAGE, CropOutcome.FAILED
 EMBEDDED = frame_pb2.OUTCOME_EMBEDDED
+BOTH = [session_pb2.ModelChoice(name="vehicle", class_ids=[2]), session_pb2.ModelChoice()]
 LIMITS = PublishedLimits(**{field.name: 100 + i for i, field in enumerate(fields(PublishedLimits))})
 
 
@@ -48,8 +49,15 @@ def job_of(models: Sequence[ModelIndex], boxes: Sequence[int | BoxRefusal | Cach
     ]
     vectors = allocate_vectors(Counter(models), {PERSON: 3, VEHICLE: 2})
     fates = [CropIndex(box) if isinstance(box, int) else box for box in boxes]
+    agreement = agree(models=BOTH, **fields)[1]
     job = FrameJob(
-        agreement=agree(**fields)[1], ready_crops=False, images=(), cuts=(), fates=fates, crops=crops, vectors=vectors
+        agreement=agreement,
+        ready_crops=False,
+        images=(),
+        cuts=(),
+        fates=fates,
+        crops=crops,
+        vectors=vectors,
     )
     for index, model in enumerate(models):
         job.store(index, np.arange(3 - model, dtype=np.float32) + 10 * index)
@@ -67,7 +75,7 @@ def answer(
     whole = Answer(
         session=SessionKey(1), frame_id=2**64 - 1, payload=job, fault=fault, outcomes=tuple(outcomes), times=times()
     )
-    return frame_result(whole, MODELS)
+    return frame_result(whole)
 
 
 def rows(result: frame_pb2.FrameResult, dtype: str = "<f4") -> list[list[float] | None]:
@@ -89,7 +97,7 @@ def test_every_box_has_its_vector_and_every_block_its_model() -> None:
     assert rows(result) == [[0, 1, 2], [10, 11], [20, 21, 22]]
     assert [box.quality for box in result.boxes] == pytest.approx([0.0, 0.1, 0.2])
     assert [(block.model, block.dim, block.count) for block in result.blocks] == [("person", 3, 2), ("vehicle", 2, 1)]
-    spec = MODELS[VEHICLE].spec
+    spec = MODELS.models[VEHICLE].spec
     assert (result.blocks[1].version, result.blocks[1].space_id) == (spec.version, spec.space_id)
     assert {block.dtype for block in result.blocks} == {frame_pb2.EMBEDDING_DTYPE_FLOAT32}
     assert (result.frame_id, result.HasField("error")) == (2**64 - 1, False)
@@ -149,11 +157,11 @@ def test_the_end_of_a_track_is_told_with_its_sum() -> None:
     event = TrackEnded(
         track_id=9, model=VEHICLE, total=total, weight=3.25, count=4, first_frame_id=2, last_frame_id=2**64 - 1
     )
-    track = track_ended(event, MODELS).track
+    track = track_ended(event, agree(models=BOTH)[1]).track
     assert (track.track_id, track.weight, track.count) == (9, 3.25, 4)
     assert (track.first_frame_id, track.last_frame_id) == (2, 2**64 - 1)
     assert (track.sum.model, track.sum.count, track.sum.dim) == ("vehicle", 1, 2)
-    assert track.sum.space_id == MODELS[VEHICLE].spec.space_id
+    assert track.sum.space_id == MODELS.models[VEHICLE].spec.space_id
     assert np.frombuffer(track.sum.data, "<f4").tolist() == [1.5, 2.5]
 
 
@@ -201,7 +209,7 @@ def test_times_are_counted_from_arrival() -> None:
         outcomes=(),
         times=times(arrived_ns=1000, decoded_ns=1500, last_batch_ns=4000),
     )
-    timing = frame_result(whole, MODELS).timing
+    timing = frame_result(whole).timing
     assert (timing.decoded_ns, timing.first_batch_started_ns, timing.last_batch_ended_ns) == (500, 0, 3000)
     assert list(timing.batch_sizes) == [4, 1]
     assert 0 < timing.sent_ns <= time.monotonic_ns() - 1000
@@ -214,7 +222,7 @@ def test_an_opening_is_answered_with_what_was_agreed() -> None:
         session_pb2.ModelChoice(),
     ]
     message, agreement = agree(models=choices, latency_budget_ms=250)
-    opened = session_opened(message, agreement, MODELS, LIMITS)
+    opened = session_opened(message, agreement, LIMITS)
     assert (opened.session_id, opened.epoch) == (message.session_id, 3)
     said = {field.name: value for field, value in opened.limits.ListFields()}
     assert said == asdict(LIMITS)
@@ -223,7 +231,7 @@ def test_an_opening_is_answered_with_what_was_agreed() -> None:
         ("vehicle", 2, [2, 3]),
         ("person", 3, []),
     ]
-    assert opened.models[0].space_id == MODELS[VEHICLE].spec.space_id
+    assert opened.models[0].space_id == MODELS.models[VEHICLE].spec.space_id
     assert (opened.window.frames, opened.window.bytes) == (4, 100)
     assert opened.latency_budget_ms == 250
     assert (opened.priority, opened.ordering) == (session_pb2.PRIORITY_NORMAL, session_pb2.ORDERING_IN_ORDER)
@@ -239,13 +247,13 @@ def test_every_choice_is_answered_as_it_was_made(name: str) -> None:
         setattr(message.options if name in ("priority", "dtype") else message, name, number)
         window = WindowLimits(max_frames=8, max_bytes=100, default_frames=4)
         agreement = parse_session(message, client="", models=MODELS, window=window)
-        assert getattr(session_opened(message, agreement, MODELS, LIMITS), name) == number
+        assert getattr(session_opened(message, agreement, LIMITS), name) == number
 
 
 def test_without_a_budget_none_is_answered() -> None:
     """Absent is not zero."""
     message, agreement = agree()
-    assert not session_opened(message, agreement, MODELS, LIMITS).HasField("latency_budget_ms")
+    assert not session_opened(message, agreement, LIMITS).HasField("latency_budget_ms")
 
 
 @pytest.mark.parametrize("reason", DrainReason)

@@ -23,16 +23,16 @@ from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.intake.limits import FrameLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, CropPlan, FrameJob
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.transport.embedding.frames import FrameReader
 from reidstream_server.transport.embedding.options import parse_session
 from tests.support.harness import JPEG, box, encode, picture, raw_image
+from tests.support.models import table_of
 
-MODELS = ModelTable([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
+MODELS = table_of([FakeEngine(fake_spec("person", dim=4)), FakeEngine(fake_spec("vehicle", dim=8))])
 LIMITS = FrameLimits(
     max_image_pixels=100_000, max_boxes=10, min_box_px=2, max_answer_bytes=1000, max_staged_bytes=400_000
 )
-INTAKE = FrameIntake(limits=LIMITS, models=MODELS, stager=CpuStager(JpegDecoder(None)))
+INTAKE = FrameIntake(limits=LIMITS, stager=CpuStager(JpegDecoder(None)))
 PNG = encode(picture(20, 30), ".png")
 
 

@@ -14,13 +14,13 @@ from reidstream_engines.protocol import BoxCrop, EngineInfo
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, ModelSpec, Resize
 from reidstream_proto.v1 import model_pb2
 from reidstream_server.errors import UnknownModel
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.transport.embedding.models import details, summary
 from tests.support.harness import JPEG
+from tests.support.models import table_of
 
 
 def told(spec: ModelSpec) -> model_pb2.ModelDetails:
-    table = ModelTable([FakeEngine(spec)])
+    table = table_of([FakeEngine(spec)])
     return details(table.default, table)
 
 
@@ -31,7 +31,7 @@ def with_input(**fields: object) -> ModelSpec:
 
 def test_models_are_found_by_name_and_the_first_without_one() -> None:
     """An unknown name is answered with those that there are."""
-    table = ModelTable([FakeEngine(fake_spec("b")), FakeEngine(fake_spec("a"))])
+    table = table_of([FakeEngine(fake_spec("b")), FakeEngine(fake_spec("a"))])
     assert [table.find(name).index for name in ("", "b", "a")] == [0, 0, 1]
     with pytest.raises(UnknownModel, match="unknown model 'A'; this server has a, b"):
         table.find("A")
@@ -45,7 +45,7 @@ def test_only_a_smaller_jpeg_is_told() -> None:
 
 def test_the_summary_is_that_of_the_spec() -> None:
     """Exactly one model is the default."""
-    table = ModelTable([FakeEngine(fake_spec("b", dim=7)), FakeEngine(fake_spec("a"))])
+    table = table_of([FakeEngine(fake_spec("b", dim=7)), FakeEngine(fake_spec("a"))])
     first, second = (summary(model, table) for model in table.models)
     spec = table.default.spec
     assert (first.name, first.dim, first.version, first.space_id) == ("b", 7, spec.artifact_sha256[:12], spec.space_id)
@@ -56,7 +56,7 @@ def test_the_summary_is_that_of_the_spec() -> None:
 def test_a_lost_engine_is_not_ready() -> None:
     """From the moment that it knows."""
     engine = FakeEngine(script=FakeScript(lost_at=0))
-    table = ModelTable([engine])
+    table = table_of([engine])
     with FakeStager().stage(parse_encoded(JPEG), ()) as staged:
         ticket = engine.submit([BoxCrop(frame=staged, box=PixelBox(x1=0, y1=0, x2=5, y2=5))])
         with pytest.raises(Exception, match="lost by script"):
@@ -79,7 +79,7 @@ def test_details_hold_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """And why, if it is not what was wanted."""
     info = EngineInfo(engine="onnxruntime", device="cpu", precision="fp32", fallback_reason="no GPU here")
     monkeypatch.setattr(FakeEngine, "info", info)
-    table = ModelTable([FakeEngine(max_batch=5)])
+    table = table_of([FakeEngine(max_batch=5)])
     engine = details(table.default, table).engine
     assert (engine.engine, engine.device, engine.precision) == ("onnxruntime", "cpu", "fp32")
     assert (engine.fallback_reason, engine.max_batch) == ("no GPU here", 5)

@@ -14,10 +14,10 @@ from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priorit
 from reidstream_server.errors import CallRefused, InvalidCall, NotOffered, UnknownModel, WrongSpace
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
-from reidstream_server.runtime.models import ModelTable
 from reidstream_server.transport.embedding.options import parse_session, parse_unary
+from tests.support.models import table_of
 
-MODELS = ModelTable([FakeEngine(fake_spec("person")), FakeEngine(fake_spec("vehicle", dim=8))])
+MODELS = table_of([FakeEngine(fake_spec("person")), FakeEngine(fake_spec("vehicle", dim=8))])
 LIMITS = WindowLimits(max_frames=64, max_bytes=1000, default_frames=16)
 
 
@@ -40,6 +40,13 @@ def test_what_is_not_said_has_its_documented_default() -> None:
     assert terms.latency_budget_ns is None
     assert (agreement.dtype, agreement.box_filter) == (AnswerDtype.FLOAT32, None)
     assert (agreement.routes.others, agreement.routes.by_class) == (0, {})
+
+
+def test_a_session_names_each_model_that_its_boxes_may_go_to() -> None:
+    """And no other, because a model that a session names cannot go."""
+    assert agreed(opening()).terms.models == {0}
+    assert agreed(_models(Choice(name="vehicle", class_ids=[2]))).terms.models == {1}
+    assert agreed(_models(Choice(name="vehicle", class_ids=[2, 3]), Choice(name="person"))).terms.models == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ REFUSED: dict[str, tuple[session_pb2.SessionOpen, type[CallRefused], str]] = {
     "no space": (_models(Choice(expected_space_id="")), WrongSpace, "must not be compared"),
     "class twice": (_models(Choice(class_ids=[7]), Choice(name="vehicle", class_ids=[7])), InvalidCall, "class 7"),
     "class twice in one": (_models(Choice(class_ids=[7, 7])), InvalidCall, "class 7"),
-    "two for others": (_models(Choice(), Choice(name="vehicle")), InvalidCall, "two choices without class_ids"),
+    "two for others": (_models(Choice(), Choice(name="vehicle")), InvalidCall, "two choices have no class_ids"),
     "filter nan": (_filter(min_width=math.nan), InvalidCall, "box_filter.min_width is nan"),
     "filter infinite": (_filter(max_height=math.inf), InvalidCall, "box_filter.max_height is inf"),
     "filter negative": (_filter(min_score=-0.5), InvalidCall, "box_filter.min_score is -0.5"),

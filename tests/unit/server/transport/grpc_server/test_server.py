@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import grpc
 import pytest
@@ -20,23 +18,12 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import StartupError
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport.embedding import service as embedding
+from tests.support.gate import Gate
 from tests.support.harness import JPEG, box, frame, opening, serving, stream_to, stub_of, until
 
 SERVICE = "/reidstream.v1.EmbeddingService/"
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")
 SECRET = RuntimeError("secret: /etc/passwd")
-
-
-@dataclass
-class Gate:
-    """Batches that do not come back before it opens. `entered` counts those that came."""
-
-    entered: int = 0
-    opened: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self, _: float) -> None:
-        self.entered += 1
-        self.opened.wait(30)
 
 
 @asynccontextmanager
@@ -180,7 +167,7 @@ async def test_a_stream_that_says_nothing_is_ended() -> None:
     """In time, and its place is free."""
     async with serving(open_timeout_s=0.05) as server, stream_to(server) as stream:
         status, details = await stream.refusal()
-        assert (status, "no session_open within 0.05 s" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+        assert (status, "no session_open came within 0.05 s" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
         await until(lambda: server.embedding.open_streams == 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reidstream_server.core.answers import Answers
+from reidstream_server.core.delivery import Delivery
 from reidstream_server.core.effects import Answer, Effect, End, EndCause, Readable
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.state import FrameState, SessionState
@@ -19,17 +19,17 @@ class Desk:
 
     def __init__(self) -> None:
         self.timers = Timers()
-        self.answers: Answers[str] = Answers(self.timers, stall_timeout_ns=STALL_NS)
+        self.delivery: Delivery[str] = Delivery(self.timers, stall_timeout_ns=STALL_NS)
 
     def decide(self, frame: FrameState[str], fault: FrameFault | None = None) -> None:
         frame.resolved, frame.fault = True, fault
         frame.outcomes = [CropOutcome.EMBEDDED for _ in frame.outcomes]
         frame.session.resolved.append(frame)
-        self.answers.touch(frame.session)
+        self.delivery.touch(frame.session)
 
     def flush(self, now: int = START_NS) -> list[Effect[str]]:
         effects: list[Effect[str]] = []
-        self.answers.flush(now, effects)
+        self.delivery.flush(now, effects)
         return effects
 
 
@@ -92,7 +92,7 @@ def test_the_window_is_free_when_the_client_has_taken_the_answer() -> None:
     desk.decide(frame)
     desk.flush()
     assert (session.window_frames, session.readable) == (1, False)
-    desk.answers.written(session, START_NS)
+    desk.delivery.written(session, START_NS)
     assert (session.window_frames, session.window_bytes, session.readable) == (0, 0, True)
 
 
@@ -100,14 +100,14 @@ def test_readability_is_announced_when_it_comes_back() -> None:
     """Once, and only after it was lost."""
     desk, session = Desk(), a_session(frames=1, policy=OverloadPolicy.WAIT)
     frame = a_frame(session)
-    desk.answers.touch(session)
+    desk.delivery.touch(session)
     assert desk.flush() == []
     desk.decide(frame)
     desk.flush()
-    desk.answers.written(session, START_NS)
-    desk.answers.touch(session)
+    desk.delivery.written(session, START_NS)
+    desk.delivery.touch(session)
     assert desk.flush() == [Readable(session=session.key)]
-    desk.answers.touch(session)
+    desk.delivery.touch(session)
     assert desk.flush() == []
 
 
@@ -118,8 +118,8 @@ def test_a_session_ends_after_its_last_answer_was_taken() -> None:
     session.half_closed = True
     desk.decide(frame)
     assert [type(effect) for effect in desk.flush()] == [Answer]
-    desk.answers.written(session, START_NS)
-    desk.answers.touch(session)
+    desk.delivery.written(session, START_NS)
+    desk.delivery.touch(session)
     assert desk.flush() == [End(session=session.key, cause=EndCause.FINISHED)]
 
 
@@ -131,9 +131,9 @@ def test_a_client_that_takes_nothing_has_stalled() -> None:
     desk.decide(second)
     desk.flush(START_NS)
     assert desk.timers.next_ns() == START_NS + STALL_NS
-    desk.answers.written(session, START_NS + STALL_NS - 1)
-    assert not desk.answers.stalled(session, START_NS + STALL_NS)
-    assert desk.answers.stalled(session, START_NS + 2 * STALL_NS - 1)
+    desk.delivery.written(session, START_NS + STALL_NS - 1)
+    assert not desk.delivery.stalled(session, START_NS + STALL_NS)
+    assert desk.delivery.stalled(session, START_NS + 2 * STALL_NS - 1)
 
 
 def test_a_client_that_has_taken_everything_cannot_stall() -> None:
@@ -142,9 +142,9 @@ def test_a_client_that_has_taken_everything_cannot_stall() -> None:
     desk.decide(a_frame(session))
     desk.flush()
     for _ in range(2):
-        desk.answers.written(session, START_NS)
+        desk.delivery.written(session, START_NS)
     assert len(desk.timers) == 0
-    assert not desk.answers.stalled(session, START_NS + 9 * STALL_NS)
+    assert not desk.delivery.stalled(session, START_NS + 9 * STALL_NS)
 
 
 def test_nothing_is_handed_out_for_a_session_that_is_gone() -> None:

@@ -1,8 +1,8 @@
-"""Handing answers out: in the agreed order, one outstanding list of unwritten ones per session.
+"""Hands answers out, in the agreed order, and remembers those that the transport has not written yet.
 
-Why: a frame's place in the window is free only when its answer has been taken by the transport, so a client that does
-not read stops its own stream and nobody else's. Trap: answers are handed out in `flush` only, after all state has
-changed, so an answer never overtakes another one of its session.
+Why: a frame's place in the window is free only when the transport has written its answer. So a client that does not
+read stops its own stream and nobody else's. Trap: answers are handed out in `flush` only, after all state has changed,
+so that no answer overtakes another one of its session.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .timers import TimerKind, Timers
 P = TypeVar("P")
 
 
-class Answers(Generic[P]):
+class Delivery(Generic[P]):
     """Collects the sessions for which something changed, and hands out what they may have. Not thread-safe."""
 
     def __init__(self, timers: Timers, *, stall_timeout_ns: int) -> None:
@@ -31,7 +31,7 @@ class Answers(Generic[P]):
         self._touched[session.key] = session
 
     def written(self, session: SessionState[P], now: int) -> None:
-        """The transport took the oldest unwritten answer."""
+        """The transport has written the oldest answer."""
         if not session.unwritten:
             return
         first = session.unwritten.popleft()
@@ -43,7 +43,7 @@ class Answers(Generic[P]):
             session.stall_timer = None
 
     def stalled(self, session: SessionState[P], now: int) -> bool:
-        """Whether answers wait and none has been taken for too long; if not, looks again later."""
+        """Whether answers wait and none was written for too long. If not, a timer is set to look again."""
         if not session.unwritten:
             return False
         due = session.stalled_since_ns + self._stall_timeout_ns
@@ -53,7 +53,7 @@ class Answers(Generic[P]):
         return False
 
     def flush(self, now: int, effects: list[Effect[P]]) -> list[SessionState[P]]:
-        """Hand out answers and readability; the sessions that are over are returned, their End handed out."""
+        """Hand out every Answer, Readable and End that is due; returns the sessions that are over."""
         over: list[SessionState[P]] = []
         while self._touched:
             _, session = self._touched.popitem()
@@ -72,7 +72,7 @@ class Answers(Generic[P]):
         return over
 
     def _due(self, session: SessionState[P]) -> list[FrameState[P]]:
-        """Take out the frames that may be answered now, in order."""
+        """Remove the frames that may be answered now, and return them in order."""
         due: list[FrameState[P]] = []
         match session.terms.ordering:
             case Ordering.IN_ORDER:

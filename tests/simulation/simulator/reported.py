@@ -1,0 +1,93 @@
+"""The core's own statistics are right: they are compared with the sums of the books, and those with the limits.
+
+Why: metrics, operators and tests believe these numbers. Trap: the books' sums must come from frames, batches and
+clients, never from another number of the core.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reidstream_server.core.statistics import SessionStatistics
+from reidstream_server.core.terms import ModelIndex
+
+from .books import Books, ClientBook, Violation
+from .tally import Tally
+
+
+def check_scheduler(books: Books, tally: Tally, now: int) -> None:
+    """The numbers of everything, of each model, and of the timers."""
+    limits = books.scenario.limits
+    core = books.scheduler.statistics(now)
+    known = [client for client in books.clients.values() if client.known]
+    batches: Counter[ModelIndex] = Counter()
+    crops: Counter[ModelIndex] = Counter()
+    for batch in books.batches.values():
+        batches[batch.model] += 1
+        crops[batch.model] += len(batch.crops)
+    counted = (
+        len(known),
+        tally.holding,
+        tally.queue_boxes,
+        tally.queue_bytes,
+        tally.staged_bytes,
+        tally.staging,
+        tally.parked,
+        tuple(
+            (
+                index,
+                tally.ready_crops[index] + tally.alone_crops[index],
+                batches[index],
+                crops[index],
+                index in books.lost,
+                model.retiring,
+            )
+            for index, model in books.there.items()
+        ),
+    )
+    reported = (
+        core.sessions,
+        core.frames,
+        core.queue_boxes,
+        core.queue_bytes,
+        core.staged_bytes,
+        core.staging_frames,
+        core.parked_frames,
+        tuple(
+            (
+                model.index,
+                model.ready_crops,
+                model.running_batches,
+                model.running_crops,
+                model.lost,
+                model.retiring,
+            )
+            for model in core.models
+        ),
+    )
+    if counted != reported:
+        raise Violation("statistics", f"the core reports {reported}; it is {counted}")
+    if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
+        raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
+    timers = tally.budget_timers + len(tally.lingering)
+    timers += sum(now < batch.started_ns + limits.batch_timeout_ns for batch in books.batches.values())
+    for client in known:
+        timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)
+    if core.timers != timers:
+        raise Violation("timers", f"{core.timers} timers; there is use for {timers}")
+
+
+def check_session(books: Books, client: ClientBook, *, readable: bool) -> None:
+    """The numbers of one session; `readable`: whether it should be."""
+    expected = SessionStatistics(
+        open_frames=len(client.unanswered),
+        unwritten_answers=len(client.unwritten),
+        window_frames=client.window_frames,
+        window_bytes=client.window_bytes,
+        window=client.plan.terms.window,
+        readable=readable,
+        draining=client.drain_ns is not None,
+    )
+    reported = None if client.key is None else books.scheduler.session_statistics(client.key)
+    if reported != expected:
+        raise Violation("statistics", f"the core reports {reported} of {client}; it is {expected}")
