@@ -10,15 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reidstream_proto.v1 import contract
 from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priority, SessionTerms, Window
 from reidstream_server.errors import InvalidCall
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
 
 from .limits import WindowLimits
-
-MAX_CAMERA_ID_BYTES = 128
-MAX_BUDGET_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +63,11 @@ def _agree(
     asked: Asked, *, models: ModelTable, ordering: Ordering, policy: OverloadPolicy, window: Window
 ) -> Agreement:
     length = len(asked.camera_id.encode())
-    if not 1 <= length <= MAX_CAMERA_ID_BYTES:
-        raise InvalidCall(f"camera_id has {length} bytes; it must have 1 to {MAX_CAMERA_ID_BYTES}")
-    budget_ms = asked.latency_budget_ms
-    if budget_ms is not None and not 1 <= budget_ms <= MAX_BUDGET_MS:
-        raise InvalidCall(f"latency_budget_ms is {budget_ms}; it must be 1 to {MAX_BUDGET_MS}, or absent for no budget")
+    if not 1 <= length <= contract.MAX_CAMERA_ID_BYTES:
+        raise InvalidCall(f"camera_id has {length} bytes; it must have 1 to {contract.MAX_CAMERA_ID_BYTES}")
+    budget_ms, most_ms = asked.latency_budget_ms, contract.MAX_LATENCY_BUDGET_MS
+    if budget_ms is not None and not 1 <= budget_ms <= most_ms:
+        raise InvalidCall(f"latency_budget_ms is {budget_ms}; it must be 1 to {most_ms}, or absent for no budget")
     if asked.box_filter is not None:
         _check_filter(asked.box_filter)
     routes = models.routes(asked.choices)

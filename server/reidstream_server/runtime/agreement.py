@@ -1,5 +1,7 @@
-"""What a call agreed on, as the runtime needs it: the core's terms, and how its boxes are routed, filtered and
-answered.
+"""What a call agreed on, as the runtime needs it.
+
+These are the core's terms, and how the call's boxes are routed, filtered and answered. Trap: it holds the models that
+were agreed on, so a model that is replaced meanwhile changes nothing for this call.
 """
 
 from __future__ import annotations

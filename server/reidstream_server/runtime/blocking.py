@@ -1,7 +1,7 @@
-"""What runs in threads: staging a frame, embedding a batch. Whatever is raised there becomes a value here.
+"""What runs in threads: staging a frame, embedding a batch. Every exception becomes a value here.
 
-Why values: the event loop must hear of every call's end, so nothing may escape. Trap: an exception that is not in the
-engines' tree is logged and its text stays there; what clients are told is written by us.
+Why values: the event loop must hear of the end of every call, so nothing may escape. Trap: an exception that is not in
+the engines' tree is logged, and its text stays in the log; clients get a sentence of ours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Drives the scheduler: its only caller, on one event loop.
 
-Every effect is carried out here, in order: frames go to staging threads, batches to inference threads, answers to
-their session's mailbox. Nobody polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
+It carries out every effect, in order: frames go to staging threads, batches to inference threads, answers to their
+session's mailbox. Nobody polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
 
-Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. An exception
-of our own in what they wake would leave somebody waiting for ever, so it ends the process, as a lost engine does.
+Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. If the code
+that they wake raises, somebody would wait for ever; so that ends the process, as a lost engine does.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class Runtime:
         session.mail.put_nowait(event)
 
     def session_lost(self, key: SessionKey) -> None:
-        """The client is gone, or its call was ended; harmless for a session that is over."""
+        """The client is gone, or its call has ended. Harmless for a session that is over."""
         if self._sessions.pop(key, None) is not None:
             self._observer.session_ended(None)
             self._carry_out(self._scheduler.session_lost(key, time.monotonic_ns()))
@@ -342,8 +342,8 @@ class Runtime:
     # Timers.
 
     def _arm_timer(self) -> None:
-        """Be woken when the next thing is due. Most deadlines move on before they come, so one that was armed for an
-        earlier time is left: it wakes for nothing once, instead of being cancelled with every event.
+        """Be woken when the next thing is due. Most deadlines move on before they come, so a timer that is armed for an
+        earlier time stays: it wakes for nothing once, which costs less than a cancellation with every event.
         """
         due = self._scheduler.next_timer_ns()
         if due is None or (self._timer_ns is not None and self._timer_ns <= due):
@@ -360,7 +360,7 @@ class Runtime:
     # What threads do, and what comes of it.
 
     def _begin_staging(self, key: FrameKey, job: FrameJob) -> None:
-        """In a thread, or on the loop where a thread would cost more: but not within the effects of another event."""
+        """In a thread; or on the loop, if a thread would cost more, but then after the effects of this event."""
         if job.instant(self._stager):
             self._loop.call_soon(self._wake, self._stage_here, key, job)
         else:
@@ -406,15 +406,15 @@ class Runtime:
     # From threads to the event loop.
 
     def _back(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
-        """Wake the event loop. One that is closed has nobody left to tell."""
+        """Wake the event loop. If it is closed, nobody is left to tell."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._wake, event, *arguments)
 
     def _wake(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
-        """Carry out an event that nobody waits for, and so nobody would see fail."""
+        """Carry out an event. Nobody waits for it, so nobody else would see it fail."""
         try:
             event(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the state behind it cannot be trusted any more
+        except Exception as error:  # noqa: BLE001 - whatever it is, the state is not to be trusted any more
             self._failed(error)
 
     def _worker_failed(self, error: BaseException) -> None:

@@ -1,8 +1,8 @@
 """Threads for calls that block, and that may never return.
 
 Why not the standard library's pool: the interpreter joins its threads at exit, so one call that a device never
-answers would keep the process for ever; and it makes a future per call, at which nobody here would look. Trap: these
-threads do not keep the process, so whoever ends it asks `close` whether one is still at work.
+answers would keep the process for ever. It also makes a future for each call, and nobody here would look at it. Trap:
+these threads do not keep the process alive, so whoever ends it asks `close` whether one is still at work.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Ts = TypeVarTuple("Ts")
 
 
 class Workers:
-    """`count` threads that carry out calls in the order they came. `failed` is told, in the thread, of what a call
-    let out; the thread goes on.
+    """`count` threads that carry out calls in the order they came. If a call raises, `failed` is told, in
+    that thread, and the thread goes on.
     """
 
     def __init__(self, count: int, name: str, failed: Callable[[BaseException], None]) -> None:

@@ -1,9 +1,9 @@
 """Who holds a session's name: at most one stream per client and session id, the one with the newest epoch.
 
-Why: a client whose stream was cut opens the next epoch, perhaps before this server has noticed the cut. The old stream
-must not go on beside the new one, and a straggler of an older epoch must not push the new one out. Trap: nothing is
-remembered of a session that has no stream; any epoch may begin anew. Here sessions are bounded, too: only here it is
-known whether a stream is one more.
+Why: when a stream is cut, its client opens the next epoch, perhaps before this server has noticed the cut. The old
+stream must not go on beside the new one, and a late stream of an older epoch must not push the new one out. Sessions
+are bounded here too, because only here it is known whether a stream is one more. Trap: nothing is remembered of a
+session that has no stream; any epoch may begin again.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Epochs:
         return len(self._holders)
 
     def hold(self, client: str, session_id: bytes, epoch: int) -> Holding:
-        """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer one holds it, and
-        TooManySessions where there is no room: who resumes takes the place that the session has.
+        """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer stream holds it, and
+        TooManySessions if there is no room. A stream that resumes a session takes the place that the session has.
         """
         name = (client, session_id)
         before = self._holders.get(name)

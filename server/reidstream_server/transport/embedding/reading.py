@@ -1,6 +1,6 @@
 """A stream's messages, one at a time: the opening, and then whatever comes.
 
-Trap: what cannot be parsed reaches us as None, and so must not be taken for the end of the stream.
+Trap: a message that cannot be parsed reaches us as None, which is not the end of the stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
 
 
 async def opening_message(context: StreamContext, timeout_s: float) -> session_pb2.SessionOpen:
-    """The first message. Raises InvalidCall where it is another, or none in time."""
+    """The first message. Raises InvalidCall if it is another one, or if none comes in time."""
     try:
         first = await asyncio.wait_for(next_message(context), timeout_s)
     except TimeoutError:

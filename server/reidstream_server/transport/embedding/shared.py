@@ -1,7 +1,7 @@
-"""Shared memory, agreed on at a session's opening: who may offer it, and what is answered.
+"""Shared memory, agreed on when a session opens: who may offer it, and what is answered.
 
-Why a refusal is an answer and no error: the client sends its pixels in messages instead, and nothing is lost but time.
-Trap: only a peer on this machine may name a process here; another machine's process ids mean nothing, or somebody else.
+Why a refusal is an answer, not an error: the client then sends its pixels in messages, and only time is lost. Trap:
+only a peer on this machine may name a process here; a process id of another machine means nothing, or somebody else.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMemoryTerms:
-    """What the operator allows. `max_bytes` 0: nothing. `max_copied_bytes`: of a frame whose pixels are not in memory
-    after all, as many as a message could have brought.
+    """What the operator allows. `max_bytes`: 0 for nothing. `max_copied_bytes`: for the pixels of a frame that turn out
+    not to be in memory; as many as a message could have brought.
     """
 
     max_bytes: int
@@ -33,7 +33,7 @@ class SharedMemoryTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMemory:
-    """What a session has. `answer` is None where nothing was offered, `segment` where it was not taken."""
+    """What a session has. `answer` is None if nothing was offered, `segment` is None if nothing was accepted."""
 
     segment: Segment | None
     answer: session_pb2.SharedMemoryAgreed | None
@@ -41,7 +41,7 @@ class SharedMemory:
 
 @contextmanager
 def shared_memory(opening: session_pb2.SessionOpen, peer: str, terms: SharedMemoryTerms) -> Iterator[SharedMemory]:
-    """Take what the opening offers, for as long as the session lasts. `peer`: as gRPC writes it."""
+    """Accept what the opening offers, for as long as the session lasts. `peer`: as gRPC writes it."""
     if not opening.HasField("shared_memory"):
         yield SharedMemory(segment=None, answer=None)
         return
@@ -69,7 +69,7 @@ def _taken(offer: session_pb2.SharedMemory, peer: str, terms: SharedMemoryTerms)
 
 
 def on_this_machine(peer: str) -> bool:
-    """Whether gRPC's name of a peer is a loopback address or a Unix socket; what it cannot be sure of is neither."""
+    """Whether gRPC's name of a peer is a loopback address or a Unix socket. If in doubt, it is neither."""
     kind, _, rest = peer.partition(":")
     if kind in ("unix", "unix-abstract"):
         return True

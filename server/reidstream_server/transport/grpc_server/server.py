@@ -110,12 +110,12 @@ class GrpcServer:
 
 
 def _age(seconds: float) -> list[tuple[str, int]]:
-    """GRPC adds or takes away up to a tenth, so that not all clients come at once. Calls that are open go on."""
+    """The option for a connection's age. gRPC varies it by a tenth, so clients do not all come back at once."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
 
 
 def _obstacle(host: str, port: int) -> str | None:
-    """Why nobody can listen there, and what to do: gRPC says only that it cannot. None: now one can."""
+    """Why nobody can listen there, and what to do; gRPC says only that it cannot. None: by now the port is free."""
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind, protocol) as probe:
