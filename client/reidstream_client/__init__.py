@@ -5,10 +5,8 @@ camera. Everything public is named here; a test holds `__all__` to it.
 """
 
 from .aio import AsyncReidClient, Ping
-from .aio_session import AsyncSession
-from .boxes import from_cxcywh, from_ltwh
-from .connection import Health
-from .credentials import TlsOptions
+from .connection.credentials import TlsOptions
+from .connection.grpc_connection import Health
 from .errors import (
     CallRejected,
     CallTimeout,
@@ -29,14 +27,16 @@ from .errors import (
     StaleEpoch,
     UnreadAnswers,
 )
-from .images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
-from .ledger import LedgerStatistics
+from .frames.boxes import from_cxcywh, from_ltwh
+from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
 from .models import AgreedModel, EngineInfo, InputSpec, Limits, ModelInfo, ModelSummary, OutputSpec
-from .opening import SessionInfo
 from .options import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
-from .resuming import ResumingSession
+from .session.async_session import AsyncSession
+from .session.ledger import LedgerStatistics
+from .session.opening import SessionInfo
+from .session.resuming import ResumingSession
+from .session.sync_session import Session
 from .sync import FrameInput, ReidClient
-from .sync_session import Session
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
 
 __all__ = [

@@ -20,15 +20,13 @@ import numpy.typing as npt
 
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
-from .aio_session import AsyncSession
-from .answers import answering_models, parse_result, without_vectors
-from .connection import SERVICE, Connection, Health, with_retries
-from .credentials import TlsOptions
+from .connection.credentials import TlsOptions
+from .connection.grpc_connection import SERVICE, Connection, Health, with_retries
 from .errors import InvalidRequest, ProtocolFault
-from .framing import PreparedFrame, captured_at, check_message_size, prepare
-from .images import Image
+from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
+from .frames.images import Image
+from .frames.results import answering_models, parse_result, without_vectors
 from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
-from .opening import check_spaces, new_session_id, open_sharing
 from .options import (
     BoxFilter,
     EmbeddingDtype,
@@ -43,7 +41,9 @@ from .options import (
     embed_options,
     resolve_choices,
 )
-from .resuming import Reopen, ResumingSession
+from .session.async_session import AsyncSession
+from .session.opening import check_spaces, new_session_id, open_sharing
+from .session.resuming import Reopen, ResumingSession
 from .types import FrameEmbeddings, Timing
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy.typing as npt
 
 from .aio import DEFAULT_MAX_MESSAGE_BYTES, AsyncReidClient, Ping
-from .credentials import TlsOptions
+from .connection.credentials import TlsOptions
 from .errors import InvalidRequest, ReidError, SessionEnded
-from .images import Image
+from .frames.images import Image
 from .loop_thread import LoopThread
 from .models import ModelInfo, ModelSummary
 from .options import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
-from .sync_session import Session
+from .session.sync_session import Session
 from .types import FrameEmbeddings
 
 if TYPE_CHECKING:
