@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_proto.v1.contract import MAX_CAMERA_ID_BYTES, MAX_LATENCY_BUDGET_MS
 
 from .errors import InvalidRequest
 
-_MAX_CAMERA_BYTES = 128
-_MIN_BUDGET_S, _MAX_BUDGET_S = 0.001, 3600.0
+_MIN_BUDGET_S, _MAX_BUDGET_S = 0.001, MAX_LATENCY_BUDGET_MS / 1000
 
 
 class Priority(Enum):
@@ -106,8 +106,8 @@ def resolve_choices(
 
 def check_camera_id(camera_id: str) -> None:
     """Raises InvalidRequest for a name that the contract does not allow."""
-    if not 1 <= len(camera_id.encode()) <= _MAX_CAMERA_BYTES:
-        raise InvalidRequest(f"camera_id must be 1 to {_MAX_CAMERA_BYTES} bytes of UTF-8, not {camera_id!r}")
+    if not 1 <= len(camera_id.encode()) <= MAX_CAMERA_ID_BYTES:
+        raise InvalidRequest(f"camera_id must be 1 to {MAX_CAMERA_ID_BYTES} bytes of UTF-8, not {camera_id!r}")
 
 
 def check_unsigned(name: str, value: int, bits: int) -> None:

@@ -23,7 +23,7 @@ from reidstream_proto.v1 import service_pb2
 
 from .credentials import TlsOptions, channel_credentials, token_headers
 from .stream_call import StreamCall
-from .targets import check_target, doubt, is_loopback
+from .targets import check_target, hint, is_loopback
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Connection:
     ) -> None:
         check_target(target)
         self.target = target
-        self._doubt = doubt(target, tls=tls is not None)
+        self._hint = hint(target, tls=tls is not None)
         self._headers = token_headers(token, target, tls)
         self._credentials = None if tls is None else channel_credentials(tls)
         server_name = None if tls is None else tls.server_name
@@ -85,7 +85,7 @@ class Connection:
         try:
             answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
-            raise from_status(error, target=self.target, doubt=self._doubt) from None
+            raise from_status(error, target=self.target, hint=self._hint) from None
         except asyncio.CancelledError:
             if self._closed:  # closing the channel cancels its calls
                 raise SessionEnded(f"{self.target}: this client was closed") from None
@@ -99,7 +99,7 @@ class Connection:
             request_serializer=None,
             response_deserializer=service_pb2.EmbedStreamResponse.FromString,
         )
-        return StreamCall(start(metadata=self._headers), target=self.target, doubt=self._doubt)
+        return StreamCall(start(metadata=self._headers), target=self.target, hint=self._hint)
 
     async def health(self, *, timeout_s: float) -> Health:
         """`grpc.health.v1.Health/Check` of the process, whose request has no fields set."""

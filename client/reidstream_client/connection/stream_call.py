@@ -25,12 +25,12 @@ GrpcCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamR
 class StreamCall:
     """One call. A task may write while another one reads; cancelling either leaves the call in no defined state.
 
-    `doubt`: what to ask where nobody answers.
+    `hint`: what to ask where nobody answers.
     """
 
-    def __init__(self, call: GrpcCall, *, target: str, doubt: str) -> None:
+    def __init__(self, call: GrpcCall, *, target: str, hint: str) -> None:
         self.target = target
-        self._doubt = doubt
+        self._hint = hint
         self._call: GrpcCall | None = call
 
     async def write(self, message: bytes) -> bool:
@@ -61,7 +61,7 @@ class StreamCall:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            failure = from_status(error, target=self.target, doubt=self._doubt)
+            failure = from_status(error, target=self.target, hint=self._hint)
         else:
             return message if isinstance(message, service_pb2.EmbedStreamResponse) else None
         raise failure  # out here, or it would hold gRPC's error as its context, and so the call

@@ -27,7 +27,7 @@ def check_target(target: str) -> None:
         )
 
 
-def doubt(target: str, *, tls: bool) -> str:
+def hint(target: str, *, tls: bool) -> str:
     """What to ask whoever gets no connection to a target."""
     question = f"is a reidstream-server running and ready there, {'with' if tls else 'without'} TLS?"
     if _lacks_port(target):

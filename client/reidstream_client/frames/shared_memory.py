@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from reidstream_proto.v1 import session_pb2
+from reidstream_proto.v1.contract import SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, SEGMENT_NONCE_BYTES, SEGMENT_SEALS
 
 from .framing import PreparedFrame
 from .images import PixelArray
@@ -29,9 +30,6 @@ from .images import PixelArray
 SEGMENT_BYTES: Final = 512 << 20
 """Of address space. Enough for a window of 64 frames of 1920 x 1080 pixels, or of 16 of four times as many."""
 
-_MAGIC: Final = b"reidstream/shm/1"
-_NONCE_BYTES: Final = 16
-_F_SEAL_FUTURE_WRITE: Final = 0x0010  # Linux 5.1; Python does not name it
 _SPARE_SLOTS: Final = 2  # for a frame that waits for room in the window, and for the one that takes its place
 _CHANNELS: Final = 3
 
@@ -43,7 +41,7 @@ class SharedMemory:
     """
 
     def __init__(self) -> None:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = secrets.token_bytes(SEGMENT_NONCE_BYTES)
         self._map: mmap.mmap | None
         self._map, self._file = _sealed_segment(nonce)
         self.offer = session_pb2.SharedMemory(pid=os.getpid(), fd=self._file, size_bytes=SEGMENT_BYTES, nonce=nonce)
@@ -144,9 +142,8 @@ def _sealed_segment(nonce: bytes) -> tuple[mmap.mmap, int]:
     try:
         os.ftruncate(file, SEGMENT_BYTES)
         memory = mmap.mmap(file, SEGMENT_BYTES)
-        memory[: len(_MAGIC) + _NONCE_BYTES] = _MAGIC + nonce
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | _F_SEAL_FUTURE_WRITE
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+        memory[:SEGMENT_HEADER_BYTES] = SEGMENT_MAGIC + nonce
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, sum(SEGMENT_SEALS.values()))
     except BaseException:
         os.close(file)
         raise

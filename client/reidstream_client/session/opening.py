@@ -20,13 +20,12 @@ from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
 from reidstream_client.options import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_proto.v1 import service_pb2, session_pb2
-
-_SESSION_ID_BYTES = 16
+from reidstream_proto.v1.contract import SESSION_ID_BYTES
 
 
 def new_session_id() -> bytes:
     """A name that no other session has."""
-    return secrets.token_bytes(_SESSION_ID_BYTES)
+    return secrets.token_bytes(SESSION_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

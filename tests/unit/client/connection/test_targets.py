@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reidstream_client import AsyncReidClient, InvalidRequest, ServerUnavailable, TlsOptions
-from reidstream_client.connection.targets import doubt
+from reidstream_client.connection.targets import hint
 from tests.unit.client.samples import BOXES, IMAGE, ONCE
 from tests.unit.client.scripted_server import ScriptedServer
 
@@ -26,7 +26,7 @@ def test_an_empty_address_is_refused() -> None:
 @pytest.mark.parametrize("target", ["gate", "10.0.0.1", "::1", "[::1]", "dns:///gate", "ipv4:10.0.0.1", "gate:"])
 def test_a_missing_port_is_asked_for(target: str) -> None:
     """Without one gRPC means 443."""
-    assert "No port was given, which means 443" in doubt(target, tls=True)
+    assert "No port was given, which means 443" in hint(target, tls=True)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_missing_port_is_asked_for(target: str) -> None:
 )
 def test_no_port_is_asked_for_where_there_is_one(target: str) -> None:
     """Or none is needed."""
-    assert "No port" not in doubt(target, tls=False)
+    assert "No port" not in hint(target, tls=False)
 
 
 async def test_tls_where_the_server_has_none(server: ScriptedServer) -> None:
