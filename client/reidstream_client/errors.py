@@ -147,13 +147,17 @@ _ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch
 
 
 def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> ReidError:
-    """The error of a call to `target` that did not end with OK. `hint`: what to ask where nobody answered."""
-    status = failed.code()
+    """The error of a call to `target` that did not end with OK. `hint`: what to check where nobody answered."""
     trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
     said = {name: value for name, value in trailers if isinstance(value, str)}
+    return error_of(failed.code(), failed.details() or "", said, target=target, hint=hint)
+
+
+def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, target: str, hint: str) -> ReidError:
+    """The same, by its parts. `said`: trailing metadata that is text."""
     reason = said.get(REASON_HEADER, "")
     kind = _ERROR_OF_REASON.get(reason, ERROR_OF_STATUS[status])
-    message = f"{target}: {failed.details() or status.name}"
+    message = f"{target}: {details or status.name}"
     if kind is ServerUnavailable and not reason:
         message += f" ({hint})"
     error = kind(message, status=status)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from reidstream_client.options import OverloadPolicy
+from reidstream_client.choices import OverloadPolicy
 
 from .sources import Use
 

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from reidstream_client.connection.credentials import TlsOptions, read_token
-from reidstream_client.connection.grpc_connection import Health
+from reidstream_client.connection.protocols import Health
 from reidstream_client.errors import (
     CallTimeout,
     FileError,

@@ -15,26 +15,31 @@ import asyncio
 from typing import TypeAlias
 
 import grpc.aio
+from typing_extensions import override
 
 from reidstream_client.errors import SessionEnded, from_status
 from reidstream_proto.v1 import service_pb2
 
+from .protocols import Call
+
 GrpcCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamResponse]"
 
 
-class StreamCall:
-    """One call. A task may write while another one reads; cancelling either leaves the call in no defined state.
-
-    `hint`: what to ask where nobody answers.
-    """
+class StreamCall(Call):
+    """A call of `grpc.aio`. `hint`: what to check where nobody answers."""
 
     def __init__(self, call: GrpcCall, *, target: str, hint: str) -> None:
-        self.target = target
+        self._target = target
         self._hint = hint
         self._call: GrpcCall | None = call
 
+    @property
+    @override
+    def target(self) -> str:
+        return self._target
+
+    @override
     async def write(self, message: bytes) -> bool:
-        """Send a message; False where the call has ended, and reading tells how."""
         call = self._call
         if call is None:
             return False
@@ -46,16 +51,16 @@ class StreamCall:
             return False
         return True
 
+    @override
     async def done_writing(self) -> None:
-        """Half-close."""
         try:
             if self._call is not None:
                 await self._call.done_writing()
         except (grpc.aio.AioRpcError, grpc.aio.InternalError):
             return  # the call has ended
 
+    @override
     async def read(self) -> service_pb2.EmbedStreamResponse | None:
-        """The next message; None when the server ended the call with OK. Raises the error of any other status."""
         if self._call is None:
             raise SessionEnded(f"{self.target}: the call was cancelled")
         try:
@@ -66,8 +71,8 @@ class StreamCall:
             return message if isinstance(message, service_pb2.EmbedStreamResponse) else None
         raise failure  # out here, or it would hold gRPC's error as its context, and so the call
 
+    @override
     def cancel(self) -> None:
-        """End the call and let go of it; harmless where it has ended."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()

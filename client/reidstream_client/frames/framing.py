@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import Message
 
+from reidstream_client.checks import check_unsigned
 from reidstream_client.errors import FrameTooLarge, InvalidRequest
-from reidstream_client.options import check_unsigned
+from reidstream_client.options import FrameInput
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
 from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores
-from .images import Crops, Image, Payload, parse_picture
+from .images import Crops, Payload, parse_picture
 
 _LENGTH_DELIMITED = 2
 _VARINT = 0
@@ -115,39 +115,29 @@ def captured_at(captured_monotonic: float | None, age_s: float | None) -> float:
     return time.monotonic() - (age_s or 0.0)
 
 
-def prepare(
-    image: Image,
-    boxes: npt.ArrayLike | None,
-    *,
-    frame_id: int,
-    class_ids: npt.ArrayLike | None = None,
-    scores: npt.ArrayLike | None = None,
-    track_ids: npt.ArrayLike | None = None,
-    source_size: tuple[int, int] | None = None,
-    capture_unix_ns: int | None = None,
-    captured_s: float,
-) -> PreparedFrame:
+def prepare(given: FrameInput, *, frame_id: int, captured_s: float) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
+    image = given.image
     if not -math.inf < captured_s <= time.monotonic() + _MAX_AHEAD_S:
         raise InvalidRequest(
             f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
             "time.monotonic(), not from time.time()"
         )
     check_unsigned("frame_id", frame_id, 64)
-    check_unsigned("capture_unix_ns", capture_unix_ns or 0, 64)
-    frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=capture_unix_ns)
-    if source_size is not None:
-        for side in source_size:
+    check_unsigned("capture_unix_ns", given.capture_unix_ns or 0, 64)
+    frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=given.capture_unix_ns)
+    if given.source_size is not None:
+        for side in given.source_size:
             check_unsigned("source_size", side, 32)
-        frame.source_size.width, frame.source_size.height = source_size
-    corners = None if boxes is None else parse_boxes(boxes)
+        frame.source_size.width, frame.source_size.height = given.source_size
+    corners = None if given.boxes is None else parse_boxes(given.boxes)
     if corners is None and not isinstance(image, Crops):
         raise InvalidRequest("boxes are missing; for a whole picture send Crops([image])")
     count = len(image.images) if isinstance(image, Crops) else len(corners if corners is not None else ())
     columns = _Columns(
-        classes=parse_ids(class_ids, "class_ids", count, 32),
-        scores=parse_scores(scores, count),
-        tracks=parse_ids(track_ids, "track_ids", count, 64),
+        classes=parse_ids(given.class_ids, "class_ids", count, 32),
+        scores=parse_scores(given.scores, count),
+        tracks=parse_ids(given.track_ids, "track_ids", count, 64),
     )
     open_image = b""
     layout: bytes | None = None

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from reidstream_client.checks import check_unsigned
 from reidstream_client.errors import InvalidRequest
-from reidstream_client.options import check_unsigned
 from reidstream_proto.v1 import image_pb2
 
 Buffer: TypeAlias = bytes | bytearray | memoryview

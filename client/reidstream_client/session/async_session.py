@@ -9,36 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Unpack
 
-from reidstream_client.connection.stream_call import StreamCall
+from reidstream_client.connection.protocols import Call
 from reidstream_client.errors import (
     CallTimeout,
-    InvalidRequest,
     ProtocolFault,
     ReidError,
     SessionDrained,
     SessionEnded,
-    UnreadAnswers,
 )
 from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.frames.results import parse_result
 from reidstream_client.frames.shared_memory import SharedMemory
+from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
-from .endings import drain_reason, local_result, verdict
+from .endings import drain_reason, end_of_stream, local_result
+from .inbox import Inbox
 from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
 from .opening import SessionInfo
-
-MAX_UNREAD = 4096
-"""Answers that may wait to be taken, beside the window, before `send` says so."""
+from .outbox import Outbox
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +51,7 @@ class _Pending:
 
 
 class AsyncSession:
-    """One camera's stream, open. Made by `AsyncReidClient.stream`. One event loop; one task iterates.
+    """One camera's stream, open. Made by `AsyncReidClient.stream`. Belongs to one event loop; one task iterates.
 
     Iteration gives every frame that `send` took exactly once, in the agreed order, and then ends (after `finish`) or
     raises why the session ended, with the ids that have no answer.
@@ -61,7 +59,7 @@ class AsyncSession:
 
     def __init__(
         self,
-        call: StreamCall,
+        call: Call,
         opened: SessionInfo,
         *,
         max_message_bytes: int,
@@ -81,59 +79,40 @@ class AsyncSession:
             policy=opened.overload_policy,
         )
         self._pending: dict[int, _Pending] = {}
-        self._outbox: deque[bytes | PreparedFrame] = deque()
-        self._ready: deque[FrameEmbeddings] = deque()
+        self._outbox = Outbox(call, done=self._sends_no_more)
+        self._inbox = Inbox()
         self._drain: session_pb2.Drain | None = None
-        self._finishing = self._ended = self._writing = False
-        self._error: ReidError | None = None
+        self._finishing = False
         self._sending = asyncio.Lock()
-        self._room, self._outgoing, self._incoming = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stall_check = self._loop.call_later(answer_timeout_s, self._check_stall)
         self._tasks: tuple[asyncio.Task[None], ...] = (
             self._loop.create_task(self._read()),
-            self._loop.create_task(self._write()),
+            self._loop.create_task(self._outbox.run()),
         )
 
-    async def send(
-        self,
-        image: Image,
-        boxes: npt.ArrayLike | None = None,
-        *,
-        frame_id: int | None = None,
-        class_ids: npt.ArrayLike | None = None,
-        scores: npt.ArrayLike | None = None,
-        track_ids: npt.ArrayLike | None = None,
-        source_size: tuple[int, int] | None = None,
-        capture_unix_ns: int | None = None,
-        captured_monotonic: float | None = None,
-        age_s: float | None = None,
-    ) -> int:
-        """Hand a frame over; returns its id. The image may be reused at once.
+    @shows_options(FrameOptions, FrameInput)
+    async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
+        """Hand a frame over; returns its id. The image may be reused at once. `options`: `FrameOptions`.
 
-        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. `frame_id`: must increase; None takes the next one. When
-        it was taken: `captured_monotonic` by `time.monotonic()`, or `age_s` seconds ago; else now. While the window is
-        full, WAIT waits here, and the frame ages; the other policies never wait.
+        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, WAIT waits here, and the frame
+        ages; the other policies never wait.
 
         Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or why the session
         ended. A frame for which this raises was not taken.
         """
-        captured_s = captured_at(captured_monotonic, age_s)
+        check_options(FrameOptions, options, "send")
+        return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
+
+    async def send_frame(self, frame: FrameInput) -> int:
+        """As `send`, with the frame and its options in one object."""
+        captured_s = captured_at(frame.captured_monotonic, frame.age_s)
         async with self._sending:
             self._check_open()
-            frame = prepare(
-                image,
-                boxes,
-                frame_id=self._ledger.next_id if frame_id is None else frame_id,
-                class_ids=class_ids,
-                scores=scores,
-                track_ids=track_ids,
-                source_size=source_size,
-                capture_unix_ns=capture_unix_ns,
-                captured_s=captured_s,
-            )
-            await self._submit(frame)
-            return frame.frame_id
+            frame_id = self._ledger.next_id if frame.frame_id is None else frame.frame_id
+            await self._submit(prepare(frame, frame_id=frame_id, captured_s=captured_s))
+            return frame_id
 
     async def submit(self, frame: PreparedFrame) -> None:
         """Hand over a frame that is prepared already; raises as `send` does."""
@@ -181,14 +160,12 @@ class AsyncSession:
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
         self._finishing = True
-        self._outgoing.set()
+        self._outbox.wake()
         self._room.set()
 
     def take(self) -> list[FrameEmbeddings]:
         """The answers that are here, without waiting, and without raising why a session ended."""
-        ready = list(self._ready)
-        self._ready.clear()
-        return ready
+        return self._inbox.take()
 
     def statistics(self) -> LedgerStatistics:
         """What is in the window, held and undelivered now."""
@@ -210,24 +187,15 @@ class AsyncSession:
         return self
 
     async def __anext__(self) -> FrameEmbeddings:
-        while not self._ready:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error.with_traceback(None)
-                raise StopAsyncIteration
-            self._incoming.clear()
-            await self._incoming.wait()
-        return self._ready.popleft()
+        return await self._inbox.next()
 
     def _check_open(self) -> None:
-        if self._error is not None:
-            raise self._error.with_traceback(None)
+        self._inbox.raise_error()
         if self._drain is not None:
             raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
-        if self._finishing or self._ended:
-            raise InvalidRequest("this session was finished; open another one to send more")
-        if len(self._pending) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
-            raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
+        self._inbox.check_open(
+            finishing=self._finishing, open_frames=len(self._pending), window_frames=self.opened.window_frames
+        )
 
     def _offer(self, frame: PreparedFrame) -> Offer:
         if self._ledger.would_hold(frame.max_bytes):
@@ -235,27 +203,13 @@ class AsyncSession:
         return self._ledger.offer(frame.frame_id, frame.max_bytes, frame)
 
     def _post(self, frame: PreparedFrame) -> None:
-        """Queue a frame of the window for the writer; encoded at once if it can go at once."""
+        """Send a frame of the window."""
         now = time.monotonic()
         self._pending[frame.frame_id].sent_s = now
-        busy = self._writing or self._outbox
-        self._outbox.append(frame.owned() if busy else frame.stream_message(now))
-        self._outgoing.set()
+        self._outbox.post(frame, now)
 
-    async def _write(self) -> None:
-        while not self._ended:
-            while self._outbox:
-                item = self._outbox.popleft()
-                self._writing = True
-                message = item if isinstance(item, bytes) else item.stream_message(time.monotonic())
-                if not await self._call.write(message):
-                    return  # the call has ended; the reader learns how
-                self._writing = False
-            if self._drain is not None or (self._finishing and not self._ledger.holds):
-                await self._call.done_writing()
-                return
-            self._outgoing.clear()
-            await self._outgoing.wait()
+    def _sends_no_more(self) -> bool:
+        return self._drain is not None or (self._finishing and not self._ledger.holds)
 
     async def _read(self) -> None:
         error: ReidError | None = SessionEnded(f"{self._target}: the session was closed")
@@ -294,7 +248,7 @@ class AsyncSession:
             self._post(released)
         self._deliver(self._ledger.deliverable())
         self._room.set()
-        self._outgoing.set()
+        self._outbox.wake()
 
     def _on_drain(self, drain: session_pb2.Drain) -> None:
         self._drain = drain
@@ -304,18 +258,18 @@ class AsyncSession:
         self._outbox.clear()
         self._deliver(self._ledger.deliverable())
         self._room.set()
-        self._outgoing.set()
 
     def _deliver(self, deliveries: Sequence[Delivery[FrameEmbeddings]]) -> None:
+        answers: list[FrameEmbeddings] = []
         for delivery in deliveries:
             answer = delivery.answer
             if isinstance(answer, LocalAnswer):
                 pending = self._pending.pop(delivery.frame_id)
                 self._give_back(pending.slot)
                 answer = local_result(delivery.frame_id, answer, pending.boxes, self.opened.models)
-            self._ready.append(answer)
-        if deliveries:
-            self._incoming.set()
+            answers.append(answer)
+        if answers:
+            self._inbox.put(answers)
 
     def _give_back(self, slot: int | None) -> None:
         if self._shared is not None:
@@ -333,19 +287,19 @@ class AsyncSession:
 
     def _end(self, error: ReidError | None) -> None:
         """Everything is over, for the reason given; None: the server ended the call with OK. Again: nothing."""
-        if self._ended:
+        if self._inbox.ended:
             return
-        self._ended = True
         last, unanswered = self._ledger.close()
         self._deliver(last)
         self._pending.clear()
-        self._outbox.clear()
-        self._error = error or verdict(self._target, finished=self._finishing, drain=self._drain, unanswered=unanswered)
-        if self._error is not None:
-            self._error.unanswered = unanswered
+        if error is None:
+            error = end_of_stream(self._target, finished=self._finishing, drain=self._drain, unanswered=unanswered)
+        if error is not None:
+            error.unanswered = unanswered
+        self._inbox.end(error)
         self._stall_check.cancel()
         self._call.cancel()
         if self._shared is not None:
             self._shared.close()
-        for event in (self._room, self._outgoing, self._incoming):
-            event.set()
+        self._room.set()
+        self._outbox.end()

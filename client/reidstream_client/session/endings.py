@@ -37,7 +37,7 @@ def local_result(frame_id: int, answer: LocalAnswer, boxes: int, models: Sequenc
     return without_vectors(frame_id, boxes, models, error=_FAILURES[answer], timing=Timing(), local=True)
 
 
-def verdict(
+def end_of_stream(
     target: str, *, finished: bool, drain: session_pb2.Drain | None, unanswered: Sequence[int]
 ) -> ReidError | None:
     """What a stream that the server ended with OK means; None: all is as it should be.

@@ -15,8 +15,8 @@ from enum import Enum
 from itertools import takewhile
 from typing import Generic, TypeVar
 
+from reidstream_client.choices import Ordering, OverloadPolicy
 from reidstream_client.errors import FrameTooLarge, InvalidRequest, ProtocolFault
-from reidstream_client.options import Ordering, OverloadPolicy
 
 F = TypeVar("F")  # what is sent
 R = TypeVar("R")  # what comes back

@@ -7,25 +7,18 @@ it, nothing may.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import grpc
 
-from reidstream_client.connection.grpc_connection import Connection, with_retries
-from reidstream_client.connection.stream_call import StreamCall
+from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from reidstream_client.connection.protocols import Call, Connection
+from reidstream_client.connection.retries import with_retries
 from reidstream_client.errors import CallTimeout, ProtocolFault, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
-from reidstream_client.options import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_proto.v1 import service_pb2, session_pb2
-from reidstream_proto.v1.contract import SESSION_ID_BYTES
-
-
-def new_session_id() -> bytes:
-    """A name that no other session has."""
-    return secrets.token_bytes(SESSION_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +50,10 @@ async def open_session(
     choices: Sequence[ModelChoice],
     retry: RetryPolicy,
     timeout_s: float,
-) -> tuple[StreamCall, SessionInfo]:
+) -> tuple[Call, SessionInfo]:
     """A call whose opening was answered. Raises the error of its status, CallTimeout, ProtocolFault, SpaceMismatch."""
 
-    async def attempt(left_s: float) -> tuple[StreamCall, SessionInfo]:
+    async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
         call = connection.stream()
         try:
             info = await asyncio.wait_for(_exchange(call, request), left_s)
@@ -84,7 +77,7 @@ async def open_sharing(
     retry: RetryPolicy,
     timeout_s: float,
     shared_memory: bool,
-) -> tuple[StreamCall, SessionInfo, SharedMemory | None]:
+) -> tuple[Call, SessionInfo, SharedMemory | None]:
     """As `open_session`; with `shared_memory`, new memory is offered, and returned if the server takes it."""
     request.ClearField("shared_memory")
     shared: SharedMemory | None = None
@@ -110,7 +103,7 @@ async def open_sharing(
     return call, info, shared
 
 
-async def _exchange(call: StreamCall, request: session_pb2.SessionOpen) -> SessionInfo:
+async def _exchange(call: Call, request: session_pb2.SessionOpen) -> SessionInfo:
     await call.write(service_pb2.EmbedStreamRequest(session_open=request).SerializeToString())
     first = await call.read()
     if first is None or not first.HasField("session_opened"):

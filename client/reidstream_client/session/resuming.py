@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Unpack
 
+from reidstream_client.choices import Ordering, OverloadPolicy
 from reidstream_client.errors import (
     CallTimeout,
     InvalidRequest,
@@ -27,19 +28,18 @@ from reidstream_client.errors import (
     ServerUnavailable,
     SessionEnded,
     SpaceMismatch,
-    UnreadAnswers,
 )
 from reidstream_client.frames.framing import PreparedFrame, captured_at, prepare
 from reidstream_client.frames.images import Image, PixelArray
-from reidstream_client.options import Ordering, OverloadPolicy
+from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 
-from .async_session import MAX_UNREAD, AsyncSession
+from .async_session import AsyncSession
 from .endings import local_result
+from .inbox import Inbox
 from .ledger import LedgerStatistics, LocalAnswer
+from .opener import Opener
 from .opening import SessionInfo
-
-Reopen = Callable[[int], Awaitable[AsyncSession]]
 
 # What a new stream may heal. Whatever else ends a stream (a refusal, a broken contract) would end the next one too.
 _HEALS = (SessionEnded, ServerUnavailable, ServerFault, CallTimeout)
@@ -53,10 +53,10 @@ class ResumingSession:
     A raw image is copied once when it is sent, so that it can be sent again. One event loop; one task iterates.
     """
 
-    def __init__(self, first: AsyncSession, reopen: Reopen) -> None:
+    def __init__(self, first: AsyncSession, opener: Opener) -> None:
         self.opened: SessionInfo = first.opened
         self._session = first
-        self._reopen = reopen
+        self._opener = opener
         self._epoch = 0
         self._next_id = 0
         self._kept: dict[int, PreparedFrame] = {}  # taken and not answered, ascending
@@ -65,11 +65,10 @@ class ResumingSession:
         self._turn: deque[int] = deque()  # taken and not delivered, ascending
         self._early: dict[int, FrameEmbeddings] = {}
         self._served = 0  # answers of servers, over all streams
-        self._ready: deque[FrameEmbeddings] = deque()
-        self._finishing = self._ended = False
-        self._error: ReidError | None = None
+        self._inbox = Inbox()
+        self._finishing = False
         self._sending = asyncio.Lock()
-        self._room, self._outgoing, self._incoming = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room, self._outgoing = asyncio.Event(), asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -77,35 +76,19 @@ class ResumingSession:
         """How often the session was resumed."""
         return self._epoch
 
-    async def send(
-        self,
-        image: Image,
-        boxes: npt.ArrayLike | None = None,
-        *,
-        frame_id: int | None = None,
-        class_ids: npt.ArrayLike | None = None,
-        scores: npt.ArrayLike | None = None,
-        track_ids: npt.ArrayLike | None = None,
-        source_size: tuple[int, int] | None = None,
-        capture_unix_ns: int | None = None,
-        captured_monotonic: float | None = None,
-        age_s: float | None = None,
-    ) -> int:
+    @shows_options(FrameOptions, FrameInput)
+    async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
         """As `AsyncSession.send`; while there is no stream, WAIT waits and the other policies give frames up."""
-        captured_s = captured_at(captured_monotonic, age_s)
+        check_options(FrameOptions, options, "send")
+        return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
+
+    async def send_frame(self, frame_input: FrameInput) -> int:
+        """As `send`, with the frame and its options in one object."""
+        captured_s = captured_at(frame_input.captured_monotonic, frame_input.age_s)
         async with self._sending:
             self._check_open()
-            frame = prepare(
-                image,
-                boxes,
-                frame_id=self._next_id if frame_id is None else frame_id,
-                class_ids=class_ids,
-                scores=scores,
-                track_ids=track_ids,
-                source_size=source_size,
-                capture_unix_ns=capture_unix_ns,
-                captured_s=captured_s,
-            )
+            frame_id = self._next_id if frame_input.frame_id is None else frame_input.frame_id
+            frame = prepare(frame_input, frame_id=frame_id, captured_s=captured_s)
             if frame.frame_id < self._next_id:
                 raise InvalidRequest(
                     f"frame ids must increase within a session: {frame.frame_id} came after {self._next_id - 1}"
@@ -130,9 +113,7 @@ class ResumingSession:
 
     def take(self) -> list[FrameEmbeddings]:
         """The answers that are here, without waiting, and without raising why the session ended."""
-        ready = list(self._ready)
-        self._ready.clear()
-        return ready
+        return self._inbox.take()
 
     def statistics(self) -> LedgerStatistics:
         """Of the present stream."""
@@ -149,22 +130,13 @@ class ResumingSession:
         return self
 
     async def __anext__(self) -> FrameEmbeddings:
-        while not self._ready:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error.with_traceback(None)
-                raise StopAsyncIteration
-            self._incoming.clear()
-            await self._incoming.wait()
-        return self._ready.popleft()
+        return await self._inbox.next()
 
     def _check_open(self) -> None:
-        if self._error is not None:
-            raise self._error.with_traceback(None)
-        if self._finishing or self._ended:
-            raise InvalidRequest("this session was finished; open another one to send more")
-        if len(self._turn) + len(self._ready) >= MAX_UNREAD + self.opened.window_frames:
-            raise UnreadAnswers(f"{len(self._ready)} answers wait to be taken; iterate over the session while sending")
+        self._inbox.raise_error()
+        self._inbox.check_open(
+            finishing=self._finishing, open_frames=len(self._turn), window_frames=self.opened.window_frames
+        )
 
     def _has_room(self, frame: PreparedFrame) -> bool:
         window = self.opened
@@ -227,7 +199,7 @@ class ResumingSession:
         """Open the next epoch; what is kept goes out again, in order. Raises what the opening raises."""
         await self._session.close()
         self._epoch += 1
-        session = await self._reopen(self._epoch)
+        session = await self._opener.open(self._epoch)
         spaces = [model.space_id for model in session.opened.models]
         if spaces != [model.space_id for model in self.opened.models]:
             await session.close()
@@ -262,20 +234,18 @@ class ResumingSession:
         self._room.set()
         if self.opened.ordering is Ordering.AS_COMPLETED:
             self._turn.remove(result.frame_id)
-            self._ready.append(result)
+            self._inbox.put([result])
         else:
             self._early[result.frame_id] = result
             while self._turn and self._turn[0] in self._early:
-                self._ready.append(self._early.pop(self._turn.popleft()))
-        self._incoming.set()
+                self._inbox.put([self._early.pop(self._turn.popleft())])
 
     def _end(self, error: ReidError | None) -> None:
         """Everything is over; None: as it should be. Again: nothing."""
-        if self._ended:
+        if self._inbox.ended:
             return
-        self._ended = True
-        self._error = error
         if error is not None:
             error.unanswered = tuple(self._kept)
-        for event in (self._room, self._outgoing, self._incoming):
-            event.set()
+        self._inbox.end(error)
+        self._room.set()
+        self._outgoing.set()

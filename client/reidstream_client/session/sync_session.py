@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy.typing as npt
+from typing_extensions import Unpack
 
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.loop_thread import LoopThread
+from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 
 from .async_session import AsyncSession
@@ -24,8 +26,9 @@ from .resuming import ResumingSession
 
 
 class Session:
-    """One camera's stream, open. Made by `ReidClient.stream`. One thread may send, or `take`, while
-    another one iterates; each answer goes to one of them.
+    """One camera's session, open. Made by `ReidClient.stream` and `ReidClient.resuming_stream`.
+
+    One thread may send, or `take`, while another one iterates; each answer goes to one of them.
     """
 
     def __init__(self, session: AsyncSession | ResumingSession, thread: LoopThread) -> None:
@@ -38,35 +41,20 @@ class Session:
         """What was agreed."""
         return self._session.opened
 
-    def send(
-        self,
-        image: Image,
-        boxes: npt.ArrayLike | None = None,
-        *,
-        frame_id: int | None = None,
-        class_ids: npt.ArrayLike | None = None,
-        scores: npt.ArrayLike | None = None,
-        track_ids: npt.ArrayLike | None = None,
-        source_size: tuple[int, int] | None = None,
-        capture_unix_ns: int | None = None,
-        captured_monotonic: float | None = None,
-        age_s: float | None = None,
-    ) -> int:
+    @property
+    def epoch(self) -> int:
+        """How often the session was resumed; always 0 in one of `ReidClient.stream`."""
+        return self._session.epoch if isinstance(self._session, ResumingSession) else 0
+
+    @shows_options(FrameOptions, FrameInput)
+    def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
         """Hand a frame over; returns its id. Arguments and errors as for `AsyncSession.send`."""
-        return self._thread.call(
-            self._session.send(
-                image,
-                boxes,
-                frame_id=frame_id,
-                class_ids=class_ids,
-                scores=scores,
-                track_ids=track_ids,
-                source_size=source_size,
-                capture_unix_ns=capture_unix_ns,
-                captured_monotonic=captured_monotonic,
-                age_s=age_s,
-            )
-        )
+        check_options(FrameOptions, options, "send")
+        return self.send_frame(FrameInput(image=image, boxes=boxes, **options))
+
+    def send_frame(self, frame: FrameInput) -> int:
+        """As `send`, with the frame and its options in one object."""
+        return self._thread.call(self._session.send_frame(frame))
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
         """An array to fill with a BGR frame and to `send`, which copies nothing: see `AsyncSession.frame_buffer`."""

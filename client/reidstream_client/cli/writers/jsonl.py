@@ -6,18 +6,15 @@ import json
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import Self
 
 from reidstream_client.cli.sources.frames import FrameBoxes
 from reidstream_client.errors import FileError
 from reidstream_client.types import FrameEmbeddings, Timing
 
 from .protocol import outcome_words
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _DECIMALS = 8  # of vectors whose numbers are around 0.05: as exact as float32
 

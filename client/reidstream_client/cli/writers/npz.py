@@ -10,9 +10,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from reidstream_client.cli.sources.frames import FrameBoxes
 from reidstream_client.errors import FileError
@@ -20,9 +21,6 @@ from reidstream_client.models import AgreedModel
 from reidstream_client.types import FrameEmbeddings
 
 from .protocol import outcome_words
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class NpzWriter:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reidstream_client import ColorMatrix, ColorRange, Crops, FrameTooLarge, InvalidRequest, Nv12, PixelFormat, RawFrame
-from reidstream_client.frames.framing import captured_at, check_message_size, prepare, varint
+from reidstream_client.frames.framing import captured_at, check_message_size, varint
 from reidstream_client.frames.images import parse_picture
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
+from tests.unit.client.samples import prepare
 
 BOXES: npt.ArrayLike = [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.5, 8.0]]
 Pixels = npt.NDArray[np.uint8]

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from reidstream_client.frames.framing import PreparedFrame, prepare
+from reidstream_client.frames.framing import PreparedFrame
 from reidstream_client.frames.images import Crops, Image, Nv12, PixelFormat, RawFrame
 from reidstream_client.frames.shared_memory import SEGMENT_BYTES, SharedMemory
 from reidstream_proto.v1 import image_pb2, service_pb2
+from tests.unit.client.samples import prepare
 
 WIDTH, HEIGHT = 64, 48
 BYTES = WIDTH * HEIGHT * 3

@@ -107,7 +107,7 @@ async def test_leaving_the_block_ends_call_and_tasks(server: ScriptedServer) -> 
         answers, error = await collect(session)
         assert isinstance(error, SessionEnded)
         assert (answers, error.unanswered) == ([], (0,))
-    ours = [task for task in asyncio.all_tasks() if "async_session" in repr(task)]
+    ours = [task for task in asyncio.all_tasks() if "reidstream_client" in repr(task)]
     assert ours == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reidstream_client import AsyncReidClient, ErrorReason, FrameTooLarge, InvalidRequest, OverloadPolicy, UnreadAnswers
-from reidstream_client.session import async_session
+from reidstream_client.session import inbox
 from reidstream_proto.v1 import model_pb2
 from tests.unit.client.samples import BOX, collect, frame_ids
 from tests.unit.client.scripted_server import DIM, ScriptedServer, ServerStream
@@ -125,7 +125,7 @@ async def test_a_frame_that_can_never_be_sent_is_refused_at_once(server: Scripte
 
 async def test_answers_that_nobody_takes_are_bounded(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending without ever iterating ends in an error that says so, not in memory; taking them mends it."""
-    monkeypatch.setattr(async_session, "MAX_UNREAD", 4)
+    monkeypatch.setattr(inbox, "MAX_UNREAD", 4)
     async with AsyncReidClient(server.target) as client, client.stream(window_frames=1) as session:
         for _ in range(5):
             await session.send(b"x", BOX)
