@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from reidstream_client.choices import OverloadPolicy
+from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
 from .sources import Use
 
@@ -166,6 +167,13 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
     )
+    parser.add_argument(
+        "--keepalive",
+        type=_keepalive,
+        default=30.0,
+        metavar="S",
+        help="ping an idle connection this often, so that routers keep it; at least 10, 0: never; default: 30 s",
+    )
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:
@@ -177,6 +185,13 @@ def _number(least: float, most: float) -> Callable[[str], float]:
 
     parse.__name__ = "number"
     return parse
+
+
+def _keepalive(text: str) -> float | None:
+    return _number(MIN_KEEPALIVE_S, 86_400)(text) if float(text) else None
+
+
+_keepalive.__name__ = "number"
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

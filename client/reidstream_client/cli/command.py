@@ -177,6 +177,7 @@ def _client(
         model=model,
         latency_budget_s=latency_budget_s,
         timeout_s=arguments.timeout,
+        keepalive_s=arguments.keepalive,
         tls=tls if tls != TlsOptions() else None,
         token=None if arguments.token_file is None else read_token(arguments.token_file),
     )
