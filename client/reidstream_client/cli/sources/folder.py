@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from reidstream_client.errors import FileError
+from reidstream_client.frames.encoded_size import encoded_size
 
 from .boxes_file import BoxTable
 from .frames import FrameBoxes, SourceFrame
-from .sizes import encoded_size
 
 _IMAGES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 

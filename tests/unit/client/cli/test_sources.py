@@ -14,7 +14,7 @@ from PIL import Image
 from reidstream_client import FileError, MissingExtra
 from reidstream_client.cli.sources import SourceFrame, Use, open_source
 from reidstream_client.cli.sources.boxes_file import read_boxes
-from reidstream_client.cli.sources.sizes import encoded_size
+from reidstream_client.frames.encoded_size import encoded_size
 from tests.unit.client.scripted_server import f32
 
 GT = """\
