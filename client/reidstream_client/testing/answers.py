@@ -28,7 +28,10 @@ Embed: TypeAlias = Callable[[ReceivedFrame, ReceivedBox], "npt.ArrayLike | Outco
 
 MIN_BOX_PX: Final = 1
 _NOT_OF_A_BOX: Final = frozenset({Outcome.EMBEDDED, Outcome.CACHED, Outcome.UNKNOWN, Outcome.FRAME_FAILED})
-_TIMES_NS: Final = (1_000_000, 2_000_000, 3_000_000, 4_000_000)  # decoded, batch started, batch ended, sent
+_NOTHING_DONE: Final = frame_pb2.Timing(sent_ns=1_000_000)
+_EMBEDDED: Final = frame_pb2.Timing(
+    decoded_ns=1_000_000, first_batch_started_ns=2_000_000, last_batch_ended_ns=3_000_000, sent_ns=4_000_000
+)
 _BAD_REQUEST, _BUSY, _GONE = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -87,7 +90,7 @@ def failure(frame_id: int, reason: ErrorReason, message: str, retry_after_s: flo
         message=message,
         retry_after_ms=None if retry_after_s is None else round(retry_after_s * 1000),
     )
-    return frame_pb2.FrameResult(frame_id=frame_id, error=error)
+    return frame_pb2.FrameResult(frame_id=frame_id, error=error, timing=_NOTHING_DONE)
 
 
 def result(frame: ReceivedFrame, models: Sequence[FakeModel], embed: Embed) -> frame_pb2.FrameResult:
@@ -106,9 +109,7 @@ def result(frame: ReceivedFrame, models: Sequence[FakeModel], embed: Embed) -> f
         answer.boxes.add(outcome=frame_pb2.OUTCOME_EMBEDDED, block=block, row=len(own) - 1, quality=1.0)
     for index, vectors in rows.items():
         answer.blocks.append(_block(models[index], vectors, frame.options.dtype))
-    times = _TIMES_NS if rows else (*_TIMES_NS[:1], 0, 0, _TIMES_NS[3])
-    answer.timing.decoded_ns, answer.timing.first_batch_started_ns = times[:2]
-    answer.timing.last_batch_ended_ns, answer.timing.sent_ns = times[2:]
+    answer.timing.CopyFrom(_EMBEDDED if rows else _NOTHING_DONE)
     answer.timing.batch_sizes.extend([sum(map(len, rows.values()))] if rows else [])
     return answer
 
