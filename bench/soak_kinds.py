@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reidstream_client import Crops, ErrorReason, Nv12, Outcome, PixelFormat, RawFrame
-from reidstream_client.images import Image
+from reidstream_client.frames.images import Image
 
 from .pictures import HEIGHT, JPEG_BYTES, Pixels, compress, draw_scene
 

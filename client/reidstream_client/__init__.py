@@ -5,10 +5,9 @@ camera. Everything public is named here; a test holds `__all__` to it.
 """
 
 from .aio import AsyncReidClient, Ping
-from .aio_session import AsyncSession
-from .boxes import from_cxcywh, from_ltwh
-from .connection import Health
-from .credentials import TlsOptions
+from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .connection.credentials import TlsOptions
+from .connection.protocols import Health
 from .errors import (
     CallRejected,
     CallTimeout,
@@ -29,14 +28,16 @@ from .errors import (
     StaleEpoch,
     UnreadAnswers,
 )
-from .images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
-from .ledger import LedgerStatistics
+from .frames.boxes import from_cxcywh, from_ltwh
+from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
 from .models import AgreedModel, EngineInfo, InputSpec, Limits, ModelInfo, ModelSummary, OutputSpec
-from .opening import SessionInfo
-from .options import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
-from .resuming import ResumingSession
-from .sync import FrameInput, ReidClient
-from .sync_session import Session
+from .options import CallOptions, ClientOptions, FrameInput, FrameOptions, ResumingStreamOptions, StreamOptions
+from .session.async_session import AsyncSession
+from .session.ledger import LedgerStatistics
+from .session.opening import SessionInfo
+from .session.resuming import ResumingSession
+from .session.sync_session import Session
+from .sync import ReidClient
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
 
 __all__ = [
@@ -44,8 +45,10 @@ __all__ = [
     "AsyncReidClient",
     "AsyncSession",
     "BoxFilter",
+    "CallOptions",
     "CallRejected",
     "CallTimeout",
+    "ClientOptions",
     "ColorMatrix",
     "ColorRange",
     "Crops",
@@ -56,6 +59,7 @@ __all__ = [
     "FrameEmbeddings",
     "FrameFailure",
     "FrameInput",
+    "FrameOptions",
     "FrameTooLarge",
     "Health",
     "InputSpec",
@@ -82,6 +86,7 @@ __all__ = [
     "ReidClient",
     "ReidError",
     "ResumingSession",
+    "ResumingStreamOptions",
     "RetryPolicy",
     "ServerFault",
     "ServerUnavailable",
@@ -92,6 +97,7 @@ __all__ = [
     "SeveralModels",
     "SpaceMismatch",
     "StaleEpoch",
+    "StreamOptions",
     "Timing",
     "TlsOptions",
     "UnreadAnswers",

@@ -31,6 +31,8 @@ from types import MappingProxyType
 import grpc
 import grpc.aio
 
+from reidstream_proto.v1.contract import REASON_HEADER, RETRY_AFTER_HEADER
+
 
 class ReidError(Exception):
     """Root of the tree. The message is for people and says what to do next.
@@ -142,22 +144,24 @@ ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
 
 # Where a status alone does not say which: the server's word beside it.
 _ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch": StaleEpoch})
-_REASON_HEADER = "reidstream-reason"
-_RETRY_HEADER = "reidstream-retry-after-ms"
 
 
-def from_status(failed: grpc.aio.AioRpcError, *, target: str, doubt: str) -> ReidError:
-    """The error of a call to `target` that did not end with OK. `doubt`: what to ask where nobody answered."""
-    status = failed.code()
+def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> ReidError:
+    """The error of a call to `target` that did not end with OK. `hint`: what to check where nobody answered."""
     trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
     said = {name: value for name, value in trailers if isinstance(value, str)}
-    reason = said.get(_REASON_HEADER, "")
+    return error_of(failed.code(), failed.details() or "", said, target=target, hint=hint)
+
+
+def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, target: str, hint: str) -> ReidError:
+    """The same, by its parts. `said`: trailing metadata that is text."""
+    reason = said.get(REASON_HEADER, "")
     kind = _ERROR_OF_REASON.get(reason, ERROR_OF_STATUS[status])
-    message = f"{target}: {failed.details() or status.name}"
+    message = f"{target}: {details or status.name}"
     if kind is ServerUnavailable and not reason:
-        message += f" ({doubt})"
+        message += f" ({hint})"
     error = kind(message, status=status)
-    retry_after_ms = said.get(_RETRY_HEADER, "")
+    retry_after_ms = said.get(RETRY_AFTER_HEADER, "")
     if isinstance(error, Overloaded) and retry_after_ms.isdecimal():
         error.retry_after_s = int(retry_after_ms) / 1000
     return error

@@ -1,165 +1,209 @@
-"""What a caller may choose: closed sets, and how they are written on the wire.
+"""Every option, once: of a client, of a stream, of a frame.
 
-Why mirrored: the wire's enums are integers that a program cannot tell apart, and a newer server may send values that
-this client does not know. Each member's value is its number on the wire; a test compares them with the contract.
+An option is two lines in this module. The TypedDict has its name, its type and its meaning: editors and type checkers
+read it, since methods take `**options: Unpack[StreamOptions]` (PEP 692). The frozen dataclass beside it has the
+default, and is what the code reads. No method names an option to pass it on.
+
+Traps: TypedDicts are checked by type checkers alone, so each method calls `check_options` first. And a line in one of
+the two that the other lacks is an error of mypy where the dataclass is made, or of the test that compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from typing import Any, Final, TypedDict, TypeVar
 
-from reidstream_proto.v1 import frame_pb2, session_pb2
+import numpy.typing as npt
 
-from .errors import InvalidRequest
+from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .connection.credentials import TlsOptions
+from .connection.protocols import Connect
+from .frames.images import Image
 
-_MAX_CAMERA_BYTES = 128
-_MIN_BUDGET_S, _MAX_BUDGET_S = 0.001, 3600.0
+F = TypeVar("F", bound=Callable[..., object])
 
-
-class Priority(Enum):
-    """Who goes first when the engines are busy. Nobody is starved."""
-
-    LOW = 1
-    NORMAL = 2
-    HIGH = 3
+DEFAULT_MAX_MESSAGE_BYTES: Final = 64 << 20
 
 
-class Ordering(Enum):
-    """In which order frames are answered: as they were sent, or as each is done."""
+class ClientOptions(TypedDict, total=False):
+    """Of `ReidClient` and `AsyncReidClient`."""
 
-    IN_ORDER = 1
-    AS_COMPLETED = 2
-
-
-class OverloadPolicy(Enum):
-    """What happens to a frame while the window is full.
-
-    WAIT: `send` waits. DROP_OLDEST: only the newest unsent frame is kept, the one it replaces is answered DROPPED.
-    REJECT: the new frame is answered WINDOW_FULL.
+    camera_id: str | None
+    """Names the camera; cameras share the engines fairly. Default: this machine's name."""
+    model: str | None
+    """A name from `models()`. Default: the server's default model."""
+    expected_space_id: str | None
+    """Refuse any other embedding space (SpaceMismatch). Default: take any."""
+    models: Sequence[ModelChoice]
+    """Several models, routed by class, instead of `model` and `expected_space_id`."""
+    priority: Priority
+    """Who goes first when the engines are busy. Default: NORMAL."""
+    latency_budget_s: float | None
+    """A frame older than this before its inference is answered OVER_BUDGET. 0.001 to 3600. Default: no budget."""
+    dtype: EmbeddingDtype
+    """How vectors travel; FLOAT16 halves the answers. Default: FLOAT32."""
+    box_filter: BoxFilter | None
+    """Boxes to leave alone. Default: none."""
+    timeout_s: float
+    """For a whole call, repetitions included, and for opening a session. Default: 10."""
+    max_message_bytes: int
+    """Largest message, both ways; the server has a limit of its own. Default: 64 MiB."""
+    retry: RetryPolicy | None
+    """How calls that met no ready server are repeated. Default: RetryPolicy()."""
+    tls: TlsOptions | None
+    """How the server is known, and how this client is. Default: no TLS."""
+    token: str | None
+    """Sent with every call; without TLS to this machine only. Default: none."""
+    keepalive_s: float | None
+    """While a call is open and nothing is sent, ping the server this often, so that routers keep the connection.
+    At least 10, which is what servers allow; None: never. Default: 30.
     """
-
-    WAIT = 1
-    DROP_OLDEST = 2
-    REJECT = 3
-
-
-class EmbeddingDtype(Enum):
-    """How vectors travel. The client's arrays are float32 in either case."""
-
-    FLOAT32 = 1
-    FLOAT16 = 2
+    connect: Connect | None
+    """Makes the connection, given the target, instead of gRPC: `reidstream_client.testing` has one. Default: gRPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """A model and the box classes that go to it.
+class ClientSettings:
+    """`ClientOptions` with the defaults."""
 
-    `name` "" is the server's default model. No `class_ids`: all classes that no other choice names. A model whose
-    space is not `expected_space_id` is refused (SpaceMismatch).
-    """
-
-    name: str = ""
-    class_ids: tuple[int, ...] = ()
+    camera_id: str | None = None
+    model: str | None = None
     expected_space_id: str | None = None
+    models: Sequence[ModelChoice] = ()
+    priority: Priority = Priority.NORMAL
+    latency_budget_s: float | None = None
+    dtype: EmbeddingDtype = EmbeddingDtype.FLOAT32
+    box_filter: BoxFilter | None = None
+    timeout_s: float = 10.0
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    retry: RetryPolicy | None = None
+    tls: TlsOptions | None = None
+    token: str | None = None
+    keepalive_s: float | None = 30.0
+    connect: Connect | None = None
+
+
+class StreamOptions(TypedDict, total=False):
+    """Of `stream` and `embed_many`."""
+
+    camera_id: str | None
+    """Instead of the client's."""
+    ordering: Ordering
+    """In which order frames are answered. Default: IN_ORDER."""
+    overload_policy: OverloadPolicy
+    """What happens to a frame while the window is full. Default: WAIT."""
+    window_frames: int
+    """How many frames may be unanswered. Default, 0: as many as the server gives."""
+    window_bytes: int
+    """How many bytes of frames may be unanswered. Default, 0: as many as the server gives."""
+    answer_timeout_s: float
+    """A session with a frame that waits longer for its answer ends with CallTimeout. Default: 60."""
+    shared_memory: bool
+    """Leave raw frames in memory that a server on this machine reads, instead of sending them. Where that is not
+    possible they are sent, and `opened.shared_memory_refusal` says why. Default: False.
+    """
+
+
+class ResumingStreamOptions(StreamOptions, total=False):
+    """Of `resuming_stream`."""
+
+    give_up_after_s: float
+    """How long to try to open the next stream before the session ends with the last error. Default: 60."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxFilter:
-    """Boxes to leave alone: they are answered FILTERED. Sizes in pixels, scores 0 to 1; None: no such bound.
+class StreamSettings:
+    """`ResumingStreamOptions` with the defaults; a session of one stream never looks at `give_up_after_s`."""
 
-    With `class_ids`, only boxes of these classes are embedded; a box without a class is not.
+    camera_id: str | None = None
+    ordering: Ordering = Ordering.IN_ORDER
+    overload_policy: OverloadPolicy = OverloadPolicy.WAIT
+    window_frames: int = 0
+    window_bytes: int = 0
+    answer_timeout_s: float = 60.0
+    shared_memory: bool = False
+    give_up_after_s: float = 60.0
+
+
+class FrameOptions(TypedDict, total=False):
+    """Of `send` and `FrameInput`. The columns have one entry per box; None: the boxes have no such thing."""
+
+    frame_id: int | None
+    """Ids increase within a session. Default: the next one; of `embed`, 0."""
+    class_ids: npt.ArrayLike | None
+    """(N,) integers of 32 bits: which model takes each box, and for filters."""
+    scores: npt.ArrayLike | None
+    """(N,) numbers of 0 to 1: the detector's, for filters."""
+    track_ids: npt.ArrayLike | None
+    """(N,) integers of 64 bits."""
+    source_size: tuple[int, int] | None
+    """(width, height) of the camera's frame, where the image was scaled before sending; filters measure in it."""
+    capture_unix_ns: int | None
+    """When the frame was taken, by the camera's clock; the server only logs it."""
+    captured_monotonic: float | None
+    """When the frame was taken, by `time.monotonic()`: it ages from then on. Default: when it is given."""
+    age_s: float | None
+    """How old the frame is, instead of `captured_monotonic`. Default: 0."""
+
+
+class CallOptions(FrameOptions, total=False):
+    """Of `embed`."""
+
+    timeout_s: float | None
+    """For this call, repetitions included. Default: the client's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameInput:
+    """A frame for `embed_many` and `send_frame`: what `send` takes, in one object. See `FrameOptions`."""
+
+    image: Image
+    boxes: npt.ArrayLike | None = None
+    frame_id: int | None = None
+    class_ids: npt.ArrayLike | None = None
+    scores: npt.ArrayLike | None = None
+    track_ids: npt.ArrayLike | None = None
+    source_size: tuple[int, int] | None = None
+    capture_unix_ns: int | None = None
+    captured_monotonic: float | None = None
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CallInput(FrameInput):
+    """A frame for `embed`, and for how long."""
+
+    timeout_s: float | None = None
+
+
+def check_options(allowed: type[Any], options: Collection[str], function: str) -> None:
+    """Raises TypeError for a name that `allowed`, a TypedDict, does not have."""
+    known = _names(allowed)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{function}() has no option {name!r}; it has {', '.join(known)}")
+
+
+def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
+    """Let `help()` and `inspect.signature` show the options of a TypedDict, with the defaults of its dataclass, where
+    the code says `**options`.
     """
+    fields = inspect.signature(settings).parameters
 
-    min_width: float | None = None
-    min_height: float | None = None
-    max_width: float | None = None
-    max_height: float | None = None
-    min_score: float | None = None
-    class_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often, and after how long, a call that met no ready server is repeated.
-
-    `attempts` counts the first one. The pauses grow twofold from `first_s` to `cap_s`, each shortened at random by up
-    to a half so that many clients do not come back together. The call's own time-out bounds all of it.
-    """
-
-    attempts: int = 5
-    first_s: float = 0.2
-    cap_s: float = 2.0
-
-
-def resolve_choices(
-    model: str | None, expected_space_id: str | None, models: Sequence[ModelChoice]
-) -> tuple[ModelChoice, ...]:
-    """The models of a client: at least one choice. `models` excludes the two short forms."""
-    if not models:
-        return (ModelChoice(name=model or "", expected_space_id=expected_space_id),)
-    if model is not None or expected_space_id is not None:
-        raise InvalidRequest("give either models=[ModelChoice(...), ...] or model= and expected_space_id=, not both")
-    return tuple(models)
-
-
-def check_camera_id(camera_id: str) -> None:
-    """Raises InvalidRequest for a name that the contract does not allow."""
-    if not 1 <= len(camera_id.encode()) <= _MAX_CAMERA_BYTES:
-        raise InvalidRequest(f"camera_id must be 1 to {_MAX_CAMERA_BYTES} bytes of UTF-8, not {camera_id!r}")
-
-
-def check_unsigned(name: str, value: int, bits: int) -> None:
-    """Raises InvalidRequest for a number that its field of so many bits cannot hold."""
-    if not 0 <= value < 1 << bits:
-        raise InvalidRequest(f"{name} must lie in 0 to 2**{bits} - 1, not {value}")
-
-
-def check_above_zero(name: str, value: float) -> None:
-    """Raises InvalidRequest for a number that is not above 0, NaN included."""
-    if not value > 0:
-        raise InvalidRequest(f"{name} must be above 0, not {value}")
-
-
-def embed_options(
-    *,
-    camera_id: str,
-    models: Sequence[ModelChoice],
-    priority: Priority,
-    latency_budget_s: float | None,
-    dtype: EmbeddingDtype,
-    box_filter: BoxFilter | None,
-) -> session_pb2.EmbedOptions:
-    """The wire's options. Raises InvalidRequest for a value out of its range, before anything is sent."""
-    check_camera_id(camera_id)
-    filtered = () if box_filter is None else box_filter.class_ids
-    for class_id in (*filtered, *(class_id for m in models for class_id in m.class_ids)):
-        check_unsigned("class_ids", class_id, 32)
-    options = session_pb2.EmbedOptions(
-        camera_id=camera_id,
-        models=[
-            session_pb2.ModelChoice(name=m.name, class_ids=m.class_ids, expected_space_id=m.expected_space_id)
-            for m in models
-        ],
-        priority=session_pb2.Priority.ValueType(priority.value),
-        dtype=frame_pb2.EmbeddingDtype.ValueType(dtype.value),
-    )
-    if latency_budget_s is not None:
-        if not _MIN_BUDGET_S <= latency_budget_s <= _MAX_BUDGET_S:
-            raise InvalidRequest(
-                f"the latency budget must be {_MIN_BUDGET_S} to {_MAX_BUDGET_S:.0f} s, not {latency_budget_s!r}"
-            )
-        options.latency_budget_ms = round(latency_budget_s * 1000)
-    if box_filter is not None:
-        options.box_filter.CopyFrom(
-            session_pb2.BoxFilter(
-                min_width=box_filter.min_width,
-                min_height=box_filter.min_height,
-                max_width=box_filter.max_width,
-                max_height=box_filter.max_height,
-                min_score=box_filter.min_score,
-                class_ids=box_filter.class_ids,
-            )
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        named = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        function.__dict__["__signature__"] = signature.replace(
+            parameters=[*named, *(fields[name] for name in _names(allowed))]
         )
-    return options
+        return function
+
+    return decorate
+
+
+def _names(allowed: type[Any]) -> Mapping[str, object]:
+    """The options, inherited ones first."""
+    names: Mapping[str, object] = allowed.__annotations__
+    return names

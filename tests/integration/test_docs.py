@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_the_examples_of_the_clients_page_run() -> None:
     assert crops == "[ True  True]"
     assert len(times.split()) == 3
     assert error.startswith("CallRejected StatusCode.INVALID_ARGUMENT ")
+
+
+def test_the_tests_of_the_clients_page_pass() -> None:
+    """Those of a program, with the client's fake server and the picture and boxes of the page's beginning."""
+    first, *_, last = blocks("python", CLIENT)
+    names: dict[str, Any] = {}
+    exec(first.partition("client = ")[0] + last, names)  # noqa: S102 - our own page
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 3
+    for test in tests:
+        test()
 
 
 def test_the_clients_page_names_every_error() -> None:

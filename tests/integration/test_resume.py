@@ -259,7 +259,7 @@ async def test_a_session_that_is_idle_outlives_any_number_of_cuts() -> None:
     ):
         assert isinstance(session, ResumingSession)
         for epoch in range(7):
-            await until(lambda epoch=epoch: session.epoch == epoch and not session._session._ended)
+            await until(lambda epoch=epoch: session.epoch == epoch and not session._session._inbox.ended)
             session._session._call.cancel()
         await session.send(JPEG, box_of(0))
         await session.finish()

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from reidstream_client import AsyncReidClient, CallRejected, Health, RetryPolicy, ServerUnavailable, TlsOptions
 from reidstream_client.cli import main as client_cli
-from reidstream_client.credentials import read_token
+from reidstream_client.connection.credentials import read_token
 from reidstream_engines.fake import FakeEngine, FakeStager
 from reidstream_server.app import RunningServer, running_server
 from reidstream_server.cli import main as server_cli

@@ -29,8 +29,8 @@ from reidstream_client import (
     ReidError,
 )
 from reidstream_client.cli import main as client_cli
-from reidstream_client.images import Image
-from reidstream_client.shared import SharedMemory
+from reidstream_client.frames.images import Image
+from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from tests.support.harness import Pixels, RawStream, box, frame, picture, real_engine, serving, stream_to, until

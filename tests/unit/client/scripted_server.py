@@ -6,7 +6,7 @@ Vectors are made of the box that they answer (`vector`), so a row under the wron
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -216,8 +216,8 @@ class ScriptedServer(service_pb2_grpc.EmbeddingServiceServicer):
         return self.health
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ScriptedServer]:
-        server = grpc.aio.server()
+    async def running(self, options: Sequence[tuple[str, int]] = ()) -> AsyncIterator[ScriptedServer]:
+        server = grpc.aio.server(options=options)
         service_pb2_grpc.add_EmbeddingServiceServicer_to_server(self, server)
         if self.health is not None:
             check: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self.check)

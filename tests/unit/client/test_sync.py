@@ -27,10 +27,8 @@ from reidstream_client import (
     SessionEnded,
 )
 from tests.support.patience import HANG_S
+from tests.unit.client.samples import BOX, IMAGE
 from tests.unit.client.scripted_server import DIM, SPACE, ScriptedServer, ServerStream
-
-IMAGE = np.zeros((20, 30, 3), np.uint8)
-BOX = [[1, 2, 3, 4]]
 
 
 def client_threads() -> list[threading.Thread]:

@@ -43,7 +43,7 @@ ROOMS = {
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
 # Only the file or the extra that needs them may import these.
 ONLY_IN = {
-    ("client", "cv2"): ("sources",),
+    ("client", "cv2"): ("cli/sources/",),
     ("engines", "onnx"): ("default_model/build.py", "quantize.py", "tensorrt/onnx_graph.py"),
     ("engines", "cuda"): ("cuda/",),
     ("engines", "openvino"): ("cpu/openvino_session.py",),

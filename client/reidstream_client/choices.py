@@ -1,0 +1,85 @@
+"""What a caller may choose: closed sets and small records, the values of the options in `options`.
+
+Why mirrored: the wire's enums are integers that a program cannot tell apart, and a newer server may send values that
+this client does not know. Each member's value is its number on the wire; a test compares them with the contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Priority(Enum):
+    """Who goes first when the engines are busy. Nobody is starved."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+
+
+class Ordering(Enum):
+    """In which order frames are answered: as they were sent, or as each is done."""
+
+    IN_ORDER = 1
+    AS_COMPLETED = 2
+
+
+class OverloadPolicy(Enum):
+    """What happens to a frame while the window is full.
+
+    WAIT: `send` waits. DROP_OLDEST: only the newest unsent frame is kept, the one it replaces is answered DROPPED.
+    REJECT: the new frame is answered WINDOW_FULL.
+    """
+
+    WAIT = 1
+    DROP_OLDEST = 2
+    REJECT = 3
+
+
+class EmbeddingDtype(Enum):
+    """How vectors travel. The client's arrays are float32 in either case."""
+
+    FLOAT32 = 1
+    FLOAT16 = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """A model and the box classes that go to it.
+
+    `name` "" is the server's default model. No `class_ids`: all classes that no other choice names. A model whose
+    space is not `expected_space_id` is refused (SpaceMismatch).
+    """
+
+    name: str = ""
+    class_ids: tuple[int, ...] = ()
+    expected_space_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxFilter:
+    """Boxes to leave alone: they are answered FILTERED. Sizes in pixels, scores 0 to 1; None: no such bound.
+
+    With `class_ids`, only boxes of these classes are embedded; a box without a class is not.
+    """
+
+    min_width: float | None = None
+    min_height: float | None = None
+    max_width: float | None = None
+    max_height: float | None = None
+    min_score: float | None = None
+    class_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, and after how long, a call that met no ready server is repeated.
+
+    `attempts` counts the first one. The pauses grow twofold from `first_s` to `cap_s`, each shortened at random by up
+    to a half so that many clients do not come back together. The call's own time-out bounds all of it.
+    """
+
+    attempts: int = 5
+    first_s: float = 0.2
+    cap_s: float = 2.0

@@ -1,0 +1,7 @@
+"""`python -m reidstream_client.cli`."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

@@ -1,0 +1,63 @@
+"""A source through a session: paced, pipelined, every answer with its boxes.
+
+Trap: what ends a session early must not take the answers with it that are already here, so these are handed out before
+the error goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from reidstream_client.errors import InvalidRequest, ReidError
+from reidstream_client.session.sync_session import Session
+from reidstream_client.types import FrameEmbeddings
+
+from .sources import FrameBoxes, Source
+
+
+def stream_source(
+    source: Source,
+    session: Session,
+    *,
+    fps: float | None,
+    on_answer: Callable[[str, FrameBoxes, FrameEmbeddings], None],
+) -> None:
+    """Send every frame of the source and hand every answer, with its frame's name and boxes, to `on_answer`, in the
+    session's order.
+
+    `fps`: as a camera of that rate would, each frame due at its time and older from then on; None: as fast as it goes.
+    Raises as the source and the session do.
+    """
+    waiting: dict[int, tuple[str, FrameBoxes]] = {}
+
+    def hand_out(answers: Iterable[FrameEmbeddings]) -> None:
+        for answer in answers:
+            on_answer(*waiting.pop(answer.frame_id), answer)
+
+    start = time.monotonic()
+    try:
+        for index, frame in enumerate(source):
+            captured = time.monotonic()
+            if fps is not None:
+                captured = start + index / fps
+                time.sleep(max(0.0, captured - time.monotonic()))
+            waiting[frame.number] = frame.name, frame.boxes
+            try:
+                session.send(
+                    frame.image,
+                    frame.boxes.xyxy,
+                    frame_id=frame.number,
+                    class_ids=frame.boxes.class_ids,
+                    captured_monotonic=captured,
+                )
+            except InvalidRequest:
+                raise
+            except ReidError:
+                hand_out(session)  # what was taken is still answered; then it raises why the session ended
+                raise
+            hand_out(session.take())
+        session.finish()
+        hand_out(session)
+    finally:
+        hand_out(session.take())

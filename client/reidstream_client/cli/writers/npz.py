@@ -1,0 +1,90 @@
+"""Arrays of a run, one entry per box, written when the run ends.
+
+Until then the rows wait in a file and not in memory: a day of a camera is tens of gigabytes of vectors. Trap: a run
+that is cut short must still leave what it has, and an unfinished file must not look like a finished one; so the file
+gets its name last.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from typing_extensions import Self
+
+from reidstream_client.cli.sources.frames import FrameBoxes
+from reidstream_client.errors import FileError
+from reidstream_client.models import AgreedModel
+from reidstream_client.types import FrameEmbeddings
+
+from .protocol import outcome_words
+
+
+class NpzWriter:
+    """Arrays: `frame` int64, `box_index` int64, `box_xyxy` float32 (n, 4), `valid` bool, `embedding` float32 (n, D),
+    `quality` float32, `track_id` int64 (-1: none), `outcome` text; and once, `space_id` and `model` text.
+
+    Raises FileError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, model: AgreedModel) -> None:
+        self._path = path
+        self._model = model
+        self._rows = np.dtype(
+            [
+                ("frame", np.int64),
+                ("box_index", np.int64),
+                ("box_xyxy", np.float32, (4,)),
+                ("valid", np.bool_),
+                ("quality", np.float32),
+                ("track_id", np.int64),
+                ("outcome", "U20"),
+                ("embedding", np.float32, (model.dim,)),
+            ]
+        )
+        self._frames = 0
+        try:
+            self._waiting = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed with the writer
+        except OSError as error:
+            raise FileError(f"{path} cannot be written: {error}") from None
+
+    def add(self, name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> None:  # noqa: ARG002 - numbers suffice here
+        """An answer, and the boxes of its frame."""
+        rows = np.zeros(len(boxes.xyxy), self._rows)
+        rows["frame"] = answer.frame_id
+        rows["box_index"] = np.arange(len(rows))
+        rows["box_xyxy"] = boxes.xyxy
+        rows["valid"] = answer.valid
+        rows["quality"] = answer.quality
+        rows["track_id"] = boxes.track_ids
+        rows["outcome"] = outcome_words(answer)
+        rows["embedding"] = answer.embeddings
+        self._waiting.write(rows.tobytes())
+        self._frames += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Write the file with what has come, also after an error; where nothing has come there is no file."""
+        with self._waiting:
+            if self._frames:
+                self._write()
+
+    def _write(self) -> None:
+        self._waiting.flush()
+        rows = np.memmap(self._waiting, self._rows, "r") if self._waiting.tell() else np.zeros(0, self._rows)
+        arrays: dict[str, Any] = {name: rows[name] for name in self._rows.names or ()}
+        arrays |= {"space_id": np.array(self._model.space_id), "model": np.array(self._model.name)}
+        unfinished = self._path.with_name(f".{self._path.name}.part")
+        try:
+            with unfinished.open("wb") as file:
+                np.savez(file, **arrays)
+            unfinished.replace(self._path)
+        except OSError as error:
+            raise FileError(f"{self._path} cannot be written: {error}") from None

@@ -1,0 +1,90 @@
+"""What a client shows a server, and how it knows the server: TLS files and a token.
+
+Traps: a token that travels without TLS is everybody's, so it leaves this machine only inside TLS. And it must not
+appear in an error; whatever is wrong with one is said without it.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+from reidstream_client.errors import FileError, InvalidRequest
+
+from .targets import is_loopback
+
+FilePath: TypeAlias = "str | PathLike[str]"
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """TLS, with files in PEM; `TlsOptions()` trusts the authorities that gRPC brings along.
+
+    ca_file      who signs the server's certificate; the only ones that are trusted then
+    cert_file    this client's own certificate and its key, for a server that wants one; both or none
+    key_file
+    server_name  the name in the server's certificate, where it is not that of the target
+    """
+
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise InvalidRequest("cert_file and key_file of TlsOptions must be given together")
+
+
+def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
+    """Reads the files. Raises FileError, where gRPC would only fail to connect later."""
+    ca, cert, key = (None if file is None else _read(file) for file in (tls.ca_file, tls.cert_file, tls.key_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if tls.ca_file is not None:
+            context.load_verify_locations(tls.ca_file)
+    except ssl.SSLError as error:
+        raise FileError(f"{tls.ca_file} must be certificates in PEM: {error}") from None
+    try:
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=b"")  # a terminal would be asked for one
+    except (ssl.SSLError, ValueError) as error:
+        raise FileError(
+            f"{tls.cert_file} and {tls.key_file} must be a certificate and its own key in PEM, without a password: "
+            f"{error}"
+        ) from None
+    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+
+
+def token_headers(token: str | None, target: str, tls: TlsOptions | None) -> tuple[tuple[str, str], ...]:
+    """The headers that carry a token. Raises InvalidRequest where it must not be sent, or cannot be."""
+    if token is None:
+        return ()
+    if not _TOKEN.fullmatch(token):
+        raise InvalidRequest("token must be 1 to 4096 letters, digits, and . _ ~ + / - with = at its end")
+    if tls is None and not is_loopback(target):
+        raise InvalidRequest(f"token: it would travel to {target} without TLS, for all to read; give tls=TlsOptions()")
+    return (("authorization", f"Bearer {token}"),)
+
+
+def read_token(path: FilePath) -> str:
+    """A token from a file that holds nothing else but white space. Raises FileError."""
+    token = _read(path).decode("ascii", errors="replace").strip()
+    if not _TOKEN.fullmatch(token):
+        raise FileError(f"{path} must hold one token and nothing else")
+    return token
+
+
+def _read(path: FilePath) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,140 @@
+"""One channel to a server, and its calls with our errors instead of gRPC's.
+
+Why not the generated stub: our requests are already bytes (`frames.framing`), and health is asked without the health
+package's generated code, which an edge box would need for one enum. Trap: a channel belongs to the event loop that
+first used it, so it is opened at the first call and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import grpc
+import grpc.aio
+from typing_extensions import override
+
+from reidstream_client.errors import InvalidRequest, SessionEnded, from_status
+from reidstream_proto.v1 import service_pb2
+
+from .credentials import TlsOptions, channel_credentials, token_headers
+from .protocols import SERVICE, Connection
+from .stream_call import StreamCall
+from .targets import check_target, hint, is_loopback
+
+T = TypeVar("T")
+
+MIN_KEEPALIVE_S: Final = 10.0
+"""A server takes more frequent pings on an idle connection for abuse and ends the connection."""
+
+_MAX_KEEPALIVE_S: Final = 86_400.0
+_KEEPALIVE_TIMEOUT_MS = 20_000
+_FIRST_RECONNECT_MS, _MAX_RECONNECT_MS, _CONNECT_MS = 100, 5_000, 5_000
+
+
+class GrpcConnection(Connection):
+    """A lazily opened channel. One event loop; closing twice is harmless.
+
+    Raises InvalidRequest, FileError for a target, a token or files that cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        max_message_bytes: int,
+        keepalive_s: float | None = None,
+        tls: TlsOptions | None = None,
+        token: str | None = None,
+    ) -> None:
+        check_target(target)
+        self._target = target
+        self._hint = hint(target, tls=tls is not None)
+        self._headers = token_headers(token, target, tls)
+        self._credentials = None if tls is None else channel_credentials(tls)
+        server_name = None if tls is None else tls.server_name
+        self._options = (
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),  # how long an attempt may take; no pause, despite its name
+            ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
+            # gRPC would send even 127.0.0.1 through the proxy that an environment names.
+            ("grpc.enable_http_proxy", int(not is_loopback(target))),
+            *((("grpc.ssl_target_name_override", server_name),) if server_name is not None else ()),
+            *_keepalive(keepalive_s),
+        )
+        self._channel: grpc.aio.Channel | None = None
+        self._closed = False
+
+    @property
+    @override
+    def target(self) -> str:
+        return self._target
+
+    @override
+    async def unary(self, method: str, request: bytes, parse: Callable[[bytes], T], *, timeout_s: float) -> T:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, T] = self._open().unary_unary(
+            method, request_serializer=None, response_deserializer=parse
+        )
+        try:
+            answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error, target=self.target, hint=self._hint) from None
+        except asyncio.CancelledError:
+            if self._closed:  # closing the channel cancels its calls
+                raise SessionEnded(f"{self.target}: this client was closed") from None
+            raise
+        return answer
+
+    @override
+    def stream(self) -> StreamCall:
+        start: grpc.aio.StreamStreamMultiCallable[bytes, service_pb2.EmbedStreamResponse] = self._open().stream_stream(
+            f"/{SERVICE}/EmbedStream",
+            request_serializer=None,
+            response_deserializer=service_pb2.EmbedStreamResponse.FromString,
+        )
+        return StreamCall(start(metadata=self._headers), target=self.target, hint=self._hint)
+
+    @override
+    async def close(self) -> None:
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._closed:
+            raise SessionEnded("this client is closed")
+        if self._channel is None:
+            if self._credentials is None:
+                self._channel = grpc.aio.insecure_channel(self.target, options=self._options)
+            else:
+                self._channel = grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
+        return self._channel
+
+
+def check_keepalive(keepalive_s: float | None) -> None:
+    """Raises InvalidRequest for pings that are more frequent than a server allows, or than a day."""
+    if keepalive_s is not None and not MIN_KEEPALIVE_S <= keepalive_s <= _MAX_KEEPALIVE_S:
+        raise InvalidRequest(
+            f"keepalive_s must be {MIN_KEEPALIVE_S:.0f} to {_MAX_KEEPALIVE_S:.0f} s, or None for no pings, "
+            f"not {keepalive_s}; a server closes connections that ping more often"
+        )
+
+
+def _keepalive(seconds: float | None) -> Sequence[tuple[str, int]]:
+    """Pings while a call is open, and never while none is: a server takes those for abuse.
+
+    Trap: gRPC stops after two pings without data, unless it is told that any number may go (0); an idle session would
+    then lose its mapping in the router after all.
+    """
+    if seconds is None:
+        return ()
+    return (
+        ("grpc.keepalive_time_ms", round(seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
+    )

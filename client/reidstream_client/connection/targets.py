@@ -1,0 +1,54 @@
+"""Where a server is: a target as gRPC writes it, and what people commonly get wrong in one.
+
+Trap: gRPC takes almost any text, and then fails to connect with words about something else: a scheme is a host name to
+it, no port is 443, and TLS on one side alone is a closed socket, or the refusal of another of the host's addresses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from reidstream_client.errors import InvalidRequest
+
+_FOREIGN_SCHEME = re.compile(r"(https?|grpcs?|tcp|tls)://", re.IGNORECASE)
+_NO_PORTS = ("unix:", "unix-abstract:", "vsock:", "xds:")
+_DEFAULT_PORT = 50051
+
+
+def check_target(target: str) -> None:
+    """Raises InvalidRequest for what is no target at all."""
+    if not target:
+        raise InvalidRequest("the server's address is empty; it must be HOST:PORT")
+    if scheme := _FOREIGN_SCHEME.match(target):
+        raise InvalidRequest(
+            f"{target}: the server's address must be HOST:PORT, without {scheme[0]}; for TLS give tls=TlsOptions() "
+            "(of a command, --tls-ca)"
+        )
+
+
+def hint(target: str, *, tls: bool) -> str:
+    """What to ask whoever gets no connection to a target."""
+    question = f"is a reidstream-server running and ready there, {'with' if tls else 'without'} TLS?"
+    if _lacks_port(target):
+        question += f" No port was given, which means 443; reidstream-server's is {_DEFAULT_PORT} unless it is changed."
+    return question
+
+
+def is_loopback(target: str) -> bool:
+    """Whether a target is surely this machine; a name other than localhost is not."""
+    host = target.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _lacks_port(target: str) -> bool:
+    if target.startswith(_NO_PORTS) or "," in target:
+        return False
+    name = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", target)
+    host, _, port = name.rpartition(":")
+    return not host or not port.isdecimal() or (":" in host and not host.startswith("["))

@@ -1,0 +1,155 @@
+"""Memory that this client shares with a server on the same machine: raw pixels are left there instead of being sent.
+
+It is a memfd, which has no name, so whoever dies leaves nothing behind; and it costs nothing until pixels are put in.
+The seals promise the server that it can neither shrink nor get holes. It is cut into slots when the first picture
+comes, since only then their size is known; a picture for which there is none is sent.
+
+Trap: a slot belongs to its frame until the frame's answer is here. The server reads it in place, so whatever is written
+into it earlier may end up in the vectors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import secrets
+import sys
+import weakref
+from typing import Any, Final
+
+import numpy as np
+
+from reidstream_proto.v1 import session_pb2
+from reidstream_proto.v1.contract import SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, SEGMENT_NONCE_BYTES, SEGMENT_SEALS
+
+from .framing import PreparedFrame
+from .images import PixelArray
+
+SEGMENT_BYTES: Final = 512 << 20
+"""Of address space. Enough for a window of 64 frames of 1920 x 1080 pixels, or of 16 of four times as many."""
+
+_SPARE_SLOTS: Final = 2  # for a frame that waits for room in the window, and for the one that takes its place
+_CHANNELS: Final = 3
+
+
+class SharedMemory:
+    """One session's. `offer` goes to the server; nothing is put in before `agreed`.
+
+    Raises OSError where this system has no such memory. One thread; arrays from `lend` may be given up in any.
+    """
+
+    def __init__(self) -> None:
+        nonce = secrets.token_bytes(SEGMENT_NONCE_BYTES)
+        self._map: mmap.mmap | None
+        self._map, self._file = _sealed_segment(nonce)
+        self.offer = session_pb2.SharedMemory(pid=os.getpid(), fd=self._file, size_bytes=SEGMENT_BYTES, nonce=nonce)
+        self._size = self._window = 0
+        self._slot_bytes = self._slots = 0
+        self._free: list[int] = []  # offsets; the last one was used last, and is in the cache
+        self._lent: dict[int, weakref.finalize[Any, Any]] = {}
+
+    def agreed(self, size_bytes: int, window_frames: int) -> None:
+        """The server has opened it, and reads so much."""
+        self._size, self._window = size_bytes, window_frames
+        self._close_file()
+
+    def place(self, frame: PreparedFrame) -> tuple[PreparedFrame, int | None]:
+        """Put the frame's pixels into a slot; returns the frame by handle, and the slot to `give_back`.
+
+        What fits into no free slot, and what is no raw picture, comes back as it is, without one.
+        """
+        length = len(frame.data)
+        if frame.layout is None or not length:
+            return frame, None
+        slot = self._slot_of_lent(frame.data)
+        if slot is None:
+            slot = self._take(length)
+            if slot is None or self._map is None:
+                return frame, None
+            memoryview(self._map)[slot : slot + length] = frame.data
+        return frame.by_handle(slot), slot
+
+    def give_back(self, slot: int | None) -> None:
+        """The frame in that slot was answered, or was never sent."""
+        if slot is not None:
+            self._free.append(slot)
+
+    def lend(self, height: int, width: int) -> PixelArray | None:
+        """A slot as an array (height, width, 3) to write into; None where there is none.
+
+        `place` finds pixels that lie there already. An array that is given up is taken back.
+        """
+        slot = self._take(height * width * _CHANNELS)
+        if slot is None or self._map is None:
+            return None
+        memory = (ctypes.c_ubyte * (height * width * _CHANNELS)).from_buffer(self._map, slot)
+        given_up = weakref.finalize(memory, self._given_up, slot)
+        given_up.atexit = False
+        self._lent[slot] = given_up
+        return np.frombuffer(memoryview(memory), np.uint8).reshape(height, width, _CHANNELS)
+
+    def close(self) -> None:
+        """Let go of it; an array that was lent keeps the mapping while it lives. Closing twice is harmless."""
+        self._close_file()
+        self._map = None
+        self._free.clear()
+        self._size = 0
+
+    def _take(self, length: int) -> int | None:
+        if length > self._slot_bytes and len(self._free) == self._slots:
+            self._cut(length)
+        return self._free.pop() if self._free and length <= self._slot_bytes else None
+
+    def _cut(self, length: int) -> None:
+        """Make slots of at least so many bytes, behind the header's page. No slot may be in use."""
+        slot_bytes = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
+        slots = min(self._window + _SPARE_SLOTS, max(0, self._size - mmap.PAGESIZE) // slot_bytes)
+        if slots:
+            self._slot_bytes, self._slots = slot_bytes, slots
+            self._free = [mmap.PAGESIZE + index * slot_bytes for index in reversed(range(slots))]
+
+    def _slot_of_lent(self, data: bytes | memoryview) -> int | None:
+        """The slot that begins with this very memory, if it was lent; it is the frame's from now on."""
+        if not self._lent or self._map is None or isinstance(data, bytes):
+            return None
+        slot = _address(data) - _address(self._map)
+        given_up = self._lent.get(slot)
+        if given_up is None or len(data) > self._slot_bytes or given_up.detach() is None:
+            return None
+        del self._lent[slot]
+        return slot
+
+    def _given_up(self, slot: int) -> None:
+        self._lent.pop(slot, None)
+        if self._map is not None:
+            self._free.append(slot)
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def _sealed_segment(nonce: bytes) -> tuple[mmap.mmap, int]:
+    """A new segment, mapped to be written, and its file. Raises OSError."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "only Linux has such memory")
+    import fcntl  # noqa: PLC0415 - not on every system
+
+    file = os.memfd_create("reidstream", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(file, SEGMENT_BYTES)
+        memory = mmap.mmap(file, SEGMENT_BYTES)
+        memory[:SEGMENT_HEADER_BYTES] = SEGMENT_MAGIC + nonce
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, sum(SEGMENT_SEALS.values()))
+    except BaseException:
+        os.close(file)
+        raise
+    return memory, file
+
+
+def _address(memory: memoryview | mmap.mmap) -> int:
+    address: int = np.frombuffer(memoryview(memory), np.uint8).__array_interface__["data"][0]
+    return address

@@ -1,0 +1,305 @@
+"""A session on `grpc.aio`: a thin shell that moves messages between the call, the ledger and the caller.
+
+Two tasks of its own write and read, because cancelling a read or a write of gRPC cancels the whole call: so a caller
+may give up waiting in `send` or in the iteration without harm. Trap: whatever ends the session must wake everybody who
+waits, and must say which frames have no answer; `_end` is the only place that does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from reidstream_client.connection.protocols import Call
+from reidstream_client.errors import (
+    CallTimeout,
+    ProtocolFault,
+    ReidError,
+    SessionDrained,
+    SessionEnded,
+)
+from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
+from reidstream_client.frames.images import Image, PixelArray
+from reidstream_client.frames.results import parse_result
+from reidstream_client.frames.shared_memory import SharedMemory
+from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
+from reidstream_client.types import FrameEmbeddings
+from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
+
+from .endings import drain_reason, end_of_stream, local_result
+from .inbox import Inbox
+from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
+from .opening import SessionInfo
+from .outbox import Outbox
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pending:
+    """What is known of a frame until its answer: its boxes, its slot of shared memory, and since when it is in the
+    window.
+    """
+
+    boxes: int
+    slot: int | None
+    sent_s: float | None = None
+
+
+class AsyncSession:
+    """One camera's stream, open. Made by `AsyncReidClient.stream`. Belongs to one event loop; one task iterates.
+
+    Iteration gives every frame that `send` took exactly once, in the agreed order, and then ends (after `finish`) or
+    raises why the session ended, with the ids that have no answer.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        opened: SessionInfo,
+        *,
+        max_message_bytes: int,
+        answer_timeout_s: float,
+        shared: SharedMemory | None = None,
+    ) -> None:
+        self.opened = opened
+        self._shared = shared
+        self._call = call
+        self._target = call.target
+        self._max_message = min(max_message_bytes, opened.limits.max_message_bytes or max_message_bytes)
+        self._answer_timeout_s = answer_timeout_s
+        self._ledger: FrameLedger[PreparedFrame, FrameEmbeddings] = FrameLedger(
+            max_frames=opened.window_frames,
+            max_bytes=opened.window_bytes,
+            ordering=opened.ordering,
+            policy=opened.overload_policy,
+        )
+        self._pending: dict[int, _Pending] = {}
+        self._outbox = Outbox(call, done=self._sends_no_more)
+        self._inbox = Inbox()
+        self._drain: session_pb2.Drain | None = None
+        self._finishing = False
+        self._sending = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._stall_check = self._loop.call_later(answer_timeout_s, self._check_stall)
+        self._tasks: tuple[asyncio.Task[None], ...] = (
+            self._loop.create_task(self._read()),
+            self._loop.create_task(self._outbox.run()),
+        )
+
+    @shows_options(FrameOptions, FrameInput)
+    async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
+        """Hand a frame over; returns its id. The image may be reused at once. `options`: `FrameOptions`.
+
+        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, WAIT waits here, and the frame
+        ages; the other policies never wait.
+
+        Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or why the session
+        ended. A frame for which this raises was not taken.
+        """
+        check_options(FrameOptions, options, "send")
+        return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
+
+    async def send_frame(self, frame: FrameInput) -> int:
+        """As `send`, with the frame and its options in one object."""
+        captured_s = captured_at(frame.captured_monotonic, frame.age_s)
+        async with self._sending:
+            self._check_open()
+            frame_id = self._ledger.next_id if frame.frame_id is None else frame.frame_id
+            await self._submit(prepare(frame, frame_id=frame_id, captured_s=captured_s))
+            return frame_id
+
+    async def submit(self, frame: PreparedFrame) -> None:
+        """Hand over a frame that is prepared already; raises as `send` does."""
+        async with self._sending:
+            self._check_open()
+            await self._submit(frame)
+
+    def check_size(self, frame: PreparedFrame) -> None:
+        """Raises FrameTooLarge for a frame that this session can never take."""
+        check_message_size(frame, self._max_message)
+
+    async def _submit(self, frame: PreparedFrame) -> None:
+        slot: int | None = None
+        if self._shared is not None:
+            frame, slot = self._shared.place(frame)
+        try:
+            offer = await self._taken(frame)
+        except BaseException:
+            self._give_back(slot)
+            raise
+        self._pending[frame.frame_id] = _Pending(boxes=frame.boxes, slot=slot)
+        if offer is Offer.SEND:
+            self._post(frame)
+        self._deliver(self._ledger.deliverable())
+
+    async def _taken(self, frame: PreparedFrame) -> Offer:
+        """Wait for what becomes of the frame, which is not WAIT."""
+        self.check_size(frame)
+        self._ledger.check(frame.frame_id, frame.max_bytes)
+        while (offer := self._offer(frame)) is Offer.WAIT:
+            self._room.clear()
+            await self._room.wait()
+            self._check_open()
+        return offer
+
+    def frame_buffer(self, height: int, width: int) -> PixelArray:
+        """An array (height, width, 3) uint8 to fill with a BGR frame and to `send`: what lies there is not copied.
+
+        Once it was sent, it belongs to the session; take another one for the next frame. In a session without shared
+        memory, or when all of it is in use, it is an array like any other.
+        """
+        lent = None if self._shared is None else self._shared.lend(height, width)
+        return np.empty((height, width, 3), np.uint8) if lent is None else lent
+
+    async def finish(self) -> None:
+        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        self._finishing = True
+        self._outbox.wake()
+        self._room.set()
+
+    def take(self) -> list[FrameEmbeddings]:
+        """The answers that are here, without waiting, and without raising why a session ended."""
+        return self._inbox.take()
+
+    def statistics(self) -> LedgerStatistics:
+        """What is in the window, held and undelivered now."""
+        return self._ledger.statistics()
+
+    async def close(self) -> None:
+        """End the session now, whatever is open. Closing twice is harmless."""
+        self._end(SessionEnded(f"{self._target}: the session was closed"))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        tasks, self._tasks = self._tasks, ()  # a cancelled task holds the frames in which it was waiting
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    def __aiter__(self) -> AsyncSession:
+        return self
+
+    async def __anext__(self) -> FrameEmbeddings:
+        return await self._inbox.next()
+
+    def _check_open(self) -> None:
+        self._inbox.raise_error()
+        if self._drain is not None:
+            raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
+        self._inbox.check_open(
+            finishing=self._finishing, open_frames=len(self._pending), window_frames=self.opened.window_frames
+        )
+
+    def _offer(self, frame: PreparedFrame) -> Offer:
+        if self._ledger.would_hold(frame.max_bytes):
+            frame = frame.owned()
+        return self._ledger.offer(frame.frame_id, frame.max_bytes, frame)
+
+    def _post(self, frame: PreparedFrame) -> None:
+        """Send a frame of the window."""
+        now = time.monotonic()
+        self._pending[frame.frame_id].sent_s = now
+        self._outbox.post(frame, now)
+
+    def _sends_no_more(self) -> bool:
+        return self._drain is not None or (self._finishing and not self._ledger.holds)
+
+    async def _read(self) -> None:
+        error: ReidError | None = SessionEnded(f"{self._target}: the session was closed")
+        try:
+            while (message := await self._call.read()) is not None:
+                self._handle(message)
+            error = None
+        except ReidError as why:
+            error = why
+        finally:
+            self._end(error)
+
+    def _handle(self, message: service_pb2.EmbedStreamResponse) -> None:
+        kind = message.WhichOneof("message")
+        if kind == "frame_result":
+            self._on_result(message.frame_result)
+        elif kind == "drain":
+            self._on_drain(message.drain)
+        elif kind is not None:  # None: a message of a newer contract, which is no concern of ours
+            raise ProtocolFault(f"the server sent {kind}, which has no place here")
+
+    def _on_result(self, message: frame_pb2.FrameResult) -> None:
+        pending = self._pending.get(message.frame_id)
+        if pending is None or pending.sent_s is None:
+            raise ProtocolFault(f"the server answered frame {message.frame_id}, which does not wait for an answer")
+        result = parse_result(
+            message,
+            boxes=pending.boxes,
+            models=self.opened.models,
+            round_trip_s=time.monotonic() - pending.sent_s,
+        )
+        self._ledger.answered(message.frame_id, result)
+        self._give_back(self._pending.pop(message.frame_id).slot)
+        released = self._ledger.release()
+        if released is not None:
+            self._post(released)
+        self._deliver(self._ledger.deliverable())
+        self._room.set()
+        self._outbox.wake()
+
+    def _on_drain(self, drain: session_pb2.Drain) -> None:
+        self._drain = drain
+        last = drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else None
+        for frame_id in self._ledger.drain(last):
+            del self._pending[frame_id]
+        self._outbox.clear()
+        self._deliver(self._ledger.deliverable())
+        self._room.set()
+
+    def _deliver(self, deliveries: Sequence[Delivery[FrameEmbeddings]]) -> None:
+        answers: list[FrameEmbeddings] = []
+        for delivery in deliveries:
+            answer = delivery.answer
+            if isinstance(answer, LocalAnswer):
+                pending = self._pending.pop(delivery.frame_id)
+                self._give_back(pending.slot)
+                answer = local_result(delivery.frame_id, answer, pending.boxes, self.opened.models)
+            answers.append(answer)
+        if answers:
+            self._inbox.put(answers)
+
+    def _give_back(self, slot: int | None) -> None:
+        if self._shared is not None:
+            self._shared.give_back(slot)
+
+    def _check_stall(self) -> None:
+        """End a session whose server holds the line and says nothing: nobody may wait for ever."""
+        oldest = next((pending.sent_s for pending in self._pending.values() if pending.sent_s is not None), None)
+        now = time.monotonic()
+        due = self._answer_timeout_s if oldest is None else oldest + self._answer_timeout_s - now
+        if due <= 0:
+            self._end(CallTimeout(f"{self._target}: a frame had no answer within {self._answer_timeout_s} s"))
+        else:
+            self._stall_check = self._loop.call_later(due, self._check_stall)
+
+    def _end(self, error: ReidError | None) -> None:
+        """Everything is over, for the reason given; None: the server ended the call with OK. Again: nothing."""
+        if self._inbox.ended:
+            return
+        last, unanswered = self._ledger.close()
+        self._deliver(last)
+        self._pending.clear()
+        if error is None:
+            error = end_of_stream(self._target, finished=self._finishing, drain=self._drain, unanswered=unanswered)
+        if error is not None:
+            error.unanswered = unanswered
+        self._inbox.end(error)
+        self._stall_check.cancel()
+        self._call.cancel()
+        if self._shared is not None:
+            self._shared.close()
+        self._room.set()
+        self._outbox.end()

@@ -1,0 +1,68 @@
+"""Answers that wait for the caller, and what comes after the last one.
+
+Why apart: a session of one stream and one of many give their answers in the same way. Trap: the same error may be
+raised many times, so it is raised without its traceback, which would grow each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers
+from reidstream_client.types import FrameEmbeddings
+
+MAX_UNREAD = 4096
+"""Answers that may wait to be taken, beside the window, before `send` says so."""
+
+
+class Inbox:
+    """One event loop; one task waits in `next`."""
+
+    def __init__(self) -> None:
+        self.error: ReidError | None = None
+        self.ended = False
+        self._answers: deque[FrameEmbeddings] = deque()
+        self._changed = asyncio.Event()
+
+    def put(self, answers: Iterable[FrameEmbeddings]) -> None:
+        """More answers."""
+        self._answers.extend(answers)
+        self._changed.set()
+
+    def end(self, error: ReidError | None) -> None:
+        """No more answers will come; `error` says why, None that all is well."""
+        self.error = error
+        self.ended = True
+        self._changed.set()
+
+    def take(self) -> list[FrameEmbeddings]:
+        """What is here."""
+        answers = list(self._answers)
+        self._answers.clear()
+        return answers
+
+    async def next(self) -> FrameEmbeddings:
+        """The next answer; raises the error that ended the session, or StopAsyncIteration."""
+        while not self._answers:
+            if self.ended:
+                self.raise_error()
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        return self._answers.popleft()
+
+    def raise_error(self) -> None:
+        """Raises the error that ended the session, if one did."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
+    def check_open(self, *, finishing: bool, open_frames: int, window_frames: int) -> None:
+        """Whether another frame may be sent. Raises InvalidRequest after `finish` or the end, UnreadAnswers."""
+        if finishing or self.ended:
+            raise InvalidRequest("this session was finished; open another one to send more")
+        if open_frames + len(self._answers) >= MAX_UNREAD + window_frames:
+            raise UnreadAnswers(
+                f"{len(self._answers)} answers wait to be taken; iterate over the session while sending"
+            )

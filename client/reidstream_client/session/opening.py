@@ -1,0 +1,162 @@
+"""Opening a session: what is asked, what was agreed, and the check that the two fit.
+
+Why apart: until the server's first answer nothing was sent that could be lost, so the opening may be repeated; after
+it, nothing may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import grpc
+
+from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from reidstream_client.connection.protocols import Call, Connection
+from reidstream_client.connection.retries import with_retries
+from reidstream_client.errors import CallTimeout, ProtocolFault, SpaceMismatch
+from reidstream_client.frames.shared_memory import SharedMemory
+from reidstream_client.models import AgreedModel, Limits, parse_limits
+from reidstream_proto.v1 import service_pb2, session_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """What was agreed. `window_frames`, `window_bytes`: how much may be unanswered.
+
+    `shared_memory_bytes`: in how much memory the server reads raw frames; 0: they are sent. `shared_memory_refusal`:
+    why they are sent although shared memory was asked for; else "".
+    """
+
+    session_id: bytes
+    models: tuple[AgreedModel, ...]
+    window_frames: int
+    window_bytes: int
+    limits: Limits
+    priority: Priority
+    ordering: Ordering
+    overload_policy: OverloadPolicy
+    dtype: EmbeddingDtype
+    latency_budget_s: float | None
+    shared_memory_bytes: int = 0
+    shared_memory_refusal: str = ""
+
+
+async def open_session(
+    connection: Connection,
+    request: session_pb2.SessionOpen,
+    *,
+    choices: Sequence[ModelChoice],
+    retry: RetryPolicy,
+    timeout_s: float,
+) -> tuple[Call, SessionInfo]:
+    """A call whose opening was answered. Raises the error of its status, CallTimeout, ProtocolFault, SpaceMismatch."""
+
+    async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
+        call = connection.stream()
+        try:
+            info = await asyncio.wait_for(_exchange(call, request), left_s)
+            check_spaces(choices, info.models)
+        except asyncio.TimeoutError:
+            call.cancel()
+            raise CallTimeout(f"{connection.target}: the session was not opened within {timeout_s} s") from None
+        except BaseException:
+            call.cancel()
+            raise
+        return call, info
+
+    return await with_retries(attempt, retry, timeout_s=timeout_s)
+
+
+async def open_sharing(
+    connection: Connection,
+    request: session_pb2.SessionOpen,
+    *,
+    choices: Sequence[ModelChoice],
+    retry: RetryPolicy,
+    timeout_s: float,
+    shared_memory: bool,
+) -> tuple[Call, SessionInfo, SharedMemory | None]:
+    """As `open_session`; with `shared_memory`, new memory is offered, and returned if the server takes it."""
+    request.ClearField("shared_memory")
+    shared: SharedMemory | None = None
+    failure = ""
+    if shared_memory:
+        try:
+            shared = SharedMemory()
+            request.shared_memory.CopyFrom(shared.offer)
+        except OSError as error:
+            failure = f"this client has no memory to share: {error.strerror}"
+    try:
+        call, info = await open_session(connection, request, choices=choices, retry=retry, timeout_s=timeout_s)
+    except BaseException:
+        if shared is not None:
+            shared.close()
+        raise
+    if shared is None:
+        return call, replace(info, shared_memory_refusal=failure), None
+    if not info.shared_memory_bytes:
+        shared.close()
+        return call, info, None
+    shared.agreed(info.shared_memory_bytes, info.window_frames)
+    return call, info, shared
+
+
+async def _exchange(call: Call, request: session_pb2.SessionOpen) -> SessionInfo:
+    await call.write(service_pb2.EmbedStreamRequest(session_open=request).SerializeToString())
+    first = await call.read()
+    if first is None or not first.HasField("session_opened"):
+        raise ProtocolFault(f"{call.target}: the stream did not begin with SessionOpened")
+    info = _parse_opened(first.session_opened)
+    if info.session_id != request.session_id:
+        raise ProtocolFault(f"{call.target}: opened another session than was asked for")
+    if info.shared_memory_bytes > request.shared_memory.size_bytes:
+        raise ProtocolFault(f"{call.target}: agreed on more shared memory than was offered")
+    if request.HasField("shared_memory") and not (info.shared_memory_bytes or info.shared_memory_refusal):
+        return replace(info, shared_memory_refusal="the server does not know shared memory")
+    return info
+
+
+def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
+    try:
+        info = SessionInfo(
+            session_id=opened.session_id,
+            models=tuple(
+                AgreedModel(
+                    name=model.name,
+                    version=model.version,
+                    dim=model.dim,
+                    space_id=model.space_id,
+                    class_ids=tuple(model.class_ids),
+                )
+                for model in opened.models
+            ),
+            window_frames=opened.window.frames,
+            window_bytes=opened.window.bytes,
+            limits=parse_limits(opened.limits),
+            priority=Priority(opened.priority),
+            ordering=Ordering(opened.ordering),
+            overload_policy=OverloadPolicy(opened.overload_policy),
+            dtype=EmbeddingDtype(opened.dtype),
+            latency_budget_s=opened.latency_budget_ms / 1000 if opened.HasField("latency_budget_ms") else None,
+            shared_memory_bytes=opened.shared_memory.size_bytes,
+            shared_memory_refusal=opened.shared_memory.refusal,
+        )
+    except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
+        raise ProtocolFault(f"SessionOpened does not say what was agreed: {error}") from None
+    if not info.models or not info.window_frames or not info.window_bytes:
+        raise ProtocolFault("SessionOpened names no model, or a window of nothing")
+    return info
+
+
+def check_spaces(choices: Sequence[ModelChoice], models: Sequence[AgreedModel]) -> None:
+    """Raises SpaceMismatch where a choice expects another space than its model has. The server refuses this too."""
+    if len(choices) != len(models):
+        raise ProtocolFault(f"{len(models)} models were agreed, {len(choices)} were asked for")
+    for choice, model in zip(choices, models, strict=True):
+        if choice.expected_space_id not in {None, model.space_id}:
+            raise SpaceMismatch(
+                f"model {model.name!r} has space {model.space_id}, expected was {choice.expected_space_id}",
+                status=grpc.StatusCode.FAILED_PRECONDITION,
+            )

@@ -1,0 +1,106 @@
+"""A session for programs without asyncio: `AsyncSession`, called from other threads.
+
+Trap: changing threads costs more than parsing an answer, so an iteration takes all answers that are there at once.
+They are put into `_taken` in the loop's thread, so that giving up waiting (Ctrl-C) loses none. Another thread may take
+them away before the one that waited looks: only the session itself says that it is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from reidstream_client.frames.images import Image, PixelArray
+from reidstream_client.loop_thread import LoopThread
+from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
+from reidstream_client.types import FrameEmbeddings
+
+from .async_session import AsyncSession
+from .ledger import LedgerStatistics
+from .opening import SessionInfo
+from .resuming import ResumingSession
+
+
+class Session:
+    """One camera's session, open. Made by `ReidClient.stream` and `ReidClient.resuming_stream`.
+
+    One thread may send, or `take`, while another one iterates; each answer goes to one of them.
+    """
+
+    def __init__(self, session: AsyncSession | ResumingSession, thread: LoopThread) -> None:
+        self._session = session
+        self._thread = thread
+        self._taken: deque[FrameEmbeddings] = deque()
+
+    @property
+    def opened(self) -> SessionInfo:
+        """What was agreed."""
+        return self._session.opened
+
+    @property
+    def epoch(self) -> int:
+        """How often the session was resumed; always 0 in one of `ReidClient.stream`."""
+        return self._session.epoch if isinstance(self._session, ResumingSession) else 0
+
+    @shows_options(FrameOptions, FrameInput)
+    def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
+        """Hand a frame over; returns its id. Arguments and errors as for `AsyncSession.send`."""
+        check_options(FrameOptions, options, "send")
+        return self.send_frame(FrameInput(image=image, boxes=boxes, **options))
+
+    def send_frame(self, frame: FrameInput) -> int:
+        """As `send`, with the frame and its options in one object."""
+        return self._thread.call(self._session.send_frame(frame))
+
+    def frame_buffer(self, height: int, width: int) -> PixelArray:
+        """An array to fill with a BGR frame and to `send`, which copies nothing: see `AsyncSession.frame_buffer`."""
+        return self._thread.call(self._frame_buffer(height, width))
+
+    def finish(self) -> None:
+        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        self._thread.call(self._session.finish())
+
+    def take(self) -> list[FrameEmbeddings]:
+        """The answers that are here, without waiting, and without raising why a session ended."""
+        self._thread.call(self._take())
+        taken: list[FrameEmbeddings] = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._taken.popleft())
+        return taken
+
+    def statistics(self) -> LedgerStatistics:
+        """What is in the window, held and undelivered now."""
+        return self._thread.call(self._statistics())
+
+    def __iter__(self) -> Iterator[FrameEmbeddings]:
+        return self
+
+    def __next__(self) -> FrameEmbeddings:
+        more = True
+        while more:
+            more = bool(self._taken) or self._thread.call(self._next())
+            with suppress(IndexError):
+                return self._taken.popleft()
+        raise StopIteration
+
+    async def _take(self) -> None:
+        self._taken.extend(self._session.take())
+
+    async def _frame_buffer(self, height: int, width: int) -> PixelArray:
+        return self._session.frame_buffer(height, width)
+
+    async def _statistics(self) -> LedgerStatistics:
+        return self._session.statistics()
+
+    async def _next(self) -> bool:
+        """Take all answers that are here, and wait for one if there is none; False at the end, where there is none."""
+        async for answer in self._session:
+            self._taken.append(answer)
+            self._taken.extend(self._session.take())
+            return True
+        return False

@@ -1,0 +1,277 @@
+"""The inside of a fake server: models, streams, what is held back, and what was received.
+
+Why a lock and not an event loop: a test tells the server what to do from its own thread, while each client calls from
+the thread of its loop. Trap: the caller's `embed` runs without the lock, so that it may wait for another thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+from typing_extensions import override
+
+from reidstream_client.choices import ModelChoice
+from reidstream_client.connection.protocols import HEALTH_CHECK, Health
+from reidstream_client.errors import ReidError
+from reidstream_client.types import ErrorReason
+from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
+
+from . import answers
+from .answers import Embed, FakeModel
+from .arrivals import Arrivals
+from .connection import Backend, FakeCall, Reply
+from .published import limits, model_details, model_summary, session_opened
+from .records import ReceivedFrame, ReceivedSession, parse_frame, parse_options, parse_session
+from .script import FrameFault, Refusal, Script, call_error, frame_error, unknown_model
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stream:
+    """An open session. `unanswered`: frames that were accepted and have no answer yet."""
+
+    session: ReceivedSession
+    models: Sequence[FakeModel]
+    unanswered: int = 0
+    last_frame_id: int | None = None
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """An answer that waits for `release`."""
+
+    frame: ReceivedFrame
+    of: FakeCall | Reply
+    send: Callable[[], None]
+
+
+class Hub(Backend):
+    """See `FakeServer`, whose methods are these. Any thread."""
+
+    def __init__(self, models: Mapping[str, FakeModel], embed: Embed, *, window_frames: int, window_bytes: int) -> None:
+        self.models = dict(models)
+        self.embed = embed
+        self.health = Health.SERVING
+        self.arrivals = Arrivals()
+        self.sessions: list[ReceivedSession] = []
+        self.script = Script()
+        self.broken: Exception | None = None  # what the caller's `embed` raised
+        self._window = session_pb2.Window(frames=window_frames, bytes=window_bytes)
+        self._streams: dict[FakeCall, _Stream] = {}
+        self._held: list[_Held] = []
+        self._holding = False
+        self.lock = threading.RLock()
+
+    @override
+    def call(self, method: str, request: bytes, reply: Reply) -> None:
+        with self.lock:
+            refusal = self.script.refusal(health=method == HEALTH_CHECK)
+        if refusal is not None:
+            reply.fail(refusal.error())
+            return
+        match method.rpartition("/")[2]:
+            case "Check":
+                reply.give(self.health.value)
+            case "ListModels":
+                found = [model_summary(model, default=name == self._default) for name, model in self.models.items()]
+                reply.give(service_pb2.ListModelsResponse(models=found).SerializeToString())
+            case "GetModel":
+                self._get_model(service_pb2.GetModelRequest.FromString(request).name, reply)
+            case _:
+                self._embed(service_pb2.EmbedRequest.FromString(request), reply)
+
+    @override
+    def message(self, call: FakeCall, request: service_pb2.EmbedStreamRequest) -> None:
+        with self.lock:
+            if request.HasField("session_open"):
+                self._open(call, request.session_open)
+                return
+            stream = self._streams.get(call)
+            if stream is None or stream.leaving:
+                return  # a frame that comes after the end, or after Drain, is not accepted
+            frame = parse_frame(request.frame, options=stream.session.options, session=stream.session)
+            stream.unanswered += 1
+            stream.last_frame_id = frame.frame_id
+            fault = self.script.fault(frame.frame_id)
+        answer = self._answer(frame, stream.models, fault)
+
+        def send() -> None:
+            call.post(service_pb2.EmbedStreamResponse(frame_result=answer))
+            stream.unanswered -= 1
+            self._end_if_done(call, stream)
+
+        self._deliver(_Held(frame=frame, of=call, send=send))
+
+    @override
+    def half_closed(self, call: FakeCall) -> None:
+        with self.lock:
+            stream = self._streams.get(call)
+            if stream is not None:
+                stream.leaving = True
+                self._end_if_done(call, stream)
+
+    @override
+    def cancelled(self, call: FakeCall) -> None:
+        with self.lock:
+            self._forget([call])
+
+    def hold(self) -> None:
+        """See `FakeServer`."""
+        with self.lock:
+            self._holding = True
+
+    def release(self, frame_ids: Sequence[int]) -> None:
+        """See `FakeServer`."""
+        with self.lock:
+            if not frame_ids:
+                self._holding = False
+            going = [self._first_held(frame_id) for frame_id in frame_ids] if frame_ids else list(self._held)
+            for held in going:
+                self._held.remove(held)
+                held.send()
+
+    def held(self) -> tuple[int, ...]:
+        """See `FakeServer`."""
+        with self.lock:
+            return tuple(held.frame.frame_id for held in self._held)
+
+    def drain(self) -> None:
+        """See `FakeServer`."""
+        with self.lock:
+            for call, stream in tuple(self._streams.items()):
+                drain = session_pb2.Drain(
+                    last_accepted_frame_id=stream.last_frame_id,
+                    deadline_ms=10_000,
+                    reason=session_pb2.DRAIN_REASON_SHUTDOWN,
+                )
+                stream.leaving = True
+                call.post(service_pb2.EmbedStreamResponse(drain=drain))
+                self._end_if_done(call, stream)
+
+    def cut(self, status: grpc.StatusCode, message: str) -> None:
+        """See `FakeServer`."""
+        with self.lock:
+            calls = tuple(self._streams)
+            self._forget(calls)
+            for call in calls:
+                call.end(call_error(status, message))
+
+    def close(self) -> None:
+        """Cut every stream, fail every call that waits, and refuse all others."""
+        with self.lock:
+            self.script.clear()
+            gone = Refusal(
+                status=grpc.StatusCode.UNAVAILABLE, message="the fake server is closed", calls=None, health=True
+            )
+            self.script.add(gone)
+            replies = [held.of for held in self._held if isinstance(held.of, Reply)]
+            self.cut(gone.status, gone.message)
+            for reply in replies:
+                reply.fail(gone.error())
+            self._held.clear()
+
+    @property
+    def _default(self) -> str:
+        return next(iter(self.models))
+
+    def _get_model(self, name: str, reply: Reply) -> None:
+        model = self.models.get(name or self._default)
+        if model is None:
+            reply.fail(unknown_model(name, self.models))
+            return
+        answer = service_pb2.GetModelResponse(
+            model=model_details(model, default=model.name == self._default), limits=limits(self._window)
+        )
+        reply.give(answer.SerializeToString())
+
+    def _embed(self, request: service_pb2.EmbedRequest, reply: Reply) -> None:
+        frame = parse_frame(request.frame, options=parse_options(request.options), session=None)
+        with self.lock:
+            models = self._choose(frame.options.models)
+            fault = None if isinstance(models, ReidError) else self.script.fault(frame.frame_id)
+        if isinstance(models, ReidError):
+            reply.fail(models)
+            return
+        answer = self._answer(frame, models, fault)
+
+        def send() -> None:
+            if answer.HasField("error"):
+                reply.fail(frame_error(answer.error))
+            else:
+                reply.give(service_pb2.EmbedResponse(result=answer).SerializeToString())
+
+        self._deliver(_Held(frame=frame, of=reply, send=send))
+
+    def _open(self, call: FakeCall, asked: session_pb2.SessionOpen) -> None:
+        session = parse_session(asked)
+        refusal = self.script.refusal()
+        models = self._choose(session.options.models)
+        if refusal is not None:
+            call.end(refusal.error())
+            return
+        if isinstance(models, ReidError):
+            call.end(models)
+            return
+        self.sessions.append(session)
+        self._streams[call] = _Stream(session=session, models=models)
+        opened = session_opened(asked, models, self._window)
+        call.post(service_pb2.EmbedStreamResponse(session_opened=opened))
+
+    def _choose(self, choices: Sequence[ModelChoice]) -> Sequence[FakeModel] | ReidError:
+        """The models beside the choices, or the error of the call."""
+        found = []
+        for choice in choices:
+            model = self.models.get(choice.name or self._default)
+            if model is None:
+                return unknown_model(choice.name, self.models)
+            if choice.expected_space_id not in {None, model.space_id}:
+                message = f"model {model.name!r} has space {model.space_id}, expected was {choice.expected_space_id}"
+                return call_error(grpc.StatusCode.FAILED_PRECONDITION, message, reason="wrong_space")
+            found.append(model)
+        return found
+
+    def _answer(
+        self, frame: ReceivedFrame, models: Sequence[FakeModel], fault: FrameFault | None
+    ) -> frame_pb2.FrameResult:
+        if fault is not None:
+            return answers.failure(frame.frame_id, fault.reason, fault.message, fault.retry_after_s)
+        budget_s = frame.options.latency_budget_s
+        if budget_s is not None and frame.age_s > budget_s:
+            message = f"the frame is {frame.age_s:.3f} s old, its latency budget is {budget_s} s"
+            return answers.failure(frame.frame_id, ErrorReason.OVER_BUDGET, message, None)
+        try:
+            return answers.result(frame, models, self.embed)
+        except Exception as error:  # noqa: BLE001 - it is the test's own, and is raised where the server is closed
+            self.broken = error
+            return answers.failure(
+                frame.frame_id, ErrorReason.INTERNAL, f"the fake server's embed raised {error!r}", None
+            )
+
+    def _deliver(self, held: _Held) -> None:
+        """Answer, or hold the answer. The frame is shown before it is answered, and not before it can be released."""
+        with self.lock:
+            holding = self._holding
+            if holding:
+                self._held.append(held)
+            self.arrivals.add(held.frame)
+            if not holding:
+                held.send()
+
+    def _first_held(self, frame_id: int) -> _Held:
+        for held in self._held:
+            if held.frame.frame_id == frame_id:
+                return held
+        raise ValueError(f"frame {frame_id} is not held; held are {self.held()}")
+
+    def _end_if_done(self, call: FakeCall, stream: _Stream) -> None:
+        if stream.leaving and not stream.unanswered and self._streams.pop(call, None) is not None:
+            call.end(None)
+
+    def _forget(self, calls: Iterable[FakeCall]) -> None:
+        gone = set(calls)
+        self._held = [held for held in self._held if held.of not in gone]
+        for call in gone:
+            self._streams.pop(call, None)

@@ -1,0 +1,211 @@
+"""`FakeServer`: a reidstream server in memory, for the tests of programs that use the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self, Unpack
+
+from reidstream_client.aio import AsyncReidClient
+from reidstream_client.connection.protocols import Connection, Health
+from reidstream_client.errors import InvalidRequest
+from reidstream_client.options import ClientOptions, check_options
+from reidstream_client.sync import ReidClient
+from reidstream_client.types import ErrorReason
+
+from .answers import Embed, FakeModel, space_of, unit_vector
+from .connection import FakeConnection
+from .hub import Hub
+from .records import ReceivedBox, ReceivedFrame, ReceivedSession
+from .script import FrameFault, Refusal
+
+
+class FakeServer:
+    """Answers embed, models, info, ping and streams: without a socket, a server process or a network file.
+
+    Everything above the connection is the real client: windows, overload policies, resumption, retries and errors are
+    those that a program will meet. One class serves `ReidClient` and `AsyncReidClient`, since nothing here waits but
+    the two methods that say so.
+
+    Give your program a client of `client()` or `async_client()`. If it makes its own client, pass it the option
+    `connect=server.connect`: an option, and no patch or special address, so that nothing of a test stays behind.
+
+    - `embed(frame, box)`: a vector (dim,), which is brought to length 1, or an `Outcome`. None: a vector that is the
+      same for the same picture and box. It runs in the client's thread.
+    - `models`: names; the first one is the default. All have `dim` numbers, each has a space of its own.
+    - `window_frames`, `window_bytes`: the largest window.
+
+    Leaving the `with` block ends every open call, and raises what `embed` raised, if it did. Any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 8,
+        models: Sequence[str] = ("fake",),
+        embed: Embed | None = None,
+        window_frames: int = 8,
+        window_bytes: int = 64 << 20,
+    ) -> None:
+        for name, value in (("dim", dim), ("window_frames", window_frames), ("window_bytes", window_bytes)):
+            if value < 1:
+                raise InvalidRequest(f"{name} must be at least 1, not {value}")
+        if not models:
+            raise InvalidRequest("models must name one model at least")
+
+        def default(frame: ReceivedFrame, box: ReceivedBox) -> npt.NDArray[np.float64]:
+            del frame
+            return unit_vector(box, dim)
+
+        self._hub = Hub(
+            {name: FakeModel(name=name, dim=dim, space_id=space_of(name, dim)) for name in models},
+            default if embed is None else embed,
+            window_frames=window_frames,
+            window_bytes=window_bytes,
+        )
+        self.target = "fake:50051"
+
+    def connect(self, target: str) -> Connection:
+        """For the option `connect` of a client."""
+        return FakeConnection(self._hub, target)
+
+    def client(self, **options: Unpack[ClientOptions]) -> ReidClient:
+        """A client of this server; close it, or use it in a `with` block."""
+        check_options(ClientOptions, options, "client")
+        options["connect"] = self.connect
+        return ReidClient(self.target, **options)
+
+    def async_client(self, **options: Unpack[ClientOptions]) -> AsyncReidClient:
+        """The same for asyncio."""
+        check_options(ClientOptions, options, "async_client")
+        options["connect"] = self.connect
+        return AsyncReidClient(self.target, **options)
+
+    @property
+    def frames(self) -> Sequence[ReceivedFrame]:
+        """What was received, of streams and single calls, in the order of arrival."""
+        return tuple(self._hub.arrivals.frames)
+
+    @property
+    def sessions(self) -> Sequence[ReceivedSession]:
+        """The streams that were opened, each resumption of its own."""
+        return tuple(self._hub.sessions)
+
+    def wait_for_frames(self, count: int) -> None:
+        """Block until `count` frames have come in all. Raises TimeoutError after 30 s."""
+        self._hub.arrivals.wait(count)
+
+    async def async_wait_for_frames(self, count: int) -> None:
+        """The same for asyncio."""
+        await self._hub.arrivals.async_wait(count)
+
+    def hold(self) -> None:
+        """Keep back the answers to all frames that come from now on, until `release`."""
+        self._hub.hold()
+
+    def release(self, *frame_ids: int) -> None:
+        """Send the answers to these frames, in this order; without ids, send all that are held, and hold no more.
+
+        Raises ValueError for a frame that is not held: wait for it first.
+        """
+        self._hub.release(frame_ids)
+
+    @property
+    def held(self) -> Sequence[int]:
+        """The frames whose answers are kept back, in the order of arrival."""
+        return self._hub.held()
+
+    def fail_frames(
+        self,
+        reason: ErrorReason,
+        message: str = "the fake server was told to fail this frame",
+        *,
+        count: int = 1,
+        frame_ids: Sequence[int] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Answer the next `count` frames, or those of `frame_ids`, with an error. A single call raises it."""
+        if reason is ErrorReason.UNKNOWN:
+            raise InvalidRequest("ErrorReason.UNKNOWN is the client's own word for a reason that it does not know")
+        fault = FrameFault(
+            reason=reason, message=message, count=count, frame_ids=set(frame_ids), retry_after_s=retry_after_s
+        )
+        self._tell(lambda: self._hub.script.add(fault))
+
+    def refuse(
+        self,
+        status: grpc.StatusCode,
+        message: str = "the fake server was told to refuse this call",
+        *,
+        reason: str = "",
+        calls: int = 1,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """End the next `calls` calls with a status; opening a stream is one call, and `ping` is none.
+
+        `reason`: the word of the header `reidstream-reason`, such as "stale_epoch".
+        """
+        rule = Refusal(status=status, message=message, reason=reason, calls=calls, retry_after_s=retry_after_s)
+        self._tell(lambda: self._hub.script.add(rule))
+
+    def unavailable(self, attempts: int) -> None:
+        """Be away for so many attempts at any call, `ping` included, as a server that is starting again."""
+        rule = Refusal(
+            status=grpc.StatusCode.UNAVAILABLE, message="the fake server is away", calls=attempts, health=True
+        )
+        self._tell(lambda: self._hub.script.add(rule))
+
+    def drain(self) -> None:
+        """Leave every open stream: what was received is answered, then the stream ends. New streams are welcome."""
+        self._hub.drain()
+
+    def cut(
+        self,
+        status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
+        message: str = "the fake server was told to cut this stream",
+    ) -> None:
+        """End every open stream at once; what is held is lost."""
+        self._hub.cut(status, message)
+
+    def change_space(self, space_id: str, model: str = "") -> None:
+        """Let new calls and streams of a model answer in another space, as with other weights.
+
+        `model` "" is the default model.
+        """
+        models = self._hub.models
+        name = model or next(iter(models))
+        if name not in models:
+            raise InvalidRequest(f"there is no model {name!r}; this server has {', '.join(models)}")
+        self._tell(lambda: models.__setitem__(name, replace(models[name], space_id=space_id)))
+
+    @property
+    def health(self) -> Health:
+        """What `ping` says."""
+        return self._hub.health
+
+    @health.setter
+    def health(self, health: Health) -> None:
+        self._hub.health = health
+
+    def close(self) -> None:
+        """End every open call with ServerUnavailable, and refuse all others. Closing twice is harmless."""
+        self._hub.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+        if exc is None and self._hub.broken is not None:
+            raise self._hub.broken
+
+    def _tell(self, change: Callable[[], None]) -> None:
+        with self._hub.lock:
+            change()

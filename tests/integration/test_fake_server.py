@@ -1,0 +1,278 @@
+"""The client's fake server beside the real one: the same calls have answers of equal shape, outcomes and errors.
+
+Why: a test on a fake proves something only as long as the fake does what the server does. What an embedding is differs,
+of course, and so do the words of errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reidstream_client import (
+    AsyncReidClient,
+    AsyncSession,
+    BoxFilter,
+    ClientOptions,
+    Crops,
+    EmbeddingDtype,
+    FrameEmbeddings,
+    ModelChoice,
+    Nv12,
+    Ordering,
+    OverloadPolicy,
+    Priority,
+    ReidError,
+    ResumingSession,
+    RetryPolicy,
+)
+from reidstream_client.testing import FakeServer
+from reidstream_engines.fake import FakeEngine, fake_spec
+from tests.support.harness import JPEG, picture, serving
+
+DIM = 8
+WINDOW = 4
+FRAME = picture(64, 48)
+BOXES = np.array([[1, 2, 30, 39], [20, 10, 50, 35]], np.float32)
+ODD = np.array(
+    [
+        *([0, 0, 9, 9], [9, 9, 0, 0], [70, 0, 80, 9], [-9, -9, 0, 0], [0, 0, 0.2, 9], [5, 5, 5, 9], [0, 0, 0.5, 9]),
+        *([0, 0, 1.5, 2.5], [-5, -5, 3, 3], [np.nan, 0, 1, 1], [0, 0, np.inf, 9], [63.6, 0, 64, 9], [0, 0, 64, 48]),
+    ],
+    np.float32,
+)
+BOTH = [ModelChoice(name="person", class_ids=(0,)), ModelChoice(name="vehicle", class_ids=(2, 5))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two servers."""
+
+    connect: Callable[..., AsyncReidClient]
+    drain: Callable[[], Awaitable[object]]
+
+    @asynccontextmanager
+    async def client(self, options: ClientOptions | None = None) -> AsyncIterator[AsyncReidClient]:
+        async with self.connect(**{"retry": RetryPolicy(attempts=1), **(options or {})}) as client:
+            yield client
+
+
+Scenario = Callable[[Side], Awaitable[object]]
+
+
+def shape(answer: FrameEmbeddings) -> object:
+    """Everything of an answer but the numbers that must differ."""
+    timing = dataclasses.asdict(answer.timing)
+    return {
+        "frame_id": answer.frame_id,
+        "outcomes": answer.outcomes,
+        "valid": answer.valid.tolist(),
+        "quality": [(value > 0, answer.quality.dtype.name) for value in answer.quality.tolist()],
+        "sources": answer.source_frame_ids.tolist(),
+        "blocks": [
+            (
+                *(block.model.name, block.model.dim, block.model.class_ids, len(block.model.version)),
+                *(block.embeddings.shape, block.embeddings.dtype.name, block.valid.tolist()),
+                np.linalg.norm(block.embeddings, axis=1).round(2).tolist(),
+            )
+            for block in answer.blocks
+        ],
+        "timing": {name: value is not None for name, value in timing.items() if name != "batch_sizes"},
+        "crops": sum(answer.timing.batch_sizes),
+        "error": None if answer.error is None else (answer.error.code, answer.error.reason, answer.error.retry_after_s),
+        "local": answer.local,
+    }
+
+
+def fault(error: ReidError) -> object:
+    """What a program sees of an error."""
+    return type(error), error.status, error.unanswered, getattr(error, "retry_after_s", None)
+
+
+async def attempt(call: Awaitable[object]) -> object:
+    try:
+        return await call
+    except ReidError as error:
+        return fault(error)
+
+
+async def rest(session: AsyncSession | ResumingSession) -> Sequence[object]:
+    """The answers to the end, and what ended the session."""
+    found: list[object] = []
+    try:
+        async for answer in session:
+            found.append(shape(answer))  # noqa: PERF401 - those before an error count
+    except ReidError as error:
+        found.append(fault(error))
+    return found
+
+
+def embedding(*arguments: Any, client_options: ClientOptions | None = None, **options: Any) -> Scenario:
+    """A single call, and the same frame on a stream."""
+
+    async def run(side: Side) -> object:
+        async with side.client(client_options) as client:
+
+            async def single() -> object:
+                return shape(await client.embed(*arguments, **options))
+
+            async def stream() -> object:
+                async with client.stream() as session:
+                    await session.send(*arguments, **options)
+                    await session.finish()
+                    return await rest(session)
+
+            return [await attempt(single()), await attempt(stream())]
+
+    return run
+
+
+def streaming(**options: Any) -> Scenario:
+    """Ten frames, and what was agreed."""
+
+    async def run(side: Side) -> object:
+        async with side.client({"dtype": EmbeddingDtype.FLOAT16}) as client, client.stream(**options) as session:
+            agreed = dataclasses.asdict(session.opened)
+            del agreed["session_id"], agreed["limits"], agreed["models"], agreed["window_bytes"]
+            agreed["shared_memory_refusal"] = bool(agreed["shared_memory_refusal"])
+            answers: list[object] = []
+            for frame_id in range(10):
+                if frame_id >= WINDOW:
+                    answers.append(shape(await anext(session)))  # so that no policy has to decide
+                await session.send(JPEG, BOXES, frame_id=10 * frame_id)
+            await session.finish()
+            answers += await rest(session)
+            if session.opened.ordering is Ordering.AS_COMPLETED:
+                answers.sort(key=repr)
+            return agreed, answers, dataclasses.asdict(session.statistics())
+
+    return run
+
+
+async def resuming(side: Side) -> object:
+    async with side.client() as client, client.resuming_stream(window_frames=WINDOW) as session:
+        for _ in range(3):
+            await session.send(JPEG, BOXES)
+        await session.finish()
+        return await rest(session), session.epoch
+
+
+async def draining(side: Side) -> object:
+    async with side.client() as client, client.stream() as session:
+        await session.send(JPEG, BOXES)
+        first = shape(await anext(session))
+        await side.drain()
+        return first, await rest(session), await attempt(session.send(JPEG, BOXES))
+
+
+async def published(side: Side) -> object:
+    async with side.client() as client:
+        models = [dataclasses.replace(model, space_id="", version="") for model in await client.models()]
+        info = await client.info("vehicle")
+        health = (await client.ping()).health
+        lost = await attempt(client.info("lost"))
+        return models, kinds(info), info.model.name, info.output.l2_normalize, health, lost
+
+
+async def closed(side: Side) -> object:
+    async with side.client() as client, client.stream() as session:
+        await client.close()
+        return [
+            *(await rest(session), await attempt(client.embed(JPEG, BOXES)), await attempt(client.models())),
+            *(await attempt(client.ping()), await attempt(session.send(JPEG, BOXES))),
+        ]
+
+
+async def finish(session: AsyncSession) -> None:
+    await session.finish()
+
+
+async def misused(side: Side) -> object:
+    async with side.client({"max_message_bytes": 100_000}) as client, client.stream() as session:
+        return [
+            await attempt(session.send(JPEG, [1, 2, 3])),
+            await attempt(session.send(picture(400, 400), BOXES)),
+            await attempt(client.embed(picture(400, 400), BOXES)),
+            await attempt(session.send(JPEG, BOXES, frame_id=5)),
+            await attempt(session.send(JPEG, BOXES, frame_id=5)),
+            await attempt(session.send(JPEG, BOXES, age_s=-1)),
+            await attempt(finish(session)),
+            await attempt(session.send(JPEG, BOXES)),
+            await rest(session),
+        ]
+
+
+def kinds(record: Any) -> object:
+    """A record's fields and their types, all the way down."""
+    if not dataclasses.is_dataclass(record):
+        return type(record)
+    return {field.name: kinds(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+NARROW = BoxFilter(min_width=20, max_height=30, class_ids=(0, 2), min_score=0.5)
+SCENARIOS: dict[str, Scenario] = {
+    "a file": embedding(JPEG, BOXES, frame_id=7),
+    "an array, every kind of box": embedding(FRAME, ODD),
+    "grey": embedding(FRAME[:, :, 0].copy(), ODD),
+    "NV12": embedding(Nv12(data=bytes(64 * 48 * 3 // 2), width=64, height=48), ODD),
+    "no boxes": embedding(FRAME, []),
+    "crops": embedding(Crops([FRAME, JPEG, FRAME], inner_boxes=[[0, 0, 9, 9], [0, 0, 9, 9], [99, 0, 100, 9]])),
+    "crops and their boxes": embedding(
+        Crops([FRAME, FRAME]), BOXES, client_options={"box_filter": BoxFilter(min_width=30)}
+    ),
+    "two models": embedding(FRAME, BOXES, class_ids=[0, 5], client_options={"models": BOTH}),
+    "a class of no model": embedding(FRAME, BOXES, class_ids=[0, 7], client_options={"models": BOTH}),
+    "no classes": embedding(FRAME, BOXES, client_options={"models": BOTH}),
+    "a filter": embedding(*(FRAME, BOXES), class_ids=[0, 2], scores=[0.4, 0.6], client_options={"box_filter": NARROW}),
+    "a filter and a scaled frame": embedding(
+        *(FRAME, BOXES), source_size=(640, 480), client_options={"box_filter": BoxFilter(min_width=295)}
+    ),
+    "half precision": embedding(FRAME, BOXES, client_options={"dtype": EmbeddingDtype.FLOAT16}),
+    "within the budget": embedding(FRAME, BOXES, age_s=5, client_options={"latency_budget_s": 3600}),
+    "over the budget": embedding(FRAME, BOXES, age_s=61, client_options={"latency_budget_s": 60}),
+    "an unknown model": embedding(FRAME, BOXES, client_options={"model": "lost"}),
+    "another space": embedding(FRAME, BOXES, client_options={"expected_space_id": "1:" + "0" * 64}),
+    "every option": embedding(
+        *(FRAME, BOXES), scores=[0, 1], track_ids=[7, 8], capture_unix_ns=9, client_options={"priority": Priority.HIGH}
+    ),
+    "in order": streaming(window_frames=WINDOW),
+    "as completed": streaming(window_frames=WINDOW, ordering=Ordering.AS_COMPLETED, camera_id="door"),
+    "drop oldest": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.DROP_OLDEST),
+    "reject": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.REJECT),
+    "resuming": resuming,
+    "draining": draining,
+    "published": published,
+    "closed": closed,
+    "misused": misused,
+}
+
+
+async def on_the_real_server(scenario: Scenario) -> object:
+    engines = [FakeEngine(fake_spec(name, DIM)) for name in ("person", "vehicle")]
+    async with serving(*engines) as server:
+
+        def connect(**options: Any) -> AsyncReidClient:
+            return AsyncReidClient(f"127.0.0.1:{server.port}", **options)
+
+        return await scenario(Side(connect=connect, drain=server.drain))
+
+
+async def on_the_fake_server(scenario: Scenario) -> object:
+    with FakeServer(dim=DIM, models=["person", "vehicle"]) as server:
+
+        async def drain() -> None:
+            server.drain()
+
+        return await scenario(Side(connect=server.async_client, drain=drain))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_the_fake_server_does_what_the_server_does(name: str) -> None:
+    """Answers, outcomes, errors and their types are equal."""
+    assert await on_the_fake_server(SCENARIOS[name]) == await on_the_real_server(SCENARIOS[name])

@@ -1,0 +1,74 @@
+"""Boxes as callers hold them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from reidstream_client import InvalidRequest, from_cxcywh, from_ltwh
+from reidstream_client.frames.boxes import parse_boxes, parse_ids, parse_scores
+from tests.unit.client.scripted_server import f32
+
+
+def test_ltwh_and_centre_boxes_become_the_same_corners() -> None:
+    """Two conventions of one rectangle; computed in double precision."""
+    expected = f32([[10.1, 20.2, 40.4, 60.6]])
+    np.testing.assert_array_equal(from_ltwh([[10.1, 20.2, 30.3, 40.4]]), expected)
+    np.testing.assert_allclose(from_cxcywh([[25.25, 40.4, 30.3, 40.4]]), expected, rtol=1e-6)
+    assert from_ltwh(np.zeros((0, 4))).shape == from_cxcywh([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 4)), np.zeros((0, 6)), np.array([])])
+def test_no_boxes_are_no_boxes(empty: npt.ArrayLike) -> None:
+    """Detectors give nothing in several shapes."""
+    assert parse_boxes(empty).shape == (0, 4)
+
+
+def test_wrong_values_are_left_to_the_server() -> None:
+    """A box that is not finite gets its own outcome there."""
+    boxes = parse_boxes(np.array([[np.nan, 0, np.inf, 1], [9, 9, 1, 1]]))
+    assert np.isnan(boxes[0, 0])
+    assert boxes.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("boxes", "complaint"),
+    [
+        ([1, 2, 3, 4], r"shape \(4,\); one box is \[\[...\]\]"),
+        (np.zeros((2, 5)), r"x1, y1, x2, y2, not shape \(2, 5\)"),
+        (np.zeros((1, 2, 4)), r"not shape \(1, 2, 4\)"),
+        ([["a", "b", "c", "d"]], "not an array of <U1"),
+        ([[1, 2, 3, 4], [1, 2]], "rows of different lengths"),
+        (None, "not an array of object"),
+        ([[True, False, True, True]], "not an array of bool"),
+    ],
+)
+def test_what_are_no_boxes_is_named(boxes: npt.ArrayLike, complaint: str) -> None:
+    """Shape and dtype of what was given are in the message."""
+    with pytest.raises(InvalidRequest, match=complaint):
+        parse_boxes(boxes)
+
+
+def test_ids_are_whole_numbers_of_their_range() -> None:
+    """One per box; a list of none is as good as an array of none."""
+    assert parse_ids(None, "class_ids", 2, 32) is None
+    assert parse_ids(np.array([3, 2**32 - 1]), "class_ids", 2, 32) == [3, 2**32 - 1]
+    assert parse_ids(np.array([2**64 - 1], np.uint64), "track_ids", 1, 64) == [2**64 - 1]
+    assert parse_ids([], "class_ids", 0, 32) == []
+    with pytest.raises(InvalidRequest, match="class_ids must be integers, not float64"):
+        parse_ids([1.0], "class_ids", 1, 32)
+    with pytest.raises(InvalidRequest, match="class_ids must lie in 0 to 4294967295, not -1 to 5"):
+        parse_ids([5, -1], "class_ids", 2, 32)
+    with pytest.raises(InvalidRequest, match=r"track_ids .*shape \(3,\), not \(2,\)"):
+        parse_ids([1, 2], "track_ids", 3, 64)
+
+
+def test_scores_are_numbers_one_per_box() -> None:
+    """Integers are numbers, too."""
+    assert parse_scores([1, 0], 2) == [1, 0]
+    assert parse_scores(None, 2) is None
+    with pytest.raises(InvalidRequest, match="scores must be numbers, not <U1"):
+        parse_scores(["a"], 1)
+    with pytest.raises(InvalidRequest, match=r"scores must have one entry per box, shape \(2,\), not \(1, 2\)"):
+        parse_scores([[1, 2]], 2)

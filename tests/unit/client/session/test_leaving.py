@@ -1,0 +1,127 @@
+"""How the caller ends a session, gives up waiting, or waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reidstream_client import AsyncReidClient, CallTimeout, InvalidRequest, SessionEnded
+from tests.unit.client.samples import BOX, collect, frame_ids
+from tests.unit.client.scripted_server import ScriptedServer, ServerStream
+
+
+async def test_a_server_that_stops_answering_is_given_up(server: ScriptedServer) -> None:
+    """A sender that waits for room and an iteration both learn of it."""
+
+    async def stuck(stream: ServerStream) -> None:
+        await stream.opened(frames=1)
+        await stream.take(1)
+        await stream.frame()
+
+    server.on_stream = stuck
+    async with AsyncReidClient(server.target) as client, client.stream(answer_timeout_s=0.05) as session:
+        await session.send(b"x", BOX)
+        with pytest.raises(CallTimeout, match=r"no answer within 0\.05 s"):
+            await session.send(b"x", BOX)
+        answers, error = await collect(session)
+    assert answers == []
+    assert isinstance(error, CallTimeout)
+    assert error.unanswered == (0,)
+
+
+async def test_an_idle_session_is_not_given_up(server: ScriptedServer) -> None:
+    """A camera may send nothing for hours: the stall check finds no frame that waits, since all were answered."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.send(b"x", BOX)
+        assert (await anext(session)).frame_id == 0
+        session._answer_timeout_s = 1e-9
+        session._check_stall()
+        session._answer_timeout_s = 60.0
+        await session.send(b"x", BOX)
+        await session.finish()
+        answers, error = await collect(session)
+    assert (frame_ids(answers), error) == ([1], None)
+
+
+async def test_an_ended_session_grows_by_nothing_when_it_is_asked_again(server: ScriptedServer) -> None:
+    """It raises the same error each time, which would remember every time."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.close()
+        depths = []
+        for _ in range(3):
+            with pytest.raises(SessionEnded) as ended:
+                await session.send(b"x", BOX)
+            depths.append(len(ended.traceback))
+    assert len(set(depths)) == 1
+
+
+async def test_giving_up_a_wait_leaves_the_session_alone(server: ScriptedServer) -> None:
+    """Cancelling send or the iteration cancels neither the call nor another frame."""
+    go = asyncio.Event()
+
+    async def slow(stream: ServerStream) -> None:
+        await stream.opened(frames=1)
+        (frame,) = await stream.take(1)
+        await go.wait()
+        await stream.answer(frame)
+        await stream.answer_all()
+
+    server.on_stream = slow
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.send(b"x", BOX)
+        waits = [asyncio.create_task(session.send(b"x", BOX)), asyncio.create_task(anext(session))]
+        await server.streams[0].arrived.wait()
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+        assert all(wait.cancelled() for wait in waits)
+        go.set()
+        assert await session.send(b"x", BOX) == 1
+        await session.finish()
+        answers, error = await collect(session)
+    assert (frame_ids(answers), error) == ([0, 1], None)
+
+
+async def test_leaving_the_block_ends_call_and_tasks(server: ScriptedServer) -> None:
+    """With frames open and a sender waiting: the server sees the cancellation, and no task is left behind."""
+    gone = asyncio.Event()
+
+    async def script(stream: ServerStream) -> None:
+        await stream.opened(frames=1)
+        try:
+            await stream.take(2)
+        finally:
+            gone.set()
+
+    server.on_stream = script
+    async with AsyncReidClient(server.target) as client:
+        async with client.stream() as session:
+            await session.send(b"x", BOX)
+            waiting = asyncio.create_task(session.send(b"x", BOX))
+            await server.streams[0].arrived.wait()
+        with pytest.raises(SessionEnded, match="closed"):
+            await waiting
+        await gone.wait()
+        await session.close()
+        answers, error = await collect(session)
+        assert isinstance(error, SessionEnded)
+        assert (answers, error.unanswered) == ([], (0,))
+    ours = [task for task in asyncio.all_tasks() if "reidstream_client" in repr(task)]
+    assert ours == []
+
+
+async def test_an_error_in_the_block_ends_the_session(server: ScriptedServer) -> None:
+    """The caller's own error comes through as it is."""
+    async with AsyncReidClient(server.target) as client:
+        with pytest.raises(ZeroDivisionError):
+            async with client.stream():
+                _ = 1 / 0
+
+
+async def test_nothing_is_taken_after_finish(server: ScriptedServer) -> None:
+    """Also while the last answers are still open."""
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.finish()
+        with pytest.raises(InvalidRequest, match="finished"):
+            await session.send(b"x", BOX)
