@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
+from reidstream_server.core.statistics import SessionStatistics
 from reidstream_server.core.terms import ModelIndex, SessionKey
 
 from .agreement import Agreement
 from .job import FrameJob, Tensor
 from .models import ServedModel
-from .statistics import SessionCounters
+from .statistics import SessionCounters, SessionFigures
 
 JobAnswer: TypeAlias = Answer[FrameJob]
 
@@ -53,6 +54,23 @@ class Session:
     mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
     readable: asyncio.Event = field(default_factory=asyncio.Event)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def figures(self, held: SessionStatistics | None, now_ns: int) -> SessionFigures:
+        """What it did and does. `held`: the scheduler's part of it; None once the session is over."""
+        counters, terms = self.counters, self.agreement.terms
+        return SessionFigures(
+            flow=terms.flow,
+            seconds=(now_ns - counters.began_ns) / 1e9,
+            frames=counters.frames,
+            bytes=counters.bytes,
+            answered=counters.answered,
+            faults=dict(counters.faults),
+            rate_fps=counters.rate_fps(now_ns),
+            age_s=counters.age_s(),
+            window=terms.window,
+            window_frames=0 if held is None else held.window_frames,
+            window_bytes=0 if held is None else held.window_bytes,
+        )
 
 
 class Observer(Protocol):

@@ -18,7 +18,7 @@ ALLOWED = {
     "server/reidstream_server/config": set(),
     "server/reidstream_server/runtime": {"reidstream_engines"},
     "server/reidstream_server/identity": set(),
-    "server/reidstream_server/intake": {"reidstream_engines"},
+    "server/reidstream_server/intake": {"reidstream_engines", "reidstream_proto"},
     "server/reidstream_server/metrics": {"reidstream_engines", "prometheus_client"},
     "server/reidstream_server/transport": {
         *("reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"),

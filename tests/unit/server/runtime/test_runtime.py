@@ -31,7 +31,7 @@ from reidstream_server.core.terms import (
     SessionTerms,
     Window,
 )
-from reidstream_server.runtime import runtime as runtime_module
+from reidstream_server.runtime import at_work
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
 from reidstream_server.runtime.job import CropIndex, CropPlan, FrameJob, allocate_vectors
 from reidstream_server.runtime.models import ServedModel
@@ -300,7 +300,7 @@ async def test_a_fault_of_our_own_that_nobody_waits_for_ends_the_process(caplog:
 
 @pytest.fixture
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "_THREADS_GRACE_S", 0.02)
+    monkeypatch.setattr(at_work, "GRACE_S", 0.02)
 
 
 @pytest.mark.usefixtures("_no_patience")

@@ -1,0 +1,59 @@
+"""How the event loop is woken: by a thread that has finished, by the next deadline, or a little later.
+
+Why in one place: nobody waits for these events, so nobody would see one fail, and somebody else would wait for ever.
+Each goes through `_carry_out`, which tells. Trap: most deadlines move on before they come. A timer that is armed for an
+earlier time stays: it wakes for nothing once, which costs less than a cancellation with every event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVarTuple, Unpack
+
+Ts = TypeVarTuple("Ts")
+
+
+class Wakeups:
+    """`failed` is told, on the event loop, of an event that raised. `due` is called at the armed time."""
+
+    def __init__(self, failed: Callable[[Exception], None], due: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._failed = failed
+        self._due = due
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns: int | None = None
+
+    def from_thread(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+        """Any thread. If the loop is closed, nobody is left to tell."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._carry_out, event, *arguments)
+
+    def soon(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+        """Event loop only: after the event that is carried out now."""
+        self._loop.call_soon(self._carry_out, event, *arguments)
+
+    def arm(self, due_ns: int | None) -> None:
+        """Event loop only: call `due` at this time of the monotonic clock at the latest; None: there is no need."""
+        if due_ns is None or (self._timer_ns is not None and self._timer_ns <= due_ns):
+            return
+        self.disarm()
+        self._timer_ns = due_ns
+        self._timer = self._loop.call_at(due_ns / 1e9, self._carry_out, self._on_timer)
+
+    def disarm(self) -> None:
+        """No deadline is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timer_ns = None
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_ns = None
+        self._due()
+
+    def _carry_out(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+        try:
+            event(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the state behind it is not to be trusted any more
+            self._failed(error)
