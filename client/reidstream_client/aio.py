@@ -1,8 +1,8 @@
 """The client for asyncio.
 
-One object per server, for any number of cameras: its calls and sessions share one connection. Trap: `embed` is one
-frame at a time and waits for its answer; a camera is better served by `stream`, which keeps the server's batches full
-and says what happens under load.
+One object per server, for any number of cameras: its calls and sessions share one connection. Trap: `embed` sends one
+frame and waits for its answer. For a camera use `stream`, which keeps the server's batches full and defines what
+happens under load.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MOST_MESSAGE_BYTES = 2**31 - 1  # as gRPC counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """A server that answered. `round_trip_s`: of the health check, connecting not included."""
+    """A server that answered. `round_trip_s`: how long the health check took, without connecting."""
 
     health: Health
     round_trip_s: float
@@ -93,9 +93,9 @@ class AsyncReidClient:
     ) -> FrameEmbeddings:
         """The embeddings of (N, 4) boxes x1, y1, x2, y2 in pixels of the image, or of `Crops`.
 
-        N = 0 asks the server nothing but, once, the model's dimension. The frame ages while the call is repeated. The
-        frame's own errors are raised here, since they are the call's status. The call is repeated while no ready server
-        answers: embedding twice does no harm. `options`: `CallOptions`.
+        The call is repeated while no ready server answers, since embedding twice does no harm. The frame ages
+        meanwhile. An error of the frame is raised, since it is the call's status. For N = 0 nothing is sent, but the
+        model's dimension is asked for once. `options`: `CallOptions`.
         """
         check_options(CallOptions, options, "embed")
         given = CallInput(image=image, boxes=boxes, **options)
@@ -113,17 +113,17 @@ class AsyncReidClient:
 
     @shows_options(StreamOptions, StreamSettings)
     def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a session; leaving the block ends it, so `finish` and iterate first to get every answer.
+        """Open a session. Leaving the block ends it, so `finish` and iterate first to get every answer.
 
-        `options`: `StreamOptions`. Raises when the block is entered: InvalidRequest for a value out of its range, and
-        what calls raise.
+        `options`: `StreamOptions`. Entering the block raises what a call raises, and InvalidRequest for a value out of
+        its range.
         """
         check_options(StreamOptions, options, "stream")
         return self._stream(StreamSettings(**options))
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
-        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on.
+        """As `stream`, but the session outlives its stream: if that is cut or drained, another one goes on.
 
         `options`: `ResumingStreamOptions`.
         """
@@ -131,19 +131,19 @@ class AsyncReidClient:
         return self._resuming_stream(StreamSettings(**options))
 
     async def models(self) -> tuple[ModelSummary, ...]:
-        """The models that the server holds."""
+        """The server's models."""
         request = service_pb2.ListModelsRequest().SerializeToString()
         answer = await self._ask("ListModels", request, service_pb2.ListModelsResponse.FromString, self._timeout_s)
         return tuple(parse_summary(model) for model in answer.models)
 
     async def info(self, name: str = "") -> ModelInfo:
-        """A model's whole spec and the server's limits; "" is the default model. Raises ModelNotFound."""
+        """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
         return parse_info(await self._get_model(name, self._timeout_s))
 
     async def ping(self) -> Ping:
         """Ask for the server's health twice: the first call connects, the second is timed.
 
-        Never repeated: raises ServerUnavailable or CallTimeout at once.
+        Raises ServerUnavailable or CallTimeout at once; nothing is repeated.
         """
         await ask_health(self._connection, timeout_s=self._timeout_s)
         start = time.monotonic()
@@ -217,7 +217,7 @@ class AsyncReidClient:
         return result, round_trip_s
 
     async def _agreed(self, answering: dict[str, AgreedModel], *, timeout_s: float) -> tuple[AgreedModel, ...]:
-        """The models of this client's choices, in their order, by the answer itself and else by GetModel (once)."""
+        """The models of this client's choices, in their order: from the answer, or else from GetModel, once each."""
         agreed = []
         for choice in self._choices:
             known = self._known.get(choice.name)

@@ -1,6 +1,6 @@
-"""Values that the contract or common sense does not allow, refused where the caller gives them.
+"""Refuses values out of their range where the caller gives them.
 
-Why here: protobuf and gRPC would refuse them too, later and with words about something else.
+Why here: protobuf and gRPC would refuse them too, but later, and with words about something else.
 """
 
 from __future__ import annotations

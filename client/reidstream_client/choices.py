@@ -1,6 +1,6 @@
-"""What a caller may choose: closed sets and small records, the values of the options in `options`.
+"""What a caller may choose: closed sets and small records, the values of many options.
 
-Why mirrored: the wire's enums are integers that a program cannot tell apart, and a newer server may send values that
+Why our own enums: the wire's are integers that a program cannot tell apart, and a newer server may send values that
 this client does not know. Each member's value is its number on the wire; a test compares them with the contract.
 """
 
@@ -19,7 +19,7 @@ class Priority(Enum):
 
 
 class Ordering(Enum):
-    """In which order frames are answered: as they were sent, or as each is done."""
+    """In which order frames are answered: as they were sent, or each when it is done."""
 
     IN_ORDER = 1
     AS_COMPLETED = 2
@@ -28,8 +28,8 @@ class Ordering(Enum):
 class OverloadPolicy(Enum):
     """What happens to a frame while the window is full.
 
-    WAIT: `send` waits. DROP_OLDEST: only the newest unsent frame is kept, the one it replaces is answered DROPPED.
-    REJECT: the new frame is answered WINDOW_FULL.
+    WAIT: `send` waits. DROP_OLDEST: only the newest unsent frame is kept, and the frame that it replaces is answered
+    DROPPED. REJECT: the new frame is answered WINDOW_FULL.
     """
 
     WAIT = 1
@@ -38,7 +38,7 @@ class OverloadPolicy(Enum):
 
 
 class EmbeddingDtype(Enum):
-    """How vectors travel. The client's arrays are float32 in either case."""
+    """How vectors travel. The client's arrays are always float32."""
 
     FLOAT32 = 1
     FLOAT16 = 2
@@ -59,7 +59,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxFilter:
-    """Boxes to leave alone: they are answered FILTERED. Sizes in pixels, scores 0 to 1; None: no such bound.
+    """Which boxes to embed; the others are answered FILTERED. Sizes in pixels, scores 0 to 1; None: no such bound.
 
     With `class_ids`, only boxes of these classes are embedded; a box without a class is not.
     """
@@ -74,10 +74,10 @@ class BoxFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often, and after how long, a call that met no ready server is repeated.
+    """How often, and after which pauses, a call that met no ready server is repeated.
 
-    `attempts` counts the first one. The pauses grow twofold from `first_s` to `cap_s`, each shortened at random by up
-    to a half so that many clients do not come back together. The call's own time-out bounds all of it.
+    `attempts` includes the first one. The pauses double from `first_s` up to `cap_s`. Each is shortened at random by up
+    to a half, so that many clients do not come back together. The call's own time-out limits it all.
     """
 
     attempts: int = 5

@@ -1,26 +1,26 @@
 """Everything this package raises, and the one table from gRPC status codes to it.
 
     ReidError
-    ├── InvalidRequest          what the caller gave cannot be sent; nothing was sent (also a ValueError)
-    │   └── FrameTooLarge       larger than a message, or than the session's window, may be
+    ├── InvalidRequest          the caller gave something that cannot be sent; nothing was sent (also a ValueError)
+    │   └── FrameTooLarge       the frame is larger than a message or the session's window may be
     ├── ServerUnavailable       nobody answers there, or the server is starting, stopping or gone
     ├── CallTimeout             no answer in time, or the frame was older than its latency budget
     ├── CallRejected            the server refuses the call; sending it again will not help
     │   ├── ModelNotFound       no such model
-    │   ├── SpaceMismatch       the model's vectors would not fit the expected space
+    │   ├── SpaceMismatch       the model's vectors are of another space than expected
     │   └── StaleEpoch          another stream has resumed this session since
     ├── Overloaded              the server has no room now; later it may
-    ├── ServerFault             a fault of the server, in its log
-    ├── ProtocolFault           the server said what the contract does not allow
-    ├── SeveralModels           `.embeddings` was asked of an answer that several models gave
-    ├── SessionEnded            the session is over and takes or gives no more
-    │   └── SessionDrained      the server leaves: everything it accepted was answered, the rest goes elsewhere
-    ├── UnreadAnswers           the caller sends, and does not take the answers
-    ├── FileError               a file or folder cannot be read, or is not what it should be
+    ├── ServerFault             internal error of the server; its log has the details
+    ├── ProtocolFault           the server's answer breaks the contract
+    ├── SeveralModels           an answer of several models has no single `.embeddings`
+    ├── SessionEnded            the session is over
+    │   └── SessionDrained      the server is leaving: it has answered all that it accepted; send the rest elsewhere
+    ├── UnreadAnswers           the caller sends frames and does not take the answers
+    ├── FileError               a file or folder cannot be read or written, or has the wrong content
     └── MissingExtra            an optional part of this package is not installed
 
-Trap: an error of one *frame* is none of these on a stream, where it is data (`FrameEmbeddings.error`); only the single
-call, whose status it is, raises it.
+Trap: on a stream, the error of one *frame* is data (`FrameEmbeddings.error`). Only a single call raises it, as the
+call's status.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from reidstream_proto.v1.contract import REASON_HEADER, RETRY_AFTER_HEADER
 class ReidError(Exception):
     """Root of the tree. The message is for people and says what to do next.
 
-    `status`: the call's gRPC status; None where no server was asked. `unanswered`: on a stream, the ids of the frames
-    that were taken and will not be answered, ascending; empty elsewhere.
+    `status`: the call's gRPC status; None if no server was asked. `unanswered`: on a stream, the ids of the frames that
+    were taken and will not be answered, ascending; otherwise empty.
     """
 
     status: grpc.StatusCode | None
@@ -51,11 +51,11 @@ class ReidError(Exception):
 
 
 class InvalidRequest(ReidError, ValueError):
-    """What the caller gave cannot be sent. The message names what was given."""
+    """The caller gave something that cannot be sent. The message names it."""
 
 
 class FrameTooLarge(InvalidRequest):
-    """The frame exceeds a message, or the session's whole window. The message names both numbers."""
+    """The frame is larger than a message or the session's whole window. The message has both numbers."""
 
 
 class ServerUnavailable(ReidError):
@@ -67,37 +67,37 @@ class CallTimeout(ReidError):
 
 
 class CallRejected(ReidError):
-    """The server refuses; `status` says in which way."""
+    """The server refuses the call; `status` says how."""
 
 
 class ModelNotFound(CallRejected):
-    """The server holds no model of that name."""
+    """The server has no model of that name."""
 
 
 class SpaceMismatch(CallRejected):
-    """The model's vectors are not of the expected space."""
+    """The model's vectors are of another space than expected."""
 
 
 class StaleEpoch(CallRejected):
-    """Another stream, of a newer epoch, holds this session."""
+    """A newer stream has resumed this session."""
 
 
 class Overloaded(ReidError):
-    """The server has no room for this now. `retry_after_s`: when it may have; None where it did not say."""
+    """The server has no room for this now. `retry_after_s`: when to try again; None if it did not say."""
 
     retry_after_s: float | None = None
 
 
 class ServerFault(ReidError):
-    """A fault of the server; its log says which."""
+    """Internal error of the server; its log has the details."""
 
 
 class ProtocolFault(ReidError):
-    """The server said what the contract does not allow: it, or something between, is broken."""
+    """The server's answer breaks the contract: the server, or something on the way to it, is broken."""
 
 
 class SeveralModels(ReidError):
-    """One matrix was asked of an answer that several models gave; take `for_model(name)`."""
+    """The answer is of several models, so there is no single matrix; use `for_model(name)`."""
 
 
 class SessionEnded(ReidError):
@@ -105,7 +105,7 @@ class SessionEnded(ReidError):
 
 
 class SessionDrained(SessionEnded):
-    """The server leaves. Every frame that it accepted was answered; `unanswered` are to be sent elsewhere."""
+    """The server is leaving. It has answered every frame that it accepted; send those in `unanswered` elsewhere."""
 
 
 class UnreadAnswers(ReidError):
@@ -113,11 +113,11 @@ class UnreadAnswers(ReidError):
 
 
 class FileError(ReidError):
-    """A file or folder cannot be read or written, or is not what it should be. The message names it."""
+    """A file or folder cannot be read or written, or has the wrong content. The message names it."""
 
 
 class MissingExtra(ReidError):
-    """An optional part is not installed. The message holds the line that installs it."""
+    """An optional part is not installed. The message has the command that installs it."""
 
 
 ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
@@ -142,12 +142,12 @@ ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
 )
 
 
-# Where a status alone does not say which: the server's word beside it.
+# Where the status alone is ambiguous, the server's reason decides.
 _ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch": StaleEpoch})
 
 
 def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> ReidError:
-    """The error of a call to `target` that did not end with OK. `hint`: what to check where nobody answered."""
+    """The error of a call to `target` that did not end with OK. `hint`: what to check if nobody answered."""
     trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
     said = {name: value for name, value in trailers if isinstance(value, str)}
     return error_of(failed.code(), failed.details() or "", said, target=target, hint=hint)

@@ -1,7 +1,7 @@
 """An event loop in a thread of its own, for programs without asyncio.
 
 Trap: the garbage collector may close a forgotten client from any thread, this one included, and the interpreter may
-end while calls are open; so nothing here waits for itself, and every call that was let in gets an answer.
+end while calls are open. So nothing here waits for itself, and every call that was accepted gets an answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Closable(Protocol):
-    """What the loop closes before it ends."""
+    """Something that the loop closes before it ends."""
 
     async def close(self) -> None:
         """Release everything."""
@@ -26,7 +26,7 @@ class Closable(Protocol):
 
 
 class LoopThread:
-    """Runs coroutines for other threads. Daemonic: it does not keep the interpreter alive."""
+    """Runs coroutines for other threads. A daemon: it does not keep the interpreter alive."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -36,7 +36,7 @@ class LoopThread:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it in the loop and wait; giving up (Ctrl-C) cancels it. Raises SessionEnded when closed meanwhile."""
+        """Run it in the loop and wait. Giving up (Ctrl-C) cancels it. Raises SessionEnded if closed meanwhile."""
         with self._entry:
             if self._closed:
                 coroutine.close()
@@ -53,7 +53,7 @@ class LoopThread:
             raise
 
     def close(self, resource: Closable) -> None:
-        """Close the resource in the loop, then end loop and thread. Again: nothing."""
+        """Close the resource in the loop, then end loop and thread. The second time, do nothing."""
         with self._entry:
             if self._closed:
                 return

@@ -1,8 +1,7 @@
 """Models and limits as the server publishes them.
 
-The preprocessing's closed sets are given as the words of the contract in lower case ("opencv_bilinear"): a client
-shows them and compares them, it does not act on them, and a word that is newer than this client must not be an error;
-such a one reads "unknown_7".
+The preprocessing's closed sets are the contract's words in lower case ("opencv_bilinear"). A client shows and compares
+them but does not act on them. So a word that is newer than this client is no error: it reads "unknown_7".
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from reidstream_proto.v1 import model_pb2, service_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreedModel:
-    """A model that a session, or a call, uses. `dim`: numbers a vector. `class_ids`: the classes that go to it; () for
-    all others.
+    """A model of a session or a call. `dim`: numbers per vector. `class_ids`: the classes that go to it; () for all
+    others.
     """
 
     name: str
@@ -61,7 +60,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSpec:
-    """What the network answers."""
+    """The network's output."""
 
     name: str
     dim: int
@@ -70,7 +69,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What runs the model there. `fallback_reason`: not empty where another engine was preferred."""
+    """What runs the model on the server. `fallback_reason`: not empty if another engine was preferred."""
 
     engine: str
     device: str

@@ -1,9 +1,8 @@
 """The same client for programs without asyncio.
 
-One implementation: an event loop in a thread of its own runs `AsyncReidClient`, and every method here waits for one of
-its coroutines. Trap: the thread must end before the interpreter does, also when nobody calls `close`; a finalizer that
-holds no reference to the client sees to it. A process that was forked after a client was made needs a client of its
-own.
+There is one implementation: an event loop in its own thread runs `AsyncReidClient`, and every method here waits for one
+of its coroutines. Trap: the thread must end before the interpreter does, even if nobody calls `close`. A finalizer
+without a reference to the client does that. A process that is forked later needs a client of its own.
 """
 
 from __future__ import annotations
@@ -75,9 +74,9 @@ class ReidClient:
     ) -> Iterator[FrameEmbeddings]:
         """The answers to all frames, pipelined over one stream; each frame is answered exactly once.
 
-        Frames are taken from `frames` in the caller's thread, and answers that came meanwhile are given between two of
-        them. Raises as `Session.send` and the iteration over a session do; frames that a leaving server accepted are
-        given before SessionDrained. `options`: `StreamOptions`.
+        Frames are taken from `frames` in the caller's thread, and answers that have come are given between two of them.
+        Raises as `Session.send` and the iteration over a session do. If the server leaves, the answers to the frames
+        that it accepted come before SessionDrained. `options`: `StreamOptions`.
         """
         check_options(StreamOptions, options, "embed_many")
         return self._embed_many(frames, self.stream(**options))
@@ -89,15 +88,15 @@ class ReidClient:
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractContextManager[Session]:
-        """As `stream`, but the session outlives its stream: when that is cut or drained, another one goes on."""
+        """As `stream`, but the session outlives its stream: if that is cut or drained, another one goes on."""
         return self._entered(self._client.resuming_stream(**options))
 
     def models(self) -> tuple[ModelSummary, ...]:
-        """The models that the server holds."""
+        """The server's models."""
         return self._thread.call(self._client.models())
 
     def info(self, name: str = "") -> ModelInfo:
-        """A model's whole spec and the server's limits; "" is the default model. Raises ModelNotFound."""
+        """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
         return self._thread.call(self._client.info(name))
 
     def ping(self) -> Ping:

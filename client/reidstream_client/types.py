@@ -1,7 +1,7 @@
-"""What comes back for a frame: arrays and closed sets, frozen.
+"""The answer to a frame: arrays and closed sets, frozen.
 
-Trap: vectors of different models must never stand in one matrix. `embeddings` is there for the usual session of one
-model; with several it refuses, and `for_model` gives each its own.
+Trap: vectors of different models must never be in one matrix. `embeddings` is for the usual session of one model; with
+several models it raises, and `for_model` gives each model's own matrix.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 class Outcome(Enum):
     """What became of a box. EMBEDDED and CACHED have a vector, all others have none.
 
-    UNKNOWN and FRAME_FAILED are the client's own: a value that this client does not know, which counts as failed, and
-    a box of a frame that has an `error`.
+    UNKNOWN and FRAME_FAILED are the client's own. UNKNOWN is a value that this client does not know, and counts as
+    failed. FRAME_FAILED is a box of a frame that has an `error`.
     """
 
     EMBEDDED = 1
@@ -41,7 +41,7 @@ class Outcome(Enum):
 
 
 class ErrorReason(Enum):
-    """Why a whole frame has no embeddings. UNKNOWN is the client's own: a reason that it does not know."""
+    """Why a whole frame has no embeddings. UNKNOWN is the client's own, for a reason that it does not know."""
 
     INVALID_FRAME_ID = 1
     INVALID_IMAGE = 2
@@ -62,7 +62,7 @@ class ErrorReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFailure:
-    """A frame's error. `retry_after_s`: None where trying again makes no sense."""
+    """A frame's error. `retry_after_s`: None if trying again makes no sense."""
 
     code: grpc.StatusCode
     reason: ErrorReason
@@ -72,9 +72,9 @@ class FrameFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """When things happened on the server, in seconds since the frame arrived there; None: did not happen.
+    """When things happened on the server, in seconds since the frame arrived there; None: it did not happen.
 
-    `round_trip_s` is the client's: from handing the frame to gRPC to reading its answer; None where it was not sent.
+    `round_trip_s` is the client's: from handing the frame to gRPC to reading its answer; None if it was not sent.
     `batch_sizes`: crops in each batch that held a crop of this frame, other cameras' crops included.
     """
 
@@ -102,7 +102,7 @@ class Timing:
 
     @property
     def network_s(self) -> float | None:
-        """What the server did not see: both ways of the network, and gRPC on both sides."""
+        """The time outside the server: the network both ways, and gRPC on both sides."""
         return _between(self.sent_s, self.round_trip_s)
 
 
@@ -158,13 +158,13 @@ class FrameEmbeddings:
         for block in self.blocks:
             if block.model.name == name:
                 return block
-        raise InvalidRequest(f"no model {name!r} in this session; its models: {self._names()}")
+        raise InvalidRequest(f"this session has no model {name!r}; its models are {self._names()}")
 
     def _only(self) -> ModelEmbeddings:
         if len(self.blocks) != 1:
             raise SeveralModels(
-                f"this session uses several models ({self._names()}), whose vectors belong in no common matrix; "
-                "take .for_model(name) or .blocks"
+                f"this session uses several models ({self._names()}), whose vectors must not share a matrix; "
+                "use .for_model(name) or .blocks"
             )
         return self.blocks[0]
 

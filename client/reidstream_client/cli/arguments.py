@@ -1,4 +1,4 @@
-"""The command's options and its help, which teaches by examples."""
+"""The command's flags, and its help, which teaches by examples."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ examples:
   reidstream-client stream clip.mp4 --boxes detections.csv --output out.npz --realtime 30
 
 exit status:
-  0    every frame was answered (dropped and refused ones included: see the summary)
-  1    the run ended early; the output holds what had come
+  0    every frame was answered (this includes dropped and refused frames: see the summary)
+  1    the run ended early; the output has the answers that came before
   2    wrong usage, or a file that cannot be read or written
   3    the server cannot be reached, or is not serving
   4    the server refuses: unknown model, another embedding space, a broken answer
-  5    there were boxes, and not one was embedded
+  5    there were boxes, and none of them was embedded
   130  interrupted
 """
 
@@ -47,7 +47,7 @@ Image files are sent as they are. Frame numbers are the files' names where these
 
 boxes files, --boxes FILE:
   MOTChallenge text   frame,id,left,top,width,height,...  used as it is: no 1 is subtracted from left and top;
-                      of ground truth (8 or 9 columns) only rows with considered 1 and class 1
+                      from ground truth (8 or 9 columns) only rows with considered 1 and class 1
   .csv with a header  frame or image; x1,y1,x2,y2 or left,top,width,height; track_id, class_id if there
   .jsonl              {"frame": 1, "boxes": [[x1, y1, x2, y2], ...]}, or "image": "a.jpg"; "format": "ltwh",
                       "track_ids" and "class_ids" if there
@@ -71,7 +71,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Help as it was written; an error is one line that says where help is."""
+    """Prints help as it was written; an error is one line that says where to find help."""
 
     def __init__(self, *, epilog: str = "", **options: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(
@@ -109,9 +109,9 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, metavar="SOURCE", help="sequence, folder or video; see below")
     add("--output", "-o", type=Path, required=True, metavar="OUT.npz", help="where the arrays go")
-    add("--jsonl", type=Path, metavar="OUT.jsonl", help="also one line of JSON per frame, as it comes")
+    add("--jsonl", type=Path, metavar="OUT.jsonl", help="also write one line of JSON per frame, as it comes")
     add("--boxes", type=Path, metavar="FILE", help="the boxes; see below")
-    add("--use", choices=[use.value for use in Use], help="which of a sequence's boxes; default: gt if it is there")
+    add("--use", choices=[use.value for use in Use], help="which of a sequence's boxes; default: gt if there is any")
     add(
         "--min-visibility",
         type=_number(0, 1),
@@ -120,14 +120,19 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
         help="least visibility in ground truth, 0 to 1",
     )
     add("--camera", metavar="ID", help="names the camera; default: this machine's name")
-    add("--realtime", type=_number(0.01, 10_000), metavar="FPS", help="at a camera's rate; default: as fast as it goes")
+    add(
+        "--realtime",
+        type=_number(0.01, 10_000),
+        metavar="FPS",
+        help="send at a camera's rate; default: as fast as possible",
+    )
     add("--policy", choices=POLICIES, default="wait", help="what to do while the window is full; default: wait")
     add(
         "--shared-memory",
         action="store_true",
-        help="leave a video's frames in memory that a server on this machine reads; where it cannot, they are sent",
+        help="leave a video's frames in memory that a server on this machine reads; send them if that is not possible",
     )
-    add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames that are older than this")
+    add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames older than this")
     add("--quiet", "-q", action="store_true", help="no progress bar and no summary")
     _add_model(parser)
     _add_server(parser)
@@ -152,7 +157,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--server", default=default, metavar="HOST:PORT", help=f"default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}"
     )
     parser.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="who signs the server's certificate, PEM; any --tls-... means TLS"
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="the authority that signs the server's certificate, PEM; any --tls-... flag means TLS",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="this client's certificate, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert, PEM")
@@ -162,7 +170,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=os.environ.get("REIDSTREAM_TOKEN_FILE") or None,
         metavar="FILE",
-        help="holds this client's token; default: $REIDSTREAM_TOKEN_FILE, else none",
+        help="file with this client's token; default: $REIDSTREAM_TOKEN_FILE, else none",
     )
     parser.add_argument(
         "--timeout", type=_number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"

@@ -1,7 +1,6 @@
-"""`reidstream-client`: the four commands, and what their ends mean to a script.
+"""`reidstream-client`: the four commands and their exit statuses.
 
-Trap: whatever goes wrong is one line on stderr and an exit status of the table in `--help`; a traceback is a fault of
-ours.
+Trap: every failure is one line on stderr and an exit status from the table in `--help`. A traceback is a bug.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Ctrl-C on a command line: the first ends the work and keeps what came, the second ends the process.
 
-Trap: Python raises KeyboardInterrupt wherever the main thread is, and where that is a finalizer or the callback of a
-weak reference (asyncio's books of its tasks have some) it is printed and lost. Then it is raised once more, a moment
-later, by a signal to the main thread, which wakes it where it waits.
+Trap: Python raises KeyboardInterrupt wherever the main thread is. In a finalizer or the callback of a weak reference
+(asyncio has some for its tasks) it is printed and lost. Then it is raised once more, a moment later, by a signal to the
+main thread, which also wakes it if it waits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LATER_S = 0.05
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """For a block of the main thread. Elsewhere, and where a caller has a handler of its own, it does nothing."""
+    """For a block of the main thread. In other threads, or if the caller has its own handler, it does nothing."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
@@ -57,7 +57,7 @@ def _send() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Raise, and leave the next one to the system, which asks nobody."""
+    """Raise, and leave the next one to the system, which ends the process."""
     del frame
     signal.signal(number, signal.SIG_DFL)
     raise KeyboardInterrupt

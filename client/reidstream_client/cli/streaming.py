@@ -1,7 +1,7 @@
 """A source through a session: paced, pipelined, every answer with its boxes.
 
-Trap: what ends a session early must not take the answers with it that are already here, so these are handed out before
-the error goes on.
+Trap: if a session ends early, the answers that have come must not be lost. They are handed out before the error is
+raised.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def stream_source(
     fps: float | None,
     on_answer: Callable[[str, FrameBoxes, FrameEmbeddings], None],
 ) -> None:
-    """Send every frame of the source and hand every answer, with its frame's name and boxes, to `on_answer`, in the
-    session's order.
+    """Send every frame of the source, and call `on_answer` with each frame's name, boxes and answer, in the session's
+    order.
 
-    `fps`: as a camera of that rate would, each frame due at its time and older from then on; None: as fast as it goes.
-    Raises as the source and the session do.
+    `fps`: send at a camera's rate, and let each frame age from its time on; None: as fast as possible. Raises as the
+    source and the session do.
     """
     waiting: dict[int, tuple[str, FrameBoxes]] = {}
 

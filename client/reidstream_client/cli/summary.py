@@ -1,4 +1,4 @@
-"""What a run came to: rates, latency by stage, and what became of the boxes."""
+"""The summary of a run: rates, latency by stage, and what became of the boxes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Calls to one server: where it is, how it is known, and what its errors mean here.
+"""Calls to one server: where it is, how to trust it, and what its errors mean here.
 
-    grpc_connection a channel and its calls
+    protocols       what the client asks of a connection and a call
+    grpc_connection a gRPC channel and its calls
     stream_call     the EmbedStream call below a session
+    retries         calls that met no ready server, repeated
     credentials     TLS files and tokens
     targets         HOST:PORT, and what people get wrong in it
 

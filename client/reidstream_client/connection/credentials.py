@@ -1,7 +1,6 @@
-"""What a client shows a server, and how it knows the server: TLS files and a token.
+"""How a client proves who it is, and how it knows the server: TLS files and a token.
 
-Traps: a token that travels without TLS is everybody's, so it leaves this machine only inside TLS. And it must not
-appear in an error; whatever is wrong with one is said without it.
+Traps: without TLS everybody can read a token, so it leaves this machine inside TLS only. And no error may contain it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
-    """TLS, with files in PEM; `TlsOptions()` trusts the authorities that gRPC brings along.
+    """TLS, with files in PEM; `TlsOptions()` trusts the authorities that gRPC comes with.
 
-    ca_file      who signs the server's certificate; the only ones that are trusted then
-    cert_file    this client's own certificate and its key, for a server that wants one; both or none
+    ca_file      the authorities that may sign the server's certificate, instead of gRPC's
+    cert_file    this client's own certificate and its key, if the server asks for one; both or neither
     key_file
-    server_name  the name in the server's certificate, where it is not that of the target
+    server_name  the name in the server's certificate, if it is not the target's
     """
 
     ca_file: FilePath | None = None
@@ -45,7 +44,7 @@ class TlsOptions:
 
 
 def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
-    """Reads the files. Raises FileError, where gRPC would only fail to connect later."""
+    """Read the files. Raises FileError; gRPC would only fail to connect later."""
     ca, cert, key = (None if file is None else _read(file) for file in (tls.ca_file, tls.cert_file, tls.key_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -65,21 +64,23 @@ def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
 
 
 def token_headers(token: str | None, target: str, tls: TlsOptions | None) -> tuple[tuple[str, str], ...]:
-    """The headers that carry a token. Raises InvalidRequest where it must not be sent, or cannot be."""
+    """The headers with the token. Raises InvalidRequest if it must not or cannot be sent."""
     if token is None:
         return ()
     if not _TOKEN.fullmatch(token):
         raise InvalidRequest("token must be 1 to 4096 letters, digits, and . _ ~ + / - with = at its end")
     if tls is None and not is_loopback(target):
-        raise InvalidRequest(f"token: it would travel to {target} without TLS, for all to read; give tls=TlsOptions()")
+        raise InvalidRequest(
+            f"the token would go to {target} without TLS, so that others could read it; give tls=TlsOptions()"
+        )
     return (("authorization", f"Bearer {token}"),)
 
 
 def read_token(path: FilePath) -> str:
-    """A token from a file that holds nothing else but white space. Raises FileError."""
+    """The token in a file, without white space around it. Raises FileError."""
     token = _read(path).decode("ascii", errors="replace").strip()
     if not _TOKEN.fullmatch(token):
-        raise FileError(f"{path} must hold one token and nothing else")
+        raise FileError(f"{path} must contain one token and nothing else")
     return token
 
 

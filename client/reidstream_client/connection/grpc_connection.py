@@ -26,7 +26,7 @@ from .targets import check_target, hint, is_loopback
 T = TypeVar("T")
 
 MIN_KEEPALIVE_S: Final = 10.0
-"""A server takes more frequent pings on an idle connection for abuse and ends the connection."""
+"""A server treats more frequent pings on an idle connection as abuse, and ends the connection."""
 
 _MAX_KEEPALIVE_S: Final = 86_400.0
 _KEEPALIVE_TIMEOUT_MS = 20_000
@@ -116,7 +116,7 @@ class GrpcConnection(Connection):
 
 
 def check_keepalive(keepalive_s: float | None) -> None:
-    """Raises InvalidRequest for pings that are more frequent than a server allows, or than a day."""
+    """Raises InvalidRequest for pings more often than a server allows, or less often than once a day."""
     if keepalive_s is not None and not MIN_KEEPALIVE_S <= keepalive_s <= _MAX_KEEPALIVE_S:
         raise InvalidRequest(
             f"keepalive_s must be {MIN_KEEPALIVE_S:.0f} to {_MAX_KEEPALIVE_S:.0f} s, or None for no pings, "
@@ -125,10 +125,10 @@ def check_keepalive(keepalive_s: float | None) -> None:
 
 
 def _keepalive(seconds: float | None) -> Sequence[tuple[str, int]]:
-    """Pings while a call is open, and never while none is: a server takes those for abuse.
+    """Ping while a call is open, and never otherwise: a server treats those pings as abuse.
 
-    Trap: gRPC stops after two pings without data, unless it is told that any number may go (0); an idle session would
-    then lose its mapping in the router after all.
+    Trap: by default gRPC stops after two pings without data (0 is no limit). An idle session would then lose its entry
+    in the router after all.
     """
     if seconds is None:
         return ()

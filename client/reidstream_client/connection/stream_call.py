@@ -1,12 +1,12 @@
-"""The EmbedStream call, as a session needs it: bytes out, messages in, and the server's own word at the end.
+"""The EmbedStream call of `grpc.aio`, as a session needs it: bytes out, messages in, the server's status at the end.
 
-Trap: when a server ends a call while we write, `grpc.aio`'s own `write` replaces the server's status by an "internal
-error" of its own and gives up the messages that have not been read yet: answers would be lost, and "not ready, come
-back" would read as a crash. So messages are handed to the layer below it, where a failed send is just that, and the
-reader alone learns how the call ended.
+Trap: if the server ends a call while we write, `grpc.aio`'s own `write` replaces the server's status by an "internal
+error" and drops the messages that were not read yet. Answers would be lost, and "not ready, come back" would look like
+a crash. So messages go to the layer below, where a failed send is only a failed send, and the reader alone learns how
+the call ended.
 
-And a call holds its connection, descriptors on both sides included, even when the channel is closed. Errors hold the
-frames that they came through, and so whatever these look at; so a call is let go of when it is cancelled.
+A second trap: a call keeps its connection open, even when the channel is closed, and an exception keeps the call alive
+through its traceback. So a cancelled call drops its reference.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class StreamCall(Call):
             failure = from_status(error, target=self.target, hint=self._hint)
         else:
             return message if isinstance(message, service_pb2.EmbedStreamResponse) else None
-        raise failure  # out here, or it would hold gRPC's error as its context, and so the call
+        raise failure  # out here, or its context would be gRPC's error, which keeps the call alive
 
     @override
     def cancel(self) -> None:

@@ -1,7 +1,8 @@
-"""Where a server is: a target as gRPC writes it, and what people commonly get wrong in one.
+"""Where a server is: a target as gRPC writes it, and common mistakes in it.
 
-Trap: gRPC takes almost any text, and then fails to connect with words about something else: a scheme is a host name to
-it, no port is 443, and TLS on one side alone is a closed socket, or the refusal of another of the host's addresses.
+Trap: gRPC accepts almost any text and then fails to connect, with words about something else. It takes a scheme for a
+host name, and a missing port for 443. TLS on one side alone shows as a closed socket, or as a refusal by another of the
+host's addresses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _DEFAULT_PORT = 50051
 
 
 def check_target(target: str) -> None:
-    """Raises InvalidRequest for what is no target at all."""
+    """Raises InvalidRequest for text that cannot be a target."""
     if not target:
         raise InvalidRequest("the server's address is empty; it must be HOST:PORT")
     if scheme := _FOREIGN_SCHEME.match(target):
@@ -28,15 +29,15 @@ def check_target(target: str) -> None:
 
 
 def hint(target: str, *, tls: bool) -> str:
-    """What to ask whoever gets no connection to a target."""
+    """What to check if there is no connection to a target."""
     question = f"is a reidstream-server running and ready there, {'with' if tls else 'without'} TLS?"
     if _lacks_port(target):
-        question += f" No port was given, which means 443; reidstream-server's is {_DEFAULT_PORT} unless it is changed."
+        question += f" No port was given, which means 443; reidstream-server's default is {_DEFAULT_PORT}."
     return question
 
 
 def is_loopback(target: str) -> bool:
-    """Whether a target is surely this machine; a name other than localhost is not."""
+    """Whether a target is certainly this machine. A name other than localhost is not."""
     host = target.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

@@ -1,9 +1,9 @@
-"""Boxes and what belongs to them, as callers hold them, into arrays of one shape.
+"""The caller's boxes, class ids, scores and track ids, as arrays of one shape.
 
-Why named helpers: trackers use three conventions, and one read as another still looks like boxes (retrieval quietly
-falls to chance). Nothing here guesses: boxes are (x1, y1, x2, y2) unless a helper says otherwise. Trap: values that
-are wrong as *boxes* (NaN, corners out of order) are passed on; the server answers each with its own outcome, and the
-others are not harmed.
+Why named helpers: trackers use three conventions, and one read as another still looks like boxes, while retrieval
+quietly falls to chance. Nothing here guesses: boxes are (x1, y1, x2, y2) unless a helper says otherwise. Trap: boxes
+with wrong values (NaN, corners out of order) are sent all the same. The server gives each its own outcome, and the
+other boxes are embedded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def from_cxcywh(boxes: npt.ArrayLike) -> BoxArray:
 
 
 def parse_ids(ids: npt.ArrayLike | None, name: str, count: int, bits: int) -> Sequence[int] | None:
-    """`count` integers of 0 to 2**bits - 1, or None where there are none. Raises InvalidRequest."""
+    """`count` integers of 0 to 2**bits - 1, or None. Raises InvalidRequest."""
     if ids is None:
         return None
     array = np.asarray(ids)
@@ -56,7 +56,7 @@ def parse_ids(ids: npt.ArrayLike | None, name: str, count: int, bits: int) -> Se
 
 
 def parse_scores(scores: npt.ArrayLike | None, count: int) -> Sequence[float] | None:
-    """`count` numbers, or None where there are none. Raises InvalidRequest."""
+    """`count` numbers, or None. Raises InvalidRequest."""
     if scores is None:
         return None
     array = np.asarray(scores)

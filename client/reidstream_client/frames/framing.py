@@ -1,10 +1,9 @@
 """A frame as the bytes of its message, with one copy of the pixels.
 
-Why by hand: building the generated message copies the pixels into it, and serialising copies them again; for a raw
-1080p frame that took 11 ms here, and this takes 0.2 ms. Protobuf lets the fields of a message stand in any order, so
-everything but the pixels is made with the generated classes, and one join puts the pixels and the age behind it. Trap:
-the age is only known when the frame goes out, which is why joining is the last step, and why a borrowed buffer is
-copied (`owned`) if that is not now.
+Why by hand: building the generated message copies the pixels, and serialising copies them again. For a raw 1080p frame
+that took 11 ms here; this takes 0.2 ms. Protobuf allows the fields of a message in any order, so the generated classes
+make everything but the pixels, and one join appends the pixels and the age. Trap: the age is known only when the frame
+goes out. So joining is the last step, and a borrowed buffer is copied (`owned`) if the frame has to wait.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ _AGE = _tag(frame_pb2.Frame, "age_ns", _VARINT)
 class PreparedFrame:
     """A frame that was checked and is ready to go. `borrowed`: `data` is still the caller's memory.
 
-    `open_image`: what of the image field stands before its data. `layout`: of raw pixels, a RawImage without its data;
-    None for pictures that can only be sent.
+    `open_image`: the bytes of the image field before its data. `layout`: for raw pixels, a RawImage without its data;
+    None for pictures that cannot go through shared memory.
     """
 
     frame_id: int
@@ -76,7 +75,7 @@ class PreparedFrame:
 
     @property
     def max_bytes(self) -> int:
-        """At least the size of the message, whatever its age."""
+        """An upper bound of the message's size, for any age."""
         return len(self.head) + len(self.open_image) + len(self.data) + _MAX_OVERHEAD
 
     def owned(self) -> PreparedFrame:
@@ -84,7 +83,7 @@ class PreparedFrame:
         return replace(self, data=bytes(self.data), borrowed=False) if self.borrowed else self
 
     def by_handle(self, offset: int) -> PreparedFrame:
-        """The same, for pixels that lie at `offset` of the shared memory; `layout` must not be None."""
+        """The same, with its pixels at `offset` of the shared memory; `layout` must not be None."""
         shared = image_pb2.SharedRange(offset_bytes=offset, length_bytes=len(self.data)).SerializeToString()
         inner = (self.layout or b"") + _RAW_SHARED + varint(len(shared)) + shared
         return replace(self, open_image=_RAW + varint(len(inner)) + inner, data=b"", borrowed=False)
@@ -104,7 +103,7 @@ class PreparedFrame:
 def captured_at(captured_monotonic: float | None, age_s: float | None) -> float:
     """When a frame was taken, by `time.monotonic()`: as given, else now, so that it ages while it waits here.
 
-    Raises InvalidRequest where both are given, or an age that is none.
+    Raises InvalidRequest if both are given, or if the age is negative or not finite.
     """
     if captured_monotonic is not None:
         if age_s is not None:
@@ -120,8 +119,8 @@ def prepare(given: FrameInput, *, frame_id: int, captured_s: float) -> PreparedF
     image = given.image
     if not -math.inf < captured_s <= time.monotonic() + _MAX_AHEAD_S:
         raise InvalidRequest(
-            f"the frame was captured {captured_s - time.monotonic():.0f} s from now; captured_monotonic is read from "
-            "time.monotonic(), not from time.time()"
+            f"captured_monotonic is {captured_s - time.monotonic():.0f} s from now; read it from time.monotonic(), not "
+            "from time.time()"
         )
     check_unsigned("frame_id", frame_id, 64)
     check_unsigned("capture_unix_ns", given.capture_unix_ns or 0, 64)
@@ -162,7 +161,7 @@ def prepare(given: FrameInput, *, frame_id: int, captured_s: float) -> PreparedF
 
 
 def _open_image(layout: bytes | None, length: int) -> bytes:
-    """Everything of the image field that stands before its data of `length` bytes; the data is the last thing in it."""
+    """The bytes of the image field before its data, which is `length` bytes and comes last."""
     if layout is None:
         inner = _ENCODED_DATA + varint(length)
         return _ENCODED + varint(len(inner) + length) + inner
@@ -172,7 +171,7 @@ def _open_image(layout: bytes | None, length: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
-    """What boxes carry besides their corners, one entry per box."""
+    """What boxes have besides their corners, one entry per box."""
 
     classes: Sequence[int] | None
     scores: Sequence[float] | None
@@ -194,7 +193,7 @@ def _rects(corners: BoxArray) -> list[image_pb2.Rect]:
 def _add_crops(frame: frame_pb2.Frame, crops: Crops, corners: BoxArray | None, columns: _Columns) -> None:
     """Crops are small: they go through the generated message."""
     images: object = crops.images
-    if isinstance(images, np.ndarray):  # a picture's rows would be taken for grey pictures
+    if isinstance(images, np.ndarray):  # its rows would look like grey pictures
         raise InvalidRequest("Crops takes a list of pictures: Crops([image]), or Crops(list(images)) for (N, H, W, 3)")
     inner = None if crops.inner_boxes is None else _rects(parse_boxes(crops.inner_boxes))
     outer = None if corners is None else _rects(corners)
@@ -217,9 +216,9 @@ def _add_crops(frame: frame_pb2.Frame, crops: Crops, corners: BoxArray | None, c
 
 
 def check_message_size(frame: PreparedFrame, limit: int) -> None:
-    """Raises FrameTooLarge for a frame that a message of `limit` bytes cannot hold."""
+    """Raises FrameTooLarge for a frame that does not fit into a message of `limit` bytes."""
     if frame.max_bytes > limit:
         raise FrameTooLarge(
-            f"the frame's message has {frame.max_bytes} bytes, at most {limit} are read: send it encoded, or raise the "
-            "limit of the server and max_message_bytes of the client"
+            f"the frame's message has {frame.max_bytes} bytes, and at most {limit} are read: send the picture encoded, "
+            "or raise the server's limit and the client's max_message_bytes"
         )

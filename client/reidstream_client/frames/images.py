@@ -1,8 +1,8 @@
-"""Pictures as callers hold them, into what the wire carries, with as few copies as can be.
+"""The caller's pictures, ready for the wire, with as few copies as possible.
 
-An encoded file goes as it is. An array goes as raw pixels: without a copy where its rows lie evenly in memory, packed
-once where they do not. Trap: a view of a part of a larger picture also has even rows, but sending it with its stride
-would send the pixels around it too; so a stride is used only for padding.
+A file goes as it is. An array goes as raw pixels: without a copy if its rows are evenly spaced in memory, and packed
+once if they are not. Trap: a view of a part of a larger picture has even rows too, but sending it with its stride would
+also send the pixels around it. So a stride is used for padding only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ColorRange(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFrame:
-    """Interleaved pixels in a buffer. Bytes, of `stride` from row to row (0: packed), the first row at `offset`."""
+    """Interleaved pixels in a buffer. `stride`: bytes from row to row (0: packed). `offset`: where row 0 starts."""
 
     data: Buffer
     width: int
@@ -62,10 +62,10 @@ class RawFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nv12:
-    """A luma plane, and a plane of U and V at half size: what hardware decoders give. Width and height are even.
+    """A plane of luma, and a plane of U and V at half size, as hardware decoders give them. Width and height are even.
 
-    Strides in bytes; 0: packed, and for the chroma plane the luma plane's. `chroma_offset` 0: right behind the luma
-    plane.
+    Strides are in bytes. 0 is packed; of the chroma plane, it is the luma plane's stride. `chroma_offset` 0: right
+    behind the luma plane.
     """
 
     data: Buffer
@@ -84,7 +84,7 @@ Picture: TypeAlias = PixelArray | Buffer | RawFrame | Nv12
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Ready crops, each a picture of its own. `inner_boxes` (N, 4): the part of each to use; None: all of it."""
+    """Ready crops, each a picture of its own. `inner_boxes` (N, 4): which part of each to use; None: all of it."""
 
     images: Sequence[Picture]
     inner_boxes: npt.ArrayLike | None = None
@@ -95,9 +95,9 @@ Image: TypeAlias = Picture | Crops
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A picture for the wire. `raw` is everything but the data; None for an encoded file.
+    """A picture for the wire. `raw`: everything but the data; None for a file.
 
-    `borrowed`: `data` is a view of the caller's memory, which the caller may change once the call returns.
+    `borrowed`: `data` is a view of the caller's memory, which may change once the call returns.
     """
 
     raw: image_pb2.RawImage | None

@@ -1,8 +1,8 @@
-"""The server's answers, parsed: what a caller holds was checked once, here.
+"""The server's FrameResult as the caller's arrays, checked once, here.
 
-A row goes where the answer says, and only if it says so; anything out of range is a ProtocolFault, since a vector
-under the wrong box is worse than none. Trap: a vector that is not finite is no fault of the protocol (half precision
-overflows): that box is FAILED, alone.
+A row goes to the box that the answer names. Anything out of range is a ProtocolFault, since a vector under the wrong
+box is worse than none. Trap: a vector that is not finite does not break the protocol, since half precision overflows;
+that box alone is FAILED.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def without_vectors(
 
 
 def answering_models(message: frame_pb2.FrameResult) -> dict[str, AgreedModel]:
-    """The models that an answer itself names, by name."""
+    """The models that an answer names, by name."""
     return {
         block.model: AgreedModel(name=block.model, version=block.version, dim=block.dim, space_id=block.space_id)
         for block in message.blocks
@@ -143,7 +143,7 @@ def _block(
         )
     dtype = _DTYPES.get(block.dtype)
     if dtype is None:
-        raise _fault(message, f"has numbers of an unknown kind, {block.dtype}")
+        raise _fault(message, f"has numbers of an unknown type, {block.dtype}")
     if len(block.data) != block.count * block.dim * dtype.itemsize:
         raise _fault(message, f"holds {len(block.data)} bytes for {block.count} rows of {block.dim} {dtype.name}")
     return np.frombuffer(block.data, dtype).reshape(block.count, block.dim)

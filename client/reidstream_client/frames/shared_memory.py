@@ -1,11 +1,11 @@
-"""Memory that this client shares with a server on the same machine: raw pixels are left there instead of being sent.
+"""Memory that this client shares with a server on the same machine: raw pixels go there instead of through gRPC.
 
-It is a memfd, which has no name, so whoever dies leaves nothing behind; and it costs nothing until pixels are put in.
-The seals promise the server that it can neither shrink nor get holes. It is cut into slots when the first picture
-comes, since only then their size is known; a picture for which there is none is sent.
+It is a memfd. That has no name, so nothing is left behind when a process dies, and it costs nothing until pixels are
+written. The seals promise the server that it can neither shrink nor get holes. The first picture decides the size of
+the slots that it is cut into. A picture without a free slot is sent.
 
-Trap: a slot belongs to its frame until the frame's answer is here. The server reads it in place, so whatever is written
-into it earlier may end up in the vectors.
+Trap: a slot belongs to its frame until the frame is answered. The server reads it in place, so anything written into it
+earlier may end up in the vectors.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from .framing import PreparedFrame
 from .images import PixelArray
 
 SEGMENT_BYTES: Final = 512 << 20
-"""Of address space. Enough for a window of 64 frames of 1920 x 1080 pixels, or of 16 of four times as many."""
+"""Of address space. Enough for a window of 64 frames of 1920 x 1080 pixels, or of 16 frames four times as large."""
 
 _SPARE_SLOTS: Final = 2  # for a frame that waits for room in the window, and for the one that takes its place
 _CHANNELS: Final = 3
 
 
 class SharedMemory:
-    """One session's. `offer` goes to the server; nothing is put in before `agreed`.
+    """The shared memory of one session. `offer` goes to the server; nothing is written before `agreed`.
 
-    Raises OSError where this system has no such memory. One thread; arrays from `lend` may be given up in any.
+    Raises OSError on a system without such memory. One thread; arrays from `lend` may be given up in any thread.
     """
 
     def __init__(self) -> None:
@@ -51,14 +51,14 @@ class SharedMemory:
         self._lent: dict[int, weakref.finalize[Any, Any]] = {}
 
     def agreed(self, size_bytes: int, window_frames: int) -> None:
-        """The server has opened it, and reads so much."""
+        """The server has opened the memory and reads `size_bytes` of it."""
         self._size, self._window = size_bytes, window_frames
         self._close_file()
 
     def place(self, frame: PreparedFrame) -> tuple[PreparedFrame, int | None]:
-        """Put the frame's pixels into a slot; returns the frame by handle, and the slot to `give_back`.
+        """Put the frame's pixels into a slot. Returns the frame by handle, and the slot to `give_back`.
 
-        What fits into no free slot, and what is no raw picture, comes back as it is, without one.
+        A picture that is not raw, or fits into no free slot, comes back unchanged and without a slot.
         """
         length = len(frame.data)
         if frame.layout is None or not length:
@@ -77,9 +77,9 @@ class SharedMemory:
             self._free.append(slot)
 
     def lend(self, height: int, width: int) -> PixelArray | None:
-        """A slot as an array (height, width, 3) to write into; None where there is none.
+        """A slot as an array (height, width, 3) to write into; None if there is no free slot.
 
-        `place` finds pixels that lie there already. An array that is given up is taken back.
+        `place` finds pixels that are there already. An array that is garbage-collected gives its slot back.
         """
         slot = self._take(height * width * _CHANNELS)
         if slot is None or self._map is None:
@@ -91,7 +91,7 @@ class SharedMemory:
         return np.frombuffer(memoryview(memory), np.uint8).reshape(height, width, _CHANNELS)
 
     def close(self) -> None:
-        """Let go of it; an array that was lent keeps the mapping while it lives. Closing twice is harmless."""
+        """Let go of the memory; arrays that were lent keep it mapped while they live. Closing twice is harmless."""
         self._close_file()
         self._map = None
         self._free.clear()
@@ -103,7 +103,7 @@ class SharedMemory:
         return self._free.pop() if self._free and length <= self._slot_bytes else None
 
     def _cut(self, length: int) -> None:
-        """Make slots of at least so many bytes, behind the header's page. No slot may be in use."""
+        """Make slots of at least `length` bytes, behind the header's page. No slot may be in use."""
         slot_bytes = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
         slots = min(self._window + _SPARE_SLOTS, max(0, self._size - mmap.PAGESIZE) // slot_bytes)
         if slots:
@@ -111,7 +111,7 @@ class SharedMemory:
             self._free = [mmap.PAGESIZE + index * slot_bytes for index in reversed(range(slots))]
 
     def _slot_of_lent(self, data: bytes | memoryview) -> int | None:
-        """The slot that begins with this very memory, if it was lent; it is the frame's from now on."""
+        """The lent slot that these pixels start, if there is one; it belongs to the frame from now on."""
         if not self._lent or self._map is None or isinstance(data, bytes):
             return None
         slot = _address(data) - _address(self._map)
@@ -135,7 +135,7 @@ class SharedMemory:
 def _sealed_segment(nonce: bytes) -> tuple[mmap.mmap, int]:
     """A new segment, mapped to be written, and its file. Raises OSError."""
     if sys.platform != "linux":
-        raise OSError(errno.ENOSYS, "only Linux has such memory")
+        raise OSError(errno.ENOSYS, "shared memory needs Linux")
     import fcntl  # noqa: PLC0415 - not on every system
 
     file = os.memfd_create("reidstream", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

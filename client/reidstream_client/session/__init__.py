@@ -1,11 +1,15 @@
 """One camera's stream: what was agreed, which frames are where, and how it ends.
 
-    opening         ask for a session, check what was agreed
+    requests        what is asked for, as messages, checked
+    opening         ask for a session, and check what was agreed
+    opener          opens the streams of a session, one after the other
     async_session   a session over one stream, for asyncio
     resuming        a session over as many streams as it takes
     sync_session    either of them, for programs without asyncio
-    ledger          which frames wait, in which order they are answered; pure
-    endings         answers that the client gives itself; what the end of a stream means
+    ledger          which frames wait, and in which order they are answered; pure
+    outbox, inbox   frames on their way out; answers that wait for the caller
+    local_answers   answers that the client gives by itself
+    endings         what the end of a stream means
 
 Looks into `frames` and `connection`; neither looks back.
 """

@@ -1,8 +1,8 @@
-"""A session on `grpc.aio`: a thin shell that moves messages between the call, the ledger and the caller.
+"""A session over one stream: a thin shell that moves messages between the call, the ledger and the caller.
 
-Two tasks of its own write and read, because cancelling a read or a write of gRPC cancels the whole call: so a caller
-may give up waiting in `send` or in the iteration without harm. Trap: whatever ends the session must wake everybody who
-waits, and must say which frames have no answer; `_end` is the only place that does it.
+Two tasks of its own read and write, because cancelling a read or a write of gRPC cancels the whole call. So a caller
+may give up waiting in `send` or in the iteration without harm. Trap: at the end, everybody who waits must wake up and
+learn which frames have no answer. `_end` is the only place that sees to it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,7 @@ import numpy.typing as npt
 from typing_extensions import Unpack
 
 from reidstream_client.connection.protocols import Call
-from reidstream_client.errors import (
-    CallTimeout,
-    ProtocolFault,
-    ReidError,
-    SessionDrained,
-    SessionEnded,
-)
+from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SessionDrained, SessionEnded
 from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.frames.results import parse_result
@@ -32,18 +26,17 @@ from reidstream_client.options import FrameInput, FrameOptions, check_options, s
 from reidstream_client.types import FrameEmbeddings
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
-from .endings import drain_reason, end_of_stream, local_result
+from .endings import drain_reason, end_of_stream
 from .inbox import Inbox
 from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
+from .local_answers import local_result
 from .opening import SessionInfo
 from .outbox import Outbox
 
 
 @dataclass(slots=True, kw_only=True)
 class _Pending:
-    """What is known of a frame until its answer: its boxes, its slot of shared memory, and since when it is in the
-    window.
-    """
+    """A frame without an answer: its boxes, its slot of shared memory, and since when it is in the window."""
 
     boxes: int
     slot: int | None
@@ -53,8 +46,8 @@ class _Pending:
 class AsyncSession:
     """One camera's stream, open. Made by `AsyncReidClient.stream`. Belongs to one event loop; one task iterates.
 
-    Iteration gives every frame that `send` took exactly once, in the agreed order, and then ends (after `finish`) or
-    raises why the session ended, with the ids that have no answer.
+    Iteration gives the answer to every frame that `send` took exactly once, in the agreed order. Then it ends, after
+    `finish`, or raises the error that ended the session, which has the ids without an answer.
     """
 
     def __init__(
@@ -94,13 +87,13 @@ class AsyncSession:
 
     @shows_options(FrameOptions, FrameInput)
     async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
-        """Hand a frame over; returns its id. The image may be reused at once. `options`: `FrameOptions`.
+        """Hand a frame over and return its id. You may reuse the image at once. `options`: `FrameOptions`.
 
-        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, WAIT waits here, and the frame
-        ages; the other policies never wait.
+        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, the policy WAIT waits here, and
+        the frame ages; the other policies never wait.
 
-        Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or why the session
-        ended. A frame for which this raises was not taken.
+        Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or the error that
+        ended the session. If this raises, the frame was not taken.
         """
         check_options(FrameOptions, options, "send")
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
@@ -115,7 +108,7 @@ class AsyncSession:
             return frame_id
 
     async def submit(self, frame: PreparedFrame) -> None:
-        """Hand over a frame that is prepared already; raises as `send` does."""
+        """Hand over a prepared frame; raises as `send` does."""
         async with self._sending:
             self._check_open()
             await self._submit(frame)
@@ -139,7 +132,7 @@ class AsyncSession:
         self._deliver(self._ledger.deliverable())
 
     async def _taken(self, frame: PreparedFrame) -> Offer:
-        """Wait for what becomes of the frame, which is not WAIT."""
+        """Wait until the frame is taken; says what became of it, which is never WAIT."""
         self.check_size(frame)
         self._ledger.check(frame.frame_id, frame.max_bytes)
         while (offer := self._offer(frame)) is Offer.WAIT:
@@ -149,30 +142,30 @@ class AsyncSession:
         return offer
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
-        """An array (height, width, 3) uint8 to fill with a BGR frame and to `send`: what lies there is not copied.
+        """An array (height, width, 3) uint8. Fill it with a BGR frame and `send` it: its pixels are not copied.
 
-        Once it was sent, it belongs to the session; take another one for the next frame. In a session without shared
-        memory, or when all of it is in use, it is an array like any other.
+        A sent array belongs to the session; take another one for the next frame. Without shared memory, or when all of
+        it is in use, this is an ordinary array.
         """
         lent = None if self._shared is None else self._shared.lend(height, width)
         return np.empty((height, width, 3), np.uint8) if lent is None else lent
 
     async def finish(self) -> None:
-        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
         self._finishing = True
         self._outbox.wake()
         self._room.set()
 
     def take(self) -> list[FrameEmbeddings]:
-        """The answers that are here, without waiting, and without raising why a session ended."""
+        """The answers that have come. Never waits, and never raises the error that ended the session."""
         return self._inbox.take()
 
     def statistics(self) -> LedgerStatistics:
-        """What is in the window, held and undelivered now."""
+        """What is in the window, held, and undelivered now."""
         return self._ledger.statistics()
 
     async def close(self) -> None:
-        """End the session now, whatever is open. Closing twice is harmless."""
+        """End the session now and give up what has no answer. Closing twice is harmless."""
         self._end(SessionEnded(f"{self._target}: the session was closed"))
         for task in self._tasks:
             task.cancel()
@@ -229,7 +222,7 @@ class AsyncSession:
         elif kind == "drain":
             self._on_drain(message.drain)
         elif kind is not None:  # None: a message of a newer contract, which is no concern of ours
-            raise ProtocolFault(f"the server sent {kind}, which has no place here")
+            raise ProtocolFault(f"the server sent {kind}, which the contract does not allow here")
 
     def _on_result(self, message: frame_pb2.FrameResult) -> None:
         pending = self._pending.get(message.frame_id)
@@ -276,7 +269,7 @@ class AsyncSession:
             self._shared.give_back(slot)
 
     def _check_stall(self) -> None:
-        """End a session whose server holds the line and says nothing: nobody may wait for ever."""
+        """End the session if the server keeps the connection and says nothing, so that nobody waits for ever."""
         oldest = next((pending.sent_s for pending in self._pending.values() if pending.sent_s is not None), None)
         now = time.monotonic()
         due = self._answer_timeout_s if oldest is None else oldest + self._answer_timeout_s - now
@@ -286,7 +279,7 @@ class AsyncSession:
             self._stall_check = self._loop.call_later(due, self._check_stall)
 
     def _end(self, error: ReidError | None) -> None:
-        """Everything is over, for the reason given; None: the server ended the call with OK. Again: nothing."""
+        """End everything because of `error`; None: the server ended the call with OK. The second time, do nothing."""
         if self._inbox.ended:
             return
         last, unanswered = self._ledger.close()

@@ -1,9 +1,8 @@
 """Which frames of a session are where: window, order, local answers, drain. Pure: no clock, no sockets, no asyncio.
 
-Why apart: everything that can go wrong between a camera and a server (full windows, answers out of order, a server
-that leaves) is decided here and can be tested by the thousand. Every frame that is taken (`offer` answered anything
-but WAIT) leaves exactly once: through `deliverable`, or as one of the ids that `close` returns. Trap: a frame that the
-client drops must still be answered in its place among the others.
+Why apart: full windows, answers out of order and a leaving server are decided here, and can be tested by the thousand.
+A frame is taken if `offer` says anything but WAIT. Each one that is taken leaves exactly once: through `deliverable`,
+or as one of the ids that `close` returns. Trap: a frame that the client drops must still be answered in its turn.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ class FrameLedger(Generic[F, R]):
             raise InvalidRequest(f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}")
         if size > self._max_bytes:
             raise FrameTooLarge(
-                f"the frame's message has {size} bytes, the session's window {self._max_bytes}: "
+                f"the frame's message has {size} bytes, and the session's window {self._max_bytes}; "
                 "send it encoded, or open the session with a larger window_bytes"
             )
 
@@ -169,7 +168,7 @@ class FrameLedger(Generic[F, R]):
                 return self._deliver(takewhile(lambda i: self._entries[i].answer is not None, tuple(self._entries)))
 
     def drain(self, last_accepted: int | None) -> list[int]:
-        """The server will not answer frames above `last_accepted` (None: any); their ids, which `close` repeats."""
+        """The server answers no frame above `last_accepted` (None: no frame). Their ids, which `close` repeats."""
         last = -1 if last_accepted is None else last_accepted
         gone = [i for i, entry in self._entries.items() if i > last and entry.answer is None]
         for frame_id in gone:
@@ -183,7 +182,7 @@ class FrameLedger(Generic[F, R]):
         return gone
 
     def close(self) -> tuple[list[Delivery[R]], tuple[int, ...]]:
-        """No more answers will come: those still to deliver, and the ids of the frames that have none, ascending."""
+        """No more answers will come. Returns the last deliveries, and the ids without an answer, ascending."""
         answered = [i for i, entry in self._entries.items() if entry.answer is not None]
         last = self._deliver(self._completed or answered)
         unanswered = tuple(sorted([*self._elsewhere, *self._entries]))

@@ -1,7 +1,7 @@
-"""Opening a session: what is asked, what was agreed, and the check that the two fit.
+"""Opening a session: ask, read what was agreed, and check that the two fit.
 
-Why apart: until the server's first answer nothing was sent that could be lost, so the opening may be repeated; after
-it, nothing may.
+Why apart: before the server's first answer there is nothing to lose, so the opening may be repeated. Later messages may
+not.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from reidstream_proto.v1 import service_pb2, session_pb2
 class SessionInfo:
     """What was agreed. `window_frames`, `window_bytes`: how much may be unanswered.
 
-    `shared_memory_bytes`: in how much memory the server reads raw frames; 0: they are sent. `shared_memory_refusal`:
-    why they are sent although shared memory was asked for; else "".
+    `shared_memory_bytes`: how much shared memory the server reads raw frames from; 0: they are sent.
+    `shared_memory_refusal`: why raw frames are sent although shared memory was asked for; else "".
     """
 
     session_id: bytes
@@ -51,7 +51,7 @@ async def open_session(
     retry: RetryPolicy,
     timeout_s: float,
 ) -> tuple[Call, SessionInfo]:
-    """A call whose opening was answered. Raises the error of its status, CallTimeout, ProtocolFault, SpaceMismatch."""
+    """Open a call and read its first answer. Raises the call's error, CallTimeout, ProtocolFault or SpaceMismatch."""
 
     async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
         call = connection.stream()
@@ -78,7 +78,7 @@ async def open_sharing(
     timeout_s: float,
     shared_memory: bool,
 ) -> tuple[Call, SessionInfo, SharedMemory | None]:
-    """As `open_session`; with `shared_memory`, new memory is offered, and returned if the server takes it."""
+    """As `open_session`. With `shared_memory`, offer new memory, and return it if the server takes it."""
     request.ClearField("shared_memory")
     shared: SharedMemory | None = None
     failure = ""
@@ -144,14 +144,14 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             shared_memory_refusal=opened.shared_memory.refusal,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
-        raise ProtocolFault(f"SessionOpened does not say what was agreed: {error}") from None
+        raise ProtocolFault(f"the server's SessionOpened does not say what was agreed: {error}") from None
     if not info.models or not info.window_frames or not info.window_bytes:
         raise ProtocolFault("SessionOpened names no model, or a window of nothing")
     return info
 
 
 def check_spaces(choices: Sequence[ModelChoice], models: Sequence[AgreedModel]) -> None:
-    """Raises SpaceMismatch where a choice expects another space than its model has. The server refuses this too."""
+    """Raises SpaceMismatch if a choice expects another space than its model has. The server refuses this too."""
     if len(choices) != len(models):
         raise ProtocolFault(f"{len(models)} models were agreed, {len(choices)} were asked for")
     for choice, model in zip(choices, models, strict=True):

@@ -1,12 +1,10 @@
-"""A session that outlives its stream: cut, drained or restarted, every frame is answered exactly once.
+"""A session that outlives its stream: if that is cut or drained, every frame is still answered exactly once.
 
-Why a wrapper: `AsyncSession` says honestly how its stream ended and which frames have no answer; here those frames are
-kept, a new stream is opened under the same session id with the next epoch, and they are sent again. At the server a
-frame may be embedded twice, which does no harm; here it is answered once, because an answer takes its frame out of
-what is kept.
+Why a wrapper: `AsyncSession` says how its stream ended and which frames have no answer. Here those frames are kept, a
+new stream is opened with the same session id and the next epoch, and they are sent again. The server may embed a frame
+twice, which does no harm. The caller gets one answer, because an answer removes its frame from those that are kept.
 
-Trap: the vectors of two servers may be compared only within one space, so a server that answers in another one ends
-the session.
+Trap: vectors may be compared only within one space, so a server that answers in another space ends the session.
 """
 
 from __future__ import annotations
@@ -35,22 +33,22 @@ from reidstream_client.options import FrameInput, FrameOptions, check_options, s
 from reidstream_client.types import FrameEmbeddings
 
 from .async_session import AsyncSession
-from .endings import local_result
 from .inbox import Inbox
 from .ledger import LedgerStatistics, LocalAnswer
+from .local_answers import local_result
 from .opener import Opener
 from .opening import SessionInfo
 
-# What a new stream may heal. Whatever else ends a stream (a refusal, a broken contract) would end the next one too.
+# Ends that a new stream may mend. Others (a refusal, a broken contract) would end the next stream too.
 _HEALS = (SessionEnded, ServerUnavailable, ServerFault, CallTimeout)
 _MAX_FRUITLESS = 5
 _FRUITLESS_PAUSE_S = 0.1
 
 
 class ResumingSession:
-    """As AsyncSession, over as many streams as it takes. Made by `AsyncReidClient.resuming_stream()`.
+    """An AsyncSession over as many streams as it takes. Made by `AsyncReidClient.resuming_stream()`.
 
-    A raw image is copied once when it is sent, so that it can be sent again. One event loop; one task iterates.
+    `send` copies a raw image once, so that it can be sent again. Belongs to one event loop; one task iterates.
     """
 
     def __init__(self, first: AsyncSession, opener: Opener) -> None:
@@ -78,49 +76,49 @@ class ResumingSession:
 
     @shows_options(FrameOptions, FrameInput)
     async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
-        """As `AsyncSession.send`; while there is no stream, WAIT waits and the other policies give frames up."""
+        """As `AsyncSession.send`. While there is no stream, WAIT waits and the other policies give frames up."""
         check_options(FrameOptions, options, "send")
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
-    async def send_frame(self, frame_input: FrameInput) -> int:
+    async def send_frame(self, frame: FrameInput) -> int:
         """As `send`, with the frame and its options in one object."""
-        captured_s = captured_at(frame_input.captured_monotonic, frame_input.age_s)
+        captured_s = captured_at(frame.captured_monotonic, frame.age_s)
         async with self._sending:
             self._check_open()
-            frame_id = self._next_id if frame_input.frame_id is None else frame_input.frame_id
-            frame = prepare(frame_input, frame_id=frame_id, captured_s=captured_s)
-            if frame.frame_id < self._next_id:
+            frame_id = self._next_id if frame.frame_id is None else frame.frame_id
+            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s)
+            if frame_id < self._next_id:
                 raise InvalidRequest(
-                    f"frame ids must increase within a session: {frame.frame_id} came after {self._next_id - 1}"
+                    f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}"
                 )
-            self._session.check_size(frame)
-            while self.opened.overload_policy is OverloadPolicy.WAIT and not self._has_room(frame):
+            self._session.check_size(prepared)
+            while self.opened.overload_policy is OverloadPolicy.WAIT and not self._has_room(prepared):
                 self._room.clear()
                 await self._room.wait()
                 self._check_open()
-            self._take(frame.owned())
-            return frame.frame_id
+            self._take(prepared.owned())
+            return frame_id
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
-        """As `AsyncSession.frame_buffer`; an array like any other here, since every frame is copied to be kept."""
+        """As `AsyncSession.frame_buffer`, but an ordinary array, since every frame is copied and kept."""
         return np.empty((height, width, 3), np.uint8)
 
     async def finish(self) -> None:
-        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
         self._finishing = True
         self._outgoing.set()
         self._room.set()
 
     def take(self) -> list[FrameEmbeddings]:
-        """The answers that are here, without waiting, and without raising why the session ended."""
+        """The answers that have come. Never waits, and never raises the error that ended the session."""
         return self._inbox.take()
 
     def statistics(self) -> LedgerStatistics:
-        """Of the present stream."""
+        """What is in the window of the present stream, held, and undelivered now."""
         return self._session.statistics()
 
     async def close(self) -> None:
-        """End the session now, whatever is open. Closing twice is harmless."""
+        """End the session now and give up what has no answer. Closing twice is harmless."""
         self._end(SessionEnded("the session was closed"))
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -144,7 +142,7 @@ class ResumingSession:
         return len(self._kept) < window.window_frames and (fits or not self._kept)
 
     def _take(self, frame: PreparedFrame) -> None:
-        """Keep a frame until it is answered; without room, and a policy that does not wait, one is given up."""
+        """Keep a frame until it is answered. If there is no room, and the policy does not wait, give one up."""
         self._next_id = frame.frame_id + 1
         self._kept[frame.frame_id] = frame
         self._kept_bytes += frame.max_bytes
@@ -158,10 +156,10 @@ class ResumingSession:
         self._outgoing.set()
 
     async def _run(self) -> None:
-        """One stream after the other, until all is answered or nothing helps.
+        """Use one stream after the other, until all frames are answered or a new stream will not help.
 
-        What is kept says nothing of a stream: a camera that is ahead fills the window again at once, an idle one has
-        nothing in it. A stream was in vain that had frames to answer, and answered none.
+        A stream is fruitless if it had frames to answer and answered none. How many frames are kept does not tell: a
+        fast camera fills the window again at once, and an idle one has nothing in it.
         """
         fruitless = 0
         while True:
@@ -175,7 +173,9 @@ class ResumingSession:
                 self._end(error)
                 return
             if self._served == before:
-                await asyncio.sleep(_FRUITLESS_PAUSE_S)  # or an idle session would hammer a server that takes none
+                await asyncio.sleep(
+                    _FRUITLESS_PAUSE_S
+                )  # an idle session must not hammer a server that takes no streams
             try:
                 await self._next_stream()
             except ReidError as why:
@@ -183,7 +183,7 @@ class ResumingSession:
                 return
 
     async def _use_stream(self) -> ReidError | None:
-        """Send and receive on the present stream until it ends; None: the session is finished and all is answered."""
+        """Send and receive on the present stream until it ends. None: the session is finished and all is answered."""
         feeding = asyncio.get_running_loop().create_task(self._feed(self._session))
         try:
             async for result in self._session:
@@ -196,21 +196,23 @@ class ResumingSession:
         return None if self._finishing and not self._kept else SessionEnded("the stream ended with frames unanswered")
 
     async def _next_stream(self) -> None:
-        """Open the next epoch; what is kept goes out again, in order. Raises what the opening raises."""
+        """Open the next stream and queue all kept frames again, in order. Raises what the opening raises."""
         await self._session.close()
         self._epoch += 1
         session = await self._opener.open(self._epoch)
         spaces = [model.space_id for model in session.opened.models]
         if spaces != [model.space_id for model in self.opened.models]:
             await session.close()
-            raise SpaceMismatch("the server that took over embeds into another space; its vectors do not fit")
+            raise SpaceMismatch(
+                "the next server embeds into another space, so its vectors must not be compared with the earlier ones"
+            )
         self._session = session
         self.opened = session.opened
         self._unsent = deque(self._kept)
         self._outgoing.set()
 
     async def _feed(self, session: AsyncSession) -> None:
-        """Give the stream what it was not given yet. Ends with the stream, whose reader learns why."""
+        """Give the stream the frames that it was not given yet. Ends with the stream, whose reader learns why."""
         with contextlib.suppress(ReidError):
             while True:
                 while self._unsent:
@@ -225,7 +227,7 @@ class ResumingSession:
                 await self._outgoing.wait()
 
     def _arrived(self, result: FrameEmbeddings) -> None:
-        """Deliver an answer when its turn has come; a second one for the same frame is dropped."""
+        """Deliver an answer when its turn has come. A second answer to the same frame is dropped."""
         frame = self._kept.pop(result.frame_id, None)
         if frame is None:
             return
@@ -241,7 +243,7 @@ class ResumingSession:
                 self._inbox.put([self._early.pop(self._turn.popleft())])
 
     def _end(self, error: ReidError | None) -> None:
-        """Everything is over; None: as it should be. Again: nothing."""
+        """End everything because of `error`; None: all is well. The second time, do nothing."""
         if self._inbox.ended:
             return
         if error is not None:

@@ -1,8 +1,8 @@
 """A session for programs without asyncio: `AsyncSession`, called from other threads.
 
-Trap: changing threads costs more than parsing an answer, so an iteration takes all answers that are there at once.
-They are put into `_taken` in the loop's thread, so that giving up waiting (Ctrl-C) loses none. Another thread may take
-them away before the one that waited looks: only the session itself says that it is over.
+Trap: changing threads costs more than parsing an answer, so an iteration takes all answers that have come at once.
+The loop's thread puts them into `_taken`, so that giving up waiting (Ctrl-C) loses none. Another thread may take them
+before the one that waited looks, so only the session itself can say that it is over.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Session:
 
     @property
     def epoch(self) -> int:
-        """How often the session was resumed; always 0 in one of `ReidClient.stream`."""
+        """How often the session was resumed; always 0 for one that `ReidClient.stream` made."""
         return self._session.epoch if isinstance(self._session, ResumingSession) else 0
 
     @shows_options(FrameOptions, FrameInput)
     def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
-        """Hand a frame over; returns its id. Arguments and errors as for `AsyncSession.send`."""
+        """Hand a frame over and return its id. Options and errors as for `AsyncSession.send`."""
         check_options(FrameOptions, options, "send")
         return self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
@@ -57,15 +57,15 @@ class Session:
         return self._thread.call(self._session.send_frame(frame))
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
-        """An array to fill with a BGR frame and to `send`, which copies nothing: see `AsyncSession.frame_buffer`."""
+        """An array to fill with a BGR frame and to `send` without a copy: see `AsyncSession.frame_buffer`."""
         return self._thread.call(self._frame_buffer(height, width))
 
     def finish(self) -> None:
-        """Say that no more frames will come. Iterate on for the answers that are open; the iteration then ends."""
+        """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
         self._thread.call(self._session.finish())
 
     def take(self) -> list[FrameEmbeddings]:
-        """The answers that are here, without waiting, and without raising why a session ended."""
+        """The answers that have come. Never waits, and never raises the error that ended the session."""
         self._thread.call(self._take())
         taken: list[FrameEmbeddings] = []
         with suppress(IndexError):
@@ -74,7 +74,7 @@ class Session:
         return taken
 
     def statistics(self) -> LedgerStatistics:
-        """What is in the window, held and undelivered now."""
+        """What is in the window, held, and undelivered now."""
         return self._thread.call(self._statistics())
 
     def __iter__(self) -> Iterator[FrameEmbeddings]:
@@ -98,7 +98,7 @@ class Session:
         return self._session.statistics()
 
     async def _next(self) -> bool:
-        """Take all answers that are here, and wait for one if there is none; False at the end, where there is none."""
+        """Take all answers that have come, or wait for one. False: the session is over, and there is none."""
         async for answer in self._session:
             self._taken.append(answer)
             self._taken.extend(self._session.take())

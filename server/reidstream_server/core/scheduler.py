@@ -2,7 +2,7 @@
 
 Why one class: every event may free a slot, a byte or a place in a window, and what follows must happen in one step, so
 that no bound is exceeded in between. Each event method changes the state, then `_pump` starts whatever can start.
-Models come and go by two events of their own; nothing else asks how many there are.
+A model comes with `add_model`; it goes after `retire_model`, in the event with which nothing of it is left.
 
     frame_arrived -> (parked) -> queued -> Stage -> frame_staged -> Run ... batch_done -> Release -> Answer ->
     answer_written

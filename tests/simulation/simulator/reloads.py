@@ -17,7 +17,7 @@ from random import Random
 from reidstream_server.core.terms import Flow, ModelTerms
 
 from .misfortune import last_capture_ns, vanishing
-from .plan import MS, START_NS, BatchFate, ClientPlan, DrainPlan, EnginePlan, ModelPlan, Name, Scenario, Use
+from .plan import MS, START_NS, BatchFate, ClientPlan, DrainPlan, EnginePlan, ModelPlan, Moment, Name, Scenario, Use
 
 _CHANCE = 0.6
 _MOST_FRAMES = 24
@@ -36,15 +36,17 @@ def with_reloads(rng: Random, scenario: Scenario) -> Scenario:
                 scenario = _with_sessions(rng, scenario, name, at, rng.randint(1, 3))
             case "visitor":  # it comes, gets a session or none, and goes
                 scenario = _replaced(rng, scenario, name, at)
-                scenario = _with_sessions(rng, scenario, name, at, rng.choice((0, 1, 1, 1)))
-                scenario = _replaced(rng, scenario, name, at + rng.randint(0, 40) * MS)
+                scenario = _with_sessions(rng, scenario, name, at, rng.choice((0, 1, 1, 1)), fleeting=True)
+                scenario = _replaced(rng, scenario, name, at + rng.randint(4, 30) * MS, soon=rng.random() < 0.6)
             case _:
                 scenario = _retired(rng, scenario, name, at)
     return scenario
 
 
-def _replaced(rng: Random, scenario: Scenario, name: Name, at: int) -> Scenario:
-    """A newer model of the name comes, and the newest so far retires, at once or a little later."""
+def _replaced(rng: Random, scenario: Scenario, name: Name, at: int, *, soon: bool = False) -> Scenario:
+    """A newer model of the name comes, and the newest so far retires, at once or a little later. `soon`: whatever it
+    is in the middle of.
+    """
     terms = ModelTerms(
         name=f"model-{name}",
         max_batch=rng.choice((1, 2, 4, 8)),
@@ -52,18 +54,18 @@ def _replaced(rng: Random, scenario: Scenario, name: Name, at: int) -> Scenario:
         cores=rng.choice((0, 1, 1, 2)),
     )
     engine = EnginePlan(batch_ns=rng.randint(MS, 5 * MS), crop_ns=rng.randint(MS // 20, MS // 2))
-    scenario = _retired(rng, scenario, name, at + rng.choice((0, 0, rng.randint(0, 30) * MS)))
+    scenario = _retired(rng, scenario, name, at + rng.choice((0, 0, rng.randint(0, 30) * MS)), soon=soon)
     newer = ModelPlan(name=name, terms=terms, engine=engine, comes_ns=at)
     return replace(scenario, models=(*scenario.models, newer))
 
 
-def _retired(rng: Random, scenario: Scenario, name: Name, at: int) -> Scenario:
+def _retired(rng: Random, scenario: Scenario, name: Name, at: int, *, soon: bool = False) -> Scenario:
     """The newest model of the name retires, in the middle of something."""
     models = list(scenario.models)
     place = max(place for place, model in enumerate(models) if model.name == name)
     if models[place].retires_ns is not None:
         return scenario
-    use = rng.choice((None, *Use, *(Use.LINGERING,) * (6 if scenario.limits.linger_ns else 0)))
+    use = None if soon else rng.choice((None, *Use, *(Use.LINGERING,) * (6 if scenario.limits.linger_ns else 0)))
     fate = {Use.ISOLATING: BatchFate.RAISES, Use.LOST: rng.choice((BatchFate.LOSES_ENGINE, BatchFate.NEVER_RETURNS))}
     engine = models[place].engine
     if use in fate and (use is Use.ISOLATING or rng.random() < 0.3):
@@ -79,8 +81,10 @@ def _retired(rng: Random, scenario: Scenario, name: Name, at: int) -> Scenario:
     return scenario
 
 
-def _with_sessions(rng: Random, scenario: Scenario, name: Name, at: int, count: int) -> Scenario:
-    """Cameras that open one more session, or new ones, soon after the newer model has come."""
+def _with_sessions(
+    rng: Random, scenario: Scenario, name: Name, at: int, count: int, *, fleeting: bool = False
+) -> Scenario:
+    """Cameras that open one more session, or new ones, soon after the newer model has come. `fleeting`: most vanish."""
     users = [client for client in scenario.clients if name in client.names] or list(scenario.clients)
     clients = list(scenario.clients)
     for _ in range(count):
@@ -88,8 +92,14 @@ def _with_sessions(rng: Random, scenario: Scenario, name: Name, at: int, count: 
         if rng.random() < 0.5:
             flow = Flow(client="client", camera_id=f"camera{len(clients)}")
             client = replace(client, terms=replace(client.terms, flow=flow))
-        client = replace(client, opens_ns=at + rng.randint(0, 20) * MS, vanishes_ns=None)
-        clients.append(vanishing(rng, client) if rng.random() < 0.5 else client)
+        client = replace(client, opens_ns=at + rng.randint(0, 3 if fleeting else 20) * MS, vanishes_ns=None)
+        if fleeting and rng.random() < 0.7:
+            when = rng.choice((None, None, *(Moment.STAGING,) * 4, Moment.RUNNING, *Moment))
+            at_last = client.opens_ns + rng.randint(20, 200) * MS if when is None else None
+            client = replace(client, vanishes_when=when, vanishes_after=rng.randint(0, 20), vanishes_ns=at_last)
+        elif rng.random() < 0.3:
+            client = vanishing(rng, client)
+        clients.append(client)
     return replace(scenario, clients=tuple(clients))
 
 

@@ -1,6 +1,6 @@
 """Where frames come from when the command streams them: folders and videos, with boxes from files.
 
-Trap: encoded files are passed on as their bytes. Decoding and encoding again would move every vector.
+Trap: image files are sent as they are. Decoding and encoding them again would change every vector.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _VIDEOS: Final = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".t
 
 
 def open_source(path: Path, *, boxes: Path | None, use: Use | None, min_visibility: float) -> Source:
-    """What `path` is decides: a folder with `img1/` is a MOTChallenge sequence, another folder holds images, a file is
-    a video. `boxes` replaces the sequence's own; a folder without any sends whole images. Raises FileError,
+    """Open a MOTChallenge sequence (a folder with `img1/`), a folder of images, or a video file.
+
+    `boxes` replaces the sequence's own. A folder of images without boxes sends whole images. Raises FileError,
     MissingExtra.
     """
     if (path / "img1").is_dir():
@@ -35,7 +36,7 @@ def open_source(path: Path, *, boxes: Path | None, use: Use | None, min_visibili
     if path.is_dir():
         return ImageFolder(path, None if boxes is None else read_boxes(boxes, min_visibility=min_visibility))
     if not path.exists():
-        raise FileError(f"there is no {path}")
+        raise FileError(f"{path} does not exist")
     if path.suffix.lower() not in _VIDEOS:
         raise FileError(
             f"{path} is neither a folder nor a video ({', '.join(sorted(_VIDEOS))}); "

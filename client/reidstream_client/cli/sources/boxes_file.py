@@ -1,8 +1,8 @@
 """Boxes from a file, by frame: MOTChallenge text, CSV with a header, or JSON lines.
 
-Trap: the three have different conventions. MOTChallenge rows are left, top, width, height, taken as they are: pixel
-coordinates there are 1-based, but no 1 is subtracted, since detections and published vectors are made from the raw
-values. CSV and JSON lines say what they hold by name.
+Trap: the three have different conventions. MOTChallenge rows are left, top, width, height, and are used as they are:
+their pixel coordinates are 1-based, but no 1 is subtracted, since detections and published vectors use the raw values.
+CSV and JSON lines name their columns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BoxTable:
     frames: Mapping[FrameKey, FrameBoxes]
 
     def of(self, number: int, name: str) -> FrameBoxes:
-        """A frame's boxes; none where the file says nothing of it."""
+        """A frame's boxes; none if the file has no boxes for it."""
         return self.frames.get(number) or self.frames.get(name) or no_boxes()
 
 
@@ -153,6 +153,6 @@ def _finish(path: Path, found: Iterable[tuple[FrameKey, _Rows, bool]]) -> dict[F
             if column is not None and column.shape != (len(xyxy),):
                 raise FileError(f"{path}, frame {key}: {len(column)} {name} for {len(xyxy)} boxes")
         if key in frames:
-            raise FileError(f"{path}: frame {key} is there twice")
+            raise FileError(f"{path} has frame {key} twice")
         frames[key] = FrameBoxes(xyxy=xyxy, track_ids=track_ids, class_ids=class_ids)
     return frames

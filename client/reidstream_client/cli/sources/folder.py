@@ -1,7 +1,7 @@
 """A folder of image files, sent as they are.
 
-A frame's number is its file name where all names are numbers (as in MOTChallenge, where they need not be consecutive),
-and its place in the order of names otherwise, from 1.
+If all file names are numbers, as in MOTChallenge, they are the frames' numbers and may have gaps. Otherwise a frame's
+number is its place in the order of names, from 1.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ _IMAGES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 class ImageFolder:
-    """A Source. Without boxes, the whole image is the one box."""
+    """A Source. Without boxes, each whole image is one box."""
 
     def __init__(self, folder: Path, boxes: BoxTable | None) -> None:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES)
         if not files:
-            raise FileError(f"{folder} holds no images ({', '.join(sorted(_IMAGES))})")
+            raise FileError(f"{folder} contains no images ({', '.join(sorted(_IMAGES))})")
         if all(path.stem.isdecimal() for path in files):
             self._files = {int(path.stem): path for path in sorted(files, key=lambda path: int(path.stem))}
             if len(self._files) != len(files):
-                raise FileError(f"{folder} holds two images of one number")
+                raise FileError(f"{folder} contains two images with the same number")
         else:
             self._files = dict(enumerate(files, 1))
         keys = {*self._files, *(path.name for path in files)}
         if boxes is not None and boxes.frames and boxes.frames.keys().isdisjoint(keys):
-            raise FileError(f"{boxes.path} has boxes for no image of {folder}: numbers or names do not match")
+            raise FileError(
+                f"{boxes.path} has no boxes for the images of {folder}: its frame numbers or names do not match theirs"
+            )
         self._boxes = boxes
 
     @property
@@ -55,6 +57,6 @@ class ImageFolder:
 
 
 def whole_image(data: bytes) -> FrameBoxes:
-    """One box around all of an encoded image; an empty one where its size cannot be read (the server says why)."""
+    """One box around a whole image file; an empty box if its size cannot be read (the server then says why)."""
     width, height = encoded_size(data) or (0, 0)
     return FrameBoxes(xyxy=np.array([[0, 0, width, height]], np.float32), track_ids=np.array([-1], np.int64))

@@ -37,12 +37,12 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many frames, where that is known."""
+        """How many frames; None if unknown."""
         ...
 
     def __iter__(self) -> Iterator[SourceFrame]: ...
 
 
 def no_boxes() -> FrameBoxes:
-    """The boxes of a frame that has none."""
+    """No boxes."""
     return FrameBoxes(xyxy=np.zeros((0, 4), np.float32), track_ids=np.zeros(0, np.int64))

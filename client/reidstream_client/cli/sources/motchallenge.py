@@ -18,7 +18,7 @@ class Use(Enum):
 
 
 def sequence_boxes(folder: Path, use: Use | None, *, min_visibility: float) -> BoxTable:
-    """Ground truth or detections; None takes ground truth where there is any. Raises FileError."""
+    """Ground truth or detections; None takes ground truth if there is any. Raises FileError."""
     wanted = (use,) if use is not None else (Use.GT, Use.DET)
     places = [place for kind in wanted for place in _places(folder, kind)]
     path = next((place for place in places if place.is_file()), None)

@@ -1,6 +1,6 @@
 """A video file, decoded by OpenCV and sent as raw BGR frames.
 
-Why raw: encoding the frames again would move the vectors. Trap: OpenCV is an extra of this package, so it is imported
+Why raw: encoding the frames again would change the vectors. Trap: OpenCV is an extra of this package, so it is imported
 here and nowhere else, and only when a video is opened.
 """
 
@@ -38,7 +38,7 @@ class Video:
 
     @property
     def total(self) -> int | None:
-        """What the container says; None where it says nothing."""
+        """As the container says; None if it does not."""
         return self._total
 
     def __iter__(self) -> Iterator[SourceFrame]:

@@ -1,8 +1,8 @@
 """Arrays of a run, one entry per box, written when the run ends.
 
-Until then the rows wait in a file and not in memory: a day of a camera is tens of gigabytes of vectors. Trap: a run
-that is cut short must still leave what it has, and an unfinished file must not look like a finished one; so the file
-gets its name last.
+Until then the rows wait in a temporary file and not in memory: a camera's day is tens of gigabytes of vectors. Trap: a
+run that is cut short must still write what it has, and an unfinished file must not look like a finished one. So the
+file gets its name last.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class NpzWriter:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Write the file with what has come, also after an error; where nothing has come there is no file."""
+        """Write what has come, also after an error. If nothing has come, write no file."""
         with self._waiting:
             if self._frames:
                 self._write()

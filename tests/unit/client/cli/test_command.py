@@ -202,7 +202,7 @@ def test_a_server_that_leaves_ends_the_run_early_with_what_came(
     with np.load(output) as arrays:
         assert arrays["frame"].tolist() == [1, 1]
     said = capsys.readouterr()
-    assert "is leaving (shutdown); 2 frames are to be sent elsewhere (2 frames have no answer, 2 to 5)\n" in said.err
+    assert "is leaving (shutdown); send 2 frames elsewhere (2 frames have no answer, 2 to 5)\n" in said.err
     assert said.err.count("\n") == 1
     assert "1 frames and 2 boxes" in said.out
 
@@ -252,7 +252,7 @@ def test_a_file_that_vanishes_ends_the_run_with_what_came(
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
-        (["stream", "nowhere", "-o", "out.npz"], 2, "there is no nowhere"),
+        (["stream", "nowhere", "-o", "out.npz"], 2, "nowhere does not exist"),
         (["stream", "{sequence}", "-o", "nowhere/out.npz"], 2, "nowhere/out.npz cannot be written"),
         (["stream", "{sequence}", "-o", "out.npz", "--jsonl", "nowhere/out.jsonl"], 2, "out.jsonl cannot be written"),
         (["stream", "{sequence}"], 2, "required: --output/-o; see reidstream-client stream --help"),

@@ -110,7 +110,7 @@ def test_numbered_images_keep_their_numbers(tmp_path: Path) -> None:
         write(tmp_path / name, "x")
     assert [frame.number for frame in opened(tmp_path)] == [9, 10, 200]
     write(tmp_path / "09.jpg", "x")
-    with pytest.raises(FileError, match="two images of one number"):
+    with pytest.raises(FileError, match="two images with the same number"):
         opened(tmp_path)
 
 
@@ -165,7 +165,7 @@ def test_json_lines(tmp_path: Path) -> None:
         ("b.jsonl", "nonsense\n", "JSONDecodeError"),
         ("b.jsonl", '{"frame": 1, "boxes": [[1, 2]]}\n', r"frame 1: boxes must be .* not shape \(1, 2\)"),
         ("b.jsonl", '{"frame": 1, "boxes": [], "track_ids": [1]}\n', "1 track_ids for 0 boxes"),
-        ("b.jsonl", '{"frame": 1, "boxes": []}\n' * 2, "frame 1 is there twice"),
+        ("b.jsonl", '{"frame": 1, "boxes": []}\n' * 2, "has frame 1 twice"),
         ("b.jsonl", "\udcff", "cannot be read"),
     ],
 )
@@ -188,8 +188,8 @@ def test_boxes_that_belong_to_other_images_are_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("nothing", "there is no .*nothing"),
-        ("empty", r"holds no images \(\.jpeg, \.jpg, \.png, \.webp\)"),
+        ("nothing", "nothing does not exist"),
+        ("empty", r"contains no images \(\.jpeg, \.jpg, \.png, \.webp\)"),
         ("a.jpg", "for a single image: reidstream-client embed"),
         ("clip.mp4", "needs boxes: give --boxes FILE"),
     ],

@@ -52,7 +52,7 @@ def test_a_token_that_no_header_can_carry_is_refused(token: str, tmp_path: Path)
     if token.strip() == "sesame":
         assert read_token(path) == "sesame"
     else:
-        with pytest.raises(FileError, match="must hold one token and nothing else") as refused:
+        with pytest.raises(FileError, match="must contain one token and nothing else") as refused:
             read_token(path)
         assert "same" not in str(refused.value)
 
@@ -79,7 +79,7 @@ def test_files_that_cannot_be_used_are_refused_before_connecting(tmp_path: Path)
     ("words", "said"),
     [
         (["--token-file", "none"], "none cannot be read"),
-        (["--token-file", "token"], "would travel to gate:1 without TLS"),
+        (["--token-file", "token"], "would go to gate:1 without TLS"),
         (["--tls-ca", "none"], "none cannot be read"),
         (["--tls-cert", "none"], "given together"),
     ],

@@ -165,7 +165,7 @@ def _break(change: Callable[[frame_pb2.FrameResult], object]) -> frame_pb2.Frame
         (_break(lambda m: setattr(m.blocks[0], "dim", 6)), "with 6 numbers"),
         (_break(lambda m: setattr(m.blocks[0], "space_id", OTHER_SPACE)), "comes from space"),
         (_break(lambda m: setattr(m.blocks[0], "model", "stranger")), "'stranger', which was not agreed"),
-        (_break(lambda m: setattr(m.blocks[0], "dtype", 9)), "unknown kind, 9"),
+        (_break(lambda m: setattr(m.blocks[0], "dtype", 9)), "unknown type, 9"),
         (_break(lambda m: m.blocks.append(m.blocks[0])), "two blocks of one model"),
         (_break(lambda m: m.error.SetInParent()), "has an error and also boxes"),
     ],

@@ -243,7 +243,7 @@ async def _send_a_track(stream: ServerStream) -> None:
         (_answering(lambda answer: setattr(answer, "frame_id", 5)), "frame 5, which does not wait", (0,)),
         (_answering(lambda answer: answer.boxes.add()), "2 boxes, the frame had 1", (0,)),
         (_answer_twice, "frame 0, which does not wait", ()),
-        (_send_a_track, "track_ended, which has no place here", (0,)),
+        (_send_a_track, "track_ended, which the contract does not allow here", (0,)),
     ],
 )
 async def test_what_the_contract_does_not_allow_ends_the_session(
