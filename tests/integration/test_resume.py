@@ -20,8 +20,8 @@ from reidstream_client import (
     SpaceMismatch,
     StaleEpoch,
     UnreadAnswers,
-    resuming,
 )
+from reidstream_client.session import resuming
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
