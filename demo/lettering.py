@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from .drawing.brush import Pixels
-from .drawing.wardrobe import Colour
+Pixels = npt.NDArray[np.uint8]
+Colour = tuple[float, float, float]
+"""Blue, green, red, 0 to 255."""
 
 _LARGE = 4
 _CAP_HEIGHT = 22.0  # pixels, of a capital letter of this font at scale 1

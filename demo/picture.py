@@ -13,12 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .clips import Clip
-from .drawing.brush import Pixels
-from .drawing.shots import Shot
-from .drawing.wardrobe import PEOPLE, Colour
+from .clips import PEOPLE, Clip, Shot
 from .identify import Identification
-from .lettering import text_width, write
+from .lettering import Colour, Pixels, text_width, write
 
 WIDTH, HEIGHT = 1600, 1944
 _MARGIN, _GAP = 36, 28

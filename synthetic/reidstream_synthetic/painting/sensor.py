@@ -1,4 +1,4 @@
-"""What a camera does to a picture: vignette, exposure, white balance, softness, noise, JPEG.
+"""What a camera does to a picture: vignette, exposure, white balance, softness, noise.
 
 Why a bank of noise: drawing 2.8 million normal numbers a frame would cost more than the people do. One larger field is
 drawn, and each frame takes a piece of it at another place.
@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from .brush import Pixels
 
-JPEG_QUALITY = 90
 _SPARE = 96  # pixels by which the noise field exceeds a frame
 
 
@@ -40,8 +39,8 @@ class Developer:
     blur: float
     rng: np.random.Generator
 
-    def develop(self, scene: Pixels) -> bytes:
-        """A JPEG of the scene (H, W, 3), which is used up."""
+    def develop(self, scene: Pixels) -> Pixels:
+        """The scene (H, W, 3) as the sensor sees it. Trap: `scene` is overwritten on the way."""
         cv2.multiply(scene, self.falloff, dst=scene, scale=1 / 255)
         cv2.LUT(scene, self.tone, dst=scene)
         if self.blur > 0:
@@ -49,8 +48,7 @@ class Developer:
         height, width = scene.shape[:2]
         top, left = self.rng.integers(0, _SPARE, 2)
         noisy = cv2.add(scene, self.grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
-        _, jpeg = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        return jpeg.tobytes()
+        return np.asarray(noisy, np.uint8)
 
 
 def developer(sensor: Sensor, width: int, height: int, seed: Sequence[int]) -> Developer:

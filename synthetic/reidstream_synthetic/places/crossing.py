@@ -1,4 +1,4 @@
-"""Camera B's place: a street crossing under clouds, before a brick house."""
+"""A street crossing under clouds, before a brick house."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import math
 
 import numpy as np
 
-from .brush import Light
+from reidstream_synthetic.painting.brush import Light
+from reidstream_synthetic.painting.fabric import Colour
+from reidstream_synthetic.painting.optics import View
+from reidstream_synthetic.painting.shadows import Sun
+
 from .masonry import Site, empty_site, shaded
-from .optics import View
-from .places import HEIGHT, WIDTH, Place, lit, prop, rod, stains
-from .shadows import Sun
-from .wardrobe import Colour
+from .place import HEIGHT, WIDTH, Place, lit, prop, rod, stains
 
 _TREES = (-6.0, 6.1)
 
 
-def crossing(seed: int) -> Place:
-    """Camera B: asphalt with a zebra crossing, a brick front, grey light from above."""
-    view = View(width=WIDTH, height=HEIGHT, height_m=4.3, pitch=math.radians(15.5), focal=1150)
+VIEW = View(width=WIDTH, height=HEIGHT, height_m=4.3, pitch=math.radians(15.5), focal=1150)
+BACK_M = 19.3  # metres to the house, behind which nobody walks
+
+
+def crossing(rng: np.random.Generator, view: View = VIEW) -> Place:
+    """Asphalt with a zebra crossing, a brick front, grey light from above; bricks and leaves are drawn from `rng`."""
     sun = Sun(x=-0.10, z=0.06, dark=0.34, blur=2.6)
-    rng = np.random.default_rng((seed, 3))
     site = empty_site(view)
     _asphalt(site, rng)
     _brick_front(site, rng)

@@ -14,9 +14,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from .brush import Pixels
-from .optics import Floats, View
-from .wardrobe import Colour
+from reidstream_synthetic.painting.brush import Pixels
+from reidstream_synthetic.painting.fabric import Colour
+from reidstream_synthetic.painting.optics import Floats, View
 
 OVERSAMPLE = 2
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 
-from .brush import Canvas, Light, Pixels
-from .optics import Floats
-from .wardrobe import Colour, Hair, Hat, Person
+from reidstream_synthetic.painting.brush import Canvas, Light, Owners, Pixels
+from reidstream_synthetic.painting.fabric import Colour
+from reidstream_synthetic.painting.optics import Floats
+
+from .person import Hair, Hat, Person
 
 _EYE_SIDE = 0.36
 _PUPIL: Colour = (38.0, 34.0, 34.0)
@@ -35,7 +36,7 @@ class _Patch:
     """The rectangle around a head; `right` (1, W) and `up` (H, 1) from its middle, in heads of `size` pixels."""
 
     target: Pixels
-    owners: Pixels
+    owners: Owners
     owner: int
     right: Floats
     up: Floats
@@ -95,8 +96,6 @@ def _lay_face_and_hair(patch: _Patch, person: Person, turn: float) -> None:
             fringe = np.asarray(0.04 + 0.55 * front, np.float32)
         case Hair.LONG | Hair.BUN:
             fringe = np.where(front < 0.30, np.float32(-1.5), np.float32(0.12) + np.float32(0.40) * front)  # noqa: PLR2004 - before the ears
-        case _:
-            assert_never(person.hair_style)
     skin, hair, pupil = (np.array(colour, np.float32) for colour in (person.skin, person.hair, _PUPIL))
     colour = skin + (hair - skin) * patch.soft(patch.up - fringe)[..., None]
     hidden = np.where(front > 0, np.float32(0), np.float32(9))
@@ -130,5 +129,3 @@ def _lay_hat(patch: _Patch, person: Person, turn: float) -> None:
                     (patch.up - np.float32(0.34 - 0.12 * nearer)) / np.float32(0.15 + 0.06 * max(nearer, 0)),
                 )
                 patch.lay(np.float32(0.8) * cloth, patch.soft(0.15 * (1 - away)))
-        case _:
-            assert_never(person.hat)

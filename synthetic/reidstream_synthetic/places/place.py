@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .brush import Light, Pixels
+from reidstream_synthetic.painting.brush import Light, Pixels
+from reidstream_synthetic.painting.optics import Floats, View
+from reidstream_synthetic.painting.shadows import Rod, Sun, cast_shadows
+
 from .masonry import Site, empty_site
-from .optics import Floats, View
-from .shadows import Rod, Sun, cast_shadows
 
 WIDTH, HEIGHT = 1280, 720
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brush import Canvas, Light, Part, paint
+from reidstream_synthetic.painting.brush import Canvas, Light, Part, paint
+from reidstream_synthetic.painting.fabric import Colour, Fabric, plain
+from reidstream_synthetic.painting.optics import Floats, View
+from reidstream_synthetic.painting.shadows import Rod
+
 from .gait import Joint, Stance, local_axes, pose
 from .heads import Head, paint_head
-from .optics import Floats, View
-from .shadows import Rod
-from .wardrobe import Colour, Fabric, Hair, Legwear, Luggage, Pattern, Person
+from .person import Hair, Legwear, Luggage, Person
 
 _SIDES = (
     (Joint.SHOULDER_L, Joint.ELBOW_L, Joint.HAND_L, Joint.HIP_L, Joint.KNEE_L, Joint.ANKLE_L, Joint.TOE_L),
@@ -127,7 +129,7 @@ def paint_person(canvas: Canvas, owner: int, person: Person, stance: Stance, *, 
 
 def _legs(body: _Body) -> Iterator[Stroke]:
     person, girth = body.person, body.person.girth
-    skin, shoe = _plain(person.skin), _plain(person.shoes)
+    skin, shoe = plain(person.skin), plain(person.shoes)
     for _, _, _, hip, knee, ankle, toe in _SIDES:
         start, middle, end = body.joints[hip], body.joints[knee], body.joints[ankle]
         match person.legwear:
@@ -171,13 +173,13 @@ def _trunk(body: _Body) -> Iterator[Stroke]:
         body.at(Joint.NECK, up=0.005), end, tuple(widths), person.top, knots=knots, nearer=nearer, rounding=0.15
     )
     yield body.part(
-        body.at(Joint.NECK, up=-0.01), body.at(Joint.HEAD, up=-0.03), (0.031, 0.029), _plain(person.skin), shade=0.82
+        body.at(Joint.NECK, up=-0.01), body.at(Joint.HEAD, up=-0.03), (0.031, 0.029), plain(person.skin), shade=0.82
     )
 
 
 def _arms(body: _Body) -> Iterator[Stroke]:
     person, girth = body.person, body.person.girth
-    skin = _plain(person.skin)
+    skin = plain(person.skin)
     for shoulder, elbow, hand, *_ in _SIDES:
         start, middle, end = body.joints[shoulder], body.joints[elbow], body.joints[hand]
         lower = person.top if person.long_sleeves else skin
@@ -198,7 +200,7 @@ def _head(body: _Body) -> Iterator[Stroke]:
             body.at(Joint.HEAD, up=0.01, forward=-0.022),
             body.at(Joint.NECK, up=-0.045, forward=-0.055),
             (0.046, 0.052, 0.038),
-            _plain(person.hair),
+            plain(person.hair),
             knots=(0.0, 0.6, 1.0),
             nearer=0.04 * math.cos(body.turn),
             rounding=0.6,
@@ -207,8 +209,8 @@ def _head(body: _Body) -> Iterator[Stroke]:
 
 def _luggage(body: _Body) -> Iterator[Stroke]:
     person = body.person
-    cloth = _plain(person.luggage_colour)
-    dark = _plain(_darker(person.luggage_colour))
+    cloth = plain(person.luggage_colour)
+    dark = plain(_darker(person.luggage_colour))
     match person.luggage:
         case Luggage.NONE:
             return
@@ -256,10 +258,6 @@ def _luggage(body: _Body) -> Iterator[Stroke]:
                 nearer=0.04,
                 rounding=0.25,
             )
-
-
-def _plain(colour: Colour) -> Fabric:
-    return Fabric(colour=colour, second=colour, pattern=Pattern.PLAIN)
 
 
 def _darker(colour: Colour) -> Colour:

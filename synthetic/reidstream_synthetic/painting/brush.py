@@ -7,15 +7,15 @@ edges, shading and patterns are made of. Each stroke touches only the rectangle 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
+from .fabric import Fabric, Pattern
 from .optics import Floats
-from .wardrobe import Fabric, Pattern
 
 Pixels = npt.NDArray[np.uint8]
+Owners = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,10 @@ class Light:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Canvas:
-    """A picture being painted: `pixels` (H, W, 3) BGR, and `owner` (H, W), who was painted last there; 0: nobody."""
+    """A picture being painted: `pixels` (H, W, 3) BGR, and `owner` (H, W): who was painted there last (0: nobody)."""
 
     pixels: Pixels
-    owner: Pixels
+    owner: Owners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,8 +112,6 @@ def _dye(fabric: Fabric, down_m: Floats, around_m: Floats) -> Floats:
             share = 0.5 * _band(np.sin(down_m * turns)) + 0.5 * _band(np.sin(around_m * turns))
         case Pattern.BLOCKS:
             share = np.clip((down_m - np.float32(0.3)) * 40 + np.float32(0.5), 0, 1)
-        case _:
-            assert_never(fabric.pattern)
     return first + (second - first) * share[..., None]
 
 

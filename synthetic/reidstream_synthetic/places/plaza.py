@@ -1,4 +1,4 @@
-"""Camera A's place: a plaza in the sun, before a cafe."""
+"""A plaza in the sun, before a cafe."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import math
 
 import numpy as np
 
-from .brush import Light
+from reidstream_synthetic.painting.brush import Light
+from reidstream_synthetic.painting.fabric import Colour
+from reidstream_synthetic.painting.optics import View
+from reidstream_synthetic.painting.shadows import Sun
+
 from .masonry import Site, empty_site, shaded
-from .optics import View
-from .places import HEIGHT, WIDTH, Place, lit, prop, rod, stains
-from .shadows import Sun
-from .wardrobe import Colour
+from .place import HEIGHT, WIDTH, Place, lit, prop, rod, stains
 
 _TABLES = (-8.8, -1.6, 8.2)
 
 
-def plaza(seed: int) -> Place:
-    """Camera A: pale paving, a cafe front, low warm sun from the left."""
-    view = View(width=WIDTH, height=HEIGHT, height_m=3.1, pitch=math.radians(9.5), focal=1080)
+VIEW = View(width=WIDTH, height=HEIGHT, height_m=3.1, pitch=math.radians(9.5), focal=1080)
+BACK_M = 20.9  # metres to the cafe's front, behind which nobody walks
+
+
+def plaza(rng: np.random.Generator, view: View = VIEW) -> Place:
+    """Pale paving, a cafe front, low warm sun from the left; stones and leaves are drawn from `rng`."""
     sun = Sun(x=0.95, z=0.35, dark=0.42, blur=1.1)
-    rng = np.random.default_rng((seed, 2))
     site = empty_site(view)
     _pave(site, rng, turned=math.radians(32), tile=0.9, colour=(176, 190, 198))
     _cafe(site, rng)

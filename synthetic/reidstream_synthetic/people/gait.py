@@ -12,8 +12,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from .optics import Floats
-from .wardrobe import Person
+from reidstream_synthetic.painting.optics import Floats
+
+from .person import Person
 
 STRIDE_PER_HEIGHT = 0.84  # metres walked in one cycle of two steps, for each metre of body height
 
