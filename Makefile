@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client tests demo bench emulation README.md
+CODE := proto engines server client synthetic tests demo bench emulation README.md
 
 MODEL ?=
 PROFILE ?=
@@ -41,7 +41,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff format $(CODE)
 
 types: $(VENV)/.dev ## mypy --strict
-	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client demo tests bench emulation
+	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
 
 proto: $(VENV)/.dev ## generate the stubs from the .proto files
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
@@ -101,7 +101,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python $(LISTS)
-	@$(PIP) -c constraints.txt -e proto -e 'engines[region]' -e server -e client
+	@$(PIP) -c constraints.txt -e proto -e 'engines[region]' -e server -e client -e synthetic
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.runtime

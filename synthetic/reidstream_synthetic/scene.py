@@ -127,6 +127,8 @@ def make_scene(seed: int, *, people: int = 10, cameras: int = 2, frames: int = 9
 
 def _camera(seed: int, index: int, people: tuple[Person, ...], frames: int, order: np.random.Generator) -> Camera:
     kind = _KINDS[index % len(_KINDS)]
+    textures: tuple[int, ...]
+    noise: tuple[int, ...]
     if index < len(_KINDS):
         textures, noise = (seed, 2 + index), (seed, 5 + index)
         view, sensor = kind.view, kind.sensor

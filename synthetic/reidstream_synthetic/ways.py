@@ -52,9 +52,7 @@ def stance_on(way: Way, person: Person, frame: int, frames: int) -> Stance:
     )
 
 
-def deal(
-    laid: Sequence[Way], people: int, order: np.random.Generator, others: np.random.Generator
-) -> tuple[Way, ...]:
+def deal(laid: Sequence[Way], people: int, order: np.random.Generator, others: np.random.Generator) -> tuple[Way, ...]:
     """A way for each of `people`: the laid ones in the order that `order` deals, then ways near these from `others`."""
     first = [laid[index] for index in order.permutation(len(laid))]
     ways = first[:people]

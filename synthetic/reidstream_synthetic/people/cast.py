@@ -167,9 +167,7 @@ def _dressed(rng: np.random.Generator, cards: _Cards) -> Person:
         hair_style=cards.style,
         hat=cards.hat,
         hat_colour=bgr(cards.hat_colour),
-        top=Fabric(
-            colour=bgr(colour), second=bgr(second), pattern=pattern, period_m=float(rng.uniform(0.11, 0.16))
-        ),
+        top=Fabric(colour=bgr(colour), second=bgr(second), pattern=pattern, period_m=float(rng.uniform(0.11, 0.16))),
         long_sleeves=cards.long_sleeves or cards.coat,
         coat=cards.coat,
         legwear=cards.legwear,

@@ -91,11 +91,7 @@ def _lay_face_and_hair(patch: _Patch, person: Person, turn: float) -> None:
     cover, near, bright = patch.ball(1.0, 0.0)
     front = -near * math.cos(turn) - patch.right * math.sin(turn)
     side = patch.right * math.cos(turn) - near * math.sin(turn)
-    match person.hair_style:
-        case Hair.SHORT:
-            fringe = np.asarray(0.04 + 0.55 * front, np.float32)
-        case Hair.LONG | Hair.BUN:
-            fringe = np.where(front < 0.30, np.float32(-1.5), np.float32(0.12) + np.float32(0.40) * front)  # noqa: PLR2004 - before the ears
+    fringe = _fringe(person.hair_style, front)
     skin, hair, pupil = (np.array(colour, np.float32) for colour in (person.skin, person.hair, _PUPIL))
     colour = skin + (hair - skin) * patch.soft(patch.up - fringe)[..., None]
     hidden = np.where(front > 0, np.float32(0), np.float32(9))
@@ -108,6 +104,15 @@ def _lay_face_and_hair(patch: _Patch, person: Person, turn: float) -> None:
     if person.hair_style is Hair.BUN:
         bun = np.hypot(patch.right - np.float32(0.8 * math.sin(turn)), patch.up - np.float32(0.55))
         patch.lay(hair * np.maximum(bright, patch.light.ambient)[..., None], patch.soft(0.40 - bun))
+
+
+def _fringe(style: Hair, front: Floats) -> Floats:
+    """How far down the hair comes, in heads above the middle."""
+    match style:
+        case Hair.SHORT:
+            return np.asarray(0.04 + 0.55 * front, np.float32)
+        case Hair.LONG | Hair.BUN:
+            return np.where(front < 0.30, np.float32(-1.5), np.float32(0.12) + np.float32(0.40) * front)  # noqa: PLR2004 - before the ears
 
 
 def _lay_hat(patch: _Patch, person: Person, turn: float) -> None:

@@ -4,4 +4,6 @@
     masonry   walls, benches and leaves as polygons
     plaza     a plaza in the sun, before a cafe
     crossing  a street crossing under clouds, before a brick house
+
+To add one: a module with a function `(rng, view) -> Place`, and its ways in `scene`.
 """
