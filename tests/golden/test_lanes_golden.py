@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.lanes import Reader, embed
+from bench.backends.golden import Reader, embed
 from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.errors import ModelError
