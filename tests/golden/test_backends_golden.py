@@ -1,6 +1,6 @@
-"""The other lanes of a CPU against the golden vectors: bounds below what was measured, so that no lane gets worse.
+"""The other backends of a CPU against the golden vectors: bounds just below what was measured, so none may get worse.
 
-The figures themselves are in docs/lanes.md. What is asked of fp32 is asked of every runtime.
+The figures themselves are in docs/backends.md. What is asked of fp32 is asked of every runtime.
 """
 
 from __future__ import annotations
