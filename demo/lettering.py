@@ -1,7 +1,7 @@
 """Text in pictures, smoother than OpenCV draws it.
 
-Why: OpenCV's letters are thin lines at whole-pixel widths. Drawn four times as large and averaged down, a line can be
-as thick as the letter wants.
+Why: OpenCV draws letters as thin lines whose width is a whole number of pixels. Drawn four times as large and averaged
+down, a line can have any thickness.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def text_width(text: str, height: float, *, bold: bool = False) -> int:
 def write(
     picture: Pixels, text: str, place: tuple[int, int], height: float, colour: Colour, *, bold: bool = False
 ) -> int:
-    """Write at `place` (left, baseline); returns the right end. What does not fit the picture is cut off."""
+    """Write at `place` (left, baseline); returns the right end. Text beyond the picture's edge is cut off."""
     scale, thick = _pen(height, bold=bold)
     width = text_width(text, height, bold=bold)
     above, below, side = round(1.5 * height), round(0.6 * height) + 2, 3

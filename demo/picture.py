@@ -1,8 +1,8 @@
 """One picture of the whole run: a frame of each camera, and under it every person of camera A with the most similar
 people of camera B.
 
-Why colours by person and labels by track: the labels are what the program knew, the colours are the truth, so a wrong
-match is seen at a glance.
+Why colours by person and labels by track: the labels are what the program knew, the colours are the truth, so anybody
+sees a wrong match at once.
 """
 
 from __future__ import annotations

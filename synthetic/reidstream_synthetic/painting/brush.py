@@ -1,7 +1,7 @@
 """Paints one round, clothed body part with soft edges and light from one side.
 
-Why a distance function and not OpenCV's polygons: position along and across the part comes with it, and that is what
-edges, shading and patterns are made of. Each stroke touches only the rectangle around its part.
+Why a distance function and not OpenCV's polygons: it also gives the position along and across the part, which edges,
+shading and patterns are made from. Each stroke touches only the rectangle around its part.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Canvas:
 class Part:
     """A round body part from `start` to `end` (pixels). `half_widths` (pixels) at `knots` (0 to 1) along it.
 
-    `rounding`: how far the ends bulge beyond, in half widths. `length_m`, `radius_m`, `turn` (radians) place the
-    fabric's pattern; `shade` darkens what other parts keep the light from.
+    `rounding`: how far the ends bulge out, in half widths. `length_m`, `radius_m`, `turn` (radians) place the fabric's
+    pattern. `shade`: below 1 for parts that other parts keep in the shade.
     """
 
     start: Floats

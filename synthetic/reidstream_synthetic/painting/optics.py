@@ -1,8 +1,7 @@
 """A pinhole camera above a flat ground: the world in metres, the picture in pixels.
 
-Why real projection and not hand-placed sprites: size, foreshortening, the horizon and who hides whom then agree with
-each other by themselves. World axes: x right, y up, z away from the camera, whose foot is the origin. Trap: pictures
-count y downwards.
+Why real projection: size, foreshortening, the horizon and who hides whom then agree with each other. World axes:
+x right, y up, z away from the camera, whose foot is the origin. Trap: pictures count y downwards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a camera does to a picture: vignette, exposure, white balance, softness, noise.
 
-Why a bank of noise: drawing 2.8 million normal numbers a frame would cost more than the people do. One larger field is
-drawn, and each frame takes a piece of it at another place.
+Why one field of noise: 2.8 million random numbers for each frame would cost more than drawing the people. So one larger
+field is made, and each frame takes a piece of it from another place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Shadows on the ground: what stands there, slid along the light and drawn flat.
+"""Shadows on the ground: everything that stands there, moved along the light and drawn flat.
 
-Why they matter: without them feet float, whatever the drawing. Drawn at a quarter of the size and blurred, which is
-both cheap and what a real penumbra looks like.
+Why they matter: without shadows, people seem to float. They are drawn at a quarter of the size and blurred, which is
+cheap and looks like a real penumbra.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Dresses a pose and paints it: parts from far to near, so that a body hides its own far side.
 
-Why elliptical cross-sections: a torso is wider than deep, and the silhouette of an ellipse seen from any side has a
-closed form. Trap: clothes that hang (skirt, coat, long hair) are parts of their own and must be nearer than what they
-cover, whichever side is seen.
+Why elliptical cross-sections: a torso is wider than deep, and the width of an ellipse has a closed form from any side.
+Trap: what hangs (skirt, coat, long hair) is a part of its own, and must be nearer than what it covers, from every
+side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a walking body stands: the joints of a person at one moment, in metres.
 
-Why in three dimensions: the two cameras see the same walk from the front, the side and behind. Trap: the hip rides on
-the standing leg. Were its height fixed, feet would sink and float.
+Why in three dimensions: cameras see the same walk from the front, the side and behind. Trap: the height of the hip
+follows the standing leg. With a fixed height, feet would sink into the ground or float.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Paints a head: a ball whose skin, hair, eyes and hat turn with the body.
 
-Why a ball with features and not a picture of a face: both cameras must see the same head from their own side. Lengths
-in here are heads: 1 is from the middle of the head to its edge.
+Why a ball and not a picture of a face: each camera must see the same head from its own side. Lengths in here are in
+heads: 1 is from the middle of the head to its edge.
 """
 
 from __future__ import annotations

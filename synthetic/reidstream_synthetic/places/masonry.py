@@ -1,7 +1,7 @@
 """Flat things of the world (walls, doors, benches) as polygons, painted with soft edges.
 
-Why supersampled: OpenCV's antialiasing is a line's, not an area's. Everything here is painted `OVERSAMPLE` times as
-large and averaged down once, so a wall's edge covers exactly the share of a pixel that it should.
+Why supersampled: OpenCV smooths lines, but not the edges of areas. Everything here is painted `OVERSAMPLE` times as
+large and averaged down once, so the edge of a wall covers the right share of each pixel.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Site:
 
 
 def empty_site(view: View) -> Site:
-    """Where nothing is built yet; `view` at its real size."""
+    """An empty site for a view of this size."""
     large = view.scaled(OVERSAMPLE)
     return Site(
         view=large,

@@ -1,7 +1,7 @@
-"""A place: what a camera sees while nobody is there, and what is needed to build one.
+"""A place: what a camera sees while nobody is there, and helpers to build one.
 
-Why things that stand in the way are patches of their own: people walk behind and before them, so they are put into each
-frame in the order of their depth.
+Why props are patches of their own: people walk behind and before them, so each frame paints people and props in the
+order of their depth.
 """
 
 from __future__ import annotations
