@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client tests demo bench emulation README.md
+CODE := proto engines server client synthetic tests demo bench emulation README.md
 
 MODEL ?=
 PROFILE ?=
@@ -18,7 +18,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload lanes gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -41,7 +41,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff format $(CODE)
 
 types: $(VENV)/.dev ## mypy --strict
-	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client demo tests bench emulation
+	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
 
 proto: $(VENV)/.dev ## generate the stubs from the .proto files
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
@@ -65,8 +65,8 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-lanes: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make lanes DATA=FOLDER (models, frames, golden)
-	$(BIN)/python -m bench.lanes $(DATA) $(wildcard $(DATA)/models/*.onnx)
+backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)
+	$(BIN)/python -m bench.backends $(DATA) $(wildcard $(DATA)/models/*.onnx)
 
 gpu-check: $(VENV)/.dev ## what only a real GPU can show, written to docs/gpu-report.md; exit code 3 without one
 	$(BIN)/python -m bench gpu $(if $(wildcard $(DATA)),--data $(DATA)) $(BENCH)
@@ -101,7 +101,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python $(LISTS)
-	@$(PIP) -c constraints.txt -e proto -e 'engines[region]' -e server -e client
+	@$(PIP) -c constraints.txt -e proto -e 'engines[region]' -e server -e client -e synthetic
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.runtime

@@ -1,1 +1,15 @@
-"""How speed and accuracy are measured; run by hand."""
+"""How speed, accuracy and steadiness are measured. `python -m bench --help`, docs/benchmark.md, docs/backends.md.
+
+    serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
+    overload/   python -m bench overload: more than the server can do, and who gets what of it
+    soak/       python -m bench soak: many frames of every kind, and what grows
+    gpu/        python -m bench gpu: what only a real GPU can show
+    accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
+    backends/   python -m bench.backends: what OpenVINO, bf16 and INT8 cost and give
+
+    ceilings/   what bounds a server: the loop in one process, the bare transport, an engine that costs nothing
+    load/       what cameras send, and the load generator
+    machine/    processes on cores of their own, and what they use
+
+Arrows: the first six use the last three, and not each other, with one exception: backends uses accuracy's measures.
+"""

@@ -1,8 +1,7 @@
 """`python -m demo`: draw, serve, stream, match, show; then stop everything.
 
-Why the server starts before anything is drawn: it loads and warms up while the cameras draw. Trap: SIGTERM and a closed
-terminal would end Python without unwinding and leave the server behind, so both are turned into the exception that
-Ctrl-C raises.
+The server starts first, so that it loads and warms up while the cameras are drawn. Trap: SIGTERM and a closed terminal
+would end Python without unwinding and leave the server running, so both raise what Ctrl-C raises.
 """
 
 from __future__ import annotations
@@ -84,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Draws two cameras, streams them to a server, finds the people of one again in the other, and "
         "paints a picture of the matches.",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another crowd, and another order of entry (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="another crowd, in another order of entry (default 0)")
     parser.add_argument(
         "--frames", type=_frames, default=90, help="frames for each camera, 15 of them a second (default 90)"
     )
-    parser.add_argument("--output", type=Path, default=_PICTURE, help=f"where the picture goes (default {_PICTURE})")
+    parser.add_argument("--output", type=Path, default=_PICTURE, help=f"file for the picture (default {_PICTURE})")
     parser.add_argument(
-        "--server", metavar="HOST:PORT", help="a server that is running already (default: one is started and stopped)"
+        "--server", metavar="HOST:PORT", help="use a running server (default: one is started, and stopped at the end)"
     )
     return parser
 

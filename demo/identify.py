@@ -1,7 +1,7 @@
-"""The two cameras' answers put together: tracks, similarities, pairs, and how right they are.
+"""The answers of both cameras put together: tracks, similarities, pairs, and how right they are.
 
-Trap: the truth enters last. Similarities and pairs come from vectors and track numbers alone; people only say
-afterwards which pairs are right.
+Trap: the truth comes last. Similarities and pairs are made from vectors and track numbers only; who the people are is
+used afterwards, to say which pairs are right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .matching import Floats, Ids, Pair, Vectors, chance, mean_per_id, pair_up, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A rank-1 (0 to 1) beside what guessing would have, over so many queries: those whom both cameras saw."""
+    """A rank-1 (0 to 1) and what guessing would reach. `queries`: how many; only people whom both cameras saw."""
 
     rank1: float
     chance: float
@@ -28,7 +28,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Identification:
-    """What the cameras' tracks have to do with each other.
+    """How the tracks of both cameras are related.
 
     `queries` (Q,) and `gallery` (G,) are tracks of camera A and B, `similarity` (Q, G) their cosines; `pairs` index
     into it. `query_people` and `gallery_people` are the truth. `tracks` scores the tracks' means, `boxes` single boxes.
@@ -51,7 +51,7 @@ class Identification:
 def identify(
     clips: tuple[Clip, Clip], answers: tuple[Sequence[FrameEmbeddings], Sequence[FrameEmbeddings]]
 ) -> Identification:
-    """Match camera A's tracks with camera B's. `answers`: one for each shot, in order."""
+    """Match the tracks of camera A with those of camera B. `answers`: one for each shot, in order."""
     first, second = (_by_track(clip, got) for clip, got in zip(clips, answers, strict=True))
     query, gallery = mean_per_id(first), mean_per_id(second)
     similarity = query.rows @ gallery.rows.T

@@ -1,16 +1,18 @@
 """Text in pictures, smoother than OpenCV draws it.
 
-Why: OpenCV's letters are thin lines at whole-pixel widths. Drawn four times as large and averaged down, a line can be
-as thick as the letter wants.
+Why: OpenCV draws letters as thin lines whose width is a whole number of pixels. Drawn four times as large and averaged
+down, a line can have any thickness.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from .drawing.brush import Pixels
-from .drawing.wardrobe import Colour
+Pixels = npt.NDArray[np.uint8]
+Colour = tuple[float, float, float]
+"""Blue, green, red, 0 to 255."""
 
 _LARGE = 4
 _CAP_HEIGHT = 22.0  # pixels, of a capital letter of this font at scale 1
@@ -26,7 +28,7 @@ def text_width(text: str, height: float, *, bold: bool = False) -> int:
 def write(
     picture: Pixels, text: str, place: tuple[int, int], height: float, colour: Colour, *, bold: bool = False
 ) -> int:
-    """Write at `place` (left, baseline); returns the right end. What does not fit the picture is cut off."""
+    """Write at `place` (left, baseline); returns the right end. Text beyond the picture's edge is cut off."""
     scale, thick = _pen(height, bold=bold)
     width = text_width(text, height, bold=bold)
     above, below, side = round(1.5 * height), round(0.6 * height) + 2, 3

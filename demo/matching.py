@@ -1,7 +1,7 @@
 """Who is who: one vector per track, compared by cosine, paired one to one.
 
-Why the mean over a track: a single box may show half a person behind a bench; the mean of sixty forgets it. Trap: a
-mean of unit vectors is shorter than one, so it is normalised again before it is compared.
+Why the mean over a track: a single box may show half a person behind a bench, which hardly changes the mean of sixty.
+Trap: a mean of unit vectors is shorter than one, so it is normalised again before it is compared.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def mean_per_id(vectors: Vectors) -> Vectors:
 
 
 def pair_up(similarity: Floats) -> tuple[Pair, ...]:
-    """Pair rows and columns (R, C) one to one, the most similar first; of equals the lower row, then column."""
+    """Pair rows and columns (R, C) one to one, the most similar first; of equals, the lower row, then column."""
     rows, columns = similarity.shape
     free_rows, free_columns = set(range(rows)), set(range(columns))
     pairs = []
@@ -56,9 +56,9 @@ def pair_up(similarity: Floats) -> tuple[Pair, ...]:
 
 
 def rank1(similarity: Floats, queries: Ids, gallery: Ids) -> float:
-    """The share of rows whose most similar column (the first of equals) has the same id. 0 without a single query.
+    """The share of queries whose most similar column (of equals, the first) has the same id; 0 without queries.
 
-    Only rows whose id is among the columns are queries.
+    Queries are the rows whose id is among the columns.
     """
     asked = np.isin(queries, gallery)
     if not asked.any():
@@ -68,7 +68,7 @@ def rank1(similarity: Floats, queries: Ids, gallery: Ids) -> float:
 
 
 def chance(queries: Ids, gallery: Ids) -> float:
-    """The rank-1 that guessing would have."""
+    """The rank-1 that guessing would reach."""
     asked = queries[np.isin(queries, gallery)]
     if len(asked) == 0:
         return 0.0

@@ -1,8 +1,8 @@
 """One picture of the whole run: a frame of each camera, and under it every person of camera A with the most similar
 people of camera B.
 
-Why colours by person and labels by track: the labels are what the program knew, the colours are the truth, so a wrong
-match is seen at a glance.
+Why colours by person and labels by track: the labels are what the program knew, the colours are the truth, so anybody
+sees a wrong match at once.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .clips import Clip
-from .drawing.brush import Pixels
-from .drawing.shots import Shot
-from .drawing.wardrobe import PEOPLE, Colour
+from .clips import PEOPLE, Clip, Shot
 from .identify import Identification
-from .lettering import text_width, write
+from .lettering import Colour, Pixels, text_width, write
 
 WIDTH, HEIGHT = 1600, 1944
 _MARGIN, _GAP = 36, 28

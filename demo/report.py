@@ -1,7 +1,6 @@
-"""What the run came to, in words and a small table.
+"""The results of the run, in words and a small table.
 
-The stages are the server's own times since a frame arrived; `network` is what it did not see: the connection, and gRPC
-on both sides.
+The stages are times that the server measured. `network` is the rest: the connection, and gRPC on both sides.
 """
 
 from __future__ import annotations

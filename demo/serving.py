@@ -1,8 +1,8 @@
-"""A server of our own for the length of the demonstration.
+"""A server of our own, for as long as the demonstration runs.
 
-Why it has a session (of the operating system) to itself: Ctrl-C reaches a whole terminal group, and the server shall be
-asked to stop, once, when nobody needs it any more. Trap: whatever goes wrong here, nothing may be left running; a
-server that dies early must be reported with its own last words.
+It gets an operating system session of its own: Ctrl-C reaches every process of a terminal's group, but the server must
+be asked to stop only once, at the end. Trap: whatever goes wrong here, nothing may be left running, and if the server
+ends early, the error must contain its last log lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reidstream_client import Health, ReidClient, ReidError
 
 COMMAND = (
     *(sys.executable, "-m", "reidstream_server.cli"),
-    *("--port", "0", "--metrics-port", "0", "--tune-seconds", "0"),  # two cameras need no more than the default plan
+    *("--port", "0", "--metrics-port", "0", "--tune-seconds", "0"),  # the default plan is enough for two cameras
 )
 START_S, STOP_S = 60.0, 30.0
 _LAST_LINES = 20
@@ -30,7 +30,7 @@ _SERVING = re.compile(r"\S+ info serving address=(\S+)")
 
 
 class ServerFailed(Exception):
-    """The server did not start, or did not stop as it should. The message ends with its last log lines."""
+    """The server did not start, or did not stop in order. The message ends with its last log lines."""
 
 
 class Server:
@@ -60,7 +60,7 @@ class Server:
         return ServerFailed(f"{what}; its last log lines:\n{log}")
 
     def stop(self) -> int:
-        """End the process whatever it takes; returns its exit code."""
+        """Stop the process, or kill it after STOP_S seconds; returns its exit code."""
         self.process.terminate()
         try:
             with suppress(subprocess.TimeoutExpired):
@@ -116,7 +116,7 @@ def serving_address(line: str) -> str | None:
 
 
 def wait_until_healthy(target: str, timeout_s: float = START_S) -> None:
-    """Return when the server at "host:port" says SERVING; 0 seconds: ask once. Raises ServerFailed."""
+    """Wait until the server at "host:port" says SERVING; 0 seconds: ask only once. Raises ServerFailed."""
     deadline = time.monotonic() + timeout_s
     with ReidClient(target, timeout_s=5) as client:
         while True:

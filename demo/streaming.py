@@ -1,6 +1,6 @@
-"""Both clips through the real client at once, one session a camera, as fast as it goes.
+"""Both clips through the real client at the same time, one session for each camera, as fast as possible.
 
-Why a small window: with many frames unanswered, latency would tell how long the queue is, not how long a frame takes.
+Why a small window: with many unanswered frames, the latency would only show how long the queue is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WINDOW_FRAMES = 4
 
 
 class StreamFailed(Exception):
-    """A frame has no embeddings, which a demonstration must not pass over."""
+    """A frame was answered with an error. The demonstration ends then, instead of showing less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

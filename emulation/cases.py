@@ -1,7 +1,7 @@
 """Pictures and crops for the emulated kernel, and what the CPU path makes of them.
 
-Why the CPU path is the yardstick: it calls cv2.resize and PIL.Image.resize themselves, so equal to it is equal to them,
-and a model's vectors must not depend on the device. Levels are compared, 0 to 255, not normalised values.
+Why the CPU path is the yardstick: it calls cv2.resize and PIL.Image.resize, and a model's vectors must not depend on
+the device. Levels (0 to 255) are compared, not normalised values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
 Box = tuple[int, int, int, int]
 
 SIZES = [(128, 256), (24, 40), (33, 17), (7, 9), (96, 50), (4, 8)]
-"""Width and height of networks: one that is used, and ones whose rows do not suit vector stores."""
+"""Width and height of network inputs: a usual one, and some whose rows do not fit vector stores."""
 
 HUGE = 2**31 - 1
 _INTEGERS = ("frame", "x", "y", "width", "height", "left", "top", "fit_width", "fit_height")
@@ -39,12 +39,12 @@ class Case:
     boxes: Sequence[Box]
 
     def job(self, output: OutputType = OutputType.FP32) -> Job:
-        """For the kernel."""
+        """The case for the kernel."""
         crops = pack_crops(self.spec, frame=self.frames, boxes=self.boxes)
         return Job(spec=self.spec, output=output, pictures=self.pictures, crops=crops)
 
     def expected(self) -> NDArray[np.float32]:
-        """From the CPU path."""
+        """What the CPU path makes of it."""
         spec = self.spec
         batch = np.empty((len(self.boxes), len(spec.mean), spec.height, spec.width), np.float32)
         preprocessor, scratch, stager = Preprocessor(spec), Scratch(spec), CpuStager()
@@ -56,7 +56,7 @@ class Case:
 
 
 def levels_apart(spec: InputSpec, found: NDArray[np.generic], expected: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Per value, in levels; what is not finite is 999 apart."""
+    """The difference of each value in levels; 999 where a value is not finite."""
     factor = (spec.scale / np.array(spec.std)).reshape(-1, 1, 1)
     apart = np.abs(found.astype(np.float64) - expected) / factor
     return np.rint(np.where(np.isfinite(apart), apart, 999)).astype(np.int64)
@@ -80,7 +80,7 @@ def network(resize: Resize, order: ColorOrder, fit: Fit, size: tuple[int, int]) 
 
 
 def picture(rng: np.random.Generator, kind: PixelFormat, width: int, height: int) -> Picture:
-    """Noise, with rows padded by some bytes, at any alignment."""
+    """Noise, with some bytes of padding after each row, at any alignment."""
     if kind is PixelFormat.NV12:
         width, height = width + width % 2, height + height % 2
     row = width * (3 if kind in (PixelFormat.BGR, PixelFormat.RGB) else 1)
@@ -103,7 +103,7 @@ def picture(rng: np.random.Generator, kind: PixelFormat, width: int, height: int
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, spec: InputSpec) -> Box:
-    """Any rectangle; now and then the whole picture, or exactly twice the network's size."""
+    """Any rectangle; sometimes the whole picture, or exactly twice the network's size."""
     if rng.random() < 0.2 and width >= 2 * spec.width and height >= 2 * spec.height:
         return 0, 0, 2 * spec.width, 2 * spec.height
     x1, x2 = sorted(rng.integers(0, width + 1, 2).tolist())
@@ -127,7 +127,7 @@ def random_cases(
 
 
 def pictures_of_every_format(seed: int) -> list[Picture]:
-    """Of 30 x 40 pixels."""
+    """One picture of 30 x 40 pixels in each format."""
     rng = np.random.default_rng(seed)
     return [picture(rng, kind, 30, 40) for kind in PixelFormat]
 

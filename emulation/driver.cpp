@@ -1,8 +1,8 @@
-// Runs the crop kernel on a CPU: jobs from stdin, batches to stdout; `layout` as the argument prints the structs.
+// Runs the crop kernel on a CPU: jobs from stdin, batches to stdout. With the argument `layout` it prints the structs.
 //
 // A job: header of int32 {resize, fp16, blocks in y, threads, frames, crops, bytes of the batch}, Spec, then per frame
 // Frame, int64 {bytes of luma, bytes of chroma, offset in the allocation}, luma, chroma; then the crops. Every picture,
-// table and batch lies in an allocation of its exact size, so a sanitizer sees one byte too far.
+// table and batch has an allocation of its exact size, so that a sanitizer sees an access one byte too far.
 #include "shim.h"
 
 #include "crop.cu"
@@ -73,7 +73,7 @@ static void run_job(const int* header) {
     if (!read_bytes(crops.get(), crop_count * sizeof(Crop))) std::exit(4);
     const size_t bytes = header[6];
     Memory out(new unsigned char[bytes]);
-    std::memset(out.get(), 0xff, bytes);  // NaN in both types: what is not written shows
+    std::memset(out.get(), 0xff, bytes);  // NaN in both types: values that were not written show
     gridDim = {(unsigned int)crop_count, (unsigned int)header[2], 1};
     blockDim = {(unsigned int)header[3], 1, 1};
     switch (header[0]) {

@@ -1,7 +1,7 @@
 """The crop kernel's own source, built with g++ and run on the CPU.
 
-Why a program and not a library: the address sanitizer wants to be there from the start of the process, and a kernel
-that reads out of bounds shall end its own process, not the tests'. One run takes any number of jobs.
+Why a program and not a library: the address sanitizer must be loaded when a process starts, and a kernel that reads out
+of bounds should end its own process, not the tests'. One run takes any number of jobs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RESIZES = list(Resize)
 
 
 class KernelCrashed(Exception):
-    """The emulated kernel's process ended badly; the message is what it printed."""
+    """The emulated kernel's process failed; the message is what it printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Picture:
     color_range: ColorRange = ColorRange.LIMITED
 
     def raw(self) -> RawImage:
-        """The same for the CPU path."""
+        """The same picture for the CPU path."""
         return RawImage(
             data=self.data + self.chroma,
             format=self.format,
@@ -99,11 +99,11 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the batch."""
+        """The shape of the batch."""
         return len(self.crops), len(self.spec.mean), self.spec.height, self.spec.width
 
     def serialised(self) -> bytes:
-        """As driver.cpp reads it."""
+        """The bytes that driver.cpp reads."""
         launch = launch_shape(self.spec, len(self.crops))
         assert launch.grid[0] == len(self.crops)
         size = int(np.prod(self.shape)) * self.output.dtype.itemsize

@@ -1,9 +1,9 @@
-// The crop kernel as a library: `launch` is what a fake driver calls in place of a device.
+// The crop kernel as a library: a fake driver calls `launch` where a real one would use a device.
 #define main driver_main
 #include "driver.cpp"
 #undef main
 
-// Reads are checked against each frame's exact bytes. Not for two threads at once.
+// Reads are checked against each frame's exact bytes. Use from one thread at a time.
 extern "C" void launch(int resize, int fp16, const unsigned int* grid, const unsigned int* block, const Spec* spec,
                        const Frame* frames, int frame_count, const Crop* crops, void* out) {
     readable.clear();

@@ -1,4 +1,4 @@
-// What the crop kernel takes from CUDA, for a C++ compiler. The driver's loops stand for the device.
+// The parts of CUDA that the crop kernel uses, for a C++ compiler. The driver's loops take the device's place.
 #pragma once
 #include <cmath>
 #include <cstdio>
@@ -68,7 +68,7 @@ inline unsigned int __dp2a_hi(unsigned int pair, unsigned int bytes, unsigned in
     return dot_pair(pair, bytes >> 16, sum);
 }
 
-// IEEE half, nearest even.
+// Rounds to IEEE half, ties to even.
 inline unsigned int half_bits(float value) {
     unsigned int bits;
     std::memcpy(&bits, &value, 4);

@@ -1,7 +1,7 @@
-// Device memory of a machine without a device: addresses that the host cannot touch, and real bytes behind them.
+// Device memory on a machine without a device: addresses that the host cannot read, and real bytes for them elsewhere.
 //
-// Why two ranges: a device's address faults where this process reads it, as it does in life, and the bytes lie
-// elsewhere at a constant distance. Every allocation ends at a page that nobody may touch, and no address is given out twice.
+// Why two ranges: reading a device's address crashes this process, as it would with a real device. The bytes lie at a
+// constant distance from it. Behind every allocation is a page that nobody may touch, and no address is used twice.
 #pragma once
 #include <sys/mman.h>
 
@@ -19,13 +19,13 @@ constexpr uint64_t RANGE = 1ull << 40;
 constexpr int PINNED = -1;
 constexpr uint64_t ALIGNMENT = 256;
 
-// What one piece of work does with a range of addresses.
+// A range of addresses that one piece of work reads or writes.
 struct Span {
     uint64_t begin, size;
     bool writes;
 };
 
-using Clock = std::map<int, uint64_t>;  // of each stream: how much of its work comes before
+using Clock = std::map<int, uint64_t>;  // for each stream: how much of its work comes before
 
 inline void join(Clock& clock, const Clock& other) {
     for (const auto& [stream, serial] : other) clock[stream] = std::max(clock[stream], serial);
@@ -59,7 +59,7 @@ class AddressSpace {
    public:
     AddressSpace() : device_(reserve()), shadow_(reserve()), pinned_(reserve()) {}
 
-    // 0 if `size` is none.
+    // 0 if `size` is 0.
     uint64_t allocate(uint64_t size, int device) {
         if (size == 0) return 0;
         const uint64_t used = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -82,7 +82,7 @@ class AddressSpace {
         allocations_.erase(allocation.begin);
     }
 
-    // The allocation that holds all of the range, or null.
+    // The allocation that contains the whole range, or null.
     Allocation* find(uint64_t begin, uint64_t size) {
         auto next = allocations_.upper_bound(begin);
         if (next == allocations_.begin()) return nullptr;

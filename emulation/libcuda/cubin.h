@@ -1,7 +1,7 @@
-// What a cubin says of its kernel: where each argument goes, and what it can be launched with.
+// What a cubin says about its kernel: where each argument goes, and which launches it allows.
 //
-// Why read it: it is what the compiler made, so an argument of another size than Python packs shows here, and so do a
-// block or a grid that no device takes. The attributes are those that `cuobjdump -elf` prints.
+// Why read it: the compiler wrote it, so this finds arguments whose size differs from what Python packs, and blocks or
+// grids that no device accepts. The attributes are those that `cuobjdump -elf` prints.
 #pragma once
 #include <elf.h>
 
@@ -27,7 +27,7 @@ inline uint64_t cubin_size(const unsigned char* image) {
     return sections > segments ? sections : segments;
 }
 
-// None if it is no cubin or has no such kernel.
+// Nothing if this is not a cubin, or has no such kernel.
 inline std::optional<Cubin> read_cubin(const unsigned char* image, const std::string& kernel) {
     const Elf64_Ehdr* header = (const Elf64_Ehdr*)image;
     if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_machine != CUDA_MACHINE) return std::nullopt;

@@ -1,6 +1,6 @@
-// What all calls of the emulated driver share: its state, what goes wrong when it was told to, and its last report.
+// What all calls of the emulated driver share: its state, the failures that were asked for, and the final report.
 //
-// Trap: everything is under one lock, which a call holds from its first line on and gives up only while it waits.
+// Trap: one lock guards everything. A call holds it from its first line on, and releases it only while it waits.
 #pragma once
 #include <fstream>
 #include <sstream>
@@ -87,7 +87,7 @@ struct Driver : World {
     Handles<Module> modules;
     Handles<Graph> graphs, runnable;
     int streams_made = 0;
-    std::mutex one_kernel;  // the shim's blockIdx is everyone's
+    std::mutex one_kernel;  // the shim's blockIdx is shared by all threads
 
     Driver() {
         pace_us = std::stoi(setting("EMULATED_CUDA_PACE_US", "0"));
@@ -112,7 +112,7 @@ struct Driver : World {
     }
 };
 
-// Never taken down by the library's own end: streams' threads may be at work then.
+// Never destroyed when the library is unloaded: threads of streams may still be working.
 static Driver& driver() {
     static Driver* one = new Driver;
     return *one;
@@ -122,7 +122,7 @@ __attribute__((destructor)) static void write_report() { driver().report(); }
 static thread_local Context* current = nullptr;
 static thread_local Stream* capturing = nullptr;  // by this thread
 
-// A call of the driver: counted, failing when it was told to, with a live context and under the lock.
+// A call of the driver: counted, failing if that was asked for, with a live context, under the lock.
 struct Call {
     std::unique_lock<std::mutex> held;
     Status status = OK;

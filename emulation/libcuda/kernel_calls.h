@@ -35,7 +35,7 @@ static Status cuModuleGetFunction(void** function, void* handle, const char* nam
     return std::strcmp(name, "crop") == 0 ? OK : NOT_FOUND;
 }
 
-// One launch, its arguments as the compiler's own table says they lie.
+// One launch, with its arguments laid out as the compiler's own table says.
 struct Launch {
     std::shared_ptr<Module> module;
     unsigned int grid[3], block[3];

@@ -1,17 +1,17 @@
 // libcuda.so.1 without a device: the calls that reidstream makes, for the real `cuda.bindings` to find.
 //
-// Why: a fake in Python takes whatever it is given. Behind this one are the package's own conversions, the machine's
-// own calling convention, and cubins of the real compiler; the kernel's source is run as C++. Settings come as
-// environment:
+// Why: a fake in Python accepts whatever it is given. Here the package's real conversions, the machine's real calling
+// convention and cubins of the real compiler are used; the kernel's source runs as C++. Settings are environment
+// variables:
 //   EMULATED_CUDA_KERNELS  folder of cubins, each named by the number of its resize and 1 for float16: 0-1.cubin
-//   EMULATED_CUDA_REPORT   file that gets, at the end, what is alive, what was called, and every fault
+//   EMULATED_CUDA_REPORT   file to write at the end: what is still alive, what was called, and every fault
 //   EMULATED_CUDA_DEVICES, _MEMORY (bytes), _PACE_US (each piece of work first sleeps up to that long)
 //   EMULATED_CUDA_FAULT    CALL:N:STATUS, the Nth call of that name answers STATUS
 #include "device_calls.h"
 #include "kernel_calls.h"
 #include "memory_calls.h"
 
-// For a library that stands for a network: its work, in a stream's turn, on the bytes behind the two ranges.
+// For a library that plays a network: its work, in the stream's order, on the bytes of the two ranges.
 extern "C" Status emulated_network(void* stream, Address taken, size_t taken_size, Address given, size_t given_size,
                                    void (*compute)(const void*, void*)) {
     ENTER("emulated_network");
@@ -20,7 +20,7 @@ extern "C" Status emulated_network(void* stream, Address taken, size_t taken_siz
     auto run = [=] { compute(from, to); };
     return call.enqueue(stream, {run, {{taken, taken_size, false}, {given, given_size, true}}});
 }
-// Whether a stream is being captured; `breaks`: what was asked of it cannot be.
+// Whether a stream is being captured. `breaks`: the caller does something that a capture does not allow.
 extern "C" int emulated_capture(void* stream, int breaks) {
     Call call("emulated_capture");
     const auto found = call ? call.find(call.all.streams, stream) : nullptr;

@@ -1,4 +1,4 @@
-// Memory, and copies of it. Trap: a copy's source must not change before it is copied, so it is summed up twice.
+// Memory, and copies of it. Trap: a source must not change before it is copied, so its checksum is taken twice.
 #pragma once
 #include "driver.h"
 
@@ -62,7 +62,7 @@ static Status copy(const char* name, Address target, Address source, size_t size
     unsigned char* there = memory.real(target);
     const bool now = capturing == nullptr;
     const uint64_t before = uploads && now && from ? digest(here, size) : 0;
-    if (now && to && downloads) std::memset(there, 0xff, size);  // who reads too early shall see it
+    if (now && to && downloads) std::memset(there, 0xff, size);  // a read that comes too early shows
     auto run = [=] {
         if (uploads && now && digest(here, size) != before) {
             std::unique_lock<std::mutex> held(driver().lock);

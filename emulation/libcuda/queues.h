@@ -1,8 +1,8 @@
-// Streams, events and graphs: a thread a stream, that does its work in order and in its own time.
+// Streams, events and graphs. Each stream has a thread that does its work in order, at its own pace.
 //
-// What a device would not tell is told here: work on memory that is gone or not pinned, a copy whose source changed
-// under it, and two streams on the same bytes without an event between them. Trap: order through the host counts only
-// once somebody has waited for it, so a host that guesses is found, and a host that knows by other ways is accused.
+// It reports what a device would not: work on memory that is freed or not pinned, a copy whose source changed meanwhile,
+// and two streams on the same bytes without an event between them. Trap: an order that the host knows counts only if the
+// host waited for it. So a host that guesses is found, but a host that knows the order in another way is reported too.
 #pragma once
 #include <chrono>
 #include <condition_variable>
@@ -45,12 +45,12 @@ struct Event {
     std::shared_ptr<std::chrono::steady_clock::time_point> passed;
 };
 
-// Everything there is, under one lock.
+// All state, under one lock.
 struct World {
     std::mutex lock;
     std::condition_variable moved;
     AddressSpace memory;
-    Clock known;  // what somebody on the host has waited for
+    Clock known;  // what the host has waited for
     std::map<int, int> lost;
     std::vector<std::string> faults;
     int pace_us = 0;
@@ -60,7 +60,7 @@ struct World {
         faults.push_back(text);
     }
 
-    // With the lock held. Whether the ranges may be used on that device.
+    // Needs the lock. Whether the ranges may be used on that device.
     bool may_use(int device, const std::vector<Span>& spans, const char* call) {
         for (const Span& span : spans) {
             const Allocation* found = memory.find(span.begin, span.size);
@@ -77,7 +77,7 @@ struct World {
         return true;
     }
 
-    // With the lock held; the ranges were looked at.
+    // Needs the lock; the ranges were checked before.
     void enqueue(const std::shared_ptr<Stream>& stream, Work work, const char* call) {
         if (stream->capture) {
             stream->capture->work.push_back(std::move(work));
@@ -100,7 +100,7 @@ struct World {
         return before;
     }
 
-    // With the lock held. Keeps the access in mind, and tells of those that it is not ordered with.
+    // Needs the lock. Remembers the access, and reports earlier ones that are not ordered before it.
     void note(const Access& access, const char* call) {
         std::vector<Access>& others = memory.find(access.span.begin, access.span.size)->accesses;
         std::vector<Access> kept;

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from bench.lanes import Reader
+from bench.backends.golden import Reader
 from reidstream_engines.cpu.network import OnnxOptions
 from reidstream_engines.loading import load_onnx
 from reidstream_engines.tensorrt.fp16 import export_fp16

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from bench.cutter import Cutter
-from bench.footprint import footprint_of
-from bench.soak_book import Book, Budget, SessionBook
-from bench.soak_kinds import kinds
-from bench.soak_traffic import Ending, Plan, Traffic
+from bench.soak.book import Book, Budget, SessionBook
+from bench.soak.cutter import Cutter
+from bench.soak.footprint import footprint_of
+from bench.soak.kinds import kinds
+from bench.soak.traffic import DrawnSession, Ending, Traffic
 from reidstream_client import AsyncReidClient, Ordering, OverloadPolicy, ReidError
 from tests.support.harness import JPEG, serving, until
 from tests.support.process import server_process
@@ -98,9 +98,9 @@ async def test_the_books_notice_what_must_not_be() -> None:
 async def test_a_session_of_a_soak_ends_as_planned() -> None:
     """One of each ending: every frame has an answer or was given up with its stream."""
     with server_process() as (_, address):
-        traffic = Traffic(address, kinds(), lanes=1, seed=0)
+        traffic = Traffic(address, kinds(), cameras=1, seed=0)
         for number, ending in enumerate(Ending):
-            plan = Plan(
+            drawn = DrawnSession(
                 number=number,
                 frames=40,
                 window=4,
@@ -110,7 +110,7 @@ async def test_a_session_of_a_soak_ends_as_planned() -> None:
                 shared=True,
                 budget_s=None,
             )
-            await traffic.session(plan, SessionBook(traffic.book, Budget(40)))
+            await traffic.session(drawn, SessionBook(traffic.book, Budget(40)))
             await asyncio.sleep(0)
     assert traffic.book.faults == []
     assert traffic.book.sent.total() == traffic.book.frames_answered.total()

@@ -68,7 +68,7 @@ class EngineSettings:
         About(
             kind=OneOf(members=Precision),
             help="Of a network's float layers. bf16 needs runtime openvino and a CPU that computes in it: faster, and "
-            "vectors a little off (docs/lanes.md). Files in INT8 stay INT8.",
+            "vectors a little off (docs/backends.md). Files in INT8 stay INT8.",
         ),
     ] = Precision.FP32
     providers: Annotated[

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo.clips import Clip
-from demo.drawing.wardrobe import PEOPLE
+from demo.clips import PEOPLE, Clip
 from demo.identify import identify
 from demo.matching import Pair, Vectors, chance, mean_per_id, pair_up, rank1
 from reidstream_client import FrameEmbeddings

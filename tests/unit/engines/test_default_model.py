@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from bench.default_model_accuracy import Embedder, measure, random_average_precision
+from bench.accuracy.default_model import Embedder, measure
+from bench.accuracy.retrieval import random_average_precision
 from reidstream_engines.cpu.network import OnnxOptions
 from reidstream_engines.default_model import NAME, PATH, build, weights
 from reidstream_engines.loading import load_onnx

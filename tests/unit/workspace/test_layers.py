@@ -14,6 +14,7 @@ ALLOWED = {
     "proto/reidstream_proto": {"google", "grpc"},
     "engines/reidstream_engines": {"cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"},
     "client/reidstream_client": {"reidstream_proto", "grpc", "cv2", "google", "grpc_health"},
+    "synthetic/reidstream_synthetic": {"cv2"},
     "server/reidstream_server/core": set(),
     "server/reidstream_server/config": set(),
     "server/reidstream_server/runtime": {"reidstream_engines"},
@@ -25,7 +26,8 @@ ALLOWED = {
     },
 }
 WATCHED = {
-    *("reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_training"),
+    *("reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"),
+    *("reidstream_training",),
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
     *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"),
     *("asyncio", "threading", "socket", "time", "random"),

@@ -1,0 +1,83 @@
+"""A server whose engine costs nothing: `python -m bench.ceilings.instant`, with the server's own flags.
+
+With `--crop-ms 2` the engine sleeps 2 ms for each crop: a device with a known capacity, for the overload run.
+
+Why not the tests' fake engine: it hashes every picture, which takes 0.6 ms for eight ready crops, about as much as
+their whole transport. Here pictures are really staged, and every crop gets the same vector: what remains is serving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.fake import fake_spec
+from reidstream_engines.protocol import Crop, Embeddings, EngineInfo, EngineLimits, Health
+from reidstream_engines.spec import ModelSpec
+from reidstream_server.app import serve
+from reidstream_server.config import load_config
+from reidstream_server.loading import Engines
+from reidstream_server.logs import configure
+
+DIM = 64
+
+
+@dataclass(frozen=True, slots=True)
+class InstantTicket:
+    """Rows that are ready, or will be after `seconds` of sleep."""
+
+    rows: Embeddings
+    seconds: float
+
+    def result(self) -> Embeddings:
+        """See `Ticket`."""
+        if self.seconds:
+            time.sleep(self.seconds)
+        return self.rows.copy()
+
+
+class InstantEngine:
+    """See `Engine`. Ignores its crops. With `seconds_per_crop` it sleeps, as if a device computed: it needs no core."""
+
+    def __init__(self, max_batch: int = 8, slots: int = 2, seconds_per_crop: float = 0.0) -> None:
+        self.spec: ModelSpec = fake_spec("instant", DIM)
+        self.limits = EngineLimits(max_batch=max_batch, slots=slots, cores=0 if seconds_per_crop else 1)
+        self.info = EngineInfo(engine="instant", device="none", precision="fp32")
+        self._seconds_per_crop = seconds_per_crop
+        self._rows: Embeddings = np.full((max_batch, DIM), DIM**-0.5, np.float32)
+
+    def health(self) -> Health:
+        """See `Engine`."""
+        return Health.SERVING
+
+    def submit(self, crops: Sequence[Crop]) -> InstantTicket:
+        """See `Engine`."""
+        return InstantTicket(self._rows[: len(crops)], self._seconds_per_crop * len(crops))
+
+    def close(self) -> None:
+        """See `Engine`."""
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--crop-ms", type=float, default=0.0)
+    own, flags = parser.parse_known_args()
+    config = load_config(flags, os.environ)
+    configure(config.log.log_level, config.log.log_format)
+    engine = InstantEngine(
+        max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
+    )
+    return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()))).code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

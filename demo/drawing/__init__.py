@@ -1,1 +1,0 @@
-"""Two drawn cameras: people, places, lenses. Knows nothing of servers, vectors or matches."""
