@@ -27,11 +27,11 @@ import numpy as np
 import numpy.typing as npt
 
 from reidstream_engines.boxes import resolve
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.default_model import NAME, PATH
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.spec import CropRule
 

@@ -31,13 +31,13 @@ import numpy.typing as npt
 
 from bench.default_model_accuracy import Bgr, mot17, retrieval
 from reidstream_engines.boxes import resolve
-from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import TensorCrop
 from reidstream_engines.quantize import find_crops, quantize
 from reidstream_engines.spec import CropRule, InputSpec
@@ -55,18 +55,18 @@ class Lane:
     """A way to run a model. `int8`: the quantised file in place of the model's own."""
 
     name: str
-    runtime: Runtime
+    runtime: InferenceRuntime
     precision: Precision = Precision.FP32
     int8: bool = False
 
 
 LANES = (
-    Lane(name="onnxruntime fp32", runtime=Runtime.ONNXRUNTIME),
-    Lane(name="openvino fp32", runtime=Runtime.OPENVINO),
-    Lane(name="openvino bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16),
-    Lane(name="onnxruntime int8", runtime=Runtime.ONNXRUNTIME, int8=True),
-    Lane(name="openvino int8", runtime=Runtime.OPENVINO, int8=True),
-    Lane(name="openvino int8+bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16, int8=True),
+    Lane(name="onnxruntime fp32", runtime=InferenceRuntime.ONNXRUNTIME),
+    Lane(name="openvino fp32", runtime=InferenceRuntime.OPENVINO),
+    Lane(name="openvino bf16", runtime=InferenceRuntime.OPENVINO, precision=Precision.BF16),
+    Lane(name="onnxruntime int8", runtime=InferenceRuntime.ONNXRUNTIME, int8=True),
+    Lane(name="openvino int8", runtime=InferenceRuntime.OPENVINO, int8=True),
+    Lane(name="openvino int8+bf16", runtime=InferenceRuntime.OPENVINO, precision=Precision.BF16, int8=True),
 )
 
 

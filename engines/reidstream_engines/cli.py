@@ -15,19 +15,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import default_model
-from .cpu.network import OnnxOptions, Precision, Runtime, open_session, usable_cores
+from .cores import usable_cores
 from .cpu.onnx_engine import OnnxEngine
+from .cpu.onnx_loading import load_onnx
+from .cpu.options import InferenceRuntime, OnnxOptions, Precision
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ModelError, PackageMissing, SpecError, UnsupportedProfile
-from .loading import load_onnx
+from .onnx_file import read_signature
 from .profiles import describe_profiles
 from .protocol import EngineInfo
 from .quantize import find_crops, need_packages, quantize
 from .selftest import self_test
 from .spec import ModelSpec
-from .spec_source import SPEC_KEY, ModelSignature, read_signature, resolve_spec
+from .spec_source import SPEC_KEY, ModelSignature, resolve_spec
 from .tensorrt.commands import COMMANDS, add_commands, inspect_plan, is_plan, run_command
-from .tuning import Plan, Wanted, default_plan, tune
+from .tuning import FixedFigures, RunPlan, default_plan, tune
 
 DEFAULT = "default"
 
@@ -79,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "quantize":
         _quantize(path, arguments.profile, Path(arguments.calibration), Path(arguments.output))
         return
-    runtime, precision = Runtime(arguments.runtime), Precision(arguments.precision)
+    runtime, precision = InferenceRuntime(arguments.runtime), Precision(arguments.precision)
     if arguments.command == "inspect":
         if is_plan(path):
             inspect_plan(path)
@@ -128,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="about how long (default: 5)")
     for command in (inspect, selftest, tuned):
-        command.add_argument("--runtime", choices=[item.value for item in Runtime], default=Runtime.ONNXRUNTIME.value)
+        command.add_argument(
+            "--runtime", choices=[item.value for item in InferenceRuntime], default=InferenceRuntime.ONNXRUNTIME.value
+        )
         command.add_argument(
             "--precision",
             choices=[item.value for item in Precision],
@@ -151,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(path: Path, name: str | None, profile: str | None, options: OnnxOptions) -> None:
-    signature = read_signature(open_session(path, OnnxOptions()))
+    signature = read_signature(path)
     _print_file(path, signature)
     try:
         spec = resolve_spec(path=path, signature=signature, name=name, profile=profile)
@@ -184,11 +188,11 @@ def _selftest(path: Path, name: str | None, profile: str | None, options: OnnxOp
 
 
 def _tune(path: Path, name: str | None, profile: str | None, seconds: float, options: OnnxOptions) -> None:
-    def open_engine(plan: Plan) -> OnnxEngine:
+    def open_engine(plan: RunPlan) -> OnnxEngine:
         return load_onnx(path, name=name, profile=profile, options=replace(options, **asdict(plan)))
 
-    open_engine(default_plan(Wanted(), usable_cores())).close()  # what is wrong with the model is no plan's fault
-    tuning = tune(open_engine, CpuStager(), wanted=Wanted(), cores=usable_cores(), seconds=seconds)
+    open_engine(default_plan(FixedFigures(), usable_cores())).close()  # what is wrong with the model is no plan's fault
+    tuning = tune(open_engine, CpuStager(), fixed=FixedFigures(), cores=usable_cores(), seconds=seconds)
     print(f"{'threads':>8} {'slots':>6} {'batch':>6} {'crops/s':>9}")
     for plan, found in (dict(tuning.crops_per_s) | dict(tuning.left_out)).items():
         text = f"{found:>9.0f}" if isinstance(found, float) else f"  {found}"

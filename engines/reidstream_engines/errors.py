@@ -8,7 +8,7 @@
     ├── ModelError              the model file cannot be read or run
     ├── PackageMissing          an optional package is not installed; says which line installs it
     ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
-    ├── DeviceUnavailable       a device lacks something (`Lack`); says what to install or to choose
+    ├── DeviceUnavailable       a device lacks something (`Missing`); says what to install or to choose
     ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
     ├── PlanError               a TensorRT plan cannot be built, kept or used here; says which field or call, and why
     ├── EngineFault             this batch failed; the engine can go on
@@ -22,7 +22,7 @@ EngineFault, and log it.
 from enum import Enum
 
 
-class Lack(Enum):
+class Missing(Enum):
     """What a device lacks."""
 
     PACKAGE = "package"
@@ -67,9 +67,9 @@ class UnsupportedProfile(EnginesError):
 class DeviceUnavailable(EnginesError):
     """Something that the device needs is missing on this machine."""
 
-    def __init__(self, message: str, lack: Lack = Lack.PACKAGE) -> None:
+    def __init__(self, message: str, missing: Missing = Missing.PACKAGE) -> None:
         super().__init__(message)
-        self.lack = lack
+        self.missing = missing
 
 
 class KernelError(EnginesError):

@@ -19,11 +19,24 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
 from .errors import EngineFault, EngineLost, InvalidImage
 from .image import EncodedImage, Image, PixelBox, RawImage
-from .protocol import BoxCrop, Crop, DeviceUsage, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
+from .protocol import (
+    BoxCrop,
+    Crop,
+    DeviceUsage,
+    Embeddings,
+    Engine,
+    EngineInfo,
+    EngineLimits,
+    Health,
+    StagedFrame,
+    Stager,
+    TensorCrop,
+    Ticket,
+)
 from .spec import ColorOrder, CropRule, Fit, InputSpec, ModelSpec, OutputSpec, Resize
 
 _DIGEST_BYTES = 16
@@ -76,7 +89,7 @@ def fake_embedding(image: Image, box: PixelBox, dim: int) -> Embeddings:
     return _vector(_box_key(_digest(image), box), dim)
 
 
-class FakeFrame:
+class FakeFrame(StagedFrame):
     """A picture's hash in place of its pixels."""
 
     __slots__ = ("_closed", "_digest", "_on_close", "image_size")
@@ -94,22 +107,24 @@ class FakeFrame:
             raise EngineFault("a staged frame was used after it was closed")
         return self._digest
 
+    @override
     def close(self) -> None:
-        """See `StagedFrame`."""
         self._closed = True
         with contextlib.suppress(IndexError):  # closed before; taking from a list is atomic
             self._on_close.pop()()
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class FakeStager:
+class FakeStager(Stager):
     """Stages by hashing. `seconds` is passed to `sleep` for each picture; `refuse` makes a picture InvalidImage."""
 
     def __init__(
@@ -130,8 +145,8 @@ class FakeStager:
         """Frames that were staged and not closed."""
         return self._open
 
-    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> FakeFrame:  # noqa: ARG002 - all or nothing is hashed
-        """See `Stager`."""
+    @override
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> FakeFrame:
         if self._seconds:
             self._sleep(self._seconds)
         if self._refuse is not None and self._refuse(image):
@@ -141,16 +156,19 @@ class FakeStager:
             self._open += 1
         return frame
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`. As on a CPU, for raw pixels, unless staging takes time here."""
+        """As on a CPU, for raw pixels, unless staging takes time here."""
         return isinstance(image, RawImage) and not self._seconds
 
-    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:  # noqa: ARG002 - the same
+    @override
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """Three bytes a pixel, as if it were decoded."""
         return image.width * image.height * 3
 
+    @override
     def devices(self) -> tuple[DeviceUsage, ...]:
-        """See `Stager`. As on a CPU."""
+        """As on a CPU."""
         return ()
 
     def _closed_one(self) -> None:
@@ -158,7 +176,7 @@ class FakeStager:
             self._open -= 1
 
 
-class FakeTicket:
+class FakeTicket(Ticket):
     """Vectors that are ready, or the fault that comes instead."""
 
     __slots__ = ("_engine", "_keys", "_poisoned", "_serial")
@@ -169,13 +187,13 @@ class FakeTicket:
         self._keys = keys
         self._poisoned = poisoned
 
+    @override
     def result(self) -> Embeddings:
-        """See `Ticket`."""
         return self._engine.compute(self._serial, self._keys, self._poisoned)
 
 
-class FakeEngine:
-    """See `Engine`. Takes boxes of frames staged by a FakeStager, and tensors of any shape."""
+class FakeEngine(Engine):
+    """Takes boxes of frames staged by a FakeStager, and tensors of any shape."""
 
     def __init__(
         self,
@@ -192,26 +210,27 @@ class FakeEngine:
         self._lost = False
 
     @property
+    @override
     def spec(self) -> ModelSpec:
-        """See `Engine`."""
         return self._spec
 
     @property
+    @override
     def limits(self) -> EngineLimits:
-        """See `Engine`."""
         return self._limits
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Engine`."""
         return EngineInfo(engine="fake", device="none", precision="fp32")
 
+    @override
     def health(self) -> Health:
         """LOST from the script's `lost_at` on."""
         return Health.LOST if self._lost else Health.SERVING
 
+    @override
     def submit(self, crops: Sequence[Crop]) -> FakeTicket:
-        """See `Engine`."""
         if not 1 <= len(crops) <= self._limits.max_batch:
             raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
         serial = next(self._serials)
@@ -235,8 +254,9 @@ class FakeEngine:
             raise EngineFault(f"poisoned crops in rows {list(poisoned)}")
         return np.stack([_vector(key, self._spec.output.dim) for key in keys])
 
+    @override
     def close(self) -> None:
-        """See `Engine`."""
+        """Nothing is held."""
 
 
 def _digest(image: Image) -> bytes:

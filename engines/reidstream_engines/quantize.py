@@ -25,17 +25,18 @@ from typing import Any
 
 import numpy as np
 
-from .cpu.network import OnnxOptions, open_session
+from .cpu.onnx_loading import load_onnx
+from .cpu.options import OnnxOptions
 from .cpu.preprocess import Floats, Preprocessor, Scratch
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ImageError, ModelError, PackageMissing
 from .headers import parse_encoded
 from .image import PixelBox
-from .loading import load_onnx
+from .onnx_file import read_signature
 from .protocol import Embeddings, TensorCrop
 from .spec import ModelSpec
 from .spec_fields import fields_to_mapping
-from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, is_int8, read_signature, resolve_spec
+from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, is_int8, resolve_spec
 
 QUANTIZED_FROM_KEY = "reidstream.quantized_from_sha256"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -93,7 +94,7 @@ def quantize(
     one that is quantised already, and ImageError for a crop, by its name.
     """
     need_packages()
-    signature = read_signature(open_session(source, OnnxOptions()))
+    signature = read_signature(source)
     if is_int8(signature.metadata):
         raise ModelError(f"{source} is quantised already; start from the float32 file")
     spec = resolve_spec(path=source, signature=signature, name=None, profile=profile)

@@ -21,7 +21,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .errors import ModelError, SpecError
 from .external_data import external_files
@@ -66,15 +65,6 @@ class ModelSignature:
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     metadata: Mapping[str, str]
-
-
-def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntime's session has no types
-    """The signature of an onnxruntime session."""
-    return ModelSignature(
-        inputs=_tensors(session.get_inputs()),
-        outputs=_tensors(session.get_outputs()),
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
-    )
 
 
 def is_int8(metadata: Mapping[str, str]) -> bool:
@@ -256,17 +246,6 @@ def _artifact_sha(path: Path, signature: ModelSignature) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", carried):
         raise SpecError(f"{path}, metadata {SHA_KEY}: {carried!r} is no sha256 in hexadecimal")
     return carried
-
-
-def _tensors(arguments: Any) -> tuple[TensorSignature, ...]:  # noqa: ANN401 - onnxruntime has no types
-    return tuple(
-        TensorSignature(
-            name=argument.name,
-            shape=tuple(axis if isinstance(axis, int) else None for axis in argument.shape),
-            dtype=argument.type,
-        )
-        for argument in arguments
-    )
 
 
 def _list(tensors: Sequence[TensorSignature]) -> str:

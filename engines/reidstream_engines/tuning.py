@@ -35,7 +35,7 @@ _DEFAULT_SLOTS, _DEFAULT_BATCH = 2, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """How a model is run: `slots` calls beside each other, each of up to `max_batch` crops on `threads_per_call`."""
 
     threads_per_call: int
@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class FixedFigures:
     """What somebody has decided already; None is left open."""
 
     threads_per_call: int | None = None
@@ -56,39 +56,39 @@ class Wanted:
 class Tuning:
     """The plan that was chosen, and why: crops/s of each plan that was measured, and what is wrong with the others."""
 
-    plan: Plan
-    crops_per_s: Mapping[Plan, float] = field(default_factory=dict)
-    left_out: Mapping[Plan, str] = field(default_factory=dict)
+    plan: RunPlan
+    crops_per_s: Mapping[RunPlan, float] = field(default_factory=dict)
+    left_out: Mapping[RunPlan, str] = field(default_factory=dict)
 
 
-def default_plan(wanted: Wanted, cores: int) -> Plan:
+def default_plan(fixed: FixedFigures, cores: int) -> RunPlan:
     """Without measuring: two calls beside each other share the cores."""
-    threads, slots = wanted.threads_per_call, wanted.slots
+    threads, slots = fixed.threads_per_call, fixed.slots
     if slots is None:
         slots = _DEFAULT_SLOTS if threads is None else max(1, cores // threads)
-    return Plan(
-        threads_per_call=threads or max(1, cores // slots), slots=slots, max_batch=wanted.max_batch or _DEFAULT_BATCH
+    return RunPlan(
+        threads_per_call=threads or max(1, cores // slots), slots=slots, max_batch=fixed.max_batch or _DEFAULT_BATCH
     )
 
 
-def candidates(wanted: Wanted, cores: int) -> tuple[Plan, ...]:
+def candidates(fixed: FixedFigures, cores: int) -> tuple[RunPlan, ...]:
     """The plans worth measuring; one, if there is nothing left to choose. Each fills the cores, and no more."""
     threads: Iterable[int]
-    if wanted.threads_per_call is not None:
-        threads = (wanted.threads_per_call,)
-    elif wanted.slots is not None:
-        threads = (max(1, cores // wanted.slots),)
+    if fixed.threads_per_call is not None:
+        threads = (fixed.threads_per_call,)
+    elif fixed.slots is not None:
+        threads = (max(1, cores // fixed.slots),)
     else:
         threads = (count for count in _THREADS if count <= max(1, cores))
-    sizes = _SIZES if wanted.max_batch is None else (wanted.max_batch,)
+    sizes = _SIZES if fixed.max_batch is None else (fixed.max_batch,)
     return tuple(
-        Plan(threads_per_call=count, slots=wanted.slots or max(1, cores // count), max_batch=size)
+        RunPlan(threads_per_call=count, slots=fixed.slots or max(1, cores // count), max_batch=size)
         for count in threads
         for size in sizes
     )
 
 
-def choose(crops_per_s: Mapping[Plan, float]) -> Plan:
+def choose(crops_per_s: Mapping[RunPlan, float]) -> RunPlan:
     """The fastest; of those within a tenth of it the one with the fewest threads per call, then the smallest batch."""
     enough = max(crops_per_s.values()) * (1 - _SAME)
     fast = (plan for plan, rate in crops_per_s.items() if rate >= enough)
@@ -96,25 +96,25 @@ def choose(crops_per_s: Mapping[Plan, float]) -> Plan:
 
 
 def tune(
-    open_engine: Callable[[Plan], Engine],
+    open_engine: Callable[[RunPlan], Engine],
     stager: Stager,
     *,
-    wanted: Wanted,
+    fixed: FixedFigures,
     cores: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Measure the plans that `wanted` leaves open, for about `seconds`, and choose. 0 seconds: the default plan.
+    """Measure the plans that `fixed` leaves open, for about `seconds`, and choose. 0 seconds: the default plan.
 
     `open_engine` may raise EnginesError, as may the engines: such plans are left out. Where none could be measured it
     is the default plan as well. Blocks, on all cores. The first plan of each engine is measured whatever the time.
     """
-    plans = candidates(wanted, cores)
+    plans = candidates(fixed, cores)
     if not seconds:
-        return Tuning(plan=default_plan(wanted, cores))
+        return Tuning(plan=default_plan(fixed, cores))
     if len(plans) == 1:
         return Tuning(plan=plans[0])
-    books = _Books(clock)
+    measured_so_far = _Measurements(clock)
     end = clock() + seconds
     boxes = noise_boxes(max(plan.max_batch for plan in plans))
     with stager.stage(noise(), boxes) as frame:
@@ -126,27 +126,27 @@ def tune(
                 break
             try:
                 with closing(open_engine(group[-1])) as engine:
-                    books.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
+                    measured_so_far.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
             except EnginesError as error:
-                books.failed |= dict.fromkeys(group, str(error))
-    measured = {plan: rate for plan, rate in books.best.items() if plan not in books.failed}
+                measured_so_far.failed |= dict.fromkeys(group, str(error))
+    measured = {plan: rate for plan, rate in measured_so_far.best.items() if plan not in measured_so_far.failed}
     missed = {plan: "no time was left" for plan in plans if plan not in measured}
     return Tuning(
-        plan=choose(measured) if measured else default_plan(wanted, cores),
+        plan=choose(measured) if measured else default_plan(fixed, cores),
         crops_per_s=measured,
-        left_out=missed | books.failed,
+        left_out=missed | measured_so_far.failed,
     )
 
 
-class _Books:
+class _Measurements:
     """What was found out so far."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.best: dict[Plan, float] = {}
-        self.failed: dict[Plan, str] = {}
+        self.best: dict[RunPlan, float] = {}
+        self.failed: dict[RunPlan, str] = {}
 
-    def measure(self, engine: Engine, plans: Sequence[Plan], crops: Sequence[BoxCrop], end: float) -> None:
+    def measure(self, engine: Engine, plans: Sequence[RunPlan], crops: Sequence[BoxCrop], end: float) -> None:
         """Look at every plan of one engine a few times, smaller batches first, until about `end`."""
         for _ in range(_ROUNDS):
             crop_s = 0.0  # of a slot, by the last look
@@ -166,7 +166,7 @@ class _Books:
                 self.best[plan] = max(rate, self.best.get(plan, 0.0))
                 crop_s = plan.slots / rate
 
-    def _look(self, engine: Engine, plan: Plan, crops: Sequence[BoxCrop], seconds: float) -> float:
+    def _look(self, engine: Engine, plan: RunPlan, crops: Sequence[BoxCrop], seconds: float) -> float:
         """Crops/s of all slots together, each busy with one batch after the other for so long."""
         batch = crops[: plan.max_batch]
 

@@ -6,9 +6,9 @@ same number.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from reidstream_engines.cores import usable_cores
 from reidstream_engines.protocol import Engine
 from reidstream_proto.v1 import model_pb2
 from reidstream_server.config import ServerConfig
@@ -16,11 +16,6 @@ from reidstream_server.core.terms import ModelTerms, SchedulerLimits
 from reidstream_server.transport.frames import FrameLimits
 from reidstream_server.transport.options import CallLimits, WindowLimits
 from reidstream_server.transport.shared import SharedMemoryTerms
-
-
-def cores() -> int:
-    """How many cores this process may use, at least 1."""
-    return len(os.sched_getaffinity(0))
 
 
 def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> SchedulerLimits:
@@ -32,8 +27,8 @@ def scheduler_limits(config: ServerConfig, engines: Sequence[Engine]) -> Schedul
             for engine in engines
             for limit in (engine.limits,)
         ),
-        staging_slots=config.engine.decode_threads or cores(),
-        cores=cores(),
+        staging_slots=config.engine.decode_threads or usable_cores(),
+        cores=usable_cores(),
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
         max_staged_bytes=limits.max_staged_bytes,

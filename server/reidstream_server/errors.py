@@ -1,8 +1,8 @@
-"""Everything this package raises on purpose.
+"""Everything this package raises on purpose, but `stopping.ToldToStop`.
 
     ServerError
     ├── ConfigError             the configuration, as a whole; nothing was started
-    ├── StartupError            a model or a port cannot be had
+    ├── StartupError            a model cannot be loaded, or a port cannot be opened
     ├── SharedMemoryRefused     memory that a client offers is not used; its session goes on without
     └── CallRefused             a call, not a frame, is at fault; its status ends the call
         ├── Unauthenticated     no token, or a wrong one
@@ -16,7 +16,8 @@
         └── GoingAway           the server is stopping
 
 What is wrong with one frame is no exception but a `core.faults.FrameFault`: it is data, and answered in-band.
-`transport/status.py` has the one table from these to gRPC status codes.
+`transport/status.py` has the one table from these to gRPC status codes. ToldToStop (a signal before the server serves)
+is a BaseException on purpose: whoever catches the errors of a model must not catch it.
 """
 
 from enum import Enum

@@ -14,29 +14,26 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-import cv2
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
-from reidstream_engines.errors import EngineFault, InvalidImage
+from reidstream_engines.decoding.buffers import BufferPool, Bytes, buffer_size
+from reidstream_engines.decoding.color import nv12_to_bgr
+from reidstream_engines.decoding.jpeg import JpegDecoder, staged_size
+from reidstream_engines.decoding.opencv import decode_whole
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
+from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import EncodedImage, Image, ImageFormat, PixelBox, PixelFormat, RawImage
-from reidstream_engines.protocol import DeviceUsage
+from reidstream_engines.protocol import DeviceUsage, StagedFrame, Stager
 from reidstream_engines.spec import ColorOrder
-
-from .buffers import BufferPool, Bytes, buffer_size
-from .color import nv12_to_bgr
-from .jpeg import JpegDecoder, staged_size
-from .png import critical_chunks
-from .turbojpeg import find_turbojpeg
 
 DEFAULT_IDLE_BYTES = 128 * 1024 * 1024
 """About twenty frames of 1920x1080."""
 
 _CHANNELS = 3
-_DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-class CpuFrame:
+class CpuFrame(StagedFrame):
     """Pixels uint8 in memory: (H, W, 3) in `order` BGR or RGB, or (H, W) in `order` GRAY; rows may be strided.
 
     They are those of the picture at 1/`scale` from `origin` (x, y) on. Read by any number of threads until it is
@@ -83,6 +80,7 @@ class CpuFrame:
             y1, y2 = _scaled(y1, y2, self.scale)
         return self.pixels[y1 - top : y2 - top, x1 - left : x2 - left]
 
+    @override
     def close(self) -> None:
         """Give the memory back."""
         with self._lock:
@@ -90,16 +88,18 @@ class CpuFrame:
         if buffer is not None:
             self._pool.give(buffer)
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class CpuStager:
+class CpuStager(Stager):
     """Decodes with libjpeg-turbo (JPEG: bit-equal to OpenCV), libpng and libwebp (through OpenCV).
 
     Every decoder lets other threads run meanwhile. `jpeg` None: at full size, by what is installed here.
@@ -110,22 +110,26 @@ class CpuStager:
         self._jpeg = jpeg or JpegDecoder(find_turbojpeg())
         self._pool = BufferPool(max_idle_bytes)
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CpuFrame:
-        """See `Stager`. Raises InvalidImage for a picture that does not decode to the last row that is needed."""
+        """Raises InvalidImage for a picture that does not decode to the last row that is needed."""
         match image:
+            case EncodedImage(format=ImageFormat.JPEG):
+                return self._decode_jpeg(image, boxes)
             case EncodedImage():
-                return self._decode(image, boxes)
+                return CpuFrame(decode_whole(image), ColorOrder.BGR, pool=self._pool, buffer=None)
             case RawImage():
                 return self._raw(image)
             case _:
                 assert_never(image)
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`. True for raw pixels that a resize can read as they are."""
+        """True for raw pixels that a resize can read as they are."""
         return isinstance(image, RawImage) and image.format is not PixelFormat.NV12
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 return staged_size(self._jpeg.plan(image, boxes))
@@ -138,20 +142,10 @@ class CpuStager:
             case _:
                 assert_never(image)
 
+    @override
     def devices(self) -> tuple[DeviceUsage, ...]:
-        """See `Stager`. None."""
+        """None."""
         return ()
-
-    def _decode(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
-        match image.format:
-            case ImageFormat.JPEG:
-                return self._decode_jpeg(image, boxes)
-            case ImageFormat.PNG:
-                return self._decode_by_opencv(image, critical_chunks(image.data))
-            case ImageFormat.WEBP:
-                return self._decode_by_opencv(image, image.data)
-            case _:
-                assert_never(image.format)
 
     def _decode_jpeg(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
         region = self._jpeg.plan(image, boxes)
@@ -164,18 +158,6 @@ class CpuStager:
             origin=(region.x, region.y),
             scale=region.scale,
         )
-
-    def _decode_by_opencv(self, image: EncodedImage, data: bytes) -> CpuFrame:
-        name = image.format.name
-        try:
-            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS)
-        except cv2.error as error:
-            raise InvalidImage(f"{name} cannot be decoded: {error.err}") from error
-        if decoded is None:
-            raise InvalidImage(f"{name} cannot be decoded to its end: it is truncated or damaged")
-        pixels = np.asarray(decoded, np.uint8)
-        _check_size(image, pixels)
-        return CpuFrame(pixels, ColorOrder.BGR, pool=self._pool, buffer=None)
 
     def _raw(self, image: RawImage) -> CpuFrame:
         match image.format:
@@ -225,9 +207,3 @@ def _first_plane(image: RawImage) -> Bytes:
     return np.ndarray(
         (image.height, image.width), np.uint8, buffer=image.data, offset=image.offset, strides=(image.stride, 1)
     )
-
-
-def _check_size(image: EncodedImage, pixels: Bytes) -> None:
-    if pixels.shape != (image.height, image.width, _CHANNELS):
-        height, width = pixels.shape[:2]
-        raise InvalidImage(f"the header says {image.width} x {image.height} pixels, the picture has {width} x {height}")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
 from reidstream_engines.errors import EngineFault, EngineLost
 from reidstream_engines.image import Image, PixelBox
@@ -73,7 +73,7 @@ class Members:
             _log.warning("device %d of the group is lost; %d are left", member, len(self._staged))
 
 
-class GroupFrame:
+class GroupFrame(StagedFrame):
     """A frame on one of the devices."""
 
     def __init__(self, group: GroupStager, image: Image, boxes: Sequence[PixelBox]) -> None:
@@ -94,6 +94,7 @@ class GroupFrame:
                 self._member, self._frame = self._group.place(self._image, self._boxes, self._bytes)
             return self._member, self._frame
 
+    @override
     def close(self) -> None:
         """Give the pixels back."""
         with self._lock:
@@ -102,36 +103,40 @@ class GroupFrame:
                 self._frame.close()
                 self._group.members.count(self._member, -self._bytes)
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class GroupStager:
-    """See `Stager`. `stagers`: one a device, all alike; `members`: shared with the engines of the group."""
+class GroupStager(Stager):
+    """`stagers`: one a device, all alike; `members`: shared with the engines of the group."""
 
     def __init__(self, stagers: Sequence[Stager], members: Members) -> None:
         self._stagers = tuple(stagers)
         self.members = members
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> GroupFrame:
-        """See `Stager`. Raises EngineLost when the last device is lost."""
+        """Raises EngineLost when the last device is lost."""
         return GroupFrame(self, image, boxes)
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`."""
         return self._stagers[0].instant(image)
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`."""
         return self._stagers[0].staged_bytes(image, boxes)
 
+    @override
     def devices(self) -> list[DeviceUsage]:
-        """See `Stager`. Of lost ones as well."""
+        """Of lost ones as well."""
         return [usage for stager in self._stagers for usage in stager.devices()]
 
     def place(self, image: Image, boxes: Sequence[PixelBox], size: int) -> tuple[int, StagedFrame]:
@@ -157,7 +162,7 @@ class _Part:
         self.ticket: Ticket | None = None
 
 
-class GroupTicket:
+class GroupTicket(Ticket):
     """A batch on its way on several devices."""
 
     def __init__(self, engine: GroupEngine, parts: dict[int, _Part], count: int) -> None:
@@ -165,8 +170,9 @@ class GroupTicket:
         self._parts = parts
         self._count = count
 
+    @override
     def result(self) -> Embeddings:
-        """See `Ticket`. What a lost device had is computed by the others."""
+        """What a lost device had is computed by the others."""
         found = np.empty((self._count, self._engine.spec.output.dim), np.float32)
         parts, again = self._parts, _Part([], [])
         fault: EngineFault | None = None
@@ -186,8 +192,8 @@ class GroupTicket:
         return found
 
 
-class GroupEngine:
-    """See `Engine`. `engines`: one a device, all alike, in the order of the stagers."""
+class GroupEngine(Engine):
+    """`engines`: one a device, all alike, in the order of the stagers."""
 
     def __init__(self, engines: Sequence[Engine], members: Members) -> None:
         self._engines = tuple(engines)
@@ -200,34 +206,35 @@ class GroupEngine:
         self._info = replace(infos[0], device=",".join(info.device for info in infos))
 
     @property
+    @override
     def spec(self) -> ModelSpec:
-        """See `Engine`."""
         return self._engines[0].spec
 
     @property
+    @override
     def limits(self) -> EngineLimits:
-        """See `Engine`."""
         return self._limits
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Engine`."""
         return self._info
 
+    @override
     def health(self) -> Health:
         """LOST when every device is."""
         alive = any(self._members.alive(member) for member in range(len(self._engines)))
         return Health.SERVING if alive else Health.LOST
 
+    @override
     def submit(self, crops: Sequence[Crop]) -> GroupTicket:
-        """See `Engine`."""
         if not 1 <= len(crops) <= self._limits.max_batch:
             raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
         parts = self.start(range(len(crops)), crops)
         return GroupTicket(self, parts, len(crops))
 
+    @override
     def close(self) -> None:
-        """See `Engine`."""
         for engine in self._engines:
             engine.close()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias, cast
 
-from reidstream_engines.errors import DeviceUnavailable, Lack
+from reidstream_engines.errors import DeviceUnavailable, Missing
 
 Handle: TypeAlias = Any
 Status: TypeAlias = Any
@@ -104,7 +104,7 @@ def installed_driver_api() -> DriverApi:
         from cuda.bindings import driver  # noqa: PLC0415 - an optional extra, for machines with a GPU
     except ImportError as error:
         raise DeviceUnavailable(
-            f"cuda-bindings, which talks to the GPU's driver, is missing ({error}): {GPU_EXTRA}", Lack.PACKAGE
+            f"cuda-bindings, which talks to the GPU's driver, is missing ({error}): {GPU_EXTRA}", Missing.PACKAGE
         ) from error
     module: ModuleType = driver
     return cast("DriverApi", module)

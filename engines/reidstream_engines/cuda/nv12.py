@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reidstream_engines.cpu.color import yuv_to_bgr
+from reidstream_engines.decoding.color import yuv_to_bgr
 from reidstream_engines.image import ColorMatrix, ColorRange
 
 _TRANSFORM_SHIFT = 10

@@ -21,12 +21,13 @@ from typing import TypeGuard
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import EncodedImage, Image, PixelFormat
 
-from .decoding import PixelLayout
+from .decoders import DeviceDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
 from .gathering import Gathering
 from .nvimgcodec_api import DECODE_EXTRA, CodecImage, CodeStream, Nvimgcodec, installed_nvimgcodec
@@ -50,8 +51,8 @@ class _Job:
     done: Event
 
 
-class NvimgcodecDecoder:
-    """See `DeviceDecoder`. With `on_host` it is the library's CPU decoder, for devices whose memory is this machine's:
+class NvimgcodecDecoder(DeviceDecoder):
+    """With `on_host` it is the library's CPU decoder, for devices whose memory is this machine's:
     fake ones.
     """
 
@@ -83,19 +84,19 @@ class NvimgcodecDecoder:
             raise
         self._batches = Gathering(self._decode, most=MOST_AT_ONCE)
 
+    @override
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        """See `DeviceDecoder`."""
         if not isinstance(image, EncodedImage) or image.layout is None:
             return False
         return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be taken for YCbCr
 
+    @override
     def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
-        """See `DeviceDecoder`."""
         code = self._opened(image, layout)
         return code is not None and self._batches.run(_Job(code, layout, target, done))
 
+    @override
     def close(self) -> None:
-        """See `DeviceDecoder`."""
         self._decoder.__exit__(None, None, None)
         self._stream.close()
 

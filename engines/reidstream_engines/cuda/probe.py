@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reidstream_engines.errors import DeviceUnavailable, Lack
+from reidstream_engines.errors import DeviceUnavailable, Missing
 
 from .driver_api import DriverApi, Handle, installed_driver_api
 from .status import check
@@ -46,7 +46,7 @@ class Probed:
         """Raises DeviceUnavailable for a number that no device has."""
         if not 0 <= index < len(self.devices):
             have = ", ".join(f"{device.index} ({device.name})" for device in self.devices)
-            raise DeviceUnavailable(f"no CUDA device {index}: this machine has {have}", Lack.THAT_DEVICE)
+            raise DeviceUnavailable(f"no CUDA device {index}: this machine has {have}", Missing.THAT_DEVICE)
         return self.devices[index]
 
 
@@ -57,45 +57,45 @@ def probe(
 ) -> Probed:
     """Look for devices. Takes a fraction of a second the first time; makes no context, takes no device memory.
 
-    Raises DeviceUnavailable, whose `lack` and message say what is missing.
+    Raises DeviceUnavailable, whose `missing` and message say what is not there.
     """
     try:
         load_library(LIBRARY)
     except OSError as error:
         raise DeviceUnavailable(
-            f"no NVIDIA driver here ({error}): install driver r580 or newer, or choose the CPU", Lack.DRIVER
+            f"no NVIDIA driver here ({error}): install driver r580 or newer, or choose the CPU", Missing.DRIVER
         ) from error
     api = open_api()
     try:
         (status,) = api.cuInit(0)
     except RuntimeError as error:  # the package's own look for the library failed
-        raise DeviceUnavailable(f"the NVIDIA driver cannot be used: {error}", Lack.DRIVER) from error
+        raise DeviceUnavailable(f"the NVIDIA driver cannot be used: {error}", Missing.DRIVER) from error
     result = api.CUresult
     if status == result.CUDA_ERROR_NO_DEVICE:
         raise DeviceUnavailable(
             "there is an NVIDIA driver and no device: is one given to this container, and is CUDA_VISIBLE_DEVICES set?",
-            Lack.DEVICE,
+            Missing.DEVICE,
         )
     if status == result.CUDA_ERROR_STUB_LIBRARY:
         raise DeviceUnavailable(
-            f"{LIBRARY} is the toolkit's stub, not a driver: take the stubs folder off the library path", Lack.DRIVER
+            f"{LIBRARY} is the toolkit's stub, not a driver: take the stubs folder off the library path", Missing.DRIVER
         )
     if status != result.CUDA_SUCCESS:
         text = api.cuGetErrorString(status)[1]
         raise DeviceUnavailable(
             f"the NVIDIA driver cannot start: {getattr(status, 'name', status)} ({bytes(text or b'').decode()})",
-            Lack.DRIVER,
+            Missing.DRIVER,
         )
     version = check(api, "cuDriverGetVersion", api.cuDriverGetVersion())
     if version < NEEDED_DRIVER:
         raise DeviceUnavailable(
             f"the NVIDIA driver knows CUDA {_version(version)}; {_version(NEEDED_DRIVER)} is needed: "
             "install driver r580 or newer",
-            Lack.NEWER_DRIVER,
+            Missing.NEWER_DRIVER,
         )
     count = check(api, "cuDeviceGetCount", api.cuDeviceGetCount())
     if count == 0:
-        raise DeviceUnavailable("there is an NVIDIA driver and no device", Lack.DEVICE)
+        raise DeviceUnavailable("there is an NVIDIA driver and no device", Missing.DEVICE)
     return Probed(api=api, devices=tuple(_describe(api, index, version) for index in range(count)))
 
 

@@ -13,19 +13,19 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
-from reidstream_engines.protocol import DeviceUsage, PoolUsage
+from reidstream_engines.protocol import DeviceUsage, PoolUsage, StagedFrame, Stager
 
-from .decoding import DeviceDecoder, FrameDecoder, PixelLayout
+from .decoders import DeviceDecoder, FrameDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Recording, Stream
 from .kernel_params import DeviceFrame
 from .memory import Block, Pool, device_pool, pinned_pool, size_class
 
 
-class CudaFrame:
+class CudaFrame(StagedFrame):
     """Pixels on device `device`, of the picture from `origin` (x, y) on, there once `ready` has passed.
 
     `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
@@ -55,6 +55,7 @@ class CudaFrame:
         with self._lock:
             self._readers.append(done)
 
+    @override
     def close(self) -> None:
         """Give the memory back; batches on their way still read it."""
         with self._lock:
@@ -62,17 +63,19 @@ class CudaFrame:
         if block is not None:
             self._pool.give(block, (self.ready, *self._readers))
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class CudaStager:
-    """See `Stager`. `max_bytes` bounds the device memory of frames, and the pinned memory that they pass through.
+class CudaStager(Stager):
+    """`max_bytes` bounds the device memory of frames, and the pinned memory that they pass through.
 
     `on_device` decodes what it takes, `decoder` everything else; closed with the stager.
     """
@@ -106,8 +109,9 @@ class CudaStager:
         """Device memory of frames."""
         return self._device.usage()
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CudaFrame:
-        """See `Stager`. Raises OutOfDeviceMemory as well, when more is staged than `max_bytes`."""
+        """Raises OutOfDeviceMemory as well, when more is staged than `max_bytes`."""
         self._context.use()
         layout = self._decoder.layout(image, boxes)
         # With no boxes all of the picture is to be looked at, and only the other decoders notice what is missing in it.
@@ -155,16 +159,18 @@ class CudaStager:
             self._uploads += 1
         return block
 
-    def instant(self, image: Image) -> bool:  # noqa: ARG002 - the Protocol's
-        """See `Stager`. Never: whatever comes is copied to the device."""
+    @override
+    def instant(self, image: Image) -> bool:
+        """Never: whatever comes is copied to the device."""
         return False
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`. Of device memory."""
+        """Of device memory."""
         return size_class(self._decoder.layout(image, boxes).size)
 
+    @override
     def devices(self) -> tuple[DeviceUsage]:
-        """See `Stager`."""
         return (
             DeviceUsage(
                 device=f"cuda:{self._context.index}",

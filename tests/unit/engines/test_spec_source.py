@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.errors import ModelError, SpecError
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.profiles import PROFILES
 from reidstream_engines.space import space_id
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, ModelSpec, Resize
@@ -23,7 +23,6 @@ from reidstream_engines.spec_source import (
     ModelSignature,
     TensorSignature,
     encode_spec_metadata,
-    read_signature,
     resolve_spec,
 )
 
@@ -93,7 +92,7 @@ def toy(*, batch: int | str, height: int, width: int | str) -> onnx.ModelProto:
 
 def load(path: Path, profile: str | None = None) -> ModelSpec:
     """As it is served."""
-    return resolve(path, read_signature(open_session(path, OnnxOptions())), profile=profile)
+    return resolve(path, read_signature(path), profile=profile)
 
 
 class TestOrder:
@@ -220,7 +219,7 @@ class TestRoundTrip:
         helper.set_model_props(proto, encode_spec_metadata(original) | {SHA_KEY: original.artifact_sha256})
         onnx.save(proto, derived)
         assert derived.read_bytes() != fixed.read_bytes()
-        assert read_signature(open_session(derived, OnnxOptions())).inputs == (tensor("images", None, 3, 32, 16),)
+        assert read_signature(derived).inputs == (tensor("images", None, 3, 32, 16),)
         assert load(derived) == replace(original, name="dynamic", profile="metadata")
 
     @pytest.mark.parametrize("sha", ["", "abc", SHA.upper(), SHA + "0", SHA + "\n"])
@@ -461,7 +460,7 @@ def test_the_signature_of_a_real_session(tmp_path: Path) -> None:
     proto.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", 3]))
     helper.set_model_props(proto, {SPEC_KEY: json.dumps({"profile": "torchreid", "output": "vector", "width": 16})})
     onnx.save(proto, path)
-    found = read_signature(open_session(path, OnnxOptions()))
+    found = read_signature(path)
     assert found.inputs == (tensor("images", None, 3, 32, None),)
     assert found.outputs == (tensor("vector", None, 5), tensor("mean", None, 3))
     assert found.metadata.keys() == {SPEC_KEY}
@@ -475,7 +474,7 @@ def test_the_signature_of_a_real_session(tmp_path: Path) -> None:
 def test_a_real_osnet(shared_data: Path) -> None:
     """What the README of the data says of it."""
     path = shared_data / "models" / "osnet_x0_25_msmt17.onnx"
-    spec = resolve(path, read_signature(open_session(path, OnnxOptions())), profile="torchreid")
+    spec = resolve(path, read_signature(path), profile="torchreid")
     assert spec.artifact_sha256 == "042c90359a275853b53b447d2feb0dcbdb8785f91f3bdb0794d2927765da89c5"
     assert (spec.input.name, spec.input.width, spec.input.height) == ("input", 128, 256)
     assert (spec.output.name, spec.output.dim) == ("embedding", 512)

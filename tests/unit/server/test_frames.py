@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidstream_engines.cpu.buffers import buffer_size
-from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.decoding.buffers import buffer_size
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, Image, PixelBox, RawImage
 from reidstream_engines.image import PixelFormat as Pixels

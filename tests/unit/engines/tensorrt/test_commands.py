@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from reidstream_engines.cli import main
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.errors import DeviceUnavailable
-from reidstream_engines.loading import load_onnx
-from reidstream_engines.tensorrt import commands, loading
-from reidstream_engines.tensorrt.loading import GpuOptions
+from reidstream_engines.tensorrt import commands, opened_gpu
+from reidstream_engines.tensorrt.opened_gpu import GpuOptions
 from tests.unit.engines.networks import convolution
 from tests.unit.engines.tensorrt.conftest import PlanFile
 from tests.unit.engines.tensorrt.fake_builder import FakeTensorRt, Script
@@ -140,5 +140,5 @@ def test_what_is_built_is_what_the_server_looks_for(
     assert trt.script.builds == 1
     spec = load_onnx(path, name=None, profile="torchreid", options=OnnxOptions()).spec
     here: Any = SimpleNamespace(architecture="sm_90")
-    assert loading._kept_or_built(path, spec, here, GpuOptions())
+    assert opened_gpu._kept_or_built(path, spec, here, GpuOptions())
     assert trt.script.builds == 1

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
-from .cpu.network import OnnxOptions, OnnxRuntimeSession, Runtime, open_session
-from .cpu.onnx_engine import OnnxEngine
-from .cpu.openvino_session import open_openvino
-from .cpu.rows import Session
-from .spec_source import read_signature, resolve_spec
+from reidstream_engines.onnx_file import signature_of
+from reidstream_engines.spec_source import resolve_spec
+
+from .loaded_network import LoadedNetwork
+from .onnx_engine import OnnxEngine
+from .onnxruntime_network import OnnxRuntimeNetwork, open_onnxruntime
+from .openvino_network import open_openvino
+from .options import InferenceRuntime, OnnxOptions
 
 
 def load_onnx(
@@ -35,15 +38,15 @@ def load_onnx(
     SpecError (no spec, or one that does not fit the network) and UnsupportedProfile (the preprocessing cannot be exact
     here; says what to install).
     """
-    opened = open_session(path, options)  # whatever the runtime: it is onnxruntime that reads signatures
-    spec = resolve_spec(path=path, signature=read_signature(opened), name=name, profile=profile, jpeg_scale=jpeg_scale)
-    session: Session
+    opened = open_onnxruntime(path, options)  # for every runtime: onnxruntime reads the signature
+    spec = resolve_spec(path=path, signature=signature_of(opened), name=name, profile=profile, jpeg_scale=jpeg_scale)
+    network: LoadedNetwork
     match options.runtime:
-        case Runtime.ONNXRUNTIME:
-            session = OnnxRuntimeSession(opened, spec, options.providers)
-        case Runtime.OPENVINO:
+        case InferenceRuntime.ONNXRUNTIME:
+            network = OnnxRuntimeNetwork(opened, spec, options.providers)
+        case InferenceRuntime.OPENVINO:
             del opened  # its copy of the weights
-            session = open_openvino(path, spec, options)
+            network = open_openvino(path, spec, options)
         case _:
             assert_never(options.runtime)
-    return OnnxEngine(session, spec, options, fallback_reason=fallback_reason)
+    return OnnxEngine(network, spec, options, fallback_reason=fallback_reason)

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 
 from bench.default_model_accuracy import Embedder, measure, random_average_precision
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.default_model import NAME, PATH, build, weights
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.space import sha256_file
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, Resize
 

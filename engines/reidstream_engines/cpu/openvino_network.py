@@ -22,12 +22,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from reidstream_engines.errors import ModelError, PackageMissing
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
 
-from .network import OnnxOptions, Precision
+from .loaded_network import LoadedNetwork
+from .options import OnnxOptions, Precision
 
 _DEVICE = "CPU"
 _SIZES = (4, 1)
@@ -38,8 +40,8 @@ _HEAVY = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 """Layers of a compiled network in which the time is spent, and whose precision names the network's."""
 
 
-class OpenVinoSession:
-    """See `Session`. `pieces`: the network compiled for each batch size in use, the largest first.
+class OpenVinoNetwork(LoadedNetwork):
+    """`pieces`: the network compiled for each batch size in use, the largest first.
 
     `fixed`: whether the file itself has but one batch size.
     """
@@ -50,17 +52,17 @@ class OpenVinoSession:
         self._info = info
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Session`."""
         return self._info
 
     @property
+    @override
     def fixed_batch(self) -> int | None:
-        """See `Session`."""
         return self._fixed_batch
 
+    @override
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """See `Session`."""
         rows, at = [], 0
         for size, piece in self._pieces.items():
             while len(batch) - at >= size:
@@ -92,7 +94,7 @@ class _Piece:
             self._idle.append(request)
 
 
-def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVinoSession:
+def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVinoNetwork:
     """Compile a model file for this CPU, with as many streams as there are slots.
 
     Raises PackageMissing, and ModelError for a precision that this CPU does not compute in and for a file that OpenVINO
@@ -120,7 +122,7 @@ def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVino
         info = _info(pieces[sizes[0]], options.precision)
     except RuntimeError as error:
         raise ModelError(f"{path} is no model that OpenVINO can run: {error}") from error
-    return OpenVinoSession(pieces, spec, info, fixed=batch.is_static)
+    return OpenVinoNetwork(pieces, spec, info, fixed=batch.is_static)
 
 
 def _info(compiled: Any, wanted: Precision) -> EngineInfo:  # noqa: ANN401 - OpenVINO has no types

@@ -8,16 +8,17 @@ the kernel reads it as it is. Trap: the target is memory that the device reads n
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_never
+from typing_extensions import assert_never, override
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.opencv import decode_whole
 from reidstream_engines.image import (
     ColorMatrix,
     ColorRange,
@@ -66,24 +67,32 @@ class PixelLayout:
 
 
 class FrameDecoder(Protocol):
-    """Any number of threads."""
+    """Decodes every picture into this machine's memory. Any number of threads."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
         """What `decode(image, boxes, ...)` will write; from the sizes alone."""
         ...
 
+    @abstractmethod
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
         """Fill the first `layout.size` bytes of `target`, uint8, contiguous. Raises ImageError."""
         ...
 
 
 class DeviceDecoder(Protocol):
-    """Decodes on the device itself what it can; the rest is a `FrameDecoder`'s. Any number of threads."""
+    """Decodes on the device itself what it can; a `FrameDecoder` does the rest. Any number of threads."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
         """Whether to try, by what is known of the picture without decoding it. Cheap."""
         ...
 
+    @abstractmethod
     def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
         """Write the pixels, without gaps, to device memory at address `target`; they are there once `done` has passed.
 
@@ -92,20 +101,21 @@ class DeviceDecoder(Protocol):
         """
         ...
 
+    @abstractmethod
     def close(self) -> None:
-        """Give back what it has of the device. Nobody decodes."""
+        """Give back what it uses of the device. Nobody may be decoding."""
         ...
 
 
-class CpuFrameDecoder:
+class CpuFrameDecoder(FrameDecoder):
     """The CPU engine's decoders. JPEG goes straight to the target, PNG and WebP with one copy, raw pixels by rows."""
 
     def __init__(self, jpeg: JpegDecoder) -> None:
         self._jpeg = jpeg
-        self._others = CpuStager(jpeg)
 
+    @override
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
-        """See `FrameDecoder`. Of a JPEG only the region of its boxes, if that is what is decoded."""
+        """Of a JPEG only the region of its boxes, if that is what is decoded."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 region = self._jpeg.plan(image, boxes)
@@ -125,15 +135,14 @@ class CpuFrameDecoder:
             case _:
                 assert_never(image)
 
+    @override
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
-        """See `FrameDecoder`."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 self._jpeg.decode_into(image, self._jpeg.plan(image, boxes), target)
             case EncodedImage():
-                with self._others.stage(image, boxes) as frame:
-                    pixels = frame.pixels
-                    target[: pixels.size].reshape(pixels.shape)[...] = pixels
+                pixels = decode_whole(image)
+                target[: pixels.size].reshape(pixels.shape)[...] = pixels
             case RawImage():
                 _copy_rows(image, self.layout(image, boxes), target)
             case _:
