@@ -1,9 +1,9 @@
 """A device and an engine without a network, for tests and load benchmarks: deterministic, and faulty on demand.
 
-Why: what a server does with crops is right or wrong whatever the vectors mean. Here a vector is a hash of the
-picture's bytes and the box, so a row that was given to the wrong box, frame or camera does not go unnoticed
-(`fake_embedding` says what is right). Trap: nothing is decoded; two encodings of one picture have different vectors,
-and damaged pictures are accepted unless `refuse` says otherwise.
+Why: whether a server handles crops correctly does not depend on what the vectors mean. Here a vector is a hash of the
+picture's bytes and the box, so a row that reaches the wrong box, frame or camera is noticed (`fake_embedding` gives the
+right one). Trap: nothing is decoded. Two encodings of one picture have different vectors, and damaged pictures are
+accepted unless `refuse` says otherwise.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _DIGEST_BYTES = 16
 class FakeScript:
     """What a FakeEngine costs and what goes wrong.
 
-    `seconds_per_batch`, `seconds_per_crop`: passed, summed, to `sleep` in `Ticket.result`; not called for 0.
+    `seconds_per_batch`, `seconds_per_crop`: their sum is passed to `sleep` in `Ticket.result`, unless it is 0.
     `failing_batches`, `lost_at`: numbers of batches in the order of `submit`, from 0. A failing one raises EngineFault;
-    from `lost_at` on everything raises EngineLost.
-    `poison`: a batch with a crop for which it is true raises EngineFault.
+    from `lost_at` on every batch raises EngineLost.
+    `poison`: a batch raises EngineFault if this is true of one of its crops.
     """
 
     seconds_per_batch: float = 0.0
@@ -142,7 +142,7 @@ class FakeStager(Stager):
 
     @property
     def open_frames(self) -> int:
-        """Frames that were staged and not closed."""
+        """Frames that were staged and are not closed yet."""
         return self._open
 
     @override
@@ -239,7 +239,7 @@ class FakeEngine(Engine):
         return FakeTicket(self, serial, [_key(crop) for crop in crops], poisoned)
 
     def compute(self, serial: int, keys: Sequence[bytes], poisoned: Sequence[int]) -> Embeddings:
-        """What a ticket's result does."""
+        """The work of `FakeTicket.result`."""
         script = self._script
         if script.lost_at is not None and serial >= script.lost_at:
             self._lost = True

@@ -1,13 +1,13 @@
-"""Finds out how a model runs best on this machine: threads per call, calls beside each other, crops per call.
+"""Finds out how a model runs best on this machine: threads per call, calls at a time, crops per call.
 
-Why measured: what is best depends on the network, the cores and their cache; on two cores the embedded network serves
-half as many crops with two threads a call as with one. Whole engines are measured through their Protocol, preparation
-of the crops included, on as many cores as the plan keeps busy; the rule that decides looks at the figures alone.
+Why measured: the best plan depends on the network, the cores and their cache. On two cores the embedded network serves
+half as many crops with two threads a call as with one. Whole engines are measured through their Protocol, with the
+preparation of the crops, on as many cores as the plan keeps busy. The rule that chooses sees only the figures.
 
-Traps: others who use the machine can only slow a plan down, so each is looked at several times, of a look the batch in
-the middle counts and of the looks the best, and figures that are nearly the same count as the same. More threads per
-call, or larger batches, must pay for themselves: the one leaves cores idle while a call ends, the other has urgent
-crops wait.
+Traps: other programs on the machine can only make a plan slower. So each plan is measured several times: the median
+batch of a measurement counts, and the best measurement of a plan. Figures that are nearly the same count as the same.
+More threads per call, or larger batches, must pay for themselves: threads leave cores idle at the end of a call, and
+large batches make urgent crops wait.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .selftest import noise, noise_boxes
 
 _THREADS = (1, 2, 4, 8)
 _SIZES = (4, 8, 16)
-"""Not below 4: each batch costs a server some work, whatever is in it. Not above 16, where cores lose their cache."""
+"""Not below 4: each batch costs a server some work, however small it is. Not above 16: cores then lose their cache."""
 
 _ROUNDS = 3
-_LOOK_S = 0.02  # at least one batch all the same
-_SAME = 0.1  # two looks at one plan differ by as much on a machine that others use
+_MEASUREMENT_S = 0.02  # and at least one batch
+_SAME = 0.1  # on a machine that others use, two measurements of one plan differ by as much
 _DEFAULT_SLOTS, _DEFAULT_BATCH = 2, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """How a model is run: `slots` calls beside each other, each of up to `max_batch` crops on `threads_per_call`."""
+    """How a model is run: `slots` calls at a time, each of up to `max_batch` crops on `threads_per_call` threads."""
 
     threads_per_call: int
     slots: int
@@ -45,7 +45,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedFigures:
-    """What somebody has decided already; None is left open."""
+    """The figures that the operator has fixed; None is for the measurement to choose."""
 
     threads_per_call: int | None = None
     slots: int | None = None
@@ -54,7 +54,9 @@ class FixedFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """The plan that was chosen, and why: crops/s of each plan that was measured, and what is wrong with the others."""
+    """The plan that was chosen, and why. `crops_per_s`: of each plan that was measured. `left_out`: why the others were
+    not.
+    """
 
     plan: RunPlan
     crops_per_s: Mapping[RunPlan, float] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Tuning:
 
 
 def default_plan(fixed: FixedFigures, cores: int) -> RunPlan:
-    """Without measuring: two calls beside each other share the cores."""
+    """The plan without measuring: two calls at a time share the cores."""
     threads, slots = fixed.threads_per_call, fixed.slots
     if slots is None:
         slots = _DEFAULT_SLOTS if threads is None else max(1, cores // threads)
@@ -72,7 +74,7 @@ def default_plan(fixed: FixedFigures, cores: int) -> RunPlan:
 
 
 def candidates(fixed: FixedFigures, cores: int) -> tuple[RunPlan, ...]:
-    """The plans worth measuring; one, if there is nothing left to choose. Each fills the cores, and no more."""
+    """The plans worth measuring; only one if nothing is left to choose. Each fills the cores, and no more."""
     threads: Iterable[int]
     if fixed.threads_per_call is not None:
         threads = (fixed.threads_per_call,)
@@ -89,7 +91,7 @@ def candidates(fixed: FixedFigures, cores: int) -> tuple[RunPlan, ...]:
 
 
 def choose(crops_per_s: Mapping[RunPlan, float]) -> RunPlan:
-    """The fastest; of those within a tenth of it the one with the fewest threads per call, then the smallest batch."""
+    """The best plan. Of those within a tenth of the fastest: the fewest threads per call, then the smallest batch."""
     enough = max(crops_per_s.values()) * (1 - _SAME)
     fast = (plan for plan, rate in crops_per_s.items() if rate >= enough)
     return min(fast, key=lambda plan: (plan.threads_per_call, plan.max_batch))
@@ -104,17 +106,17 @@ def tune(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Measure the plans that `fixed` leaves open, for about `seconds`, and choose. 0 seconds: the default plan.
+    """Measure the plans that `fixed` leaves open, for about `seconds`, and choose one. 0 seconds: the default plan.
 
-    `open_engine` may raise EnginesError, as may the engines: such plans are left out. Where none could be measured it
-    is the default plan as well. Blocks, on all cores. The first plan of each engine is measured whatever the time.
+    `open_engine` and the engines may raise EnginesError; such plans are left out. If no plan could be measured, the
+    default plan is chosen. Blocks, and uses all cores. The first plan of each engine is always measured.
     """
     plans = candidates(fixed, cores)
     if not seconds:
         return Tuning(plan=default_plan(fixed, cores))
     if len(plans) == 1:
         return Tuning(plan=plans[0])
-    measured_so_far = _Measurements(clock)
+    found = _Measurements(clock)
     end = clock() + seconds
     boxes = noise_boxes(max(plan.max_batch for plan in plans))
     with stager.stage(noise(), boxes) as frame:
@@ -126,20 +128,20 @@ def tune(
                 break
             try:
                 with closing(open_engine(group[-1])) as engine:
-                    measured_so_far.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
+                    found.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
             except EnginesError as error:
-                measured_so_far.failed |= dict.fromkeys(group, str(error))
-    measured = {plan: rate for plan, rate in measured_so_far.best.items() if plan not in measured_so_far.failed}
+                found.failed |= dict.fromkeys(group, str(error))
+    measured = {plan: rate for plan, rate in found.best.items() if plan not in found.failed}
     missed = {plan: "no time was left" for plan in plans if plan not in measured}
     return Tuning(
         plan=choose(measured) if measured else default_plan(fixed, cores),
         crops_per_s=measured,
-        left_out=missed | measured_so_far.failed,
+        left_out=missed | found.failed,
     )
 
 
 class _Measurements:
-    """What was found out so far."""
+    """The figures so far. `best`: crops/s of a plan. `failed`: why a plan cannot run."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -147,27 +149,27 @@ class _Measurements:
         self.failed: dict[RunPlan, str] = {}
 
     def measure(self, engine: Engine, plans: Sequence[RunPlan], crops: Sequence[BoxCrop], end: float) -> None:
-        """Look at every plan of one engine a few times, smaller batches first, until about `end`."""
+        """Measure every plan of one engine a few times, smaller batches first, until about `end`."""
         for _ in range(_ROUNDS):
-            crop_s = 0.0  # of a slot, by the last look
+            crop_s = 0.0  # seconds per crop of one slot, by the last measurement
             for plan in plans:
                 new = plan not in self.best
-                look_s = max(_LOOK_S, crop_s * plan.max_batch)
-                late = self._clock() + look_s * (1 + new) > end
+                needed_s = max(_MEASUREMENT_S, crop_s * plan.max_batch)
+                late = self._clock() + needed_s * (1 + new) > end
                 if plan in self.failed or (late and not (new and plan == plans[0])):
                     continue
                 try:
                     if new:
-                        self._look(engine, plan, crops, 0.0)  # the first batches of a size are slow
-                    rate = self._look(engine, plan, crops, _LOOK_S)
+                        self._rate(engine, plan, crops, 0.0)  # the first batches of a size are slow
+                    rate = self._rate(engine, plan, crops, _MEASUREMENT_S)
                 except EnginesError as error:
                     self.failed[plan] = str(error)
                     continue
                 self.best[plan] = max(rate, self.best.get(plan, 0.0))
                 crop_s = plan.slots / rate
 
-    def _look(self, engine: Engine, plan: RunPlan, crops: Sequence[BoxCrop], seconds: float) -> float:
-        """Crops/s of all slots together, each busy with one batch after the other for so long."""
+    def _rate(self, engine: Engine, plan: RunPlan, crops: Sequence[BoxCrop], seconds: float) -> float:
+        """Crops/s of all slots together, each running one batch after the other for `seconds`."""
         batch = crops[: plan.max_batch]
 
         def loop() -> float:

@@ -54,12 +54,14 @@ def test_every_member_is_implemented_and_marked(protocol: type, made: type) -> N
     assert protocol in made.__bases__
     assert not inspect.isabstract(made)
     for name in abstract_members(protocol):
-        member: Any = vars(made)[name]
-        assert (member.fget if isinstance(member, property) else member).__override__
+        member = vars(made)[name]
+        function: Any = member.fget if isinstance(member, property) else member
+        assert function.__override__
 
 
 @pytest.mark.parametrize(
-    ("protocol", "forgotten"), [(protocol, name) for protocol in IMPLEMENTATIONS for name in abstract_members(protocol)]
+    ("protocol", "forgotten"),
+    [(protocol, name) for protocol in IMPLEMENTATIONS for name in sorted(abstract_members(protocol))],
 )
 def test_a_class_that_forgets_a_member_cannot_be_made(protocol: type, forgotten: str) -> None:
     """Without abstract members it would answer None."""
@@ -81,7 +83,7 @@ def test_every_public_member_is_abstract(protocol: type) -> None:
 @pytest.mark.parametrize("made", SLOTTED)
 def test_slotted_classes_have_no_dict(made: type) -> None:
     """One frame and one ticket after the other is made; a base without slots would give each a dict."""
-    assert not hasattr(made.__new__(made), "__dict__")
+    assert not hasattr(object.__new__(made), "__dict__")
 
 
 def test_only_protocols_are_inherited_from() -> None:
@@ -102,9 +104,8 @@ def own_classes() -> set[type]:
     names = (".".join(path.relative_to(root).with_suffix("").parts) for path in root.rglob("*.py"))
     modules = [import_module(f"reidstream_engines.{name}") for name in names if not name.endswith("__init__")]
     return {
-        item for module in modules for item in vars(module).values() if inspect.isclass(item) and is_ours(item, module)
+        item
+        for module in modules
+        for item in vars(module).values()
+        if inspect.isclass(item) and item.__module__ == module.__name__
     }
-
-
-def is_ours(item: type, module: object) -> bool:
-    return item.__module__ == module.__name__  # type: ignore[attr-defined]  # a module
