@@ -1,8 +1,8 @@
 """The engine for ONNX files on the CPU: batch buffers, tickets, and the exceptions that leave it.
 
-Why `submit` prepares and `result` computes: on a CPU both take the caller's own core, so there is nothing to overlap;
-a server with one thread per slot simply calls one after the other. Trap: a ticket owns a batch buffer until its result
-was taken, whatever came of it.
+Why `submit` prepares and `result` computes: on a CPU both use the caller's own core, so nothing can overlap. A server
+with one thread per slot calls one after the other. Trap: a ticket owns a batch buffer until its result was taken, also
+if the result was an error.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class OnnxTicket(Ticket):
     def result(self) -> Embeddings:
         """Computes in the calling thread."""
         try:
-            buffer = self._buffer.pop()  # atomic, so that two takers cannot both have it
+            buffer = self._buffer.pop()  # atomic, so that two threads cannot both get it
         except IndexError:
-            raise EngineFault("a ticket's result was taken twice") from None
+            raise EngineFault("a ticket's result was taken twice; take it once") from None
         try:
             return self._runner.run(buffer.batch, self._count)
         finally:
@@ -71,9 +71,9 @@ class OnnxTicket(Ticket):
 class OnnxEngine(Engine):
     """Takes boxes of frames staged by a CpuStager, and tensors.
 
-    Batch buffers are made as tickets are opened and reused for ever: as many as were ever open at a time.
-    `fallback_reason`: why it, and not a device's, if that was preferred.
-    Raises UnsupportedProfile when made, if the spec's preprocessing cannot be exact here.
+    Batch buffers are made when tickets need them, and reused: there are as many as tickets were ever open at a time.
+    `fallback_reason`: why this engine runs the model, if one on a device was preferred.
+    Making one raises UnsupportedProfile if the spec's preprocessing cannot be exact here.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class OnnxEngine(Engine):
 
     @override
     def submit(self, crops: Sequence[Crop]) -> OnnxTicket:
-        """Prepares the crops in the calling thread; their frames may be closed when it returns."""
+        """Prepares the crops in the calling thread. Their frames may be closed as soon as it returns."""
         runner = self._runner
         if runner is None:
             raise EngineFault(f"the engine of model {self._spec.name!r} is closed")
@@ -151,11 +151,11 @@ class OnnxEngine(Engine):
             case BoxCrop(frame=CpuFrame() as frame, box=box):
                 self._preprocessor.write(frame, box, slot, scratch)
             case BoxCrop():
-                raise EngineFault("its frame was not staged for the CPU")
+                raise EngineFault("its frame was not staged by a CpuStager")
             case TensorCrop(tensor=tensor):
                 if tensor.shape != slot.shape or tensor.dtype != np.float32:
                     raise EngineFault(
-                        f"it is a tensor {tensor.dtype} {tensor.shape}, the network takes float32 {slot.shape}"
+                        f"it is a tensor {tensor.dtype} {tensor.shape}; the network takes float32 {slot.shape}"
                     )
                 slot[...] = tensor
             case _:

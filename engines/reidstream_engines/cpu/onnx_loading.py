@@ -1,7 +1,7 @@
-"""From a model file to an engine that serves it.
+"""Makes an engine of an ONNX file.
 
-Why one function: the order matters. The file is opened first, its spec is resolved against what the network really has,
-and a profile that cannot be exact here is refused before a single crop is taken.
+Why one function: the order matters. The file is opened first, then its spec is compared with the real network, and a
+profile that cannot be exact here is refused before any crop is taken.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def load_onnx(
     jpeg_scale: int = 1,
     fallback_reason: str = "",
 ) -> OnnxEngine:
-    """Load an ONNX file. `name` None: from the file; `profile` None: from the file's metadata or the TOML beside it.
+    """Load an ONNX file. `name` None: the file's name. `profile` None: from the TOML file beside it, or its metadata.
 
-    `jpeg_scale`: that of the stager whose frames it will be given; it is part of the embedding space.
+    `jpeg_scale`: that of the stager whose frames the engine will get; it is part of the embedding space.
     `fallback_reason`: see `EngineInfo`.
 
-    Raises ModelError (missing, not ONNX, a provider or a precision that is not there), PackageMissing (the runtime),
-    SpecError (no spec, or one that does not fit the network) and UnsupportedProfile (the preprocessing cannot be exact
-    here; says what to install).
+    Raises ModelError (the file is missing or not ONNX, or a provider or a precision is not available), PackageMissing
+    (the runtime), SpecError (no spec, or one that does not fit the network) and UnsupportedProfile (the preprocessing
+    cannot be exact here; says what to install).
     """
     opened = open_onnxruntime(path, options)  # for every runtime: onnxruntime reads the signature
     spec = resolve_spec(path=path, signature=signature_of(opened), name=name, profile=profile, jpeg_scale=jpeg_scale)

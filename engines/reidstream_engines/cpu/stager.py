@@ -1,10 +1,10 @@
-"""Brings pictures into this machine's memory, decoded, where crops are cut from them.
+"""Brings pictures, decoded, into this machine's memory, where crops are cut from them.
 
-Why the frame keeps its channel order: raw pixels that a resize can read as they are (BGR, RGB, GRAY, any stride) are
-not copied at all; the order is put right when a crop is normalised, where it costs nothing. Only compressed pictures
-and NV12 fill a buffer, and JPEG's and NV12's is reused. Of a JPEG only the part with the boxes is decoded (`jpeg.py`).
+Why the frame keeps its channel order: raw pixels that a resize can read directly (BGR, RGB, GRAY, any stride) are not
+copied at all. The order is changed when a crop is normalised, where it costs nothing. Only compressed pictures and NV12
+need memory; for JPEG and NV12 it is reused. Of a JPEG only the part with the boxes is decoded (`decoding/jpeg.py`).
 
-Traps: a view of raw pixels keeps the message alive that it came in, so `staged_bytes` counts all of it. And a frame's
+Traps: a view of raw pixels keeps the whole received message alive, so `staged_bytes` counts all of it. And a frame's
 array need not begin where the picture does, so only `CpuFrame.cut` may index it by a box.
 """
 
@@ -36,8 +36,8 @@ _CHANNELS = 3
 class CpuFrame(StagedFrame):
     """Pixels uint8 in memory: (H, W, 3) in `order` BGR or RGB, or (H, W) in `order` GRAY; rows may be strided.
 
-    They are those of the picture at 1/`scale` from `origin` (x, y) on. Read by any number of threads until it is
-    closed. `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
+    They are the picture's at 1/`scale`, from `origin` (x, y) on. Any number of threads may read them until the frame is
+    closed. Then `pixels` raises EngineFault: the memory may hold another frame already.
     """
 
     __slots__ = ("_buffer", "_lock", "_pixels", "_pool", "order", "origin", "scale")
@@ -69,9 +69,9 @@ class CpuFrame(StagedFrame):
         return pixels
 
     def cut(self, box: PixelBox) -> Bytes:
-        """The pixels of a box of the picture, one that the frame was staged for; never written to.
+        """The pixels of a box of the picture; the frame must have been staged for this box. Never written to.
 
-        At a smaller scale its corners are rounded half to even, and at least one pixel is left a side.
+        At a smaller scale the corners are rounded, halves to even; each side keeps at least one pixel.
         """
         left, top = self.origin
         (x1, x2), (y1, y2) = (box.x1, box.x2), (box.y1, box.y2)
@@ -102,7 +102,7 @@ class CpuFrame(StagedFrame):
 class CpuStager(Stager):
     """Decodes with libjpeg-turbo (JPEG: bit-equal to OpenCV), libpng and libwebp (through OpenCV).
 
-    Every decoder lets other threads run meanwhile. `jpeg` None: at full size, by what is installed here.
+    Other threads run while a decoder works. `jpeg` None: JPEG at full size, with what is installed here.
     `max_idle_bytes` bounds the memory kept for reuse.
     """
 
@@ -112,7 +112,7 @@ class CpuStager(Stager):
 
     @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CpuFrame:
-        """Raises InvalidImage for a picture that does not decode to the last row that is needed."""
+        """Raises InvalidImage for a picture that does not decode to the last row that its boxes need."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 return self._decode_jpeg(image, boxes)
@@ -125,7 +125,7 @@ class CpuStager(Stager):
 
     @override
     def instant(self, image: Image) -> bool:
-        """True for raw pixels that a resize can read as they are."""
+        """True for raw pixels that a resize can read directly."""
         return isinstance(image, RawImage) and image.format is not PixelFormat.NV12
 
     @override
@@ -144,7 +144,7 @@ class CpuStager(Stager):
 
     @override
     def devices(self) -> tuple[DeviceUsage, ...]:
-        """None."""
+        """None: frames stay in this machine's memory."""
         return ()
 
     def _decode_jpeg(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
@@ -188,7 +188,7 @@ class CpuStager(Stager):
 
 
 def _scaled(first: int, end: int, scale: int) -> tuple[int, int]:
-    """[first, end) in pixels of 1/`scale`; none that has no pixel of the box in it."""
+    """[first, end) in pixels at 1/`scale`. Each of these pixels covers at least one pixel of the box."""
     start = min(round(first / scale), (end - 1) // scale)
     return start, max(round(end / scale), start + 1)
 

@@ -177,7 +177,7 @@ def wrong_dtype() -> Crop:
     ("make", "message"),
     [
         (closed_frame, "closed"),
-        (foreign_frame, "not staged for the CPU"),
+        (foreign_frame, "not staged by a CpuStager"),
         (wrong_dtype, "float64"),
     ],
 )

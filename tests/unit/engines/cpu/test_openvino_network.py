@@ -194,7 +194,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(default_model.PATH.read_bytes()[:5000])
     with pytest.raises(ModelError, match=r"m\.onnx"):
         load_onnx(path, name=None, profile=None, options=options())
-    with pytest.raises(ModelError, match=r"m\.onnx is no model that OpenVINO can run"):
+    with pytest.raises(ModelError, match=r"OpenVINO cannot run .*m\.onnx"):
         open_openvino(path, spec(), options())
 
 
