@@ -1,9 +1,9 @@
-"""From a picture as it came to the pixels that a device will have, written into memory of the caller's.
+"""Decodes pictures for a device, into memory that the caller gives.
 
-Why two Protocols: this machine's decoders fill pinned memory, and take every picture; a GPU's decoder fills the
-device's, and takes some. What is decoded, and so how much memory it needs, is the same for both: `FrameDecoder.layout`
-says it. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
-the kernel reads it as it is. Trap: the target is memory that the device reads next; nothing may write to it later.
+Why two Protocols: this machine's decoders fill pinned memory and take every picture; a GPU's decoder fills the device's
+memory and takes only some. Both decode the same region, so both need the same memory: `FrameDecoder.layout` says how
+much. The CPU's decoders are those of the CPU engine (`decoding/`), so a frame has the same pixels on both. NV12 is not
+converted, since the kernel reads it. Trap: the device reads the target afterwards, so nothing may write to it later.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CHANNELS = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelLayout:
-    """Pixels without gaps: `width` x `height` of the picture from `origin` (x, y) on. NV12: luma, then chroma."""
+    """`width` x `height` pixels of the picture from `origin` (x, y) on, without gaps. NV12: luma, then chroma."""
 
     format: PixelFormat
     width: int
@@ -50,19 +50,19 @@ class PixelLayout:
 
     @property
     def pitch(self) -> int:
-        """Bytes of a row, of luma for NV12; its chroma rows have as many."""
+        """Bytes of a row. NV12: of a luma row, and of a chroma row."""
         return self.width * _CHANNELS.get(self.format, 1)
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Bytes of all rows."""
         if self.format is PixelFormat.NV12:
             return self.pitch * (self.height + self.height // 2)
         return self.pitch * self.height
 
     @property
     def chroma_offset(self) -> int:
-        """Where NV12's chroma begins."""
+        """The byte at which NV12's chroma begins."""
         return self.pitch * self.height
 
 
@@ -73,7 +73,7 @@ class FrameDecoder(Protocol):
 
     @abstractmethod
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
-        """What `decode(image, boxes, ...)` will write; from the sizes alone."""
+        """The layout of what `decode(image, boxes, ...)` will write. Computed from sizes; nothing is decoded."""
         ...
 
     @abstractmethod
@@ -89,15 +89,15 @@ class DeviceDecoder(Protocol):
 
     @abstractmethod
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        """Whether to try, by what is known of the picture without decoding it. Cheap."""
+        """Whether to try this picture, judged without decoding it. Cheap."""
         ...
 
     @abstractmethod
     def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
         """Write the pixels, without gaps, to device memory at address `target`; they are there once `done` has passed.
 
-        Called with the context current. False: the picture could not be decoded here, and that is no verdict on it.
-        Nothing writes to the target behind `done` in either case. Raises EngineFault or EngineLost, never ImageError.
+        The context must be current. False: the picture could not be decoded here; it may still be a good picture. In
+        both cases nothing writes to the target after `done`. Raises EngineFault or EngineLost, never ImageError.
         """
         ...
 
@@ -108,14 +108,14 @@ class DeviceDecoder(Protocol):
 
 
 class CpuFrameDecoder(FrameDecoder):
-    """The CPU engine's decoders. JPEG goes straight to the target, PNG and WebP with one copy, raw pixels by rows."""
+    """The CPU engine's decoders. JPEG is decoded into the target; PNG, WebP and raw pixels are copied once."""
 
     def __init__(self, jpeg: JpegDecoder) -> None:
         self._jpeg = jpeg
 
     @override
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
-        """Of a JPEG only the region of its boxes, if that is what is decoded."""
+        """For a JPEG, only the region of its boxes, if the decoder can decode a region."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 region = self._jpeg.plan(image, boxes)

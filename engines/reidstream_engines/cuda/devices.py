@@ -1,11 +1,13 @@
-"""Several devices as one: a stager and an engine over those of each.
+"""Several devices as one: a stager over their stagers, and an engine over their engines.
 
-Why behind the same Protocols: whoever schedules sees one device set. A frame is bound to the device with the least
-staged when it is staged; a batch is cut by its frames' devices, and the parts run at once. When a device is lost, the
-frames that it held are staged again elsewhere, from the picture, which is kept until the frame is closed.
+Why with the same Protocols: the scheduler need not know how many devices there are. A frame is staged on the device
+with the fewest staged bytes. A batch is cut into parts by the devices of its frames, and the parts run at the same
+time. If a device is lost, its frames are staged again on another one, from the picture, which is kept until the frame
+is closed.
 
-Traps: a batch has at most one part a device, so `slots` is the least of the devices', not their sum; and a result takes
-what the others have before it starts again what was lost, so that it never holds two slots of one device.
+Traps: each device may get a part of every batch, so `slots` is the smallest of the devices' slots, not their sum. And a
+result first collects the parts of the other devices and then starts the lost part again, so that it never holds two
+slots of one device.
 """
 
 from __future__ import annotations
@@ -41,18 +43,18 @@ _log = logging.getLogger(__name__)
 
 
 class Members:
-    """Which devices are there, and how many bytes are staged on each. Any thread."""
+    """The devices of the group that are not lost, and how many bytes are staged on each. Any thread."""
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
-        self._staged = dict.fromkeys(range(count), 0)  # of those that are there
+        self._staged = dict.fromkeys(range(count), 0)  # without the lost ones
 
     def alive(self, member: int) -> bool:
-        """Whether it was not lost."""
+        """Whether this device is not lost."""
         return member in self._staged
 
     def present(self) -> list[int]:
-        """Those that are there, the one with the least staged first. Raises EngineLost if there is none."""
+        """The devices that are not lost, that with the fewest staged bytes first. Raises EngineLost if all are lost."""
         with self._lock:
             found = sorted(self._staged, key=self._staged.__getitem__)
         if not found:
@@ -60,13 +62,13 @@ class Members:
         return found
 
     def count(self, member: int, staged: int) -> None:
-        """So many bytes more, or less, are staged there."""
+        """Add `staged` bytes, which may be negative, to what is staged on a device."""
         with self._lock:
             if member in self._staged:
                 self._staged[member] += staged
 
     def lose(self, member: int) -> None:
-        """It is gone."""
+        """Take a device out of the group."""
         with self._lock:
             here = self._staged.pop(member, None) is not None
         if here:
@@ -85,7 +87,7 @@ class GroupFrame(StagedFrame):
         self._member, self._frame = group.place(image, boxes, self._bytes)
 
     def there(self) -> tuple[int, StagedFrame]:
-        """On which device, and the frame there; staged again if that device was lost. Raises as `stage` does."""
+        """The device and the frame on it; staged again if its device was lost. Raises what `stage` raises."""
         with self._lock:
             if self._image is None:
                 raise EngineFault("a staged frame was used after it was closed")
@@ -115,7 +117,7 @@ class GroupFrame(StagedFrame):
 
 
 class GroupStager(Stager):
-    """`stagers`: one a device, all alike; `members`: shared with the engines of the group."""
+    """`stagers`: one for each device, all alike. `members`: shared with the engines of the group."""
 
     def __init__(self, stagers: Sequence[Stager], members: Members) -> None:
         self._stagers = tuple(stagers)
@@ -123,7 +125,7 @@ class GroupStager(Stager):
 
     @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> GroupFrame:
-        """Raises EngineLost when the last device is lost."""
+        """Raises EngineLost if every device is lost."""
         return GroupFrame(self, image, boxes)
 
     @override
@@ -136,11 +138,11 @@ class GroupStager(Stager):
 
     @override
     def devices(self) -> list[DeviceUsage]:
-        """Of lost ones as well."""
+        """Lost devices are included."""
         return [usage for stager in self._stagers for usage in stager.devices()]
 
     def place(self, image: Image, boxes: Sequence[PixelBox], size: int) -> tuple[int, StagedFrame]:
-        """Stage on the device with the least staged that is not lost meanwhile."""
+        """Stage on the device with the fewest staged bytes; on the next one if that device is lost."""
         while True:
             member = self.members.present()[0]
             self.members.count(member, size)
@@ -154,7 +156,7 @@ class GroupStager(Stager):
 
 
 class _Part:
-    """The rows of a batch that one device has."""
+    """The rows of a batch that one device computes."""
 
     def __init__(self, rows: list[int], crops: list[Crop]) -> None:
         self.rows = rows
@@ -172,7 +174,7 @@ class GroupTicket(Ticket):
 
     @override
     def result(self) -> Embeddings:
-        """What a lost device had is computed by the others."""
+        """The part of a lost device is computed by the others."""
         found = np.empty((self._count, self._engine.spec.output.dim), np.float32)
         parts, again = self._parts, _Part([], [])
         fault: EngineFault | None = None
@@ -193,7 +195,7 @@ class GroupTicket(Ticket):
 
 
 class GroupEngine(Engine):
-    """`engines`: one a device, all alike, in the order of the stagers."""
+    """`engines`: one for each device, all alike, in the order of the stagers."""
 
     def __init__(self, engines: Sequence[Engine], members: Members) -> None:
         self._engines = tuple(engines)
@@ -222,7 +224,7 @@ class GroupEngine(Engine):
 
     @override
     def health(self) -> Health:
-        """LOST when every device is."""
+        """LOST if every device is lost."""
         alive = any(self._members.alive(member) for member in range(len(self._engines)))
         return Health.SERVING if alive else Health.LOST
 
@@ -256,7 +258,7 @@ class GroupEngine(Engine):
         return parts
 
     def finish(self, member: int, part: _Part) -> Embeddings:
-        """The part's rows. Raises EngineLost if its device is lost, which is kept in mind."""
+        """The part's rows. Raises EngineLost if its device is lost; the group then remembers it."""
         if part.ticket is None:
             raise EngineLost(f"device {member} was lost before it had the batch")
         try:
@@ -290,7 +292,7 @@ class GroupEngine(Engine):
 
 
 def _of_member(crop: Crop) -> Crop:
-    """As the device's own engine takes it."""
+    """The crop as the device's own engine takes it."""
     if isinstance(crop, BoxCrop) and isinstance(crop.frame, GroupFrame):
         return BoxCrop(frame=crop.frame.there()[1], box=crop.box)
     return crop

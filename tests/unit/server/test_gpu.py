@@ -50,7 +50,7 @@ from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
-MISSING = DeviceUnavailable("no NVIDIA driver here", Missing.DRIVER)
+MISSING = DeviceUnavailable("this machine has no NVIDIA driver", Missing.DRIVER)
 CPU = ("--tune-seconds", "0")
 
 
@@ -125,8 +125,8 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
         ([], MISSING, ""),
         ([], DeviceUnavailable("no cuda-bindings", Missing.PACKAGE), "no cuda-bindings"),
         ([], UnsupportedProfile("not exact there"), "not exact there"),
-        (["--device", "cuda:3"], MISSING, "no NVIDIA driver here"),
-        (["--gpu-precision", "fp16"], MISSING, "no NVIDIA driver here"),
+        (["--device", "cuda:3"], MISSING, "this machine has no NVIDIA driver"),
+        (["--gpu-precision", "fp16"], MISSING, "this machine has no NVIDIA driver"),
     ],
 )
 def test_the_cpu_is_used_instead(
@@ -156,8 +156,8 @@ def test_the_cpu_is_used_instead(
     ("flags", "why"),
     [
         (["--device", "cpu"], "device cpu"),
-        ([], "no NVIDIA driver here"),
-        (["--device", "cuda:1"], "no NVIDIA driver here"),
+        ([], "this machine has no NVIDIA driver"),
+        (["--device", "cuda:1"], "this machine has no NVIDIA driver"),
         (["--jpeg-scale", "2"], "these settings are for the CPU only: jpeg_scale"),
     ],
 )
@@ -264,7 +264,7 @@ def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
     done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=HANG_S)
     if no_library():
         assert done.returncode == 1
-        assert "a GPU is required: no NVIDIA driver here" in done.stderr
+        assert "a GPU is required: this machine has no NVIDIA driver" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.returncode >= 0
 
