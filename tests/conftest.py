@@ -35,7 +35,7 @@ def _network_address() -> bool:
 
 
 def _turbojpeg() -> bool:
-    from reidstream_engines.cpu.turbojpeg import find_turbojpeg  # noqa: PLC0415 - only where a test asks for it
+    from reidstream_engines.decoding.turbojpeg import find_turbojpeg  # noqa: PLC0415 - only where a test asks for it
 
     return find_turbojpeg() is not None
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.default_model import NAME, PATH
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
 
 from .data import Bgr, first_against_later, market_style, mot17

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 
 from bench.accuracy.data import Bgr
-from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
-from reidstream_engines.loading import load_onnx
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.protocol import TensorCrop
 from reidstream_engines.quantize import find_crops, quantize
 
@@ -31,18 +31,18 @@ class Backend:
     """A way to run a model. `int8`: from the quantised file instead of the model's own."""
 
     name: str
-    runtime: Runtime
+    runtime: InferenceRuntime
     precision: Precision = Precision.FP32
     int8: bool = False
 
 
 BACKENDS = (
-    Backend(name="onnxruntime fp32", runtime=Runtime.ONNXRUNTIME),
-    Backend(name="openvino fp32", runtime=Runtime.OPENVINO),
-    Backend(name="openvino bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16),
-    Backend(name="onnxruntime int8", runtime=Runtime.ONNXRUNTIME, int8=True),
-    Backend(name="openvino int8", runtime=Runtime.OPENVINO, int8=True),
-    Backend(name="openvino int8+bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16, int8=True),
+    Backend(name="onnxruntime fp32", runtime=InferenceRuntime.ONNXRUNTIME),
+    Backend(name="openvino fp32", runtime=InferenceRuntime.OPENVINO),
+    Backend(name="openvino bf16", runtime=InferenceRuntime.OPENVINO, precision=Precision.BF16),
+    Backend(name="onnxruntime int8", runtime=InferenceRuntime.ONNXRUNTIME, int8=True),
+    Backend(name="openvino int8", runtime=InferenceRuntime.OPENVINO, int8=True),
+    Backend(name="openvino int8+bf16", runtime=InferenceRuntime.OPENVINO, precision=Precision.BF16, int8=True),
 )
 
 

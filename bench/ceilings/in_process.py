@@ -21,11 +21,12 @@ from bench.machine.processes import ask
 from bench.machine.usage import busy_s, usage_of
 from reidstream_engines import default_model
 from reidstream_engines.boxes import resolve
-from reidstream_engines.cpu.network import OnnxOptions, usable_cores
+from reidstream_engines.cores import usable_cores
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, PixelFormat
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, Engine
 from reidstream_engines.spec import CropRule
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2

@@ -19,22 +19,23 @@ import numpy as np
 import numpy.typing as npt
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import OnnxOptions, open_session
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.compile import ENTRY
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Graph, Module
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.cuda.status import check
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat, RawImage
-from reidstream_engines.loading import load_onnx
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.protocol import BoxCrop, EngineInfo
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.spec import InputSpec, ModelSpec, Resize
-from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.spec_source import resolve_spec
 from reidstream_engines.tensorrt.engine import TensorRtEngine
 
 from .host_network import HostNetwork
@@ -71,7 +72,7 @@ def raw(kind: PixelFormat) -> RawImage:
 
 def default_spec() -> ModelSpec:
     """The spec of the embedded model."""
-    signature = read_signature(open_session(default_model.PATH, OnnxOptions()))
+    signature = read_signature(default_model.PATH)
     return resolve_spec(path=default_model.PATH, signature=signature, name=None, profile=None)
 
 

@@ -24,14 +24,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from reidstream_engines.cuda.compile import crop_cubin
-from reidstream_engines.cuda.decoding import DeviceDecoder
+from reidstream_engines.cuda.decoders import DeviceDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.spec import Resize
-from reidstream_engines.tensorrt.opening import CropKernel
+from reidstream_engines.tensorrt.opened_plan import CropKernel
 
 from .checks import CHECKS, sanitizer
 from .emulated import kernel_is_the_emulated

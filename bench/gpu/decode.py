@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.load.pictures import Content, Pictures
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import usable_cores
-from reidstream_engines.cpu.turbojpeg import find_turbojpeg
-from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
+from reidstream_engines.cores import usable_cores
+from reidstream_engines.cuda.decoders import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.driver import PinnedBuffer, Stream
 from reidstream_engines.cuda.stager import CudaFrame, CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.errors import DeviceUnavailable, PackageMissing
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import EncodedImage, PixelBox

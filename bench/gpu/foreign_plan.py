@@ -13,7 +13,7 @@ from typing import Any, cast
 from reidstream_engines.errors import PlanError
 from reidstream_engines.spec import InputSpec
 from reidstream_engines.tensorrt.api import TensorRt
-from reidstream_engines.tensorrt.parsing import Said
+from reidstream_engines.tensorrt.parsing import BuildLog
 
 _TACTICS = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
 
@@ -21,13 +21,13 @@ _TACTICS = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
 def build_foreign(module: TensorRt, path: Path, source: InputSpec, *, max_batch: int) -> bytes:
     """The ONNX file as a plan for batches of 1 to `max_batch`, on the current device. Raises PlanError."""
     trt: Any = cast("Any", module)
-    said = Said(module)
-    builder = trt.Builder(said.logger)
+    log = BuildLog(module)
+    builder = trt.Builder(log.logger)
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     network = builder.create_network(0 if explicit is None else 1 << int(explicit))
-    parser = trt.OnnxParser(network, said.logger)
+    parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(path.read_bytes()):
-        raise PlanError(f"{path}: not parsed{said.text()}")
+        raise PlanError(f"{path}: not parsed{log.text()}")
     config = builder.create_builder_config()
     if hasattr(trt.BuilderFlag, "FP16"):
         config.set_flag(trt.BuilderFlag.FP16)
@@ -39,5 +39,5 @@ def build_foreign(module: TensorRt, path: Path, source: InputSpec, *, max_batch:
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise PlanError(f"{path}: not built{said.text()}")
+        raise PlanError(f"{path}: not built{log.text()}")
     return bytes(plan)

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from reidstream_engines.boxes import resolve
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.turbojpeg import find_turbojpeg
-from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
 from reidstream_engines.protocol import BoxCrop, Engine

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reidstream_engines.cpu.network import OnnxOptions, OnnxRuntimeSession, open_session
+from reidstream_engines.cpu.onnxruntime_network import OnnxRuntimeNetwork, open_onnxruntime
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, PinnedBuffer, Stream
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.spec import ModelSpec
@@ -24,7 +25,7 @@ class HostNetwork:
         self, path: Path, spec: ModelSpec, context: Context, *, max_batch: int, input_type: OutputType
     ) -> None:
         options = OnnxOptions()
-        self._session = OnnxRuntimeSession(open_session(path, options), spec, options.providers)
+        self._session = OnnxRuntimeNetwork(open_onnxruntime(path, options), spec, options.providers)
         self._shape = (len(spec.input.mean), spec.input.height, spec.input.width)
         self._dim = spec.output.dim
         self.max_batch = max_batch

@@ -15,17 +15,17 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cuda.compile import ENTRY
-from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Module, PinnedBuffer, Stream
 from reidstream_engines.cuda.kernel_params import OutputType, launch_shape, pack_crops, pack_frames, pack_spec
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import CudaDevice
 from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.image import PixelBox, RawImage
 from reidstream_engines.spec import InputSpec
-from reidstream_engines.tensorrt.opening import CropKernel
+from reidstream_engines.tensorrt.opened_plan import CropKernel
 
 Floats = npt.NDArray[np.generic]
 

@@ -13,14 +13,14 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.turbojpeg import find_turbojpeg
 from reidstream_engines.cuda.compile import crop_cubin
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.probe import probe
 from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.spec import Resize
 from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import serve

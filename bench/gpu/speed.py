@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Stream
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.cuda.status import check
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.image import PixelBox, RawImage
 from reidstream_engines.protocol import BoxCrop, Ticket

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.cuda.compile import ENTRY
 from reidstream_engines.cuda.driver import Module
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.errors import DeviceUnavailable
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.selftest import batch_sizes
 from reidstream_engines.spec import ModelSpec
-from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.spec_source import resolve_spec
 from reidstream_engines.tensorrt.api import Flavour, TensorRt, load_tensorrt
 from reidstream_engines.tensorrt.cache import PlanCache
 from reidstream_engines.tensorrt.engine import TensorRtEngine
@@ -56,7 +56,7 @@ class Networks:
 
 def spec_of(path: Path) -> ModelSpec:
     """The spec of a file, resolved as the server does."""
-    signature = read_signature(open_session(path, OnnxOptions()))
+    signature = read_signature(path)
     return resolve_spec(path=path, signature=signature, name=None, profile=PROFILE)
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.jpeg import JpegDecoder
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.tensorrt.adopt import adopt_plan
 from reidstream_engines.tensorrt.api import Flavour, load_tensorrt
 from reidstream_engines.tensorrt.cache import PlanCache
-from reidstream_engines.tensorrt.loading import Gpu, GpuOptions, open_gpu
 from reidstream_engines.tensorrt.manifest import PlanPrecision
+from reidstream_engines.tensorrt.opened_gpu import Gpu, GpuOptions, open_gpu
 
 from .checks import MAX_BATCH, cpu_vectors, default_spec, lowest_cosine
 from .foreign_plan import build_foreign

@@ -1,9 +1,8 @@
 """From float boxes to whole pixels: the rule that client, server and golden vectors share.
 
-Why pure Python floats: a frame has a handful of boxes, and eight calls here cost less than making one array. Trap:
-Python's `round` is half to even for exact halves, which is the rule; clipping comes first, so that nothing huge or
-infinite is ever rounded. DeepStream's rule is another one: it truncates before it aligns, and it aligns the width,
-not the right edge.
+Why plain Python floats: a frame has few boxes, and eight calls here cost less than making one array. Traps: Python's
+`round` rounds halves to even, which is the rule. Clipping comes first, so that no huge or infinite number is rounded.
+DeepStream has a rule of its own: it truncates before it aligns, and it aligns the width, not the right edge.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class BoxFault(Enum):
 def resolve(rect: Rect, *, width: int, height: int, rule: CropRule, min_px: int) -> PixelBox | BoxFault:
     """The pixels of the box `rect` in an image of `width` x `height`; takes about two microseconds. Any thread.
 
-    INVALID for what is not finite or has its corners out of order; OUTSIDE if nothing of it lies in the image;
-    TOO_SMALL if what is left after clipping and rounding is less than `min_px` (at least 1) wide or high.
+    INVALID: a coordinate is not finite, or the corners are out of order. OUTSIDE: no part of it lies in the image.
+    TOO_SMALL: after clipping and rounding it is less than `min_px` (at least 1) wide or high.
     """
     x1, y1, x2, y2 = rect
     if not (-math.inf < x1 < x2 < math.inf and -math.inf < y1 < y2 < math.inf):  # nan is in no order
@@ -58,11 +57,11 @@ def resolve(rect: Rect, *, width: int, height: int, rule: CropRule, min_px: int)
 
 
 def quality(rect: Rect, box: PixelBox, input_spec: InputSpec) -> float:
-    """How much picture there is to look at, 0 to 1; `box` is what `resolve` made of `rect`.
+    """How good the crop of a box is, 0 to 1; `box` is what `resolve` made of `rect`.
 
-    The share of the box that its crop holds (the image's edge and rounding may take some away), times the share of the
-    network's input that the crop fills without being enlarged. Each is taken by width and by height, so that what
-    rounding adds to one side makes up for nothing on the other.
+    The share of the box that its crop holds (the image's edge and rounding may cut some off), times the share of the
+    network's input that the crop fills without being enlarged. Width and height are treated separately, so that pixels
+    gained on one side by rounding do not hide pixels lost on the other.
     """
     x1, y1, x2, y2 = rect
     visible = min(1.0, box.width / (x2 - x1)) * min(1.0, box.height / (y2 - y1))
@@ -70,9 +69,9 @@ def quality(rect: Rect, box: PixelBox, input_spec: InputSpec) -> float:
 
 
 def _even(start: float, end: float, limit: int) -> tuple[int, int]:
-    """As nvinfer aligns: start truncated, then up to even; length truncated, then down to even.
+    """As nvinfer aligns: the start is truncated, then raised to even; the length is truncated, then lowered to even.
 
-    Rounding the start up may push the end over the image's odd edge, which costs two more pixels.
+    Raising the start may push the end beyond an odd edge of the image; the box then loses two more pixels.
     """
     first = int(start)
     first += first % 2

@@ -1,8 +1,8 @@
-"""`reidstream-engines`: look at a model file, and try it, without a server; make one in INT8, or a TensorRT plan.
+"""`reidstream-engines`: look at a model file, and try it, without a server; make an INT8 file, or a TensorRT plan.
 
-Why: most trouble with a model is found before it is served: which tensors it has, which preprocessing is assumed, which
-space its vectors are in, how fast it is on this machine. Trap: `inspect` must work for a file that nothing is known of;
-that is when people reach for it.
+Why: most problems of a model can be found before it is served: its tensors, the preprocessing it needs, the space of
+its vectors, its speed on this machine. Trap: `inspect` must also work for a file without a spec; that is when people
+use it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import default_model
-from .cpu.network import OnnxOptions, Precision, Runtime, open_session, usable_cores
+from .cores import usable_cores
 from .cpu.onnx_engine import OnnxEngine
+from .cpu.onnx_loading import load_onnx
+from .cpu.options import InferenceRuntime, OnnxOptions, Precision
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ModelError, PackageMissing, SpecError, UnsupportedProfile
-from .loading import load_onnx
+from .onnx_file import read_signature
 from .profiles import describe_profiles
 from .protocol import EngineInfo
 from .quantize import find_crops, need_packages, quantize
 from .selftest import self_test
 from .spec import ModelSpec
-from .spec_source import SPEC_KEY, ModelSignature, read_signature, resolve_spec
+from .spec_source import SPEC_KEY, ModelSignature, resolve_spec
 from .tensorrt.commands import COMMANDS, add_commands, inspect_plan, is_plan, run_command
-from .tuning import Plan, Wanted, default_plan, tune
+from .tuning import FixedFigures, RunPlan, default_plan, tune
 
 DEFAULT = "default"
 
 _DESCRIPTION = """\
 Look at a ReID model in ONNX, and try it, without a server.
 
-A model file says what tensors it takes, but rarely how a crop becomes such a tensor: which resize, which colour
-order, which mean and std. That is the model's spec. It comes from a named profile (--profile), from a TOML file beside
-the model (model.toml beside model.onnx), or from the file's own metadata. Two models whose space_id differs give
-vectors that must never be compared, even if their files have the same name.
+A model file says which tensors it takes, but rarely how a crop becomes such a tensor: which resize, which colour
+order, which mean and std. This is the model's spec. It comes from a named profile (--profile), from a TOML file beside
+the model (model.toml beside model.onnx), or from the file's own metadata. If the space_id of two models differs, their
+vectors must never be compared, even if the files have the same name.
 """
 
 _EPILOG = f"""\
@@ -55,7 +57,7 @@ examples:
   reidstream-engines build osnet.onnx --profile torchreid --precision fp16 --max-batch 64
   reidstream-engines adopt osnet.engine --profile torchreid --model osnet.onnx
 
-exit codes: 0 all is well, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
+exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
 """
 
 
@@ -79,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "quantize":
         _quantize(path, arguments.profile, Path(arguments.calibration), Path(arguments.output))
         return
-    runtime, precision = Runtime(arguments.runtime), Precision(arguments.precision)
+    runtime, precision = InferenceRuntime(arguments.runtime), Precision(arguments.precision)
     if arguments.command == "inspect":
         if is_plan(path):
             inspect_plan(path)
@@ -110,38 +112,44 @@ def _parser() -> argparse.ArgumentParser:
         "inspect",
         help="print a model's tensors, metadata, spec and space_id",
         description="Print a model's tensors, metadata, spec and space_id. Without a spec: what is missing. "
-        "Of a TensorRT plan: its manifest, and where there is a GPU its layers and memory.",
+        "For a TensorRT plan: its manifest, and its layers and memory if this machine has a GPU.",
     )
     selftest = commands.add_parser(
         "selftest",
         help="run a model in every batch size, check it and time it",
-        description="Run a model on noise in every batch size. Fails (exit code 1) if a crop's vector depends on its "
-        "batch, or is not finite, or not of length 1. Prints the time per crop, preprocessing included.",
+        description="Run a model on noise in every batch size. Fails (exit code 1) if a crop's vector depends on the "
+        "other crops of its batch, is not finite, or does not have length 1. Prints the time per crop, with its "
+        "preprocessing.",
     )
     selftest.add_argument("--max-batch", type=int, default=8, metavar="N", help="largest batch (default: 8)")
     selftest.add_argument("--threads", type=int, default=1, metavar="N", help="threads per batch (default: 1)")
     tuned = commands.add_parser(
         "tune",
         help="measure which threads and batches suit this machine",
-        description="Measure crops/s with different threads per call, calls beside each other and crops per call, and "
-        "say which the server would choose when it starts.",
+        description="Measure crops/s with different threads per call, calls at a time and crops per call, and print "
+        "what the server would choose when it starts.",
     )
-    tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="about how long (default: 5)")
+    tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="about how long to measure (default: 5)")
     for command in (inspect, selftest, tuned):
-        command.add_argument("--runtime", choices=[item.value for item in Runtime], default=Runtime.ONNXRUNTIME.value)
+        command.add_argument(
+            "--runtime", choices=[item.value for item in InferenceRuntime], default=InferenceRuntime.ONNXRUNTIME.value
+        )
         command.add_argument(
             "--precision",
             choices=[item.value for item in Precision],
             default=Precision.FP32.value,
-            help="of the float layers (default: fp32); bf16 needs runtime openvino",
+            help="precision of the float layers (default: fp32); bf16 needs --runtime openvino",
         )
     int8 = commands.add_parser(
         "quantize",
         help="make an INT8 file from a model, calibrated with crops",
-        description="Make an INT8 file from a model: static, calibrated with crops like those that will be embedded. "
-        "Its vectors are a space of their own. A fifth of the crops is held out; on these both networks are compared.",
+        description="Make an INT8 file from a model, statically quantised. Calibrate it with crops like those that "
+        "will be embedded. Its vectors are in a space of their own. A fifth of the crops is held out; on these crops "
+        "the vectors of both networks are compared.",
     )
-    int8.add_argument("--calibration", required=True, metavar="FOLDER", help="crops: pictures, also in subfolders")
+    int8.add_argument(
+        "--calibration", required=True, metavar="FOLDER", help="folder of crops (pictures), with its subfolders"
+    )
     int8.add_argument("-o", "--output", required=True, metavar="OUT.onnx", help="the file to write")
     for command in (inspect, selftest, tuned, int8):
         command.add_argument("model", metavar="MODEL", help=f"an ONNX file, or the word '{DEFAULT}'")
@@ -151,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(path: Path, name: str | None, profile: str | None, options: OnnxOptions) -> None:
-    signature = read_signature(open_session(path, OnnxOptions()))
+    signature = read_signature(path)
     _print_file(path, signature)
     try:
         spec = resolve_spec(path=path, signature=signature, name=name, profile=profile)
@@ -184,11 +192,13 @@ def _selftest(path: Path, name: str | None, profile: str | None, options: OnnxOp
 
 
 def _tune(path: Path, name: str | None, profile: str | None, seconds: float, options: OnnxOptions) -> None:
-    def open_engine(plan: Plan) -> OnnxEngine:
+    def open_engine(plan: RunPlan) -> OnnxEngine:
         return load_onnx(path, name=name, profile=profile, options=replace(options, **asdict(plan)))
 
-    open_engine(default_plan(Wanted(), usable_cores())).close()  # what is wrong with the model is no plan's fault
-    tuning = tune(open_engine, CpuStager(), wanted=Wanted(), cores=usable_cores(), seconds=seconds)
+    open_engine(
+        default_plan(FixedFigures(), usable_cores())
+    ).close()  # a fault of the model itself is raised here, not by each plan
+    tuning = tune(open_engine, CpuStager(), fixed=FixedFigures(), cores=usable_cores(), seconds=seconds)
     print(f"{'threads':>8} {'slots':>6} {'batch':>6} {'crops/s':>9}")
     for plan, found in (dict(tuning.crops_per_s) | dict(tuning.left_out)).items():
         text = f"{found:>9.0f}" if isinstance(found, float) else f"  {found}"

@@ -7,29 +7,29 @@
     ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
     ├── ModelError              the model file cannot be read or run
     ├── PackageMissing          an optional package is not installed; says which line installs it
-    ├── UnsupportedProfile      this (profile, device) pair cannot be exact here; says what to install
-    ├── DeviceUnavailable       a device lacks something (`Lack`); says what to install or to choose
+    ├── UnsupportedProfile      the profile cannot be reproduced exactly on this device; says what to install
+    ├── DeviceUnavailable       something is missing for a device (`Missing`); says what to install or to choose
     ├── KernelError             the crop kernel cannot be compiled, kept or loaded; has the compiler's log
     ├── PlanError               a TensorRT plan cannot be built, kept or used here; says which field or call, and why
-    ├── EngineFault             this batch failed; the engine can go on
-    │   └── OutOfDeviceMemory   there was no memory for it; later there may be
-    └── EngineLost              the engine cannot go on (a sticky device error); nothing on it can succeed
+    ├── EngineFault             this batch failed; the next one may succeed
+    │   └── OutOfDeviceMemory   there was no memory for the batch; later there may be
+    └── EngineLost              the engine cannot go on (a sticky device error); every later batch fails, too
 
-Trap: an engine must not let any other exception out of `submit` or `result`; callers treat a foreign one as an
-EngineFault, and log it.
+Trap: `submit` and `result` of an engine must raise nothing else. Callers treat another exception as an EngineFault, and
+log it.
 """
 
 from enum import Enum
 
 
-class Lack(Enum):
-    """What a device lacks."""
+class Missing(Enum):
+    """What a device needs and this machine does not have."""
 
     PACKAGE = "package"
     DRIVER = "driver"
     NEWER_DRIVER = "newer driver"
     DEVICE = "device"
-    THAT_DEVICE = "device of that number"
+    THAT_DEVICE = "device with that number"
 
 
 class EnginesError(Exception):
@@ -45,11 +45,11 @@ class InvalidImage(ImageError):
 
 
 class UnsupportedImage(ImageError):
-    """A well-formed picture of a kind that is refused."""
+    """A well-formed picture of a kind that is not supported."""
 
 
 class SpecError(EnginesError):
-    """There is no spec for a model, or it does not fit the model."""
+    """A model has no spec, or one that does not fit it."""
 
 
 class ModelError(EnginesError):
@@ -67,9 +67,9 @@ class UnsupportedProfile(EnginesError):
 class DeviceUnavailable(EnginesError):
     """Something that the device needs is missing on this machine."""
 
-    def __init__(self, message: str, lack: Lack = Lack.PACKAGE) -> None:
+    def __init__(self, message: str, missing: Missing = Missing.PACKAGE) -> None:
         super().__init__(message)
-        self.lack = lack
+        self.missing = missing
 
 
 class KernelError(EnginesError):
@@ -85,7 +85,7 @@ class EngineFault(EnginesError):
 
 
 class OutOfDeviceMemory(EngineFault):
-    """Neither the device nor the bound that it was given has room; when others have finished there may be."""
+    """The device has no memory left, or its bound is reached. When other batches have finished there may be room."""
 
 
 class EngineLost(EnginesError):

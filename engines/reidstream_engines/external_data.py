@@ -1,12 +1,11 @@
-"""Which other files a model's weights lie in.
+"""Finds the files beside an ONNX file that hold its weights.
 
-Why: an exporter may leave the weights in a file beside the ONNX file; PyTorch's newer one does so unless it is told not
-to. What remains is the plan of the network, the same bytes after every training, and its sha256 would give different
-weights one name. The `onnx` package could tell, but serving needs no more of the format than these few fields of
-onnx.proto.
+Why: an exporter may write the weights to a file of their own; PyTorch's newer exporter does so by default. The ONNX
+file is then only the structure of the network, the same bytes after every training, so its sha256 would give different
+weights one name. The `onnx` package can read this, too, but these few fields of onnx.proto are all that serving needs.
 
-Trap: what is no protobuf (onnxruntime's own format) has its weights in itself; nothing is found there, and whether it
-is a model at all is onnxruntime's to say. Steps only go forward, so garbage ends, too.
+Trap: a file that is not protobuf (onnxruntime's own format) holds its weights itself. Nothing is found in it, and
+onnxruntime says whether it is a model. The parser only moves forward, so it also ends on garbage.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "external_data"},
 }
-"""Of each message, the fields by number that lead to a tensor, and the message that they hold."""
+"""The fields of each message that lead to a tensor, by number, and the message that each holds."""
 
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -33,9 +32,9 @@ _MORE = 0x80
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files with weights of the ONNX file at `path`, in the order of their names; none, if it has them all itself.
+    """The files with weights of the ONNX file at `path`, sorted by name; empty if it holds all weights itself.
 
-    Takes a few milliseconds, whatever its size. The files need not be there. Raises OSError for `path`.
+    Takes a few milliseconds, whatever the file's size. The files need not exist. Raises OSError for `path`.
     """
     if path.stat().st_size == 0:
         return ()  # nothing to map
@@ -58,7 +57,7 @@ def _locations(data: mmap) -> Iterator[str]:
 
 
 def _fields(data: mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field that has a length; up to the first byte that makes no sense."""
+    """Number, start and end of each field that has a length; stops at the first byte that is not valid."""
     while at < end:
         tag, at = _varint(data, at, end)
         kind = tag & 7
@@ -79,7 +78,7 @@ def _fields(data: mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _varint(data: mmap, at: int, end: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends; 64 bits at most."""
+    """The number at `at`, of at most 64 bits, and where it ends."""
     value = 0
     for shift in range(0, 64, 7):
         if at >= end:

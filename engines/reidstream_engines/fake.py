@@ -1,9 +1,9 @@
 """A device and an engine without a network, for tests and load benchmarks: deterministic, and faulty on demand.
 
-Why: what a server does with crops is right or wrong whatever the vectors mean. Here a vector is a hash of the
-picture's bytes and the box, so a row that was given to the wrong box, frame or camera does not go unnoticed
-(`fake_embedding` says what is right). Trap: nothing is decoded; two encodings of one picture have different vectors,
-and damaged pictures are accepted unless `refuse` says otherwise.
+Why: whether a server handles crops correctly does not depend on what the vectors mean. Here a vector is a hash of the
+picture's bytes and the box, so a row that reaches the wrong box, frame or camera is noticed (`fake_embedding` gives the
+right one). Trap: nothing is decoded. Two encodings of one picture have different vectors, and damaged pictures are
+accepted unless `refuse` says otherwise.
 """
 
 from __future__ import annotations
@@ -19,11 +19,24 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
 from .errors import EngineFault, EngineLost, InvalidImage
 from .image import EncodedImage, Image, PixelBox, RawImage
-from .protocol import BoxCrop, Crop, DeviceUsage, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
+from .protocol import (
+    BoxCrop,
+    Crop,
+    DeviceUsage,
+    Embeddings,
+    Engine,
+    EngineInfo,
+    EngineLimits,
+    Health,
+    StagedFrame,
+    Stager,
+    TensorCrop,
+    Ticket,
+)
 from .spec import ColorOrder, CropRule, Fit, InputSpec, ModelSpec, OutputSpec, Resize
 
 _DIGEST_BYTES = 16
@@ -33,10 +46,10 @@ _DIGEST_BYTES = 16
 class FakeScript:
     """What a FakeEngine costs and what goes wrong.
 
-    `seconds_per_batch`, `seconds_per_crop`: passed, summed, to `sleep` in `Ticket.result`; not called for 0.
+    `seconds_per_batch`, `seconds_per_crop`: their sum is passed to `sleep` in `Ticket.result`, unless it is 0.
     `failing_batches`, `lost_at`: numbers of batches in the order of `submit`, from 0. A failing one raises EngineFault;
-    from `lost_at` on everything raises EngineLost.
-    `poison`: a batch with a crop for which it is true raises EngineFault.
+    from `lost_at` on every batch raises EngineLost.
+    `poison`: a batch raises EngineFault if this is true of one of its crops.
     """
 
     seconds_per_batch: float = 0.0
@@ -76,7 +89,7 @@ def fake_embedding(image: Image, box: PixelBox, dim: int) -> Embeddings:
     return _vector(_box_key(_digest(image), box), dim)
 
 
-class FakeFrame:
+class FakeFrame(StagedFrame):
     """A picture's hash in place of its pixels."""
 
     __slots__ = ("_closed", "_digest", "_on_close", "image_size")
@@ -94,22 +107,24 @@ class FakeFrame:
             raise EngineFault("a staged frame was used after it was closed")
         return self._digest
 
+    @override
     def close(self) -> None:
-        """See `StagedFrame`."""
         self._closed = True
         with contextlib.suppress(IndexError):  # closed before; taking from a list is atomic
             self._on_close.pop()()
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class FakeStager:
+class FakeStager(Stager):
     """Stages by hashing. `seconds` is passed to `sleep` for each picture; `refuse` makes a picture InvalidImage."""
 
     def __init__(
@@ -127,11 +142,11 @@ class FakeStager:
 
     @property
     def open_frames(self) -> int:
-        """Frames that were staged and not closed."""
+        """Frames that were staged and are not closed yet."""
         return self._open
 
-    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> FakeFrame:  # noqa: ARG002 - all or nothing is hashed
-        """See `Stager`."""
+    @override
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> FakeFrame:
         if self._seconds:
             self._sleep(self._seconds)
         if self._refuse is not None and self._refuse(image):
@@ -141,16 +156,19 @@ class FakeStager:
             self._open += 1
         return frame
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`. As on a CPU, for raw pixels, unless staging takes time here."""
+        """As on a CPU, for raw pixels, unless staging takes time here."""
         return isinstance(image, RawImage) and not self._seconds
 
-    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:  # noqa: ARG002 - the same
+    @override
+    def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """Three bytes a pixel, as if it were decoded."""
         return image.width * image.height * 3
 
+    @override
     def devices(self) -> tuple[DeviceUsage, ...]:
-        """See `Stager`. As on a CPU."""
+        """As on a CPU."""
         return ()
 
     def _closed_one(self) -> None:
@@ -158,7 +176,7 @@ class FakeStager:
             self._open -= 1
 
 
-class FakeTicket:
+class FakeTicket(Ticket):
     """Vectors that are ready, or the fault that comes instead."""
 
     __slots__ = ("_engine", "_keys", "_poisoned", "_serial")
@@ -169,13 +187,13 @@ class FakeTicket:
         self._keys = keys
         self._poisoned = poisoned
 
+    @override
     def result(self) -> Embeddings:
-        """See `Ticket`."""
         return self._engine.compute(self._serial, self._keys, self._poisoned)
 
 
-class FakeEngine:
-    """See `Engine`. Takes boxes of frames staged by a FakeStager, and tensors of any shape."""
+class FakeEngine(Engine):
+    """Takes boxes of frames staged by a FakeStager, and tensors of any shape."""
 
     def __init__(
         self,
@@ -192,26 +210,27 @@ class FakeEngine:
         self._lost = False
 
     @property
+    @override
     def spec(self) -> ModelSpec:
-        """See `Engine`."""
         return self._spec
 
     @property
+    @override
     def limits(self) -> EngineLimits:
-        """See `Engine`."""
         return self._limits
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Engine`."""
         return EngineInfo(engine="fake", device="none", precision="fp32")
 
+    @override
     def health(self) -> Health:
         """LOST from the script's `lost_at` on."""
         return Health.LOST if self._lost else Health.SERVING
 
+    @override
     def submit(self, crops: Sequence[Crop]) -> FakeTicket:
-        """See `Engine`."""
         if not 1 <= len(crops) <= self._limits.max_batch:
             raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
         serial = next(self._serials)
@@ -220,7 +239,7 @@ class FakeEngine:
         return FakeTicket(self, serial, [_key(crop) for crop in crops], poisoned)
 
     def compute(self, serial: int, keys: Sequence[bytes], poisoned: Sequence[int]) -> Embeddings:
-        """What a ticket's result does."""
+        """The work of `FakeTicket.result`."""
         script = self._script
         if script.lost_at is not None and serial >= script.lost_at:
             self._lost = True
@@ -235,8 +254,9 @@ class FakeEngine:
             raise EngineFault(f"poisoned crops in rows {list(poisoned)}")
         return np.stack([_vector(key, self._spec.output.dim) for key in keys])
 
+    @override
     def close(self) -> None:
-        """See `Engine`."""
+        """Nothing is held."""
 
 
 def _digest(image: Image) -> bytes:

@@ -1,9 +1,10 @@
-"""What a picture claims to be, from its first bytes: format and size, before anything is decoded or allocated.
+"""Reads the format and the size of a picture from its first bytes, before anything is decoded or allocated.
 
-Why a parser of our own: libraries allocate while they open a file (Pillow's even checks sizes against a global
-setting, and warns); a claim of 100,000 x 100,000 pixels must cost nothing here. Trap: every length in a file is
-hostile. Nothing is read beyond the data, each step moves forward, and the number of steps is bounded, since this runs
-where nobody else can run meanwhile: 16 MB of empty JPEG segments would take seconds.
+Why a parser of our own: libraries allocate memory while they open a file (Pillow also checks sizes against a global
+setting, and warns). Here a claim of 100,000 x 100,000 pixels must cost nothing.
+
+Trap: every length in a file may be hostile. Nothing is read beyond the data, each step moves forward, and the number of
+steps is bounded: this runs on the event loop, and 16 MB of empty JPEG segments would stop it for seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _JPEG_BASELINE = 0xC0
 _JPEG_SCAN = 0xDA
 _JPEG_BEFORE_SCAN = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restart interval, comment, applications'
 _JPEG_END = b"\xff\xd9"
-_JPEG_TAIL = 256  # some cameras pad their files behind the end
+_JPEG_TAIL = 256  # some cameras pad their files after the end marker
 _JPEG_UNITS: Mapping[bytes, tuple[int, int]] = {  # by the components' sampling factors
     b"\x11": (8, 8),  # grey
     b"\x11\x11\x11": (8, 8),  # 4:4:4
@@ -70,10 +71,10 @@ _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, 
 
 
 def parse_encoded(data: bytes) -> EncodedImage:
-    """Format and size of a compressed picture, by its bytes alone. At most a few milliseconds, whatever they are.
+    """Format and size of a compressed picture, from its bytes. Takes a few milliseconds at most.
 
-    Raises InvalidImage (empty, garbage, or a header that is damaged, ends too early or claims no pixels) or
-    UnsupportedImage (a format or a kind that is refused). What is behind the header may still not decode.
+    Raises InvalidImage (empty, garbage, or a header that is damaged, too short or claims no pixels) or UnsupportedImage
+    (a format or a kind that is not supported). The rest of the picture may still fail to decode.
     """
     if not data:
         raise InvalidImage("the image is empty")
@@ -88,7 +89,7 @@ def parse_encoded(data: bytes) -> EncodedImage:
     else:
         _refuse_unknown(data)
     if not (width and height):
-        raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels")
+        raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
     return EncodedImage(data=data, format=image_format, width=width, height=height, layout=layout)
 
 
@@ -107,15 +108,15 @@ def parse_raw(
 ) -> RawImage:
     """Check a raw picture's layout against its length. Takes a microsecond or two, and copies nothing.
 
-    0 stands for: `stride`, packed rows; `chroma_stride`, the luma's; `chroma_offset`, right behind the luma plane.
-    Raises InvalidImage, with the numbers. The RawImage has every one filled in; all its rows lie within the data.
+    0 means for `stride`: rows without gaps; for `chroma_stride`: as luma; for `chroma_offset`: right after the luma
+    plane. Raises InvalidImage, with the numbers. The RawImage has the real numbers; all its rows lie within the data.
     """
     if width < 1 or height < 1:
-        raise InvalidImage(f"raw image of {width} x {height} pixels; both must be at least 1")
+        raise InvalidImage(f"the raw image has {width} x {height} pixels; both must be at least 1")
     if min(stride, offset, chroma_stride, chroma_offset) < 0:
         raise InvalidImage(
-            f"raw image: strides and offsets must be at least 0, not {stride}, {offset}, "
-            f"{chroma_stride}, {chroma_offset}"
+            f"strides and offsets of a raw image must be at least 0; they are stride {stride}, offset {offset}, "
+            f"chroma_stride {chroma_stride}, chroma_offset {chroma_offset}"
         )
     match format:
         case PixelFormat.BGR | PixelFormat.RGB | PixelFormat.GRAY:
@@ -123,7 +124,7 @@ def parse_raw(
             stride = _plane(data, f"{format.name} pixels", row=row, rows=height, stride=stride, offset=offset)
         case PixelFormat.NV12:
             if width % 2 or height % 2:
-                raise InvalidImage(f"NV12 image of {width} x {height} pixels; both must be even")
+                raise InvalidImage(f"the NV12 image has {width} x {height} pixels; both must be even")
             stride = _plane(data, "NV12 luma", row=width, rows=height, stride=stride, offset=offset)
             chroma_offset = chroma_offset or offset + stride * height
             chroma_stride = _plane(
@@ -148,7 +149,8 @@ def parse_raw(
 def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: int, offset: int) -> int:
     """Check that `rows` rows of `row` bytes lie in the data; returns the stride.
 
-    A single row has none, whatever was said; it gets its own length, so that no number here exceeds the data's.
+    The stride of a single row does not matter. It is set to the row's length, so that no number exceeds the data's
+    length.
     """
     if stride and stride < row:
         raise InvalidImage(f"{what}: stride {stride} is shorter than a row of {row} bytes")
@@ -158,19 +160,19 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     given = len(data) if isinstance(data, bytes) else data.nbytes
     if given < needed:
         raise InvalidImage(
-            f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} given"
+            f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} are given"
         )
     return stride
 
 
 def _find_jpeg_frame(data: bytes) -> int:
-    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2); returns where it begins."""
+    """Find the frame header, segment by segment (ITU-T T.81, B.1 and B.2); returns where it begins."""
     at = 2
     for _ in range(MAX_SEGMENTS):
         if at + 4 > len(data):
-            raise InvalidImage("the JPEG ends before its frame header")
+            raise InvalidImage("the JPEG is truncated: it ends before its frame header")
         if data[at] != _JPEG_FILL:
-            raise InvalidImage(f"the JPEG is damaged: byte {at} should begin a segment")
+            raise InvalidImage(f"the JPEG is damaged: no segment begins at byte {at}")
         marker = data[at + 1]
         if marker == _JPEG_FILL:
             at += 1
@@ -185,14 +187,14 @@ def _find_jpeg_frame(data: bytes) -> int:
         else:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
             if length < 2 or marker in (0x00, 0xD8):  # noqa: PLR2004 - a segment's length counts itself
-                raise InvalidImage(f"the JPEG is damaged: byte {at} begins a segment {marker:02X} of {length} bytes")
+                raise InvalidImage(f"the JPEG is damaged: at byte {at} is a segment {marker:02X} of {length} bytes")
             at += 2 + length
     raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
 
 
 def _jpeg_size(data: bytes, at: int) -> tuple[int, int]:
     if at + 10 > len(data):
-        raise InvalidImage("the JPEG ends within its frame header")
+        raise InvalidImage("the JPEG is truncated: it ends within its frame header")
     precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
     if precision != 8:  # noqa: PLR2004 - bits a sample
         raise UnsupportedImage(f"the JPEG has {precision} bits a sample; 8 are supported")
@@ -204,11 +206,11 @@ def _jpeg_size(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _jpeg_layout(data: bytes, frame: int) -> JpegLayout | None:
-    """None unless the file is plain enough to be decoded in part; it is no error not to be.
+    """The layout, if the file is plain enough to be decoded in part; None is no error.
 
-    The end has to be in place because a decoder that stops below the last row that is wanted never gets there: a
-    truncated file then is left to the decoder of whole pictures, which refuses it. Entropy-coded data holds no such
-    marker (T.81, B.1.1.5), so where one is behind the scan's header, the file has one.
+    The end marker has to be in place. A decoder that stops after the last row it needs would not notice that a file is
+    truncated; without the marker the file goes to the decoder of whole pictures, which refuses truncated ones.
+    Entropy-coded data contains no such marker (T.81, B.1.1.5), so one after the scan's header is the end marker.
     """
     if data[frame + 1] != _JPEG_BASELINE:
         return None
@@ -226,7 +228,7 @@ def _jpeg_layout(data: bytes, frame: int) -> JpegLayout | None:
 
 
 def _find_jpeg_scan(data: bytes, at: int, components: int) -> int | None:
-    """Where the entropy-coded data begins, if the first scan has every component; `at`: behind the frame header."""
+    """Where the entropy-coded data begins, if the first scan has all components. `at`: the end of the frame header."""
     for _ in range(MAX_SEGMENTS):
         if at + 5 > len(data) or data[at] != _JPEG_FILL:
             return None
@@ -243,14 +245,14 @@ def _find_jpeg_scan(data: bytes, at: int, components: int) -> int | None:
 def _png_size(data: bytes) -> tuple[int, int]:
     """IHDR is the first chunk (PNG, 11.2.1); `acTL` before the pixels makes it an animation (11.3.6.1)."""
     if len(data) < _PNG_AFTER_HEADER:
-        raise InvalidImage("the PNG ends within its header")
+        raise InvalidImage("the PNG is truncated: it ends within its header")
     if data[8:16] != b"\x00\x00\x00\x0dIHDR":
         raise InvalidImage("the PNG does not begin with its header")
     width, height, depth = struct.unpack_from(">IIB", data, 16)
     if depth == 16:  # noqa: PLR2004 - bits
         raise UnsupportedImage("the PNG has 16 bits a channel; 8 are supported")
     if depth not in _PNG_DEPTHS:
-        raise InvalidImage(f"the PNG header claims {depth} bits a channel")
+        raise InvalidImage(f"the PNG header claims {depth} bits a channel; 1, 2, 4 and 8 are valid here")
     at = _PNG_AFTER_HEADER
     for _ in range(MAX_SEGMENTS):
         kind = data[at + 4 : at + 8]
@@ -263,21 +265,21 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """The first chunk says it: VP8, VP8L or VP8X (RFC 9649, 2.5 to 2.7 and 3.4; RFC 6386, 9.1)."""
+    """From the first chunk: VP8, VP8L or VP8X (RFC 9649, 2.5 to 2.7 and 3.4; RFC 6386, 9.1)."""
     kind = data[12:16]
     if kind not in (b"VP8 ", b"VP8L", b"VP8X"):
         raise InvalidImage(f"the WebP begins with an unknown chunk {kind!r}")
     if len(data) < (25 if kind == b"VP8L" else 30):
-        raise InvalidImage("the WebP ends within its header")
+        raise InvalidImage("the WebP is truncated: it ends within its header")
     if kind == b"VP8 ":
         if data[20] & 1 or data[23:26] != b"\x9d\x01\x2a":
-            raise InvalidImage("the WebP has no key frame")
+            raise InvalidImage("the WebP is damaged: it does not begin with a key frame")
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         if data[20] != 0x2F or bits >> 29:  # noqa: PLR2004 - the signature; the version
-            raise InvalidImage("the WebP is damaged: its lossless header is none")
+            raise InvalidImage("the WebP is damaged: its lossless header is not valid")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if data[20] & 0x02:
         raise UnsupportedImage("the WebP is animated; send one picture")
@@ -288,4 +290,4 @@ def _refuse_unknown(data: bytes) -> NoReturn:
     for at, magic, name in _KNOWN_OTHERS:
         if data[at : at + len(magic)] == magic:
             raise UnsupportedImage(f"{name} images are not supported; {_SUPPORTED}")
-    raise InvalidImage(f"the image is of no known format (it begins with {data[:8].hex(' ')}); {_SUPPORTED}")
+    raise InvalidImage(f"the image has an unknown format (it begins with {data[:8].hex(' ')}); {_SUPPORTED}")

@@ -1,7 +1,7 @@
-"""Pictures as they come in, before any pixel is touched: data only.
+"""Pictures as they arrive, before any pixel is decoded: data only.
 
-Why apart from decoding: sizes are needed to admit a frame and to resolve its boxes before it costs anything. Trap:
-`data` may be a view into a received message; it is never written to.
+Why apart from decoding: the size of a picture is needed to admit a frame and to resolve its boxes, before the frame
+costs anything. Trap: `data` may be a view into a received message; it is never written to.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ColorMatrix(Enum):
 
 
 class ColorRange(Enum):
-    """Which values YUV uses."""
+    """The range of YUV values."""
 
     LIMITED = "limited"
     FULL = "full"
@@ -43,9 +43,9 @@ class ColorRange(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JpegLayout:
-    """A JPEG that may be decoded in part: baseline, whole in one scan, of a usual chroma layout, with its end in place.
+    """A JPEG that may be decoded in part: baseline, in one scan, with a usual chroma layout and an end marker.
 
-    A unit is the smallest block of pixels that is coded together: 8 x 8, or more where chroma is coarser.
+    A unit is the smallest block of pixels that is coded together: 8 x 8, or more if chroma is coarser.
     """
 
     unit_width: int
@@ -54,9 +54,9 @@ class JpegLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedImage:
-    """A compressed picture whose header was read (`headers.parse_encoded` makes it). Size in pixels.
+    """A compressed picture whose header was read; made by `headers.parse_encoded`. Size in pixels.
 
-    `layout` None: it is decoded whole or not at all.
+    `layout` None: it can only be decoded whole.
     """
 
     data: bytes
@@ -68,9 +68,9 @@ class EncodedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawImage:
-    """Uncompressed pixels whose layout was checked against their length (`headers.parse_raw` makes it).
+    """Uncompressed pixels whose layout was checked against their length; made by `headers.parse_raw`.
 
-    Strides and offsets in bytes. The chroma fields are NV12's.
+    Strides and offsets in bytes. The chroma fields are for NV12 only.
     """
 
     data: bytes | memoryview

@@ -1,7 +1,8 @@
-"""Named preprocessings: how the weights that people already have were looked at.
+"""Named preprocessings, for the weights that people already have.
 
-Why names: the same weights circulate with half a dozen preprocessings, and a wrong one costs accuracy without any
-error. A profile says everything but the sizes, which the network itself knows. Read in the projects' own code:
+Why names: the same weights are in use with half a dozen preprocessings, and a wrong one costs accuracy without any
+error. A profile says everything but the sizes, which the network itself knows. They were read in the projects' own
+code:
 
     torchreid   deep-person-reid's FeatureExtractor and BoxMOT's backends. OpenCV's resize, as the golden vectors.
     fastreid    tools/deploy/onnx_inference.py: cv2 INTER_CUBIC on RGB, no scaling. The exported graph subtracts the
@@ -10,11 +11,11 @@ error. A profile says everything but the sizes, which the network itself knows. 
     tao         tao_client's ReID mode: PIL BILINEAR; the deviation really is 0.224 in every channel.
     paddleclas  the ReID configurations' ResizeImage with backend pil, ToTensor, Normalize.
     deepstream  nvinfer's y = net-scale-factor * (x - offsets[c]), with the crop that it takes (`boxes.resolve`).
-                Two models never share these numbers, so the scale has no default. NVIDIA's scaler is not public:
-                OpenCV's bilinear stands in, and its vectors are near DeepStream's own, not in their space.
+                Every model has its own numbers, so the scale has no default. NVIDIA's scaler is not public: OpenCV's
+                bilinear resize takes its place, and its vectors are close to DeepStream's, but not in their space.
 
-Trap: `l2_normalize` is True in all of them, tao's too, whose client leaves it out, because the service answers unit
-vectors; a TOML beside the model may say otherwise, and the space is another one then.
+Trap: `l2_normalize` is True in all of them, because the service answers unit vectors; tao's own client does not
+normalise. A TOML file beside the model may set it to false; the vectors are then in another space.
 """
 
 from __future__ import annotations
@@ -38,10 +39,7 @@ _BYTE = 1.0 / 255.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Everything of an InputSpec but the tensor's name and size; see there for the formula.
-
-    `description` is one line for people.
-    """
+    """An InputSpec without the tensor's name and size; the formula is there. `description`: one line for people."""
 
     name: str
     description: str
@@ -113,11 +111,11 @@ _PARAMETERS = ("scale", "offsets", "color", "fit")
 
 
 def parse_profile(text: str) -> Profile:
-    """A profile by name, or `deepstream:KEY=VALUE,...`, whose keys are nvinfer's under shorter names.
+    """A profile by name, or `deepstream:KEY=VALUE,...`, whose keys are nvinfer's with shorter names.
 
     `scale`: net-scale-factor. `offsets`: one number per channel in the network's order, "/" between them; default 0.
-    `color`: model-color-format, default rgb. `fit`: letterbox_corner is maintain-aspect-ratio=1, letterbox_center that
-    with symmetric-padding=1; default stretch. Raises SpecError, which says what there is.
+    `color`: model-color-format, default rgb. `fit`: letterbox_corner is maintain-aspect-ratio=1; letterbox_center is
+    that with symmetric-padding=1; default stretch. Raises SpecError, with the known names.
     """
     name, colon, parameters = text.partition(":")
     profile = PROFILES.get(name)
@@ -126,7 +124,7 @@ def parse_profile(text: str) -> Profile:
     if name == "deepstream":
         return _deepstream(profile, _split(parameters))
     if colon:
-        raise SpecError(f"profile {name} takes no parameters; {parameters!r} was given")
+        raise SpecError(f"profile {name} takes no parameters; leave {parameters!r} out")
     return profile
 
 
@@ -141,7 +139,7 @@ def _split(parameters: str) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if key not in _PARAMETERS or not equals:
             raise SpecError(
-                f"profile deepstream: unknown parameter {part!r}; it takes KEY=VALUE of {', '.join(_PARAMETERS)}"
+                f"profile deepstream: unknown parameter {part!r}; write KEY=VALUE with one of {', '.join(_PARAMETERS)}"
             )
         if key in values:
             raise SpecError(f"profile deepstream: {key} is given twice")
@@ -165,7 +163,9 @@ def _deepstream(profile: Profile, values: Mapping[str, str]) -> Profile:
         [_number("offsets", item) for item in values["offsets"].split("/")] if "offsets" in values else [0.0] * channels
     )
     if len(offsets) != channels:
-        raise SpecError(f"profile deepstream: offsets is {values['offsets']!r}; {color_order.value} needs {channels}")
+        raise SpecError(
+            f"profile deepstream: offsets is {values['offsets']!r}; color {color_order.value} needs {channels} numbers"
+        )
     return replace(
         profile,
         color_order=color_order,
@@ -182,7 +182,7 @@ def _number(key: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SpecError(f"profile deepstream: {key} has {value!r}, which is no finite number")
+        raise SpecError(f"profile deepstream: {key} has {value!r}, which is not a finite number")
     return number
 
 

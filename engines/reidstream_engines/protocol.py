@@ -1,13 +1,20 @@
 """What the service may ask of a device and of an engine.
 
 Why two Protocols: staging a frame belongs to the device, since several models look at the same staged frame;
-running a network belongs to the engine. Pixels stay where they were staged: there is no call that takes an array of
-pixels and gives vectors. Trap: `submit` may only enqueue; the time is spent in `Ticket.result`, so a caller that keeps
-two tickets open per engine overlaps the copies of one with the computing of the other.
+running a network belongs to the engine. Pixels stay where they were staged: no call takes an array of pixels and
+returns vectors.
+
+Whoever implements one of these names it as its base, with `@override` on each method. Every member is abstract, so a
+class that forgets one cannot be instantiated; `__slots__ = ()` lets a slotted class stay without a dict.
+
+Traps: `submit` may only enqueue; the time is spent in `Ticket.result`. So a caller that keeps two tickets open for an
+engine copies one batch while the other computes. And a plain attribute cannot take the place of an inherited property:
+implementations have properties, too.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -33,8 +40,8 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
-    """`max_batch`: crops a `submit` takes. `slots`: tickets worth having open at a time. `cores`: of this machine's,
-    that a ticket's `result` keeps busy; 0 where a device computes.
+    """`max_batch`: the most crops in one `submit`. `slots`: how many open tickets are useful. `cores`: how many of this
+    machine's cores a ticket's `result` keeps busy; 0 if a device computes.
     """
 
     max_batch: int
@@ -44,7 +51,7 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What runs the model. `fallback_reason` is empty unless another engine was preferred and could not be had."""
+    """What runs the model. `fallback_reason`: why not the engine that was preferred; empty if it is that engine."""
 
     engine: str
     device: str
@@ -55,11 +62,16 @@ class EngineInfo:
 class StagedFrame(Protocol):
     """A frame whose pixels lie where crops are taken. Held until closed; closing twice is harmless. Any thread."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def close(self) -> None:
         """Give the pixels back."""
         ...
 
+    @abstractmethod
     def __enter__(self) -> Self: ...
+    @abstractmethod
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None: ...
@@ -67,7 +79,7 @@ class StagedFrame(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolUsage:
-    """Bytes: with holders, kept for reuse, and the most that both may be together."""
+    """In bytes. `in_use`: held by somebody. `idle`: kept for reuse. `bound`: the most that both may be together."""
 
     in_use: int
     idle: int
@@ -76,10 +88,9 @@ class PoolUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceUsage:
-    """What a stager has of a device (`cuda:0`): its memory, and this machine's pinned memory that leads to it.
+    """What a stager uses of a device (such as `cuda:0`): its memory, and this machine's pinned memory for copies to it.
 
-    `decoded`: frames that the device decoded so far; `declined`: those that it was given and could not decode, so that
-    the CPU did.
+    `decoded`: frames that the device has decoded so far. `declined`: frames that it could not decode, so the CPU did.
     """
 
     device: str
@@ -92,24 +103,30 @@ class DeviceUsage:
 class Stager(Protocol):
     """Brings pictures to the device. Called from several threads at once; blocks while it decodes."""
 
-    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> StagedFrame:
-        """Decode or upload; raises ImageError for the picture's faults, EngineLost for the device's.
+    __slots__ = ()
 
-        `boxes`: every rectangle that will be cut from it, all inside it. Other pixels need not be there afterwards, and
-        a fault in them need not be noticed. With none the whole picture is looked at.
+    @abstractmethod
+    def stage(self, image: Image, boxes: Sequence[PixelBox]) -> StagedFrame:
+        """Decode or upload a picture. Raises ImageError if the picture is at fault, EngineLost if the device is lost.
+
+        `boxes`: every rectangle that will be cut from the picture, all inside it. Pixels outside them need not be
+        staged, and a fault in them need not be noticed. Without boxes the whole picture is decoded.
         """
         ...
 
+    @abstractmethod
     def instant(self, image: Image) -> bool:
-        """Whether `stage` only points at memory that is there: then it may be called where nothing may block."""
+        """Whether `stage` only points at memory that is there. Then it may be called where nothing may block."""
         ...
 
+    @abstractmethod
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """How much memory `stage(image, boxes)` will hold until it is closed; cheap, from the sizes alone."""
+        """How much memory `stage(image, boxes)` will hold until the frame is closed. Cheap: computed from sizes."""
         ...
 
+    @abstractmethod
     def devices(self) -> Sequence[DeviceUsage]:
-        """What is used of each device now, in their order; none where frames stay in this machine's memory."""
+        """What is used of each device now, in their order. Empty if frames stay in this machine's memory."""
         ...
 
 
@@ -134,9 +151,13 @@ Crop: TypeAlias = BoxCrop | TensorCrop
 class Ticket(Protocol):
     """A batch on its way."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def result(self) -> Embeddings:
-        """Wait; (n, dim) float32, one row per crop in order, the caller's to keep. Raises EngineFault or
-        EngineLost.
+        """Wait for the batch: (n, dim) float32, one row per crop in their order. The caller may keep the array.
+
+        Raises EngineFault or EngineLost.
         """
         ...
 
@@ -144,29 +165,40 @@ class Ticket(Protocol):
 class Engine(Protocol):
     """A loaded model on a device. `submit` and `result` are called from several threads at once."""
 
+    __slots__ = ()
+
     @property
+    @abstractmethod
     def spec(self) -> ModelSpec:
         """What it embeds, and how."""
         ...
 
     @property
+    @abstractmethod
     def limits(self) -> EngineLimits:
         """Fixed for its life."""
         ...
 
     @property
+    @abstractmethod
     def info(self) -> EngineInfo:
         """Fixed for its life."""
         ...
 
+    @abstractmethod
     def health(self) -> Health:
-        """LOST is for good."""
+        """Whether it can still answer. LOST never changes back."""
         ...
 
+    @abstractmethod
     def submit(self, crops: Sequence[Crop]) -> Ticket:
-        """Start a batch of 1 to `limits.max_batch` crops. Their frames stay staged until its result is there."""
+        """Start a batch of 1 to `limits.max_batch` crops. Keep their frames open until its result is there.
+
+        Raises EngineFault or EngineLost.
+        """
         ...
 
+    @abstractmethod
     def close(self) -> None:
-        """Release everything; no ticket may be open."""
+        """Release everything. No ticket may be open."""
         ...

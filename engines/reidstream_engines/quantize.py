@@ -1,14 +1,15 @@
-"""A model file in INT8, made from one in float32: static post-training quantisation, calibrated with real crops.
+"""Makes an INT8 model file from a float32 one: static post-training quantisation, calibrated with real crops.
 
-Why these choices. Weights have one scale per output channel, activations one per tensor, cut where 99.99 % of the
-calibration lies: a single outlier would otherwise cost every other value its resolution. Convolutions only, and not the
-first, which sees the pixels, nor what follows a global pooling (channel gates, the embedding's head): those are cheap,
-and it is there that rounding shows in the vector. The result is QDQ, which onnxruntime and OpenVINO both run in int8.
+Why these choices. Weights have one scale per output channel. Activations have one scale per tensor, which covers
+99.99 % of the calibration's values: a single outlier would cost all other values their resolution. Only convolutions
+are quantised, but not the first, which sees the pixels, and none after a global pooling (channel gates, the embedding's
+head): those are cheap, and their rounding shows in the vector. The result is QDQ, which onnxruntime and OpenVINO both
+run in int8.
 
-Traps: an INT8 file's vectors are a space of their own. Its identity is therefore its own sha256; the original's is kept
-under another key than the one that a derived file inherits its space by. How near the vectors stay depends on the
-network far more than on anything here, so every fifth crop is held out of the calibration and both networks are
-compared on it.
+Traps: the vectors of an INT8 file are in a space of their own. So the file is identified by its own sha256; the
+original's is kept under another key than the one by which a file keeps its original's space. How close the vectors stay
+depends mostly on the network. So every fifth crop is held out of the calibration, and both networks are compared on
+these crops.
 """
 
 from __future__ import annotations
@@ -25,34 +26,35 @@ from typing import Any
 
 import numpy as np
 
-from .cpu.network import OnnxOptions, open_session
+from .cpu.onnx_loading import load_onnx
+from .cpu.options import OnnxOptions
 from .cpu.preprocess import Floats, Preprocessor, Scratch
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ImageError, ModelError, PackageMissing
 from .headers import parse_encoded
 from .image import PixelBox
-from .loading import load_onnx
+from .onnx_file import read_signature
 from .protocol import Embeddings, TensorCrop
 from .spec import ModelSpec
 from .spec_fields import fields_to_mapping
-from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, is_int8, read_signature, resolve_spec
+from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, is_int8, resolve_spec
 
 QUANTIZED_FROM_KEY = "reidstream.quantized_from_sha256"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_CROPS = 320
-"""More crops than this are thinned out evenly: ranges settle long before."""
+"""Of more crops, this many are taken, evenly spread: the ranges settle long before."""
 
 _HELD_OUT = 5
-_CHUNK = 8  # crops whose activations are held at a time; what is calibrated with must be a multiple
-_STEP = 10  # so many crops are 2 held out and a chunk
+_CHUNK = 8  # crops whose activations are held at a time; the calibration takes a multiple of it
+_STEP = 10  # 2 crops held out, and a chunk
 _PERCENTILE = 99.99
 _POOLINGS = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean")
-_BACK = ("Mul", "Add")  # a gate's way back into what it gates
+_BACK = ("Mul", "Add")  # where a gate's value returns to the features that it gates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantized:
-    """What was made. The cosines are between the vectors of both networks, on crops held out of the calibration."""
+    """What was made. `cosines`: between the vectors of both networks, on the crops held out of the calibration."""
 
     spec: ModelSpec
     calibrated_with: int
@@ -61,24 +63,24 @@ class Quantized:
 
 
 def need_packages() -> None:
-    """Raise PackageMissing if what the extra `quantize` installs is not here."""
+    """Raises PackageMissing if a package of the extra `quantize` is not installed."""
     try:
         import onnx  # noqa: F401, PLC0415 - optional
         import tqdm  # noqa: F401, PLC0415 - optional
     except ImportError as error:
         raise PackageMissing(
-            f"quantising needs the package {error.name}, which is not installed here: "
+            f"quantising needs the package {error.name}, which is not installed; install it: "
             "pip install 'reidstream-engines[quantize]'"
         ) from None
 
 
 def find_crops(folder: Path) -> tuple[Path, ...]:
-    """The pictures below `folder` to calibrate with, at most MAX_CROPS. Raises ModelError where there are too few."""
+    """The pictures below `folder` to calibrate with, at most MAX_CROPS. Raises ModelError if there are too few."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(paths) < _STEP:
         raise ModelError(
-            f"{folder} has {len(paths)} pictures ({', '.join(SUFFIXES)}); at least {_STEP} crops are needed, and "
-            "hundreds, of different people and cameras, are better"
+            f"{folder} has {len(paths)} pictures ({', '.join(SUFFIXES)}); at least {_STEP} crops are needed. Hundreds "
+            "of crops, of different people and cameras, are better"
         )
     count = min(len(paths) // _STEP * _STEP, MAX_CROPS)
     return tuple(paths[i * len(paths) // count] for i in range(count))
@@ -87,15 +89,15 @@ def find_crops(folder: Path) -> tuple[Path, ...]:
 def quantize(
     source: Path, target: Path, *, profile: str | None, crops: Sequence[Path], tick: Callable[[], object]
 ) -> Quantized:
-    """Write `target`, an INT8 file with its spec in it. `crops`: as `find_crops` gives them; `tick`: once for each.
+    """Write `target`, an INT8 file with its spec in it. `crops`: from `find_crops`. `tick`: called once for each crop.
 
-    Raises PackageMissing, and otherwise what `load_onnx` raises, ModelError for a network without layers to quantise or
-    one that is quantised already, and ImageError for a crop, by its name.
+    Raises PackageMissing; ModelError, also for a network without layers to quantise or one that is quantised already;
+    ImageError for a crop, with its name; and whatever `load_onnx` raises.
     """
     need_packages()
-    signature = read_signature(open_session(source, OnnxOptions()))
+    signature = read_signature(source)
     if is_int8(signature.metadata):
-        raise ModelError(f"{source} is quantised already; start from the float32 file")
+        raise ModelError(f"{source} is quantised already; use the float32 file")
     spec = resolve_spec(path=source, signature=signature, name=None, profile=profile)
     inputs = _Inputs(spec, crops, tick)
     held_out = list(inputs.held_out())
@@ -108,7 +110,7 @@ def quantize(
 
 
 class _Inputs:
-    """Crops as a network takes them, through the preprocessing that will serve it; a calibration reader as well."""
+    """Crops as the network takes them, with the preprocessing that will serve it; onnxruntime calibrates with it."""
 
     def __init__(self, spec: ModelSpec, crops: Sequence[Path], tick: Callable[[], object]) -> None:
         self._spec = spec.input
@@ -121,7 +123,7 @@ class _Inputs:
         self._reading: Iterator[Path] = iter(())
 
     def held_out(self) -> Iterator[TensorCrop]:
-        """Those that are not calibrated with."""
+        """The crops that are left out of the calibration."""
         return (TensorCrop(tensor=self._read(path)[0]) for path in self._held_out)
 
     def set_range(self, start_index: int, end_index: int) -> None:
@@ -129,7 +131,7 @@ class _Inputs:
         self._reading = iter(self._crops[start_index:end_index])
 
     def get_next(self) -> dict[str, Floats] | None:
-        """The next batch of one, None at the end; onnxruntime's name."""
+        """The next batch, of one crop; None at the end; onnxruntime's name."""
         path = next(self._reading, None)
         return None if path is None else {self._spec.name: self._read(path)}
 
@@ -153,7 +155,7 @@ class _Inputs:
 
 
 def _quantize(source: Path, folder: Path, target: Path, spec: ModelSpec, inputs: _Inputs) -> int:
-    """How many layers were quantised."""
+    """Writes `target`; returns how many layers were quantised."""
     import onnx  # noqa: PLC0415 - optional
     from onnxruntime.quantization import (  # noqa: PLC0415 - needs onnx
         CalibrationMethod,
@@ -197,7 +199,7 @@ def _quantize(source: Path, folder: Path, target: Path, spec: ModelSpec, inputs:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser prints what it is doing, and warns of what is done here on purpose."""
+    """Silences the quantiser: it prints what it does, and warns about things that are done here on purpose."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -208,7 +210,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _chosen(graph: Any) -> list[str]:  # noqa: ANN401 - onnx is optional
-    """Names of the convolutions to quantise: not the first, and none that works on what was pooled globally."""
+    """The names of the convolutions to quantise: not the first, and none after a global pooling."""
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     pooled = {name for node in graph.node if node.op_type in _POOLINGS for name in node.output}
     for node in graph.node:  # in topological order
@@ -216,7 +218,7 @@ def _chosen(graph: Any) -> list[str]:  # noqa: ANN401 - onnx is optional
             pooled.update(node.output)
     chosen = [node.name for node in convolutions[1:] if not any(name in pooled for name in node.input)]
     if not chosen:
-        raise ModelError("the network has no convolution to quantise after its first")
+        raise ModelError("the network has no convolution to quantise; the first one is never quantised")
     return chosen
 
 

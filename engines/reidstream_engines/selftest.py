@@ -1,11 +1,11 @@
-"""Runs an engine before anybody depends on it.
+"""Runs an engine before it serves: warms it up and checks its numbers.
 
-Why: the first call of every batch size is slow (memory is laid out, kernels are chosen), and an engine can be wrong
-without failing: rows in another order in a batch than alone, numbers that are not finite, one vector for everything.
-Seeded noise through the whole path, from pixels to rows, finds these in a fraction of a second.
+Why: the first call of every batch size is slow (memory is laid out, kernels are chosen). And an engine can be wrong
+without failing: it may mix up the rows of a batch, give NaN, or give one vector for everything. Random crops, sent the
+whole way from pixels to rows, find this in a fraction of a second.
 
-Trap: what is tested is that an engine agrees with itself. Whether the preprocessing is the one that the network was
-trained with, noise cannot tell; golden vectors do.
+Trap: the test shows that an engine agrees with itself. It cannot show that the preprocessing is the one that the
+network was trained with; golden vectors do that.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .protocol import BoxCrop, Embeddings, Engine, Stager
 
 DEFAULT_TOLERANCE = 1e-5
 REDUCED_TOLERANCE = 1e-2
-"""In fewer bits than float32 has, a kernel for another batch size may round otherwise."""
+"""With fewer bits than float32, kernels for different batch sizes may round differently."""
 
 _SEED = 20_170
 _FRAME_WIDTH, _FRAME_HEIGHT, _BLOCK = 640, 480, 16
 _NORM_TOLERANCE = 1e-3
-_TIMED_RUNS = 3  # the fastest counts: a runtime that has several streams warms each of them up on its own
+_TIMED_RUNS = 3  # the fastest counts: a runtime with several streams warms up each of them separately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTiming:
-    """How long a batch of `size` crops took when it was warm, preparation included."""
+    """How long a warm batch of `size` crops took, with the preparation of its crops."""
 
     size: int
     seconds: float
@@ -66,10 +66,10 @@ def self_test(
     tolerance: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SelfTestReport:
-    """Warm every batch size up and compare the largest with single crops; EngineFault says what is wrong.
+    """Warm up every batch size, and compare the largest batch with the same crops alone. Raises EngineFault.
 
-    `tolerance`: the largest difference that batching may make to a number of a vector, relative to the vector's length.
-    None: as the engine's precision allows.
+    `tolerance`: how much a number of a vector may differ, relative to the vector's length. None: as the engine's
+    precision allows.
     """
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE if engine.info.precision == "fp32" else REDUCED_TOLERANCE
@@ -97,7 +97,7 @@ def self_test(
             f"more than {tolerance:.2g}"
         )
     if (np.abs(alone - alone[0]).max(axis=1) <= tolerance * lengths).all():
-        raise EngineFault("every crop has the same vector, whatever is in it")
+        raise EngineFault("the network gives every crop the same vector")
     return SelfTestReport(timings=tuple(timings), max_difference=float(differences[worst]))
 
 
@@ -106,7 +106,9 @@ def _run(engine: Engine, crops: Sequence[BoxCrop]) -> Embeddings:
     output = engine.spec.output
     count = len(crops)
     if rows.shape != (count, output.dim) or rows.dtype != np.float32:
-        raise EngineFault(f"a batch of {count} gave {rows.dtype} {rows.shape}, not float32 ({count}, {output.dim})")
+        raise EngineFault(
+            f"a batch of {count} gave {rows.dtype} {rows.shape}; float32 ({count}, {output.dim}) is expected"
+        )
     if not np.isfinite(rows).all():
         raise EngineFault(f"a batch of {count} gave numbers that are not finite")
     lengths = np.linalg.norm(rows, axis=1)
@@ -136,7 +138,7 @@ def noise() -> RawImage:
 
 
 def noise_boxes(count: int) -> list[PixelBox]:
-    """Upright, of 40 x 80 to 160 x 320 pixels, anywhere in the frame."""
+    """Upright boxes of 40 x 80 to 160 x 320 pixels, anywhere in the frame."""
     rng = np.random.default_rng(_SEED)
     boxes = []
     for _ in range(count):

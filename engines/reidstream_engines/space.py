@@ -1,12 +1,11 @@
 """The identity of an embedding space.
 
-Two vectors may be compared only if the same weights looked at pixels prepared in the same way; a digest over all of
-that names the space. Left out: names that change no number (the input's, the profile's, the model's; the output's too,
-unless the network has others to confuse it with). Floats are written as `float.hex` writes them: exact, and the same
-everywhere.
+Two vectors may be compared only if they come from the same weights and from pixels prepared in the same way. A digest
+over all of that names the space. Names that change no number are left out: the input's, the profile's and the model's,
+and the output's unless the network has several. Floats are written by `float.hex`: exact, and the same everywhere.
 
-Traps: the canonical form is for ever; a field that is added to the spec must stay out of it at its default. Two ways to
-write the same arithmetic (half the scale, or a std of 2) are two spaces; that errs on the safe side.
+Traps: the canonical form can never change; a field that is added to the spec must be left out of it at its default.
+The same arithmetic written in two ways (half the scale, or a std of 2) gives two spaces, which is the safe error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a network expects and answers: data only.
 
-Why: the same weights circulate with half a dozen preprocessings, and vectors made in different ways must not be
-compared. Everything that moves a vector is in here, and `space_id` is a digest of it. Trap: a field added here changes
-every space id unless the canonical form (see `space.py`) leaves it out at its default.
+Why: the same weights are in use with half a dozen preprocessings, and vectors made in different ways must not be
+compared. Everything that changes a vector is in here, and `space_id` is a digest of it. Trap: a field added here
+changes every space id, unless the canonical form (see `space.py`) leaves it out at its default.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class CropRule(Enum):
 class InputSpec:
     """How a crop becomes the network's input: y = (x * scale - mean[c]) / std[c], x in 0..255, NCHW float32.
 
-    `mean` and `std` have one number per channel (3, or 1 for GRAY) in the network's channel order. `jpeg_scale` N (1,
-    2, 4 or 8): crops are cut from JPEG pictures that were decoded at 1/N of their size; those of other kinds are not
-    scaled. It is the server's choice, not the model's.
+    `mean` and `std` have one number per channel (3, or 1 for GRAY), in the network's channel order. `jpeg_scale` N (1,
+    2, 4 or 8): JPEG pictures are decoded at 1/N of their size before crops are cut; other pictures are not scaled. The
+    server chooses it, not the model.
     """
 
     name: str
@@ -76,7 +76,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A model as served. `space_id` is "1:" and 64 hex digits (`space.space_id`); `artifact_sha256` is the original
+    """A model as it is served. `space_id`: "1:" and 64 hex digits (`space.space_id`). `artifact_sha256`: the original
     file's.
     """
 

@@ -1,7 +1,7 @@
-"""A spec as somebody writes it down: TOML or JSON keys, over a profile or complete.
+"""A spec as it is written down, in TOML or JSON: complete, or as changes to a profile.
 
-Why strict: a misspelt key would silently leave a default in place, and the vectors would be of another space. Trap:
-`channels` is not written; it is the length of `mean`.
+Why strict: a misspelt key would silently keep a default, and the vectors would be in another space. Trap: the number of
+channels is not written; it is the length of `mean`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST = sys.float_info.max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFields:
-    """What a spec says beside the network's own signature; None where it says nothing."""
+    """What a spec says in addition to the network's own signature; None: it does not say."""
 
     color_order: ColorOrder
     resize: Resize
@@ -50,15 +50,15 @@ def fields_from_profile(text: str) -> SpecFields:
 
 
 def fields_from_mapping(mapping: Mapping[str, object], *, where: str, profile: str | None = None) -> SpecFields:
-    """The fields that `mapping` has, over its own `profile` if it names one; without one, all required fields.
+    """The fields of `mapping`, which change those of the `profile` that it names; without one, all required fields.
 
-    `profile`, where given, takes the place of everything that the mapping says of preprocessing; what it says of the
-    network (output, width, height) stays. Raises SpecError, which names `where`, the key and the value.
+    The parameter `profile` replaces everything that the mapping says about preprocessing. What it says about the
+    network (output, width, height) is kept. Raises SpecError, which names `where`, the key and the value.
     """
     known = ("profile", *_REQUIRED, *_OPTIONAL)
     unknown = sorted(set(mapping) - set(known))
     if unknown:
-        raise SpecError(f"{where}: unknown {', '.join(unknown)}; the keys are {', '.join(known)}")
+        raise SpecError(f"{where}: unknown {', '.join(unknown)}; the known keys are {', '.join(known)}")
     parsed = {key: _PARSERS[key](key, value, where) for key, value in mapping.items()}
     base = parsed.pop("profile", None)
     if profile is not None:
@@ -68,12 +68,12 @@ def fields_from_mapping(mapping: Mapping[str, object], *, where: str, profile: s
         return replace(base, **parsed)  # type: ignore[arg-type]  # _PARSERS has a parser of its type for each field
     missing = [key for key in _REQUIRED if key not in mapping]
     if missing:
-        raise SpecError(f"{where}: {', '.join(missing)} missing; say them, or name a profile")
+        raise SpecError(f"{where}: {', '.join(missing)} missing; add them, or name a profile")
     return SpecFields(**parsed)  # type: ignore[arg-type]  # the same
 
 
 def fields_to_mapping(spec: ModelSpec) -> dict[str, object]:
-    """What `fields_from_mapping` reads back: the preprocessing and L2. Sizes and names are the network's."""
+    """The preprocessing and L2, as `fields_from_mapping` reads them back. Sizes and names come from the network."""
     source = spec.input
     return {
         "color_order": source.color_order.value,
@@ -92,7 +92,7 @@ def _numbers(key: str, value: object, where: str) -> tuple[float, ...]:
         raise SpecError(f"{where}: {key} is {value!r}; it must be a list of 1 or 3 numbers")
     numbers = tuple(_number(key, item, where) for item in value)
     if key == "std" and min(numbers) <= 0.0:
-        raise SpecError(f"{where}: std is {value!r}; all must be greater than 0")
+        raise SpecError(f"{where}: std is {value!r}; each number must be greater than 0")
     return numbers
 
 
@@ -110,7 +110,7 @@ def _pixels(key: str, value: object, where: str) -> int:
 
 def _text(key: str, value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise SpecError(f"{where}: {key} is {value!r}; it must be a text")
+        raise SpecError(f"{where}: {key} is {value!r}; it must be text")
     return value
 
 
@@ -125,7 +125,7 @@ def _enum(kind: type[E], key: str, value: object, where: str) -> E:
 def _number(key: str, value: object, where: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:
         return float(value)
-    raise SpecError(f"{where}: {key} is {value!r}; a finite number is needed")
+    raise SpecError(f"{where}: {key} is {value!r}; it must be a finite number")
 
 
 def _scale(key: str, value: object, where: str) -> float:

@@ -1,15 +1,16 @@
-"""Where a model's spec comes from: a named profile, a TOML beside the file, or the file's own metadata.
+"""Where a model's spec comes from: a named profile, a TOML file beside the model, or the model file's own metadata.
 
-Why never a default: weights without a preprocessing are half a model. In this order the first that says something
-wins; without any, serving refuses and lists the profiles. Sizes and tensor names come from the network itself, and
-where it leaves them open (an axis, several outputs) from the TOML or the metadata, whoever named the profile.
+Why there is no default: weights without their preprocessing are half a model. The first of these three that exists
+counts; if none does, the model is refused, with a list of the profiles. Sizes and tensor names come from the network
+itself. If the network leaves them open (an axis, several outputs), they come from the TOML file or the metadata, also
+when the profile was named elsewhere.
 
-    # osnet.toml beside osnet.onnx; any field of the spec may stand here, over a profile or without one
+    # osnet.toml beside osnet.onnx; any field of the spec may be here, with a profile or without
     profile = "torchreid"
     output = "embedding"
 
-Traps: a file derived from another one (fp16, dynamic batch) carries the original's sha256 in its metadata, and that is
-the one that names the space. A file whose weights lie beside it is hashed together with them: the sha256 is what
+Traps: a file made from another one (fp16, dynamic batch) has the original's sha256 in its metadata, and that sha256
+names the space. A file whose weights are in other files is hashed together with them: the sha256 is what
 `cat osnet.onnx osnet.onnx.data | sha256sum` prints.
 """
 
@@ -21,7 +22,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .errors import ModelError, SpecError
 from .external_data import external_files
@@ -48,7 +48,7 @@ _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSignature:
-    """A tensor of the network; None in `shape` is a dynamic axis. `dtype` as onnxruntime writes it: "tensor(float)"."""
+    """A tensor of the network. None in `shape`: a dynamic axis. `dtype`: onnxruntime's, such as "tensor(float)"."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -61,24 +61,15 @@ class TensorSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSignature:
-    """What a network takes and answers, and the metadata of its file."""
+    """The inputs and outputs of a network, and the metadata of its file."""
 
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     metadata: Mapping[str, str]
 
 
-def read_signature(session: Any) -> ModelSignature:  # noqa: ANN401 - onnxruntime's session has no types
-    """The signature of an onnxruntime session."""
-    return ModelSignature(
-        inputs=_tensors(session.get_inputs()),
-        outputs=_tensors(session.get_outputs()),
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
-    )
-
-
 def is_int8(metadata: Mapping[str, str]) -> bool:
-    """Whether a file says of itself that its weights were quantised (`quantize.py`)."""
+    """Whether the metadata say that the weights were quantised (`quantize.py`)."""
     return metadata.get(PRECISION_KEY) == "int8"
 
 
@@ -87,8 +78,8 @@ def resolve_spec(
 ) -> ModelSpec:
     """The spec of the model file at `path`, whose network has `signature`. Reads the file for its sha256.
 
-    `name` None: the file's, without its suffix. `profile` None: what is beside or in the file. `jpeg_scale`: that of
-    the stager that will serve it.
+    `name` None: the file's name without its suffix. `profile` None: what is beside the file or in it. `jpeg_scale`: the
+    stager's that will serve the model.
     Raises SpecError (no spec, or one that does not fit the network) or ModelError (the file cannot be read).
     """
     fields, source = _fields(path, signature, profile)
@@ -114,9 +105,9 @@ def resolve_spec(
 
 
 def encode_spec_metadata(spec: ModelSpec) -> dict[str, str]:
-    """The metadata that makes a file carry its own preprocessing; for whoever writes model files.
+    """The metadata that give a model file its own preprocessing; for programs that write model files.
 
-    A file that is derived from another one needs `SHA_KEY` with the original's sha256 besides.
+    A file made from another one also needs `SHA_KEY` with the original's sha256.
     """
     return {SPEC_KEY: json.dumps(fields_to_mapping(spec), sort_keys=True)}
 
@@ -144,12 +135,12 @@ def _output_spec(signature: ModelSignature, fields: SpecFields) -> OutputSpec:
     vector = _vector_tensor(signature, fields.output)
     dim = vector.shape[1]
     if dim is None:
-        raise SpecError(f"the network leaves the dimension of its output open: {vector}")
+        raise SpecError(f"the dimension of the network's output is not fixed: {vector}; export it with a fixed one")
     return OutputSpec(name=vector.name, dim=dim, l2_normalize=fields.l2_normalize)
 
 
 def _fields(path: Path, signature: ModelSignature, profile: str | None) -> tuple[SpecFields, str]:
-    """The spec's fields, and where they are from: a profile's name, "toml" or "metadata"."""
+    """The spec's fields, and where they come from: a profile's name, "toml" or "metadata"."""
     beside = path.with_suffix(".toml")
     if beside.is_file():
         fields = fields_from_mapping(_read_toml(beside), where=str(beside), profile=profile)
@@ -161,7 +152,7 @@ def _fields(path: Path, signature: ModelSignature, profile: str | None) -> tuple
     if profile is not None:
         return fields_from_profile(profile), profile
     raise SpecError(
-        f"nothing says how {path.name} wants its pictures. Name a profile (--profile NAME), or put its fields into "
+        f"the preprocessing of {path.name} is not known. Name a profile (--profile NAME), or write its fields into "
         f"{beside.name} beside it. The profiles are:\n{describe_profiles()}"
     )
 
@@ -170,7 +161,7 @@ def _read_toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8; nested a thousand deep
+    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested a thousand deep
         raise SpecError(f"{path}: {error}") from error
 
 
@@ -180,7 +171,7 @@ def _read_json(text: str, where: str) -> dict[str, object]:
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{where}: not JSON: {error}") from error
     if not isinstance(mapping, dict):
-        raise SpecError(f"{where}: a JSON object is needed, not {text[:80]!r}")
+        raise SpecError(f"{where}: it is {text[:80]!r}; it must be a JSON object")
     return mapping
 
 
@@ -194,17 +185,19 @@ def _image_tensor(signature: ModelSignature) -> TensorSignature:
 def _vector_tensor(signature: ModelSignature, wanted: str | None) -> TensorSignature:
     found = _list(signature.outputs)
     if wanted is None and len(signature.outputs) > 1:
-        raise SpecError(f'which output is the embedding? Say output = "NAME" in the TOML; found {found}')
+        raise SpecError(
+            f'the network has several outputs; name the embedding with output = "NAME" in the TOML file; found {found}'
+        )
     for tensor in signature.outputs:
         if wanted in (None, tensor.name) and len(tensor.shape) == _VECTOR_RANK and tensor.dtype == _FLOAT:
             return tensor
     if wanted is not None:
-        raise SpecError(f"output {wanted!r} is no float output [batch, dim] of this network; found {found}")
+        raise SpecError(f"this network has no float output {wanted!r} [batch, dim]; found {found}")
     raise SpecError(f"a float output [batch, dim] is needed; found {found}")
 
 
 def _image_size(image: TensorSignature, fields: SpecFields) -> tuple[int, int]:
-    """Height and width: from the network, or from the spec where the network leaves them open."""
+    """Height and width: from the network, or from the spec if the network leaves them open."""
     return (
         _axis("height", image.shape[2], fields.height, image),
         _axis("width", image.shape[3], fields.width, image),
@@ -216,7 +209,7 @@ def _axis(axis: str, fixed: int | None, given: int | None, image: TensorSignatur
         raise SpecError(f"the network's {axis} is {fixed} ({image}), the spec says {given}")
     size = given if fixed is None else fixed
     if size is None:
-        raise SpecError(f"the network leaves its {axis} open ({image}); say {axis} = PIXELS in the TOML")
+        raise SpecError(f"the network's {axis} is not fixed ({image}); write {axis} = PIXELS in the TOML file")
     return size
 
 
@@ -235,18 +228,18 @@ def _check_channels(image: TensorSignature, fields: SpecFields) -> None:
 
 
 def _check_range(fields: SpecFields) -> None:
-    """An engine computes x * (scale / std) - mean / std in float32; nothing of that may be infinite."""
+    """An engine computes x * (scale / std) - mean / std in float32; no value may become infinite."""
     for mean, std in zip(fields.mean, fields.std, strict=True):
         largest = _WHITE * fields.scale / std + abs(mean / std)
         if not largest <= _LARGEST_FLOAT32:
             raise SpecError(
                 f"scale {fields.scale!r}, mean {mean!r} and std {std!r} make a white pixel {largest:g}, "
-                "more than a float32 holds"
+                f"more than a float32 holds ({_LARGEST_FLOAT32:g})"
             )
 
 
 def _artifact_sha(path: Path, signature: ModelSignature) -> str:
-    """The original's sha256: from the metadata of a derived file, else of the file and those that it refers to."""
+    """The original's sha256: from the metadata, or else of the file and of the files that it refers to."""
     carried = signature.metadata.get(SHA_KEY)
     if carried is None:
         try:
@@ -254,19 +247,8 @@ def _artifact_sha(path: Path, signature: ModelSignature) -> str:
         except OSError as error:
             raise ModelError(f"{path}: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{64}", carried):
-        raise SpecError(f"{path}, metadata {SHA_KEY}: {carried!r} is no sha256 in hexadecimal")
+        raise SpecError(f"{path}, metadata {SHA_KEY}: {carried!r} is not a sha256; it must be 64 lower-case hex digits")
     return carried
-
-
-def _tensors(arguments: Any) -> tuple[TensorSignature, ...]:  # noqa: ANN401 - onnxruntime has no types
-    return tuple(
-        TensorSignature(
-            name=argument.name,
-            shape=tuple(axis if isinstance(axis, int) else None for axis in argument.shape),
-            dtype=argument.type,
-        )
-        for argument in arguments
-    )
 
 
 def _list(tensors: Sequence[TensorSignature]) -> str:

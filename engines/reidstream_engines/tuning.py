@@ -1,13 +1,13 @@
-"""Finds out how a model runs best on this machine: threads per call, calls beside each other, crops per call.
+"""Finds out how a model runs best on this machine: threads per call, calls at a time, crops per call.
 
-Why measured: what is best depends on the network, the cores and their cache; on two cores the embedded network serves
-half as many crops with two threads a call as with one. Whole engines are measured through their Protocol, preparation
-of the crops included, on as many cores as the plan keeps busy; the rule that decides looks at the figures alone.
+Why measured: the best plan depends on the network, the cores and their cache. On two cores the embedded network serves
+half as many crops with two threads a call as with one. Whole engines are measured through their Protocol, with the
+preparation of the crops, on as many cores as the plan keeps busy. The rule that chooses sees only the figures.
 
-Traps: others who use the machine can only slow a plan down, so each is looked at several times, of a look the batch in
-the middle counts and of the looks the best, and figures that are nearly the same count as the same. More threads per
-call, or larger batches, must pay for themselves: the one leaves cores idle while a call ends, the other has urgent
-crops wait.
+Traps: other programs on the machine can only make a plan slower. So each plan is measured several times: the median
+batch of a measurement counts, and the best measurement of a plan. Figures that are nearly the same count as the same.
+More threads per call, or larger batches, must pay for themselves: threads leave cores idle at the end of a call, and
+large batches make urgent crops wait.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .selftest import noise, noise_boxes
 
 _THREADS = (1, 2, 4, 8)
 _SIZES = (4, 8, 16)
-"""Not below 4: each batch costs a server some work, whatever is in it. Not above 16, where cores lose their cache."""
+"""Not below 4: each batch costs a server some work, however small it is. Not above 16: cores then lose their cache."""
 
 _ROUNDS = 3
-_LOOK_S = 0.02  # at least one batch all the same
-_SAME = 0.1  # two looks at one plan differ by as much on a machine that others use
+_MEASUREMENT_S = 0.02  # and at least one batch
+_SAME = 0.1  # on a machine that others use, two measurements of one plan differ by as much
 _DEFAULT_SLOTS, _DEFAULT_BATCH = 2, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a model is run: `slots` calls beside each other, each of up to `max_batch` crops on `threads_per_call`."""
+class RunPlan:
+    """How a model is run: `slots` calls at a time, each of up to `max_batch` crops on `threads_per_call` threads."""
 
     threads_per_call: int
     slots: int
@@ -44,8 +44,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What somebody has decided already; None is left open."""
+class FixedFigures:
+    """The figures that the operator has fixed; None is for the measurement to choose."""
 
     threads_per_call: int | None = None
     slots: int | None = None
@@ -54,67 +54,69 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """The plan that was chosen, and why: crops/s of each plan that was measured, and what is wrong with the others."""
+    """The plan that was chosen, and why. `crops_per_s`: of each plan that was measured. `left_out`: why the others were
+    not.
+    """
 
-    plan: Plan
-    crops_per_s: Mapping[Plan, float] = field(default_factory=dict)
-    left_out: Mapping[Plan, str] = field(default_factory=dict)
+    plan: RunPlan
+    crops_per_s: Mapping[RunPlan, float] = field(default_factory=dict)
+    left_out: Mapping[RunPlan, str] = field(default_factory=dict)
 
 
-def default_plan(wanted: Wanted, cores: int) -> Plan:
-    """Without measuring: two calls beside each other share the cores."""
-    threads, slots = wanted.threads_per_call, wanted.slots
+def default_plan(fixed: FixedFigures, cores: int) -> RunPlan:
+    """The plan without measuring: two calls at a time share the cores."""
+    threads, slots = fixed.threads_per_call, fixed.slots
     if slots is None:
         slots = _DEFAULT_SLOTS if threads is None else max(1, cores // threads)
-    return Plan(
-        threads_per_call=threads or max(1, cores // slots), slots=slots, max_batch=wanted.max_batch or _DEFAULT_BATCH
+    return RunPlan(
+        threads_per_call=threads or max(1, cores // slots), slots=slots, max_batch=fixed.max_batch or _DEFAULT_BATCH
     )
 
 
-def candidates(wanted: Wanted, cores: int) -> tuple[Plan, ...]:
-    """The plans worth measuring; one, if there is nothing left to choose. Each fills the cores, and no more."""
+def candidates(fixed: FixedFigures, cores: int) -> tuple[RunPlan, ...]:
+    """The plans worth measuring; only one if nothing is left to choose. Each fills the cores, and no more."""
     threads: Iterable[int]
-    if wanted.threads_per_call is not None:
-        threads = (wanted.threads_per_call,)
-    elif wanted.slots is not None:
-        threads = (max(1, cores // wanted.slots),)
+    if fixed.threads_per_call is not None:
+        threads = (fixed.threads_per_call,)
+    elif fixed.slots is not None:
+        threads = (max(1, cores // fixed.slots),)
     else:
         threads = (count for count in _THREADS if count <= max(1, cores))
-    sizes = _SIZES if wanted.max_batch is None else (wanted.max_batch,)
+    sizes = _SIZES if fixed.max_batch is None else (fixed.max_batch,)
     return tuple(
-        Plan(threads_per_call=count, slots=wanted.slots or max(1, cores // count), max_batch=size)
+        RunPlan(threads_per_call=count, slots=fixed.slots or max(1, cores // count), max_batch=size)
         for count in threads
         for size in sizes
     )
 
 
-def choose(crops_per_s: Mapping[Plan, float]) -> Plan:
-    """The fastest; of those within a tenth of it the one with the fewest threads per call, then the smallest batch."""
+def choose(crops_per_s: Mapping[RunPlan, float]) -> RunPlan:
+    """The best plan. Of those within a tenth of the fastest: the fewest threads per call, then the smallest batch."""
     enough = max(crops_per_s.values()) * (1 - _SAME)
     fast = (plan for plan, rate in crops_per_s.items() if rate >= enough)
     return min(fast, key=lambda plan: (plan.threads_per_call, plan.max_batch))
 
 
 def tune(
-    open_engine: Callable[[Plan], Engine],
+    open_engine: Callable[[RunPlan], Engine],
     stager: Stager,
     *,
-    wanted: Wanted,
+    fixed: FixedFigures,
     cores: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Measure the plans that `wanted` leaves open, for about `seconds`, and choose. 0 seconds: the default plan.
+    """Measure the plans that `fixed` leaves open, for about `seconds`, and choose one. 0 seconds: the default plan.
 
-    `open_engine` may raise EnginesError, as may the engines: such plans are left out. Where none could be measured it
-    is the default plan as well. Blocks, on all cores. The first plan of each engine is measured whatever the time.
+    `open_engine` and the engines may raise EnginesError; such plans are left out. If no plan could be measured, the
+    default plan is chosen. Blocks, and uses all cores. The first plan of each engine is always measured.
     """
-    plans = candidates(wanted, cores)
+    plans = candidates(fixed, cores)
     if not seconds:
-        return Tuning(plan=default_plan(wanted, cores))
+        return Tuning(plan=default_plan(fixed, cores))
     if len(plans) == 1:
         return Tuning(plan=plans[0])
-    books = _Books(clock)
+    found = _Measurements(clock)
     end = clock() + seconds
     boxes = noise_boxes(max(plan.max_batch for plan in plans))
     with stager.stage(noise(), boxes) as frame:
@@ -126,48 +128,48 @@ def tune(
                 break
             try:
                 with closing(open_engine(group[-1])) as engine:
-                    books.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
+                    found.measure(engine, group, crops, now + (end - now) / (len(engines) - index))
             except EnginesError as error:
-                books.failed |= dict.fromkeys(group, str(error))
-    measured = {plan: rate for plan, rate in books.best.items() if plan not in books.failed}
+                found.failed |= dict.fromkeys(group, str(error))
+    measured = {plan: rate for plan, rate in found.best.items() if plan not in found.failed}
     missed = {plan: "no time was left" for plan in plans if plan not in measured}
     return Tuning(
-        plan=choose(measured) if measured else default_plan(wanted, cores),
+        plan=choose(measured) if measured else default_plan(fixed, cores),
         crops_per_s=measured,
-        left_out=missed | books.failed,
+        left_out=missed | found.failed,
     )
 
 
-class _Books:
-    """What was found out so far."""
+class _Measurements:
+    """The figures so far. `best`: crops/s of a plan. `failed`: why a plan cannot run."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.best: dict[Plan, float] = {}
-        self.failed: dict[Plan, str] = {}
+        self.best: dict[RunPlan, float] = {}
+        self.failed: dict[RunPlan, str] = {}
 
-    def measure(self, engine: Engine, plans: Sequence[Plan], crops: Sequence[BoxCrop], end: float) -> None:
-        """Look at every plan of one engine a few times, smaller batches first, until about `end`."""
+    def measure(self, engine: Engine, plans: Sequence[RunPlan], crops: Sequence[BoxCrop], end: float) -> None:
+        """Measure every plan of one engine a few times, smaller batches first, until about `end`."""
         for _ in range(_ROUNDS):
-            crop_s = 0.0  # of a slot, by the last look
+            crop_s = 0.0  # seconds per crop of one slot, by the last measurement
             for plan in plans:
                 new = plan not in self.best
-                look_s = max(_LOOK_S, crop_s * plan.max_batch)
-                late = self._clock() + look_s * (1 + new) > end
+                needed_s = max(_MEASUREMENT_S, crop_s * plan.max_batch)
+                late = self._clock() + needed_s * (1 + new) > end
                 if plan in self.failed or (late and not (new and plan == plans[0])):
                     continue
                 try:
                     if new:
-                        self._look(engine, plan, crops, 0.0)  # the first batches of a size are slow
-                    rate = self._look(engine, plan, crops, _LOOK_S)
+                        self._rate(engine, plan, crops, 0.0)  # the first batches of a size are slow
+                    rate = self._rate(engine, plan, crops, _MEASUREMENT_S)
                 except EnginesError as error:
                     self.failed[plan] = str(error)
                     continue
                 self.best[plan] = max(rate, self.best.get(plan, 0.0))
                 crop_s = plan.slots / rate
 
-    def _look(self, engine: Engine, plan: Plan, crops: Sequence[BoxCrop], seconds: float) -> float:
-        """Crops/s of all slots together, each busy with one batch after the other for so long."""
+    def _rate(self, engine: Engine, plan: RunPlan, crops: Sequence[BoxCrop], seconds: float) -> float:
+        """Crops/s of all slots together, each running one batch after the other for `seconds`."""
         batch = crops[: plan.max_batch]
 
         def loop() -> float:

@@ -6,8 +6,7 @@ same number.
 
 from __future__ import annotations
 
-import os
-
+from reidstream_engines.cores import usable_cores
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
@@ -15,17 +14,12 @@ from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 
 
-def cores() -> int:
-    """How many cores this process may use, at least 1."""
-    return len(os.sched_getaffinity(0))
-
-
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
     return SchedulerLimits(
-        staging_slots=config.engine.decode_threads or cores(),
-        cores=cores(),
+        staging_slots=config.engine.decode_threads or usable_cores(),
+        cores=usable_cores(),
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
         max_staged_bytes=limits.max_staged_bytes,

@@ -1,30 +1,32 @@
 """Models from the configuration to warmed engines.
 
-Trap: nothing is served that has not passed the numeric self-test; a wrong build of a network answers vectors that look
-like any others. And nothing that was measured is served: engines are made anew by the plan that was chosen.
+Traps: no engine is served before it has passed the numeric self-test, since a wrong build of a network gives vectors
+that look like any others. And no engine that was measured is served: a new one is made by the plan that was chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from typing import assert_never
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import CPU_PROVIDER, OnnxOptions, Precision, Runtime
+from reidstream_engines.cores import usable_cores
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.cpu.stager import CpuStager
-from reidstream_engines.cpu.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
 from reidstream_engines.errors import EnginesError
-from reidstream_engines.loading import load_onnx
+from reidstream_engines.onnx_file import CPU_PROVIDER
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import self_test
-from reidstream_engines.tuning import Plan, Tuning, Wanted, tune
-from reidstream_server.bounds import cores
-from reidstream_server.config import EngineSettings, ServerConfig
+from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, tune
+from reidstream_server.config import EngineSettings, ModelFile, ServerConfig
 from reidstream_server.errors import StartupError
-from reidstream_server.gpu import Loaded, Model, NoGpu, gpu_engines, refuse_plan
+from reidstream_server.gpu import Loaded, NoGpu, OnGpu, gpu_engines, refuse_plan
 from reidstream_server.logs import get_logger
 
 log = get_logger(__name__)
@@ -32,7 +34,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """What the server runs: loaded, warmed engines, the default first, and the stager of their device."""
+    """What the server runs: loaded, warmed engines, the default model's first, and the stager of their device."""
 
     engines: tuple[Engine, ...]
     stager: Stager
@@ -41,28 +43,33 @@ class Engines:
 @contextmanager
 def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
     """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
-    files = [Model(name=model.name, path=model.path, profile=model.profile) for model in config.models]
-    models = files or [Model(name=default_model.NAME, path=default_model.PATH, profile=None)]
+    models = config.models or (ModelFile(name=default_model.NAME, path=default_model.PATH),)
     jpeg = _jpeg_decoder(config.engine)
     with ExitStack() as stack:
-        fallback = ""
-        stager: Stager
-        try:
-            stager, loaded = stack.enter_context(gpu_engines(config, models, jpeg))
-        except NoGpu as reason:
-            log.info("cpu_is_used", reason=str(reason))
-            for model in models:  # before any of them takes its time
-                refuse_plan(model, str(reason))
-            fallback = str(reason) if reason.wanted else ""
-            stager, loaded = CpuStager(jpeg), ()
-        engines = [item.engine for item in loaded]
-        for item in loaded:
-            _announce(item)
-        for model in models[len(loaded) :]:
-            engine = _load(config, stager, model, fallback)
-            stack.callback(engine.close)
-            engines.append(engine)
-        yield Engines(engines=tuple(engines), stager=stager)
+        match stack.enter_context(gpu_engines(config, models, jpeg)):
+            case OnGpu(stager=stager, loaded=loaded):
+                for item in loaded:
+                    _announce(item)
+                yield Engines(engines=tuple(item.engine for item in loaded), stager=stager)
+            case NoGpu() as no_gpu:
+                log.info("cpu_is_used", reason=no_gpu.reason)
+                yield _on_cpu(stack, config, models, jpeg, no_gpu)
+            case found:
+                assert_never(found)
+
+
+def _on_cpu(
+    stack: ExitStack, config: ServerConfig, models: Sequence[ModelFile], jpeg: JpegDecoder, no_gpu: NoGpu
+) -> Engines:
+    for model in models:  # before any of them takes its time
+        refuse_plan(model, no_gpu.reason)
+    stager = CpuStager(jpeg)
+    engines = []
+    for model in models:
+        engine = _load(config, stager, model, no_gpu.reason if no_gpu.fallback else "")
+        stack.callback(engine.close)
+        engines.append(engine)
+    return Engines(engines=tuple(engines), stager=stager)
 
 
 def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
@@ -76,8 +83,8 @@ def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
     return jpeg
 
 
-def _load(config: ServerConfig, stager: Stager, model: Model, fallback: str) -> OnnxEngine:
-    def open_engine(plan: Plan) -> OnnxEngine:
+def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str) -> OnnxEngine:
+    def open_engine(plan: RunPlan) -> OnnxEngine:
         return load_onnx(
             model.path,
             name=model.name,
@@ -110,24 +117,24 @@ def _announce(loaded: Loaded) -> None:
     log.info("model_warm", model=name, **times)
 
 
-def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[Plan], OnnxEngine]) -> Tuning:
-    """How to run a model: what the settings leave open is measured, if the CPU runs it."""
+def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[RunPlan], OnnxEngine]) -> Tuning:
+    """How to run a model. What the settings leave open is measured, if the CPU runs the model."""
     return tune(
         open_engine,
         stager,
-        wanted=Wanted(
+        fixed=FixedFigures(
             threads_per_call=settings.threads_per_call or None,
             slots=settings.slots or None,
             max_batch=settings.max_batch or None,
         ),
-        cores=cores(),
+        cores=usable_cores(),
         seconds=settings.tune_seconds if settings.providers == (CPU_PROVIDER,) else 0.0,
     )
 
 
-def _options(settings: EngineSettings, plan: Plan) -> OnnxOptions:
+def _options(settings: EngineSettings, plan: RunPlan) -> OnnxOptions:
     return OnnxOptions(
-        runtime=Runtime(settings.runtime.value),
+        runtime=InferenceRuntime(settings.runtime.value),
         precision=Precision(settings.precision.value),
         providers=settings.providers,
         spinning=settings.spinning,
@@ -139,7 +146,7 @@ def _options(settings: EngineSettings, plan: Plan) -> OnnxOptions:
 
 def _measured(tuning: Tuning) -> dict[str, int | str]:
     """A field for each plan: its crops/s, or why it has none."""
-    found: dict[Plan, int | str] = {plan: round(rate) for plan, rate in tuning.crops_per_s.items()}
+    found: dict[RunPlan, int | str] = {plan: round(rate) for plan, rate in tuning.crops_per_s.items()}
     found |= tuning.left_out
     return {
         f"crops_per_s_{plan.threads_per_call}x{plan.slots}x{plan.max_batch}": figure for plan, figure in found.items()

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.backends.golden import Reader, embed
-from reidstream_engines.cpu.network import OnnxOptions, Precision, Runtime
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.errors import ModelError
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.quantize import find_crops, quantize
 from tests.golden.wire import MIN_COSINE, MODELS
 
@@ -36,7 +36,7 @@ def cosines(engine: OnnxEngine, data: Path, model: str, *names: str) -> NDArray[
 
 
 def on_openvino(data: Path, model: str, precision: Precision) -> OnnxEngine:
-    options = OnnxOptions(runtime=Runtime.OPENVINO, precision=precision, slots=1)
+    options = OnnxOptions(runtime=InferenceRuntime.OPENVINO, precision=precision, slots=1)
     return load_onnx(data / "models" / f"{model}.onnx", name=None, profile="torchreid", options=options)
 
 
@@ -70,7 +70,7 @@ def test_int8_stays_where_it_was_measured(shared_data: Path, tmp_path: Path) -> 
     crops = find_crops(shared_data / "crops" / "market_style")
     quantize(original, target, profile="torchreid", crops=crops, tick=lambda: None)
     spaces = {on_openvino(shared_data, model, Precision.FP32).spec.space_id}
-    for runtime in Runtime:
+    for runtime in InferenceRuntime:
         engine = load_onnx(target, name=None, profile=None, options=OnnxOptions(runtime=runtime, slots=1))
         found = cosines(engine, shared_data, model, "mot17mini")
         mean, least = INT8_BOUNDS

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.image import Image
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.tensorrt.fp16 import export_fp16
 from tests.golden.test_engine_golden import boxes_of, jpeg, raw_bgr_with_padded_rows

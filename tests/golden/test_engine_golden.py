@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from reidstream_engines.boxes import resolve
-from reidstream_engines.cpu.network import OnnxOptions
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, PixelFormat
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.spec import CropRule
 from tests.golden.wire import MIN_COSINE, MODELS, GoldenFrame, golden_crops, golden_frames, lowest_cosine

@@ -13,8 +13,8 @@ import onnxruntime as ort
 import pytest
 
 from bench.backends.golden import Reader
-from reidstream_engines.cpu.network import OnnxOptions
-from reidstream_engines.loading import load_onnx
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.tensorrt.fp16 import export_fp16
 from tests.golden.wire import MODELS
 

@@ -18,8 +18,8 @@ import pytest
 from reidstream_client import AsyncReidClient, Crops, FrameEmbeddings, PixelFormat, RawFrame
 from reidstream_client.cli import main as client_cli
 from reidstream_client.frames.images import Image
-from reidstream_engines.cpu.network import OnnxOptions
-from reidstream_engines.loading import load_onnx
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.protocol import Engine
 from tests.golden.wire import (
     MIN_COSINE,

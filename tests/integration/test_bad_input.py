@@ -48,7 +48,7 @@ def _cmyk_jpeg() -> bytes:
 
 
 BAD_IMAGES: dict[str, tuple[bytes, frame_pb2.ErrorReason.ValueType, str]] = {
-    "garbage": (b"\x00\x01garbage" * 40, frame_pb2.ERROR_REASON_INVALID_IMAGE, "no known format"),
+    "garbage": (b"\x00\x01garbage" * 40, frame_pb2.ERROR_REASON_INVALID_IMAGE, "unknown format"),
     "truncated": (JPEG[: len(JPEG) // 2], frame_pb2.ERROR_REASON_INVALID_IMAGE, ""),
     "empty": (b"", frame_pb2.ERROR_REASON_INVALID_IMAGE, "empty"),
     "huge_png": (_huge_png(), frame_pb2.ERROR_REASON_IMAGE_TOO_LARGE, "10000000000 pixels"),

@@ -104,7 +104,7 @@ def channel_to(server: RunningServer) -> grpc.aio.Channel:
 
 def flows(server: RunningServer) -> set[Flow]:
     """Of the sessions that are open now."""
-    return {session.agreement.terms.flow for session in server.runtime._sessions.values()}
+    return {session.agreement.terms.flow for session in server.runtime.sessions()}
 
 
 @pytest.mark.needs("openssl")

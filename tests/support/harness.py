@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.fake import FakeEngine, FakeStager
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import Engine
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.app import RunningServer, running_server

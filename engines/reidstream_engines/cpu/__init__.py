@@ -1,4 +1,7 @@
-"""Frames and networks on the processor: decoding by libjpeg-turbo and OpenCV, networks by onnxruntime or OpenVINO.
+"""Frames and networks on the processor: pictures by libjpeg-turbo and OpenCV, networks by onnxruntime or OpenVINO.
 
-buffers, png, color -> stager -> preprocess (resize) -> onnx_engine -> rows -> network | openvino_session
+`onnx_loading` makes an engine of a model file. A crop's way through it:
+
+    stager (decoding/) -> preprocess (resize) -> onnx_engine -> loaded_network
+                                                  onnxruntime_network | openvino_network -> rows
 """

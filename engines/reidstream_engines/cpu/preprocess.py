@@ -1,16 +1,16 @@
 """From a crop to the network's input: cut, resize on uint8, normalise into the slot of a batch.
 
-Why so few passes: at 256 x 128 the resize costs about 40 us and the normalisation about 22 us; written naively the
-latter is half a millisecond. `Scratch` is made once per batch buffer, and the only float writes go into the batch, so
+Why so few passes: at 256 x 128 the resize costs about 40 us and the normalisation about 22 us; a simple version of the
+latter takes half a millisecond. `Scratch` is made once per batch buffer, and floats are written only into the batch, so
 nothing is allocated per crop. y = x * (scale / std) - mean / std in float32, within 4e-7 of the exact value for
 the usual constants.
 
-Channel order: the frame says what it has, the spec what it wants, and the planes are dealt out in that order. GRAY
-networks get their crop turned to grey *before* the resize, as a training pipeline that loads grey pictures does: by
-OpenCV's BGR2GRAY where OpenCV resizes, by PIL's convert("L") where PIL does.
+Channel order: the frame says which order it has, the spec which order the network needs, and the planes are written in
+that order. For GRAY networks the crop is turned to grey *before* the resize, like in a training pipeline that loads
+grey pictures: with OpenCV's BGR2GRAY if OpenCV resizes, with PIL's convert("L") if PIL does.
 
-Trap: OpenCV's own thread pool never starts for pictures of a crop's size, so nothing here depends on cv2.setNumThreads,
-which belongs to the process and not to a library.
+Trap: OpenCV starts no threads of its own for pictures as small as crops. So nothing here depends on cv2.setNumThreads,
+which a library must not set: it is one setting for the whole process.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Floats = npt.NDArray[np.float32]
 
 
 class Scratch:
-    """What one thread needs while it prepares crops: the resized crop, and its planes.
+    """The memory that one thread needs to prepare crops: the resized crop, and its planes.
 
-    `channels` are views of the `planes`, as a list because OpenCV writes only into those.
+    `channels` are views of `planes`. They are a list because OpenCV writes only into lists.
     """
 
     __slots__ = ("channels", "color", "gray", "planes")
@@ -47,9 +47,9 @@ class Scratch:
 
 
 class Preprocessor:
-    """Prepares crops as `spec` says. Any number of threads, each with its own `Scratch`.
+    """Prepares crops as `spec` says. Any number of threads, each with a `Scratch` of its own.
 
-    Raises UnsupportedProfile when made, if the spec cannot be followed exactly here.
+    Making one raises UnsupportedProfile if the spec cannot be followed exactly here.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -94,7 +94,7 @@ def _gray_by_opencv(crop: Bytes, order: ColorOrder) -> Bytes:
 
 
 def _gray_by_pil() -> Callable[[Bytes, ColorOrder], Bytes]:
-    from PIL import Image  # noqa: PLC0415 - optional; `resizer` has refused by now where it is missing
+    from PIL import Image  # noqa: PLC0415 - optional; without it `resizer` has refused already
 
     def convert(crop: Bytes, order: ColorOrder) -> Bytes:
         rgb = crop if order is ColorOrder.RGB else crop[:, :, ::-1]

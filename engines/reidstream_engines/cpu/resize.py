@@ -1,13 +1,13 @@
-"""Brings a crop to the network's size, in the one way that its spec names.
+"""Brings a crop to the network's size, exactly in the way that its spec names.
 
-Why so strict: vectors made with another resize are close enough to look right and far enough to be wrong (PIL's
-antialiased bilinear against OpenCV's: cosine 0.99). `cv2.resize` and `PIL.Image.resize` themselves do the work. A
-letterbox is that of the pipelines that use one. With PIL, `PIL.ImageOps.pad`: size and offset are rounded half to even.
-With OpenCV, DeepStream's nvinfer (`maintain-aspect-ratio`, centred by `symmetric-padding`): both are rounded down. In
-either, a picture keeps at least one pixel a side.
+Why so strict: vectors made with another resize look right but are wrong (PIL's antialiased bilinear against OpenCV's:
+cosine 0.99). `cv2.resize` and `PIL.Image.resize` themselves do the work. Letterboxes are made as in the pipelines that
+use them. With PIL as by `PIL.ImageOps.pad`: size and offset are rounded, halves to even. With OpenCV as by DeepStream's
+nvinfer (`maintain-aspect-ratio`, centred with `symmetric-padding`): both are rounded down. In both cases each side
+keeps at least one pixel.
 
-Trap: `cv2.resize` silently makes a new array where `dst` has not exactly the right shape. Everything here writes into
-the target that it is given.
+Trap: `cv2.resize` silently makes a new array if `dst` does not have exactly the right shape. Everything here must write
+into the target that it is given.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Placement:
 
 
 def resizer(spec: InputSpec) -> Resizer:
-    """What fills a target of the network's size as `spec` says.
+    """A function that fills a target of the network's size as `spec` says.
 
-    Raises UnsupportedProfile where PIL is needed and missing.
+    Raises UnsupportedProfile if PIL is needed and not installed.
     """
     scale: Resizer
     match spec.resize:
@@ -92,7 +92,7 @@ def _pil(resize: Resize) -> Resizer:
         from PIL import Image  # noqa: PLC0415 - an optional extra, needed by these profiles only
     except ImportError as error:
         raise UnsupportedProfile(
-            f"the resize {resize.value} is PIL's, and Pillow is not installed: pip install 'reidstream-engines[pil]'"
+            f"the resize {resize.value} needs Pillow, which is not installed: pip install 'reidstream-engines[pil]'"
         ) from error
     method = Image.Resampling.BILINEAR if resize is Resize.PIL_BILINEAR else Image.Resampling.BICUBIC
 
@@ -104,11 +104,13 @@ def _pil(resize: Resize) -> Resizer:
 
 
 def _share(resize: Resize) -> Callable[[int, int, int], int]:
-    """How `whole * part / of` becomes an integer."""
+    """How `whole * part / of` is rounded to an integer."""
     match resize:
         case Resize.OPENCV_BILINEAR | Resize.OPENCV_BICUBIC:
             return lambda whole, part, of: whole * part // of
         case Resize.PIL_BILINEAR | Resize.PIL_BICUBIC:
-            return lambda whole, part, of: round(part / of * whole)  # in PIL's order, as halves may not be exact
+            return lambda whole, part, of: round(
+                part / of * whole
+            )  # in PIL's order of operations, since halves may not be exact
         case _:
             assert_never(resize)

@@ -1,10 +1,10 @@
-"""Brings pictures into this machine's memory, decoded, where crops are cut from them.
+"""Brings pictures, decoded, into this machine's memory, where crops are cut from them.
 
-Why the frame keeps its channel order: raw pixels that a resize can read as they are (BGR, RGB, GRAY, any stride) are
-not copied at all; the order is put right when a crop is normalised, where it costs nothing. Only compressed pictures
-and NV12 fill a buffer, and JPEG's and NV12's is reused. Of a JPEG only the part with the boxes is decoded (`jpeg.py`).
+Why the frame keeps its channel order: raw pixels that a resize can read directly (BGR, RGB, GRAY, any stride) are not
+copied at all. The order is changed when a crop is normalised, where it costs nothing. Only compressed pictures and NV12
+need memory; for JPEG and NV12 it is reused. Of a JPEG only the part with the boxes is decoded (`decoding/jpeg.py`).
 
-Traps: a view of raw pixels keeps the message alive that it came in, so `staged_bytes` counts all of it. And a frame's
+Traps: a view of raw pixels keeps the whole received message alive, so `staged_bytes` counts all of it. And a frame's
 array need not begin where the picture does, so only `CpuFrame.cut` may index it by a box.
 """
 
@@ -14,33 +14,30 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-import cv2
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
-from reidstream_engines.errors import EngineFault, InvalidImage
+from reidstream_engines.decoding.buffers import BufferPool, Bytes, buffer_size
+from reidstream_engines.decoding.color import nv12_to_bgr
+from reidstream_engines.decoding.jpeg import JpegDecoder, staged_size
+from reidstream_engines.decoding.opencv import decode_whole
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
+from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import EncodedImage, Image, ImageFormat, PixelBox, PixelFormat, RawImage
-from reidstream_engines.protocol import DeviceUsage
+from reidstream_engines.protocol import DeviceUsage, StagedFrame, Stager
 from reidstream_engines.spec import ColorOrder
-
-from .buffers import BufferPool, Bytes, buffer_size
-from .color import nv12_to_bgr
-from .jpeg import JpegDecoder, staged_size
-from .png import critical_chunks
-from .turbojpeg import find_turbojpeg
 
 DEFAULT_IDLE_BYTES = 128 * 1024 * 1024
 """About twenty frames of 1920x1080."""
 
 _CHANNELS = 3
-_DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-class CpuFrame:
+class CpuFrame(StagedFrame):
     """Pixels uint8 in memory: (H, W, 3) in `order` BGR or RGB, or (H, W) in `order` GRAY; rows may be strided.
 
-    They are those of the picture at 1/`scale` from `origin` (x, y) on. Read by any number of threads until it is
-    closed. `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
+    They are the picture's at 1/`scale`, from `origin` (x, y) on. Any number of threads may read them until the frame is
+    closed. Then `pixels` raises EngineFault: the memory may hold another frame already.
     """
 
     __slots__ = ("_buffer", "_lock", "_pixels", "_pool", "order", "origin", "scale")
@@ -72,9 +69,9 @@ class CpuFrame:
         return pixels
 
     def cut(self, box: PixelBox) -> Bytes:
-        """The pixels of a box of the picture, one that the frame was staged for; never written to.
+        """The pixels of a box of the picture; the frame must have been staged for this box. Never written to.
 
-        At a smaller scale its corners are rounded half to even, and at least one pixel is left a side.
+        At a smaller scale the corners are rounded, halves to even; each side keeps at least one pixel.
         """
         left, top = self.origin
         (x1, x2), (y1, y2) = (box.x1, box.x2), (box.y1, box.y2)
@@ -83,6 +80,7 @@ class CpuFrame:
             y1, y2 = _scaled(y1, y2, self.scale)
         return self.pixels[y1 - top : y2 - top, x1 - left : x2 - left]
 
+    @override
     def close(self) -> None:
         """Give the memory back."""
         with self._lock:
@@ -90,19 +88,21 @@ class CpuFrame:
         if buffer is not None:
             self._pool.give(buffer)
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class CpuStager:
+class CpuStager(Stager):
     """Decodes with libjpeg-turbo (JPEG: bit-equal to OpenCV), libpng and libwebp (through OpenCV).
 
-    Every decoder lets other threads run meanwhile. `jpeg` None: at full size, by what is installed here.
+    Other threads run while a decoder works. `jpeg` None: JPEG at full size, with what is installed here.
     `max_idle_bytes` bounds the memory kept for reuse.
     """
 
@@ -110,22 +110,26 @@ class CpuStager:
         self._jpeg = jpeg or JpegDecoder(find_turbojpeg())
         self._pool = BufferPool(max_idle_bytes)
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CpuFrame:
-        """See `Stager`. Raises InvalidImage for a picture that does not decode to the last row that is needed."""
+        """Raises InvalidImage for a picture that does not decode to the last row that its boxes need."""
         match image:
+            case EncodedImage(format=ImageFormat.JPEG):
+                return self._decode_jpeg(image, boxes)
             case EncodedImage():
-                return self._decode(image, boxes)
+                return CpuFrame(decode_whole(image), ColorOrder.BGR, pool=self._pool, buffer=None)
             case RawImage():
                 return self._raw(image)
             case _:
                 assert_never(image)
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`. True for raw pixels that a resize can read as they are."""
+        """True for raw pixels that a resize can read directly."""
         return isinstance(image, RawImage) and image.format is not PixelFormat.NV12
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 return staged_size(self._jpeg.plan(image, boxes))
@@ -138,20 +142,10 @@ class CpuStager:
             case _:
                 assert_never(image)
 
+    @override
     def devices(self) -> tuple[DeviceUsage, ...]:
-        """See `Stager`. None."""
+        """None: frames stay in this machine's memory."""
         return ()
-
-    def _decode(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
-        match image.format:
-            case ImageFormat.JPEG:
-                return self._decode_jpeg(image, boxes)
-            case ImageFormat.PNG:
-                return self._decode_by_opencv(image, critical_chunks(image.data))
-            case ImageFormat.WEBP:
-                return self._decode_by_opencv(image, image.data)
-            case _:
-                assert_never(image.format)
 
     def _decode_jpeg(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> CpuFrame:
         region = self._jpeg.plan(image, boxes)
@@ -164,18 +158,6 @@ class CpuStager:
             origin=(region.x, region.y),
             scale=region.scale,
         )
-
-    def _decode_by_opencv(self, image: EncodedImage, data: bytes) -> CpuFrame:
-        name = image.format.name
-        try:
-            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS)
-        except cv2.error as error:
-            raise InvalidImage(f"{name} cannot be decoded: {error.err}") from error
-        if decoded is None:
-            raise InvalidImage(f"{name} cannot be decoded to its end: it is truncated or damaged")
-        pixels = np.asarray(decoded, np.uint8)
-        _check_size(image, pixels)
-        return CpuFrame(pixels, ColorOrder.BGR, pool=self._pool, buffer=None)
 
     def _raw(self, image: RawImage) -> CpuFrame:
         match image.format:
@@ -206,7 +188,7 @@ class CpuStager:
 
 
 def _scaled(first: int, end: int, scale: int) -> tuple[int, int]:
-    """[first, end) in pixels of 1/`scale`; none that has no pixel of the box in it."""
+    """[first, end) in pixels at 1/`scale`. Each of these pixels covers at least one pixel of the box."""
     start = min(round(first / scale), (end - 1) // scale)
     return start, max(round(end / scale), start + 1)
 
@@ -225,9 +207,3 @@ def _first_plane(image: RawImage) -> Bytes:
     return np.ndarray(
         (image.height, image.width), np.uint8, buffer=image.data, offset=image.offset, strides=(image.stride, 1)
     )
-
-
-def _check_size(image: EncodedImage, pixels: Bytes) -> None:
-    if pixels.shape != (image.height, image.width, _CHANNELS):
-        height, width = pixels.shape[:2]
-        raise InvalidImage(f"the header says {image.width} x {image.height} pixels, the picture has {width} x {height}")

@@ -1,11 +1,11 @@
-"""The crop kernel's source, made into a cubin for one architecture by NVRTC, and kept on disk.
+"""Compiles the crop kernel for one architecture with NVRTC, into a cubin that is kept on disk.
 
-Why cubins and not PTX: a new NVRTC writes PTX that an older driver refuses, but its cubins run on every driver of the
-same CUDA major. NVRTC needs neither a GPU nor a driver. A module holds one resize and one output type: all of them
-together would take seconds to compile.
+Why cubins and not PTX: an older driver may refuse the PTX of a new NVRTC, but its cubins run on every driver of the
+same CUDA major version. NVRTC needs neither a GPU nor a driver. A module has one resize and one output type: all of
+them together would take seconds to compile.
 
-Trap: contraction (`a * b + c` in one rounding) is off, because it moves pixels: positions, weights and the normalised
-values are rounded where the CPU rounds them.
+Trap: contraction (`a * b + c` with one rounding) is off, because it changes pixels: positions, weights and normalised
+values must be rounded where the CPU rounds them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _OUTPUTS = {OutputType.FP32: "float", OutputType.FP16: "unsigned short"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cubin:
-    """`image` is what cuModuleLoadData takes. `key` is a digest of everything that it depends on. `compiled` is False
-    if it was read from the cache.
+    """`image`: for cuModuleLoadData. `key`: a digest of everything that the image depends on. `compiled`: False if it
+    was read from the cache.
     """
 
     image: bytes
@@ -50,14 +50,14 @@ class Cubin:
 
 
 def crop_cubin(resize: Resize, output: OutputType, *, architecture: str, cache: Path | None) -> Cubin:
-    """The kernel for an architecture such as `sm_90`. `cache` is a folder, made if it is missing; None keeps nothing.
+    """The kernel for an architecture such as `sm_90`. `cache`: a folder, made if it is missing; None keeps nothing.
 
-    Takes about a second if it is not cached. Any thread or process; a file is complete or not there. Raises
-    DeviceUnavailable without NVRTC, KernelError (with the compiler's log) if it does not compile or the cache cannot be
-    written.
+    Takes about a second if it is not cached. Any thread or process: a file is either complete or does not exist. Raises
+    DeviceUnavailable without NVRTC, and KernelError if the kernel does not compile (with the compiler's log), or if the
+    cache cannot be written.
     """
     if not _ARCHITECTURE.fullmatch(architecture):
-        raise KernelError(f"architecture {architecture!r} is none; it looks like sm_90")
+        raise KernelError(f"{architecture!r} is not the name of a GPU architecture; such a name looks like sm_90")
     nvrtc = _nvrtc()
     macros = (f"-DCROP_RESIZE={_resize_type(resize)}", f"-DCROP_OUT={_OUTPUTS[output]}")
     options = (f"--gpu-architecture={architecture}", *_OPTIONS, *macros)
@@ -95,7 +95,7 @@ def _nvrtc() -> ModuleType:
         _version(nvrtc)  # the library itself is loaded by the first call
     except (ImportError, RuntimeError) as error:
         raise DeviceUnavailable(
-            f"NVRTC, which compiles the crop kernel, is missing ({error}): pip install 'reidstream-engines[gpu]'"
+            f"NVRTC, which compiles the crop kernel, cannot be loaded ({error}): pip install 'reidstream-engines[gpu]'"
         ) from error
     module: ModuleType = nvrtc
     return module
@@ -152,7 +152,7 @@ def _check(nvrtc: ModuleType, status: object, call: str) -> None:
 
 
 def _read(path: Path) -> bytes | None:
-    """The image of a file that says its own digest; None for one that is missing or damaged."""
+    """The image in a file that begins with the image's digest; None if the file is missing or damaged."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -173,4 +173,4 @@ def _write(path: Path, image: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise KernelError(f"the compiled crop kernel cannot be kept in {path.parent}: {error}") from error
+        raise KernelError(f"the compiled crop kernel cannot be written to {path.parent}: {error}") from error

@@ -1,11 +1,13 @@
-"""Several devices as one: a stager and an engine over those of each.
+"""Several devices as one: a stager over their stagers, and an engine over their engines.
 
-Why behind the same Protocols: whoever schedules sees one device set. A frame is bound to the device with the least
-staged when it is staged; a batch is cut by its frames' devices, and the parts run at once. When a device is lost, the
-frames that it held are staged again elsewhere, from the picture, which is kept until the frame is closed.
+Why with the same Protocols: the scheduler need not know how many devices there are. A frame is staged on the device
+with the fewest staged bytes. A batch is cut into parts by the devices of its frames, and the parts run at the same
+time. If a device is lost, its frames are staged again on another one, from the picture, which is kept until the frame
+is closed.
 
-Traps: a batch has at most one part a device, so `slots` is the least of the devices', not their sum; and a result takes
-what the others have before it starts again what was lost, so that it never holds two slots of one device.
+Traps: each device may get a part of every batch, so `slots` is the smallest of the devices' slots, not their sum. And a
+result first collects the parts of the other devices and then starts the lost part again, so that it never holds two
+slots of one device.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self, assert_never
+from typing_extensions import Self, assert_never, override
 
 from reidstream_engines.errors import EngineFault, EngineLost
 from reidstream_engines.image import Image, PixelBox
@@ -41,18 +43,18 @@ _log = logging.getLogger(__name__)
 
 
 class Members:
-    """Which devices are there, and how many bytes are staged on each. Any thread."""
+    """The devices of the group that are not lost, and how many bytes are staged on each. Any thread."""
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
-        self._staged = dict.fromkeys(range(count), 0)  # of those that are there
+        self._staged = dict.fromkeys(range(count), 0)  # without the lost ones
 
     def alive(self, member: int) -> bool:
-        """Whether it was not lost."""
+        """Whether this device is not lost."""
         return member in self._staged
 
     def present(self) -> list[int]:
-        """Those that are there, the one with the least staged first. Raises EngineLost if there is none."""
+        """The devices that are not lost, that with the fewest staged bytes first. Raises EngineLost if all are lost."""
         with self._lock:
             found = sorted(self._staged, key=self._staged.__getitem__)
         if not found:
@@ -60,20 +62,20 @@ class Members:
         return found
 
     def count(self, member: int, staged: int) -> None:
-        """So many bytes more, or less, are staged there."""
+        """Add `staged` bytes, which may be negative, to what is staged on a device."""
         with self._lock:
             if member in self._staged:
                 self._staged[member] += staged
 
     def lose(self, member: int) -> None:
-        """It is gone."""
+        """Take a device out of the group."""
         with self._lock:
             here = self._staged.pop(member, None) is not None
         if here:
             _log.warning("device %d of the group is lost; %d are left", member, len(self._staged))
 
 
-class GroupFrame:
+class GroupFrame(StagedFrame):
     """A frame on one of the devices."""
 
     def __init__(self, group: GroupStager, image: Image, boxes: Sequence[PixelBox]) -> None:
@@ -85,7 +87,7 @@ class GroupFrame:
         self._member, self._frame = group.place(image, boxes, self._bytes)
 
     def there(self) -> tuple[int, StagedFrame]:
-        """On which device, and the frame there; staged again if that device was lost. Raises as `stage` does."""
+        """The device and the frame on it; staged again if its device was lost. Raises what `stage` raises."""
         with self._lock:
             if self._image is None:
                 raise EngineFault("a staged frame was used after it was closed")
@@ -94,6 +96,7 @@ class GroupFrame:
                 self._member, self._frame = self._group.place(self._image, self._boxes, self._bytes)
             return self._member, self._frame
 
+    @override
     def close(self) -> None:
         """Give the pixels back."""
         with self._lock:
@@ -102,40 +105,44 @@ class GroupFrame:
                 self._frame.close()
                 self._group.members.count(self._member, -self._bytes)
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class GroupStager:
-    """See `Stager`. `stagers`: one a device, all alike; `members`: shared with the engines of the group."""
+class GroupStager(Stager):
+    """`stagers`: one for each device, all alike. `members`: shared with the engines of the group."""
 
     def __init__(self, stagers: Sequence[Stager], members: Members) -> None:
         self._stagers = tuple(stagers)
         self.members = members
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> GroupFrame:
-        """See `Stager`. Raises EngineLost when the last device is lost."""
+        """Raises EngineLost if every device is lost."""
         return GroupFrame(self, image, boxes)
 
+    @override
     def instant(self, image: Image) -> bool:
-        """See `Stager`."""
         return self._stagers[0].instant(image)
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`."""
         return self._stagers[0].staged_bytes(image, boxes)
 
+    @override
     def devices(self) -> list[DeviceUsage]:
-        """See `Stager`. Of lost ones as well."""
+        """Lost devices are included."""
         return [usage for stager in self._stagers for usage in stager.devices()]
 
     def place(self, image: Image, boxes: Sequence[PixelBox], size: int) -> tuple[int, StagedFrame]:
-        """Stage on the device with the least staged that is not lost meanwhile."""
+        """Stage on the device with the fewest staged bytes; on the next one if that device is lost."""
         while True:
             member = self.members.present()[0]
             self.members.count(member, size)
@@ -149,7 +156,7 @@ class GroupStager:
 
 
 class _Part:
-    """The rows of a batch that one device has."""
+    """The rows of a batch that one device computes."""
 
     def __init__(self, rows: list[int], crops: list[Crop]) -> None:
         self.rows = rows
@@ -157,7 +164,7 @@ class _Part:
         self.ticket: Ticket | None = None
 
 
-class GroupTicket:
+class GroupTicket(Ticket):
     """A batch on its way on several devices."""
 
     def __init__(self, engine: GroupEngine, parts: dict[int, _Part], count: int) -> None:
@@ -165,8 +172,9 @@ class GroupTicket:
         self._parts = parts
         self._count = count
 
+    @override
     def result(self) -> Embeddings:
-        """See `Ticket`. What a lost device had is computed by the others."""
+        """The part of a lost device is computed by the others."""
         found = np.empty((self._count, self._engine.spec.output.dim), np.float32)
         parts, again = self._parts, _Part([], [])
         fault: EngineFault | None = None
@@ -186,8 +194,8 @@ class GroupTicket:
         return found
 
 
-class GroupEngine:
-    """See `Engine`. `engines`: one a device, all alike, in the order of the stagers."""
+class GroupEngine(Engine):
+    """`engines`: one for each device, all alike, in the order of the stagers."""
 
     def __init__(self, engines: Sequence[Engine], members: Members) -> None:
         self._engines = tuple(engines)
@@ -200,34 +208,35 @@ class GroupEngine:
         self._info = replace(infos[0], device=",".join(info.device for info in infos))
 
     @property
+    @override
     def spec(self) -> ModelSpec:
-        """See `Engine`."""
         return self._engines[0].spec
 
     @property
+    @override
     def limits(self) -> EngineLimits:
-        """See `Engine`."""
         return self._limits
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Engine`."""
         return self._info
 
+    @override
     def health(self) -> Health:
-        """LOST when every device is."""
+        """LOST if every device is lost."""
         alive = any(self._members.alive(member) for member in range(len(self._engines)))
         return Health.SERVING if alive else Health.LOST
 
+    @override
     def submit(self, crops: Sequence[Crop]) -> GroupTicket:
-        """See `Engine`."""
         if not 1 <= len(crops) <= self._limits.max_batch:
             raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
         parts = self.start(range(len(crops)), crops)
         return GroupTicket(self, parts, len(crops))
 
+    @override
     def close(self) -> None:
-        """See `Engine`."""
         for engine in self._engines:
             engine.close()
 
@@ -249,7 +258,7 @@ class GroupEngine:
         return parts
 
     def finish(self, member: int, part: _Part) -> Embeddings:
-        """The part's rows. Raises EngineLost if its device is lost, which is kept in mind."""
+        """The part's rows. Raises EngineLost if its device is lost; the group then remembers it."""
         if part.ticket is None:
             raise EngineLost(f"device {member} was lost before it had the batch")
         try:
@@ -283,7 +292,7 @@ class GroupEngine:
 
 
 def _of_member(crop: Crop) -> Crop:
-    """As the device's own engine takes it."""
+    """The crop as the device's own engine takes it."""
     if isinstance(crop, BoxCrop) and isinstance(crop.frame, GroupFrame):
         return BoxCrop(frame=crop.frame.there()[1], box=crop.box)
     return crop

@@ -1,9 +1,9 @@
-"""Owners of what a CUDA device lends: the context, streams, events, memory, modules and graphs.
+"""Owners of a CUDA device's resources: the context, streams, events, memory, modules and graphs.
 
-Why: each is given back exactly once, by `with` or `close`, and every call's status is looked at. Closing twice is
-harmless, and so is closing on a lost device, which takes everything with it. Traps: the context is current per thread,
-so whoever is called by new threads begins with `Context.use`; and memory may be closed only when nothing on the device
-uses it any more.
+Why: each resource is given back exactly once, by `with` or `close`, and the status of every call is checked. Closing
+twice is harmless, and so is closing on a lost device, whose resources are gone anyway. Traps: the current context is
+per thread, so code that new threads may call begins with `Context.use`. And memory may only be closed when nothing on
+the device uses it any more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Owned:
-    """Something to be given back once. `release` may raise EngineLost, which is then no news."""
+    """Something that must be given back once. EngineLost from `release` is ignored: it is gone with the device."""
 
     __slots__ = ("_lock", "_release")
 
@@ -44,11 +44,11 @@ class Owned:
 
     @property
     def closed(self) -> bool:
-        """Whether it was given back."""
+        """Whether it was given back already."""
         return self._release is None
 
     def close(self) -> None:
-        """Give it back, if that was not done."""
+        """Give it back, unless that was done already."""
         with self._lock:
             release, self._release = self._release, None
         if release is not None:
@@ -59,7 +59,7 @@ class Owned:
 
 
 class Context:
-    """A device's primary context, which other libraries of the process use as well. Any thread."""
+    """A device's primary context, which other libraries in this process use, too. Any thread."""
 
     def __init__(self, api: DriverApi, index: int) -> None:
         self.api = api
@@ -69,23 +69,23 @@ class Context:
         self._owned = Owned(lambda: self.call("cuDevicePrimaryCtxRelease", api.cuDevicePrimaryCtxRelease(device)))
 
     def use(self) -> None:
-        """Make it this thread's. Cheap; before every series of calls, since others may have set theirs."""
+        """Make it current in this thread. Cheap. Call it before each series of calls: others may have set theirs."""
         self.call("cuCtxSetCurrent", self.api.cuCtxSetCurrent(self._handle))
 
     def use_to_free(self) -> None:
-        """As `use`, before what only gives back: no error on a lost device."""
+        """As `use`, before calls that only free something: no error on a lost device."""
         try:
             self.use()
         except EngineLost:
             return
 
     def call(self, name: str, answer: tuple[object, ...]) -> object:
-        """`status.check`."""
+        """Check the answer of a driver call; see `status.check`."""
         result: object = check(self.api, name, answer)
         return result
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the context."""
         self._owned.close()
 
     def __enter__(self) -> Self:
@@ -111,15 +111,15 @@ class Event:
         self._owned = Owned(lambda: context.call("cuEventDestroy", api.cuEventDestroy(self.handle)))
 
     def synchronize(self) -> None:
-        """Wait until the device has passed it. Sleeps, and lets other threads run. At once if it was given back, which
-        nobody does before it has passed.
+        """Sleep until the device has passed it; other threads run. Returns at once if it was closed, since an event is
+        closed only after the device has passed it.
         """
         if self._owned.closed:
             return
         self._context.call("cuEventSynchronize", self._context.api.cuEventSynchronize(self.handle))
 
     def ms_since(self, earlier: Event) -> float:
-        """Milliseconds of the device's clock; both passed, both with timing."""
+        """Milliseconds of the device's clock between two events. Both must have passed, and both need timing."""
         answer = self._context.api.cuEventElapsedTime(earlier.handle, self.handle)
         return float(check(self._context.api, "cuEventElapsedTime", answer))
 
@@ -129,8 +129,9 @@ class Event:
 
 
 class Recording:
-    """One time that an event was recorded. Waiting for it is free once somebody has, also if the event was recorded
-    anew since: an event alone stands for its latest time, and who waits for that waits too long. Any thread.
+    """One recording of an event. The event itself always means its latest recording, so waiting for it may take too
+    long. Waiting for a `Recording` costs nothing after the first time, also if the event was recorded again. Any
+    thread.
     """
 
     __slots__ = ("_event",)
@@ -147,7 +148,7 @@ class Recording:
 
 
 class Stream:
-    """A queue of the device, not ordered with any other."""
+    """A queue of work on the device; independent of all other queues."""
 
     __slots__ = ("_owned", "context", "handle")
 
@@ -159,23 +160,23 @@ class Stream:
 
     @property
     def address(self) -> int:
-        """For libraries that take a CUstream as a number."""
+        """The CUstream as a number, for other libraries."""
         return int(self.handle)
 
     def record(self, event: Event) -> None:
-        """Set the event behind everything that was enqueued."""
+        """Put the event after everything that was enqueued so far."""
         self.context.call("cuEventRecord", self.context.api.cuEventRecord(event.handle, self.handle))
 
     def wait(self, event: Event) -> None:
-        """What is enqueued from now on waits for the event, on the device; this call does not."""
+        """Work that is enqueued from now on waits on the device for the event. This call does not wait."""
         self.context.call("cuStreamWaitEvent", self.context.api.cuStreamWaitEvent(self.handle, event.handle, 0))
 
     def synchronize(self) -> None:
-        """Wait for everything that was enqueued."""
+        """Wait for everything that was enqueued so far."""
         self.context.call("cuStreamSynchronize", self.context.api.cuStreamSynchronize(self.handle))
 
     def upload(self, target: int, source: int, size: int) -> None:
-        """Copy from pinned memory to the device; both stay as they are until the stream has passed it."""
+        """Copy from pinned memory to the device. Neither may change until the stream has done it."""
         answer = self.context.api.cuMemcpyHtoDAsync(target, source, size, self.handle)
         self.context.call("cuMemcpyHtoDAsync", answer)
 
@@ -210,9 +211,10 @@ class DeviceBuffer:
 
 
 class PinnedBuffer:
-    """`size` bytes of this machine's memory that a device copies by itself. `array`: uint8 (size,).
+    """`size` bytes of this machine's pinned memory, which the device copies from and to by itself. `array`: uint8
+    (size,).
 
-    Trap: the array, and every view of it, is memory that is gone once this is closed.
+    Trap: the array, and every view of it, must not be used after this is closed.
     """
 
     __slots__ = ("_owned", "address", "array", "size")
@@ -230,7 +232,7 @@ class PinnedBuffer:
 
 
 class Module:
-    """A cubin on the device, and one of its kernels. Raises KernelError for what cannot be loaded."""
+    """A cubin on the device, and one of its kernels. Making one raises KernelError if it cannot be loaded."""
 
     def __init__(self, context: Context, image: bytes, entry: str) -> None:
         api = context.api
@@ -245,7 +247,7 @@ class Module:
             raise
 
     def launch(self, stream: Stream, shape: LaunchShape, arguments: Sequence[npt.NDArray[np.generic]]) -> None:
-        """Enqueue the kernel. Each argument is one value, in an array of its exact type; copied before this returns."""
+        """Enqueue the kernel. Each argument is one value, in an array of its exact type. They are copied at once."""
         pointers = np.array([argument.ctypes.data for argument in arguments], np.uint64)
         answer = self._context.api.cuLaunchKernel(
             self._function, *shape.grid, *shape.block, 0, stream.handle, int(pointers.ctypes.data), 0
@@ -258,9 +260,11 @@ class Module:
 
 
 class Graph:
-    """What a function enqueued on a stream, to be enqueued again in one call: same kernels, sizes and addresses.
+    """Work that a function has enqueued on a stream, captured to be enqueued again in one call, with the same kernels,
+    sizes and addresses.
 
-    The function must neither wait nor allocate. Raises EngineFault if it cannot be captured; the stream is usable then.
+    The function must neither wait nor allocate. Raises EngineFault if its work cannot be captured; the stream can still
+    be used then.
     """
 
     def __init__(self, stream: Stream, work: Callable[[], None]) -> None:
@@ -270,7 +274,9 @@ class Graph:
         try:
             work()
         except BaseException:
-            status, half = api.cuStreamEndCapture(stream.handle)  # what was wrong is on its way, so no more is said
+            status, half = api.cuStreamEndCapture(
+                stream.handle
+            )  # an error is raised already, so this status is ignored
             if status == api.CUresult.CUDA_SUCCESS:
                 api.cuGraphDestroy(half)
             raise
@@ -283,7 +289,7 @@ class Graph:
         self._owned = Owned(lambda: context.call("cuGraphExecDestroy", api.cuGraphExecDestroy(self._handle)))
 
     def launch(self, stream: Stream) -> None:
-        """Enqueue all of it."""
+        """Enqueue all of the work."""
         self._context.call("cuGraphLaunch", self._context.api.cuGraphLaunch(self._handle, stream.handle))
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""The part of CUDA's driver API that is used here, as `cuda.bindings.driver` spells it.
+"""The part of CUDA's driver API that is used here, with the names of `cuda.bindings.driver`.
 
-Why a Protocol: the package is optional, untyped and useless without a driver; a fake of the same shape stands for it
-where there is none. A test compares these names and their parameters with the package. Trap: every function returns a
-tuple that begins with the status, also those that have nothing else to say.
+Why a Protocol: the package is optional, has no types, and needs a driver; without one a fake with the same functions
+takes its place. A test compares these names and their parameters with the package. Trap: every function returns a
+tuple that begins with the status, also if there is nothing else to return.
 """
 # ruff: noqa: N802, N803, D102, ANN401, PLR0917 - CUDA's names, arguments and untyped enums; CUDA documents them
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias, cast
 
-from reidstream_engines.errors import DeviceUnavailable, Lack
+from reidstream_engines.errors import DeviceUnavailable, Missing
 
 Handle: TypeAlias = Any
 Status: TypeAlias = Any
 Address: TypeAlias = int
-"""Of host memory, as an integer. Device addresses come as objects that int() understands."""
+"""An address in host memory. Device addresses are objects that int() converts."""
 
 EVENT_BLOCKING_SYNC = 1
 EVENT_DISABLE_TIMING = 2
@@ -27,7 +27,7 @@ GPU_EXTRA = "pip install 'reidstream-engines[gpu]'"
 
 
 class DriverApi(Protocol):
-    """`cuda.bindings.driver`. Any thread, each with a context made current first."""
+    """`cuda.bindings.driver`. Any thread, after it has made a context current."""
 
     CUresult: Any
     CUdevice_attribute: Any
@@ -96,15 +96,16 @@ class DriverApi(Protocol):
 
 
 def installed_driver_api() -> DriverApi:
-    """The real one. Trap: its first call without a driver raises; `probe` looks for the driver first.
+    """The real API. Trap: without a driver its first call raises, so `probe` looks for the driver first.
 
-    Raises DeviceUnavailable without the package.
+    Raises DeviceUnavailable if the package is not installed.
     """
     try:
         from cuda.bindings import driver  # noqa: PLC0415 - an optional extra, for machines with a GPU
     except ImportError as error:
         raise DeviceUnavailable(
-            f"cuda-bindings, which talks to the GPU's driver, is missing ({error}): {GPU_EXTRA}", Lack.PACKAGE
+            f"the package cuda-bindings, which calls the GPU's driver, is missing ({error}): {GPU_EXTRA}",
+            Missing.PACKAGE,
         ) from error
     module: ModuleType = driver
     return cast("DriverApi", module)

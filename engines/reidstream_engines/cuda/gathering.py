@@ -1,8 +1,9 @@
-"""Calls of several threads, put together into batches without waiting for any.
+"""Puts calls of several threads together into batches, without making any call wait for company.
 
-Why a leader: whoever comes while nothing runs begins at once, with what is there; who comes meanwhile is in the next
-batch. So one call alone costs what it costs, and many share. No thread of its own, no timer. Trap: a leader works for
-others, so whatever ends its work, an interrupt included, has to reach them, or they wait for ever.
+Why a leader: a call that comes while no batch runs starts one at once, with all calls that are waiting. Calls that come
+meanwhile are in the next batch. So a single call costs nothing extra, and many calls share a batch. No thread of its
+own, no timer. Trap: the leader works for others, so whatever ends its work, even an interrupt, must reach them; else
+they would wait for ever.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class _Call(Generic[T, R]):
 
 
 class Gathering(Generic[T, R]):
-    """`work` gets 1 to `most` items, in the order in which they came, and returns a result for each. It runs in the
-    thread of one of the callers, never twice at a time. Any number of threads.
+    """`work` gets 1 to `most` items, in the order in which they came, and returns one result for each. It runs in the
+    thread of one of the callers, never two at a time. Any number of threads.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], Sequence[R]], *, most: int) -> None:
@@ -42,7 +43,7 @@ class Gathering(Generic[T, R]):
         self._changed = threading.Condition()
 
     def run(self, item: T) -> R:
-        """The item's result. Raises what `work` raised for its batch."""
+        """The result for an item. Raises what `work` raised for its batch."""
         call: _Call[T, R] = _Call(item)
         with self._changed:
             self._waiting.append(call)

@@ -1,12 +1,12 @@
-"""What the crop kernel is told, as arrays whose bytes are the structs of `frame.cuh`.
+"""The arguments of the crop kernel, as arrays whose bytes are the structs of `frame.cuh`.
 
-Why the host computes steps and letterboxes: they are a few double operations per crop, which most GPUs are slow at,
-and the kernel would do them once per thread; and a letterbox must round as the CPU's does. Everything here is
-vectorised over the crops.
+Why the host computes steps and letterboxes: they take a few double operations per crop, which are slow on most GPUs,
+and the kernel would repeat them in every thread. Also, a letterbox must be rounded as on the CPU. All functions here
+work on all crops at once.
 
-Trap: OpenCV's step is 1 / (target / source) and PIL's is source / target; they differ in the last bit, and positions
-are rounded from them. Trap: a crop whose fields do not fit its frame is black, not an error: nothing on a device can
-raise.
+Traps: OpenCV's step is 1 / (target / source) and PIL's is source / target. They differ in the last bit, and positions
+are rounded from them. A crop whose fields do not fit its frame becomes black; no error is raised, since code on a
+device cannot raise.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class OutputType(Enum):
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of one element of the batch."""
+        """The numpy type of one element of the batch."""
         match self:
             case OutputType.FP32:
                 return np.dtype(np.float32)
@@ -94,7 +94,7 @@ class OutputType(Enum):
 class DeviceFrame:
     """Where the pixels of a staged frame lie on the device: addresses, and pitches in bytes.
 
-    The chroma fields, `color_matrix` and `color_range` are NV12's, whose width and height are even.
+    The chroma fields, `color_matrix` and `color_range` are for NV12 only, whose width and height are even.
     """
 
     data: int
@@ -117,7 +117,7 @@ class LaunchShape:
 
 
 def launch_shape(spec: InputSpec, crops: int) -> LaunchShape:
-    """How to launch the kernel for this many crops, at least 1."""
+    """How to launch the kernel for `crops` crops, at least 1."""
     tiles = -(-spec.width // _TILE_COLUMNS) * -(-spec.height // _TILE_ROWS)
     return LaunchShape(grid=(crops, -(-tiles // BLOCK), 1), block=(BLOCK, 1, 1))
 
@@ -125,19 +125,26 @@ def launch_shape(spec: InputSpec, crops: int) -> LaunchShape:
 def pack_spec(spec: InputSpec, output: OutputType) -> Records:
     """Shape () of SPEC: the kernel's first argument, by value.
 
-    Raises UnsupportedProfile for what cannot be exact on the device: inputs too large for a launch, values that fp16
-    cannot hold, and crops of JPEGs at a smaller scale, which only the CPU decodes.
+    Raises UnsupportedProfile for what the device cannot do exactly: inputs too large for a launch, values that fp16
+    cannot hold, and JPEGs at a smaller scale, which only the CPU decodes.
     """
     if spec.jpeg_scale != 1:
-        raise UnsupportedProfile(f"JPEG at 1/{spec.jpeg_scale} of its size is decoded on the CPU only")
+        raise UnsupportedProfile(
+            f"jpeg_scale is {spec.jpeg_scale}; a GPU takes only 1, since only the CPU decodes JPEG at a smaller size"
+        )
     if max(spec.width, spec.height) > _MAX_SIDE or launch_shape(spec, 1).grid[1] > _MAX_GRID_Y:
-        raise UnsupportedProfile(f"a network input of {spec.width} x {spec.height} is more than the crop kernel takes")
+        raise UnsupportedProfile(
+            f"the network's input of {spec.width} x {spec.height} pixels is more than the crop kernel takes; "
+            f"at most {_MAX_SIDE} a side, and {_MAX_GRID_Y * BLOCK * _TILE_COLUMNS * _TILE_ROWS} together"
+        )
     std = np.array(spec.std, np.float64)
     factor = (spec.scale / std).astype(np.float32)
     offset = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
     ends = np.abs(np.concatenate([offset, np.float32(255.0) * factor + offset]))
     if output is OutputType.FP16 and not float(ends.max()) <= _MAX_HALF:
-        raise UnsupportedProfile(f"normalised values reach {ends.max():g}, which fp16 cannot hold: use fp32")
+        raise UnsupportedProfile(
+            f"normalised values reach {ends.max():g}, more than fp16 holds ({_MAX_HALF:g}): use fp32"
+        )
     gray, shift = _gray_weights(spec.resize)
     channels = len(spec.mean)
     packed = np.zeros((), SPEC)
@@ -149,7 +156,7 @@ def pack_spec(spec: InputSpec, output: OutputType) -> Records:
 
 
 def pack_frames(frames: list[DeviceFrame]) -> Records:
-    """Shape (N,) of FRAME: the table that crops point into."""
+    """Shape (N,) of FRAME: the table of frames to which crops refer by index."""
     packed = np.zeros(len(frames), FRAME)
     for record, frame in zip(packed, frames, strict=True):
         for name in ("data", "chroma", "width", "height", "pitch", "chroma_pitch"):
@@ -162,14 +169,14 @@ def pack_frames(frames: list[DeviceFrame]) -> Records:
 
 
 class PilPasses(Enum):
-    """In which order PIL resamples; a resize that rounds in between differs by some levels with it."""
+    """The order in which PIL resamples. PIL rounds between the two passes, so the order changes some levels."""
 
     COLUMNS_FIRST = "before Pillow 13"
     LESS_WORK_FIRST = "since Pillow 13"
 
 
 def installed_pil_passes() -> PilPasses:
-    """As the Pillow beside us does it, so that both devices of a machine agree; as the newest, where there is none."""
+    """The order of the installed Pillow, so that CPU and GPU of a machine agree; without Pillow, the newest order."""
     try:
         major = int(version("pillow").split(".")[0])
     except PackageNotFoundError:
@@ -185,8 +192,8 @@ def pack_crops(
 ) -> Records:
     """Shape (N,) of CROP from frame indices (N,) and boxes (N, 4), both integers; x1, y1, x2, y2 as in PixelBox.
 
-    Boxes must lie in their frames (`boxes.resolve` sees to that, and to the crop rule). The kernel makes black crops
-    of those that do not, and of those whose frame does not exist.
+    Boxes must lie in their frames; `boxes.resolve` ensures this, and applies the crop rule. A box outside its frame, or
+    of a frame that does not exist, gives a black crop.
     """
     corners = np.asarray(boxes, np.int64).reshape(-1, 4)
     packed = np.zeros(len(corners), CROP)
@@ -194,7 +201,7 @@ def pack_crops(
     packed["frame"] = _clip(np.asarray(frame, np.int64))
     for name, values in (("x", corners[:, 0]), ("y", corners[:, 1]), ("width", width), ("height", height)):
         packed[name] = _clip(values)
-    width, height = np.maximum(width, 1), np.maximum(height, 1)  # of a hostile box: it will be black
+    width, height = np.maximum(width, 1), np.maximum(height, 1)  # for a box without pixels, which becomes black
     fit_width, fit_height, left, top = _placements(spec, width, height)
     packed["fit_width"], packed["fit_height"], packed["left"], packed["top"] = fit_width, fit_height, left, top
     match spec.resize:
@@ -209,7 +216,7 @@ def pack_crops(
 
 
 def _rows_first(passes: PilPasses, width_less: Integers, height_less: Integers) -> npt.NDArray[np.bool_]:
-    """`*_less`: by how many pixels the resize reduces that side. The rule was measured, on 1,347 sizes."""
+    """`*_less`: by how many pixels the resize shortens that side. The rule was measured on 1,347 sizes."""
     match passes:
         case PilPasses.COLUMNS_FIRST:
             return np.zeros(width_less.shape, np.bool_)
@@ -220,12 +227,12 @@ def _rows_first(passes: PilPasses, width_less: Integers, height_less: Integers) 
 
 
 def _clip(values: Integers) -> Integers:
-    """Into int32; what is outside stays outside of every frame."""
+    """Clip to int32. Values outside of int32 stay outside of every frame."""
     return np.clip(values, -(2**31), 2**31 - 1)
 
 
 def _placements(spec: InputSpec, width: Integers, height: Integers) -> tuple[Integers, Integers, Integers, Integers]:
-    """`cpu.resize.placement` for arrays: fit width, fit height, left, top."""
+    """As `cpu.resize.placement`, for arrays: fit width, fit height, left, top."""
     fit_width, fit_height = np.full_like(width, spec.width), np.full_like(height, spec.height)
     if spec.fit is not Fit.STRETCH:
         wide = width * spec.height > height * spec.width

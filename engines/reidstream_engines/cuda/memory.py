@@ -1,11 +1,11 @@
-"""Memory of a device, and pinned memory for its copies, kept for the next frame, within a bound in bytes.
+"""Pools of device memory and of pinned memory: frames reuse what earlier frames have left, within a bound in bytes.
 
-Why: allocating either stops the device for a moment, so a frame takes what an earlier one left. Why the bound counts
-idle memory as well: a device's memory belongs to the networks too, and nothing may grow into them. Whoever admits
-frames counts them by `size_class`, so that what was admitted always fits.
+Why: allocating either kind stops the device for a moment. Why the bound counts idle memory, too: the networks need the
+rest of the device's memory, so frames must not take it. Admission counts frames by `size_class`, so a frame that was
+admitted always fits.
 
-Trap: what a frame leaves may still be read by a copy or a batch on its way. Every block is given back with the events
-that end its use, and the next taker waits for them (nearly always they are long past).
+Trap: a copy or a batch on its way may still read memory that was given back. Every block is given back with the events
+that end its use, and the next user waits for them (nearly always they have passed long before).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Awaited(Protocol):
 
 
 def size_class(size: int) -> int:
-    """How many bytes a block for `size` bytes has: at least 4 KiB, and one of four sizes from one power of two to the
-    next, so at most a quarter more.
+    """The size of a block for `size` bytes: at least 4 KiB, and one of the four sizes between two powers of two, so at
+    most a quarter more.
     """
     if size <= _SMALLEST:
         return _SMALLEST
@@ -52,7 +52,7 @@ def size_class(size: int) -> int:
 
 
 class Block(Generic[B]):
-    """A buffer, and an event for whoever holds it to record."""
+    """A buffer, and an event that its user may record."""
 
     __slots__ = ("buffer", "done", "pending")
 
@@ -62,13 +62,13 @@ class Block(Generic[B]):
         self.pending: tuple[Awaited, ...] = ()
 
     def wait(self) -> None:
-        """Until nothing uses it any more."""
+        """Wait until nothing uses it any more."""
         for awaited in self.pending:
             awaited.synchronize()
         self.pending = ()
 
     def close(self) -> None:
-        """Free it; nothing may use it."""
+        """Free it. Nothing may use it any more."""
         self.buffer.close()
         self.done.close()
 
@@ -87,14 +87,14 @@ class Pool(Generic[B]):
         self._in_use = 0
 
     def usage(self) -> PoolUsage:
-        """Now."""
+        """What is in use and idle now."""
         with self._lock:
             return PoolUsage(in_use=self._in_use, idle=self._idle_bytes, bound=self._bound)
 
     def take(self, size: int) -> Block[B]:
-        """A block of `size_class(size)` bytes that nothing uses; its contents are undefined.
+        """A block of `size_class(size)` bytes that nothing uses, with undefined contents.
 
-        Raises OutOfDeviceMemory past the bound, or if the device has no more; EngineLost.
+        Raises OutOfDeviceMemory beyond the bound or if the device has no memory left, and EngineLost.
         """
         size = size_class(size)
         with self._lock:
@@ -112,7 +112,7 @@ class Pool(Generic[B]):
         return block
 
     def give(self, block: Block[B], after: Sequence[Awaited]) -> None:
-        """Return a block; nothing uses it once these have passed. Once per `take`."""
+        """Give a block back, once for each `take`. Nothing uses it once the events of `after` have passed."""
         block.pending = tuple(after)
         size = block.buffer.size
         with self._lock:
@@ -123,12 +123,12 @@ class Pool(Generic[B]):
             self._idle_bytes += size
 
     def drop(self, block: Block[B]) -> None:
-        """Free a block instead of returning it: after a call that failed halfway, nobody knows what uses it."""
+        """Free a block instead of keeping it: after a call that failed halfway, it may still be in use."""
         self._forget(block.buffer.size)
         block.close()
 
     def close(self) -> None:
-        """Free what is idle. Blocks that are still out are lost."""
+        """Free the idle blocks. Blocks that were not given back are not freed."""
         with self._lock:
             blocks = [block for same in self._idle.values() for block in same]
             self._idle.clear()
@@ -137,7 +137,7 @@ class Pool(Generic[B]):
             block.close()
 
     def _find(self, size: int) -> tuple[Block[B] | None, list[Block[B]]]:
-        """An idle block of the class; or else the idle ones that must go to make room."""
+        """An idle block of this size; or else the idle blocks that must be freed to make room."""
         same = self._idle.get(size)
         if same:
             block = same.popleft()
@@ -177,10 +177,10 @@ class Pool(Generic[B]):
 
 
 def device_pool(context: Context, bound: int) -> Pool[DeviceBuffer]:
-    """Of device memory."""
+    """A pool of device memory."""
     return Pool(context, lambda size: DeviceBuffer(context, size), bound=bound, what="device memory")
 
 
 def pinned_pool(context: Context, bound: int) -> Pool[PinnedBuffer]:
-    """Of this machine's memory, pinned."""
+    """A pool of this machine's pinned memory."""
     return Pool(context, lambda size: PinnedBuffer(context, size), bound=bound, what="pinned memory")

@@ -1,8 +1,8 @@
-"""NV12 to BGR as the CPU path does it, in the integers that OpenCV really uses.
+"""NV12 to BGR as on the CPU, with the same integers as OpenCV.
 
-Why not a float matrix: a level of difference in a pixel is a different vector. BT.601 limited is OpenCV's own
-conversion, 20 binary places and no luma below black; the other three go through `cv2.transform`, which rounds the
-matrix to 10 places on x86. Trap: the constants carry the rounding half, so that the kernel only adds and shifts.
+Why not a float matrix: a pixel that differs by one level gives a different vector. BT.601 limited is OpenCV's own
+conversion, with 20 binary places and no luma below black. The other three use `cv2.transform`, which rounds the matrix
+to 10 places on x86. Trap: the constants include one half for rounding, so that the kernel only adds and shifts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reidstream_engines.cpu.color import yuv_to_bgr
+from reidstream_engines.decoding.color import yuv_to_bgr
 from reidstream_engines.image import ColorMatrix, ColorRange
 
 _TRANSFORM_SHIFT = 10
@@ -36,7 +36,7 @@ class Nv12Weights:
 
 
 def nv12_weights(matrix: ColorMatrix, color_range: ColorRange) -> Nv12Weights:
-    """Of one of the four combinations."""
+    """The weights for one of the four combinations."""
     if matrix is ColorMatrix.BT601 and color_range is ColorRange.LIMITED:
         half = 1 << (_OPENCV_SHIFT - 1)
         return Nv12Weights(

@@ -1,12 +1,12 @@
-"""JPEG decoded by the GPU, in batches, into the memory that a frame is staged in (package nvidia-nvimgcodec).
+"""JPEG decoded by the GPU, in batches, into the memory in which a frame is staged (package nvidia-nvimgcodec).
 
-Why only files with a `JpegLayout`: those are plain baseline JPEGs with their end in place; what else there is, a
-truncated file above all, is left to the CPU's decoders, which are strict. Why batches: the GPU decodes several pictures
-in little more time than one, and the pictures of different cameras come in different threads.
+Why only files with a `JpegLayout`: those are plain baseline JPEGs with their end marker in place. All others, above all
+truncated files, go to the CPU's decoders, which are strict. Why batches: the GPU decodes several pictures in little
+more time than one, and pictures of different cameras come in different threads.
 
-Traps: the pixels are not those of the CPU (the library has other arithmetic on a GPU), so crops move a little. A file
-that lacks bytes in its middle is decoded to something, as by a region of it on the CPU. And the library would allocate
-pixels of its own, which nobody counts; so it is given ours, and whether it used them is looked at every time.
+Traps: the pixels differ a little from the CPU's, since the library computes differently on a GPU. A file that lacks
+bytes in its middle may be decoded to wrong pixels, as on the CPU when only a region is decoded. And the library would
+allocate memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from typing import TypeGuard
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import EncodedImage, Image, PixelFormat
 
-from .decoding import PixelLayout
+from .decoders import DeviceDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
 from .gathering import Gathering
 from .nvimgcodec_api import DECODE_EXTRA, CodecImage, CodeStream, Nvimgcodec, installed_nvimgcodec
 
 MOST_AT_ONCE = 16
-"""Pictures in a batch; what the library needs for its work grows with them, and is not counted by anybody."""
+"""The most pictures in a batch. The library's own memory grows with them, and nobody counts it."""
 
-_OPTIONS = ":fancy_upsampling=1"  # smooth, as the CPU's decoders
+_OPTIONS = ":fancy_upsampling=1"  # smooth, as in the CPU's decoders
 _ADOBE = b"Adobe"
 _ADOBE_WITHIN = 1 << 16
 _CHANNELS = 3
@@ -50,14 +51,12 @@ class _Job:
     done: Event
 
 
-class NvimgcodecDecoder:
-    """See `DeviceDecoder`. With `on_host` it is the library's CPU decoder, for devices whose memory is this machine's:
-    fake ones.
-    """
+class NvimgcodecDecoder(DeviceDecoder):
+    """`on_host`: uses the library's CPU decoder, for fake devices, whose memory is this machine's."""
 
     def __init__(self, context: Context, package: Nvimgcodec, *, on_host: bool = False) -> None:
         kinds = package.BackendKind
-        # Not the library's CPU decoder (ours is stricter), nor the GPU's JPEG engine (its upsampling is its own).
+        # Not the library's CPU decoder (ours is stricter), nor the GPU's JPEG engine (it upsamples differently).
         used = [kinds.CPU_ONLY] if on_host else [kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU]
         self._package = package
         self._context = context
@@ -83,24 +82,24 @@ class NvimgcodecDecoder:
             raise
         self._batches = Gathering(self._decode, most=MOST_AT_ONCE)
 
+    @override
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        """See `DeviceDecoder`."""
         if not isinstance(image, EncodedImage) or image.layout is None:
             return False
-        return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be taken for YCbCr
+        return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be read as YCbCr
 
+    @override
     def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
-        """See `DeviceDecoder`."""
         code = self._opened(image, layout)
         return code is not None and self._batches.run(_Job(code, layout, target, done))
 
+    @override
     def close(self) -> None:
-        """See `DeviceDecoder`."""
         self._decoder.__exit__(None, None, None)
         self._stream.close()
 
     def _opened(self, image: EncodedImage, layout: PixelLayout) -> CodeStream | None:
-        """None where the library does not find the picture that we did."""
+        """The opened picture; None if the library reads another format or size from the header than we do."""
         (x, y), package = layout.origin, self._package
         try:
             code: CodeStream = package.CodeStream(image.data)
@@ -120,10 +119,10 @@ class NvimgcodecDecoder:
                 params=self._params,
                 cuda_stream=0 if self._on_host else self._stream.address,
             )
-        except (RuntimeError, ValueError, MemoryError) as error:  # a lost device is told from a fault by `record`
+        except (RuntimeError, ValueError, MemoryError) as error:  # `record` tells a lost device from a fault
             _log.warning("the GPU decoded none of %d pictures, so the CPU does: %s", len(jobs), error)
             found = [None] * len(jobs)
-        self._context.use()  # the library has a current device of its own
+        self._context.use()  # the library may have set another context
         for job in jobs:
             self._stream.record(job.done)
         return [
@@ -131,7 +130,7 @@ class NvimgcodecDecoder:
         ]
 
     def _memory(self, job: _Job) -> SimpleNamespace:
-        """The target as an array of another library."""
+        """The target memory, as an object with an array interface."""
         interface = {
             "shape": (job.layout.height, job.layout.width, _CHANNELS),
             "typestr": "|u1",
@@ -150,12 +149,12 @@ class NvimgcodecDecoder:
 def open_nvimgcodec(
     context: Context, *, find: Callable[[], Nvimgcodec] = installed_nvimgcodec, on_host: bool = False
 ) -> NvimgcodecDecoder:
-    """Of a device, tried with a small picture. Raises PackageMissing; DeviceUnavailable where nothing is decoded."""
+    """A device's decoder, tested with a small picture. Raises PackageMissing, and DeviceUnavailable if it fails."""
     package = find()
     try:
         decoder = NvimgcodecDecoder(context, package, on_host=on_host)
     except RuntimeError as error:
-        raise DeviceUnavailable(f"nvimgcodec has no decoder for device {context.index}: {error}") from error
+        raise DeviceUnavailable(f"nvimgcodec cannot make a decoder for CUDA device {context.index}: {error}") from error
     try:
         _try(context, decoder)
     except BaseException:
@@ -174,5 +173,5 @@ def _try(context: Context, decoder: NvimgcodecDecoder) -> None:
         event.synchronize()
     if not decodes:
         raise DeviceUnavailable(
-            f"nvimgcodec decodes no JPEG on device {context.index}; it needs nvidia-nvjpeg for that: {DECODE_EXTRA}"
+            f"nvimgcodec cannot decode JPEG on CUDA device {context.index}; it needs nvidia-nvjpeg: {DECODE_EXTRA}"
         )

@@ -1,9 +1,9 @@
 """The part of `nvidia.nvimgcodec` that is used here.
 
-Why a Protocol: the package is optional and untyped, and what it does with a device's memory is tested with a fake of
-the same shape. Traps: importing it prints a line for each of NVIDIA's libraries that is not installed, also of those
-that only other formats need; and what it says about single pictures goes to stderr, which a hostile client could fill,
-so it is told to be quiet, in the one way that there is.
+Why a Protocol: the package is optional and has no types, and its use of a device's memory is tested with a fake that
+has the same functions. Traps: importing it prints a line for each of NVIDIA's libraries that is not installed, even if
+only other formats need it. And its messages about single pictures go to stderr, which a hostile client could fill; an
+environment variable is the only way to silence it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
 
 
 class CodeStream(Protocol):
-    """A compressed picture. Its properties raise RuntimeError where there is no header to read."""
+    """A compressed picture. Its properties raise RuntimeError if it has no readable header."""
 
     @property
     def width(self) -> int: ...  # noqa: D102
@@ -33,7 +33,7 @@ class CodeStream(Protocol):
 
 
 class CodecImage(Protocol):
-    """Pixels; it has an array interface, of the device or of this machine."""
+    """Pixels, with an array interface: of the device or of this machine."""
 
 
 class CodecDecoder(Protocol):
@@ -42,14 +42,14 @@ class CodecDecoder(Protocol):
     def decode(
         self, srcs: Sequence[CodeStream], *, images: Sequence[CodecImage], params: object, cuda_stream: int
     ) -> Sequence[CodecImage | None]:
-        """None for a picture that cannot be decoded. The others have `images`' memory if it is large enough."""
+        """None for each picture that cannot be decoded. The others lie in `images`' memory, if it is large enough."""
         ...
 
     def __exit__(self, *raised: object) -> object: ...
 
 
 class Nvimgcodec(Protocol):
-    """The module. `as_image` takes anything with an array interface."""
+    """The module. `as_image` takes any object with an array interface."""
 
     NVIMGCODEC_DEVICE_CPU_ONLY: int
     Backend: Any
@@ -65,14 +65,14 @@ class Nvimgcodec(Protocol):
 
 
 def installed_nvimgcodec() -> Nvimgcodec:
-    """The real one. Needs no GPU. Raises PackageMissing."""
+    """The real module. Needs no GPU. Raises PackageMissing."""
     said = os.environ.get(_VERBOSITY)
     os.environ.setdefault(_VERBOSITY, "0")  # read once, when it is imported
     try:
         from nvidia import nvimgcodec  # noqa: PLC0415 - optional
     except ImportError as error:
         raise PackageMissing(
-            f"decoding on the GPU needs the package nvidia-nvimgcodec-cu13, which is not installed here: {DECODE_EXTRA}"
+            f"decoding on the GPU needs nvidia-nvimgcodec-cu13, which is not installed; install it: {DECODE_EXTRA}"
         ) from error
     finally:
         if said is None:

@@ -1,8 +1,8 @@
-"""Which CUDA devices there are, or exactly what is missing.
+"""Finds the CUDA devices of this machine, or says exactly what is missing.
 
-Why first, before anything else of CUDA or TensorRT: without a driver some libraries hand out objects over null
-pointers, and the next call ends the process. So the driver's library is opened by itself, and only then asked. Trap:
-a machine may have the library and no device, or a driver too old for the package; each has its own remedy.
+Why before anything else of CUDA or TensorRT: without a driver some libraries return objects over null pointers, and the
+next call ends the process. So the driver's library is opened first, and asked only then. Trap: a machine may have the
+library but no device, or a driver that is too old for the package. Each case needs another advice.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reidstream_engines.errors import DeviceUnavailable, Lack
+from reidstream_engines.errors import DeviceUnavailable, Missing
 
 from .driver_api import DriverApi, Handle, installed_driver_api
 from .status import check
 
 LIBRARY = "libcuda.so.1"
 NEEDED_DRIVER = 13000
-"""CUDA 13.0, by cuDriverGetVersion's way of counting: driver r580."""
+"""CUDA 13.0, as cuDriverGetVersion writes it: driver r580."""
 
 _NAME_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaDevice:
-    """`architecture`: such as sm_90. `total_memory`: bytes. `driver_version`: the newest CUDA that its driver knows."""
+    """`architecture`: such as sm_90. `total_memory`: bytes. `driver_version`: the newest CUDA that the driver knows."""
 
     index: int
     name: str
@@ -37,16 +37,16 @@ class CudaDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """At least one device, and the driver that was asked. Initialised."""
+    """At least one device, and the initialised driver."""
 
     api: DriverApi
     devices: tuple[CudaDevice, ...]
 
     def device(self, index: int) -> CudaDevice:
-        """Raises DeviceUnavailable for a number that no device has."""
+        """The device with a number. Raises DeviceUnavailable if there is none with this number."""
         if not 0 <= index < len(self.devices):
             have = ", ".join(f"{device.index} ({device.name})" for device in self.devices)
-            raise DeviceUnavailable(f"no CUDA device {index}: this machine has {have}", Lack.THAT_DEVICE)
+            raise DeviceUnavailable(f"there is no CUDA device {index}: this machine has {have}", Missing.THAT_DEVICE)
         return self.devices[index]
 
 
@@ -55,47 +55,49 @@ def probe(
     load_library: Callable[[str], object] = ctypes.CDLL,
     open_api: Callable[[], DriverApi] = installed_driver_api,
 ) -> Probed:
-    """Look for devices. Takes a fraction of a second the first time; makes no context, takes no device memory.
+    """Look for devices. The first time takes a fraction of a second. Makes no context and uses no device memory.
 
-    Raises DeviceUnavailable, whose `lack` and message say what is missing.
+    Raises DeviceUnavailable, whose `missing` and message say what is not there.
     """
     try:
         load_library(LIBRARY)
     except OSError as error:
         raise DeviceUnavailable(
-            f"no NVIDIA driver here ({error}): install driver r580 or newer, or choose the CPU", Lack.DRIVER
+            f"this machine has no NVIDIA driver ({error}): install driver r580 or newer, or choose the CPU",
+            Missing.DRIVER,
         ) from error
     api = open_api()
     try:
         (status,) = api.cuInit(0)
-    except RuntimeError as error:  # the package's own look for the library failed
-        raise DeviceUnavailable(f"the NVIDIA driver cannot be used: {error}", Lack.DRIVER) from error
+    except RuntimeError as error:  # the package itself did not find the library
+        raise DeviceUnavailable(f"the NVIDIA driver cannot be used: {error}", Missing.DRIVER) from error
     result = api.CUresult
     if status == result.CUDA_ERROR_NO_DEVICE:
         raise DeviceUnavailable(
-            "there is an NVIDIA driver and no device: is one given to this container, and is CUDA_VISIBLE_DEVICES set?",
-            Lack.DEVICE,
+            "the NVIDIA driver finds no GPU: give this container one, or correct CUDA_VISIBLE_DEVICES if it is set",
+            Missing.DEVICE,
         )
     if status == result.CUDA_ERROR_STUB_LIBRARY:
         raise DeviceUnavailable(
-            f"{LIBRARY} is the toolkit's stub, not a driver: take the stubs folder off the library path", Lack.DRIVER
+            f"{LIBRARY} is the CUDA toolkit's stub, not a driver: remove the stubs folder from the library path",
+            Missing.DRIVER,
         )
     if status != result.CUDA_SUCCESS:
         text = api.cuGetErrorString(status)[1]
         raise DeviceUnavailable(
             f"the NVIDIA driver cannot start: {getattr(status, 'name', status)} ({bytes(text or b'').decode()})",
-            Lack.DRIVER,
+            Missing.DRIVER,
         )
     version = check(api, "cuDriverGetVersion", api.cuDriverGetVersion())
     if version < NEEDED_DRIVER:
         raise DeviceUnavailable(
-            f"the NVIDIA driver knows CUDA {_version(version)}; {_version(NEEDED_DRIVER)} is needed: "
+            f"the NVIDIA driver supports CUDA {_version(version)}; {_version(NEEDED_DRIVER)} is needed: "
             "install driver r580 or newer",
-            Lack.NEWER_DRIVER,
+            Missing.NEWER_DRIVER,
         )
     count = check(api, "cuDeviceGetCount", api.cuDeviceGetCount())
     if count == 0:
-        raise DeviceUnavailable("there is an NVIDIA driver and no device", Lack.DEVICE)
+        raise DeviceUnavailable("the NVIDIA driver finds no GPU in this machine", Missing.DEVICE)
     return Probed(api=api, devices=tuple(_describe(api, index, version) for index in range(count)))
 
 

@@ -1,10 +1,10 @@
-"""Brings pictures into a device's memory: decoded into pinned memory, then copied by the device itself; or decoded
-there, where the device can.
+"""Brings pictures into a device's memory. They are decoded into pinned memory, which the device then copies; or the
+device itself decodes them, if it can.
 
 Why `stage` does not wait for the copy: a batch waits for it on the device, by the frame's event, while this thread
-decodes the next picture. A frame is copied once, however many boxes and models look at it. Traps: the pinned memory is
-read until that event, the device's until the last batch that reads it, so both go back with those events; and a frame
-belongs to the device that it was staged on.
+decodes the next picture. A frame is copied once, whatever the number of its boxes and models. Traps: the pinned memory
+is read until that event, and the device's memory until the last batch has read it; both are given back with these
+events. And a frame belongs to the device on which it was staged.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
-from reidstream_engines.protocol import DeviceUsage, PoolUsage
+from reidstream_engines.protocol import DeviceUsage, PoolUsage, StagedFrame, Stager
 
-from .decoding import DeviceDecoder, FrameDecoder, PixelLayout
+from .decoders import DeviceDecoder, FrameDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Recording, Stream
 from .kernel_params import DeviceFrame
 from .memory import Block, Pool, device_pool, pinned_pool, size_class
 
 
-class CudaFrame:
-    """Pixels on device `device`, of the picture from `origin` (x, y) on, there once `ready` has passed.
+class CudaFrame(StagedFrame):
+    """Pixels on device `device`: the picture's, from `origin` (x, y) on. They are there once `ready` has passed.
 
-    `pixels` of a closed frame raises EngineFault: its memory may hold another frame by then.
+    `pixels` of a closed frame raises EngineFault: the memory may hold another frame already.
     """
 
     __slots__ = ("_block", "_lock", "_pixels", "_pool", "_readers", "device", "origin", "ready")
@@ -45,36 +45,39 @@ class CudaFrame:
 
     @property
     def pixels(self) -> DeviceFrame:
-        """For the kernel's table."""
+        """The frame's record for the kernel's table."""
         if self._block is None:
             raise EngineFault("a staged frame was used after it was closed")
         return self._pixels
 
     def read_until(self, done: Recording) -> None:
-        """A batch reads the pixels until then. Once a batch."""
+        """Say that a batch reads the pixels until `done`. Called once for each batch."""
         with self._lock:
             self._readers.append(done)
 
+    @override
     def close(self) -> None:
-        """Give the memory back; batches on their way still read it."""
+        """Give the memory back. Batches on their way may still read it: it is reused only after them."""
         with self._lock:
             block, self._block = self._block, None
         if block is not None:
             self._pool.give(block, (self.ready, *self._readers))
 
+    @override
     def __enter__(self) -> Self:
         return self
 
+    @override
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
 
-class CudaStager:
-    """See `Stager`. `max_bytes` bounds the device memory of frames, and the pinned memory that they pass through.
+class CudaStager(Stager):
+    """`max_bytes` bounds the device memory of frames, and the pinned memory through which they are copied.
 
-    `on_device` decodes what it takes, `decoder` everything else; closed with the stager.
+    `on_device` decodes what it takes and is closed with the stager; `decoder` decodes everything else.
     """
 
     def __init__(
@@ -103,14 +106,15 @@ class CudaStager:
         return self._decoded
 
     def usage(self) -> PoolUsage:
-        """Device memory of frames."""
+        """The device memory of frames."""
         return self._device.usage()
 
+    @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CudaFrame:
-        """See `Stager`. Raises OutOfDeviceMemory as well, when more is staged than `max_bytes`."""
+        """Raises OutOfDeviceMemory, too, if more than `max_bytes` would be staged."""
         self._context.use()
         layout = self._decoder.layout(image, boxes)
-        # With no boxes all of the picture is to be looked at, and only the other decoders notice what is missing in it.
+        # Without boxes the whole picture must be checked, and only the CPU's decoders notice every fault in it.
         block = self._decode_there(self._on_device, image, layout) if self._on_device is not None and boxes else None
         if block is None:
             block = self._upload(image, boxes, layout)
@@ -155,16 +159,18 @@ class CudaStager:
             self._uploads += 1
         return block
 
-    def instant(self, image: Image) -> bool:  # noqa: ARG002 - the Protocol's
-        """See `Stager`. Never: whatever comes is copied to the device."""
+    @override
+    def instant(self, image: Image) -> bool:
+        """Never: every picture is copied to the device."""
         return False
 
+    @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """See `Stager`. Of device memory."""
+        """Bytes of device memory."""
         return size_class(self._decoder.layout(image, boxes).size)
 
+    @override
     def devices(self) -> tuple[DeviceUsage]:
-        """See `Stager`."""
         return (
             DeviceUsage(
                 device=f"cuda:{self._context.index}",

@@ -1,7 +1,8 @@
-"""What a status of the driver means to whoever called: nothing, no memory, a fault of this batch, or the end.
+"""Turns a status of the driver into an error: no memory, a fault of this batch, or a lost device.
 
-Why one place: a code that is forgotten once is a vector of rubbish. Trap: some errors are sticky. After them every call
-of the process on that device fails, also the one that frees memory, and no batch can succeed: those are EngineLost.
+Why one place: a status that is not checked can give a wrong vector. Trap: some errors are sticky. After one of them
+every call of the process on that device fails, also those that free memory, and no batch can succeed. Those are
+EngineLost.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _KERNEL_CALLS = frozenset(("cuModuleLoadData", "cuModuleGetFunction"))
 
 
 def check(api: DriverApi, call: str, answer: tuple[Any, ...]) -> Any:  # noqa: ANN401 - what the call gives
-    """What `call` answered behind its status; None if that is all.
+    """What `call` answered after its status; None if it answered nothing else.
 
-    Raises EngineLost, OutOfDeviceMemory, KernelError (for a module that cannot be loaded) or EngineFault, each with
-    the call's name, and the code's name and text.
+    Raises EngineLost, OutOfDeviceMemory, KernelError (a module cannot be loaded) or EngineFault, with the call's name
+    and the status's name and text.
     """
     status = answer[0]
     if status != api.CUresult.CUDA_SUCCESS:
@@ -39,7 +40,7 @@ def check(api: DriverApi, call: str, answer: tuple[Any, ...]) -> Any:  # noqa: A
 
 
 def failure(api: DriverApi, call: str, status: Any) -> EnginesError:  # noqa: ANN401 - a CUresult, or a plain number
-    """The error that stands for a bad status."""
+    """The error for a status that is not success."""
     name = getattr(status, "name", f"status {status}")
     text = bytes(api.cuGetErrorString(status)[1] or b"").decode(errors="replace")
     message = f"{call}: {name} ({text})" if text else f"{call}: {name}"

@@ -13,8 +13,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.errors import PlanError
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec
 from reidstream_engines.spec_fields import fields_to_mapping
 from reidstream_engines.spec_source import (
@@ -22,7 +22,6 @@ from reidstream_engines.spec_source import (
     SPEC_KEY,
     ModelSignature,
     TensorSignature,
-    read_signature,
     resolve_spec,
 )
 
@@ -172,7 +171,7 @@ def _spec(
     own = _signature(source, vector, {SHA_KEY: hashlib.sha256(image).hexdigest()})
     if model is None:
         return resolve_spec(path=path, signature=own, name=name, profile=profile)
-    signature = read_signature(open_session(model, OnnxOptions()))
+    signature = read_signature(model)
     spec = resolve_spec(path=model, signature=signature, name=name or path.stem, profile=profile)
     wanted = (spec.input.name, (len(spec.input.mean), spec.input.height, spec.input.width), spec.output.name)
     if wanted != (source.name, source.shape[1:], vector.name) or vector.shape[1:] != (spec.output.dim,):

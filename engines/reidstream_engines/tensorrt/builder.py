@@ -21,7 +21,7 @@ from reidstream_engines.spec import ModelSpec
 
 from .api import Builder, BuilderConfig, Flavour, TensorRt, TensorType, major_version
 from .manifest import TensorInfo
-from .parsing import ParsedNetwork, Said, parse_network
+from .parsing import BuildLog, ParsedNetwork, parse_network
 from .progress import BuildMonitor, Progress
 
 OLDEST_BUILDER = 10
@@ -68,18 +68,18 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
             f"TensorRT {trt.__version__} chooses the precision of each layer by itself, so no plan is built with it: "
             f"install TensorRT {OLDEST_BUILDER} or newer, or adopt a plan of trtexec's (reidstream-engines adopt)"
         )
-    said = Said(trt)
-    builder = _made(lambda: trt.Builder(said.logger), said, "the builder")
+    log = BuildLog(trt)
+    builder = _made(lambda: trt.Builder(log.logger), log, "the builder")
     parsed = parse_network(
-        trt, builder, said, model=request.model, path=request.path, spec=request.spec, image=request.image
+        trt, builder, log, model=request.model, path=request.path, spec=request.spec, image=request.image
     )
-    config: BuilderConfig = _made(builder.create_builder_config, said, "the builder's configuration")
+    config: BuilderConfig = _made(builder.create_builder_config, log, "the builder's configuration")
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if flavour is Flavour.RTX:
         _set_target(trt, config, request.architecture)
     if parsed.static_batch is None:
-        _add_profile(builder, config, parsed, request, said)
+        _add_profile(builder, config, parsed, request, log)
     timing = flavour is Flavour.TENSORRT
     if timing:
         _set_timing(config, request.timing)
@@ -91,7 +91,7 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
     if not plan:
         raise PlanError(
             f"TensorRT {trt.__version__} cannot build {request.path} for batches of up to {request.max_batch}; if "
-            f"memory ran out, try a smaller --max-batch, or free the GPU{said.text()}"
+            f"memory ran out, try a smaller --max-batch, or free the GPU{log.text()}"
         )
     if progress is not None:
         progress(1.0, "built")
@@ -104,14 +104,14 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
     )
 
 
-def _made(make: Callable[[], _Made | None], said: Said, what: str) -> _Made:
+def _made(make: Callable[[], _Made | None], log: BuildLog, what: str) -> _Made:
     """TensorRT's constructors raise TypeError where the library gave them nothing; its methods answer None."""
     try:
         found = make()
     except (TypeError, RuntimeError) as error:
-        raise DeviceUnavailable(f"TensorRT cannot make {what} ({error}){said.text()}") from error
+        raise DeviceUnavailable(f"TensorRT cannot make {what} ({error}){log.text()}") from error
     if found is None:
-        raise DeviceUnavailable(f"TensorRT cannot make {what}{said.text()}")
+        raise DeviceUnavailable(f"TensorRT cannot make {what}{log.text()}")
     return found
 
 
@@ -129,16 +129,16 @@ def _set_target(trt: TensorRt, config: BuilderConfig, architecture: str) -> None
 
 
 def _add_profile(
-    builder: Builder, config: BuilderConfig, parsed: ParsedNetwork, request: BuildRequest, said: Said
+    builder: Builder, config: BuilderConfig, parsed: ParsedNetwork, request: BuildRequest, log: BuildLog
 ) -> None:
-    profile = _made(builder.create_optimization_profile, said, "an optimisation profile")
+    profile = _made(builder.create_optimization_profile, log, "an optimisation profile")
     source = request.spec.input
     rest = (len(source.mean), source.height, source.width)
     most = (request.max_batch, *rest)
     if profile.set_shape(source.name, (1, *rest), most, most) is False or config.add_optimization_profile(profile) < 0:
         raise PlanError(
             f"TensorRT refuses batches of 1 to {request.max_batch} of {parsed.input.name} {list(parsed.input.shape)}"
-            f"{said.text()}"
+            f"{log.text()}"
         )
 
 

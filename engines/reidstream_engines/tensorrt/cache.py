@@ -155,7 +155,7 @@ class PlanCache:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_kept(folder: Path) -> bool:
+def is_plan_folder(folder: Path) -> bool:
     """Whether this is the folder of a plan."""
     return (folder / MANIFEST).is_file()
 

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.cuda.probe import probe
 from reidstream_engines.errors import DeviceUnavailable, PackageMissing, PlanError
-from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.onnx_file import read_signature
+from reidstream_engines.spec_source import resolve_spec
 
 from .adopt import adopt_plan
 from .api import Flavour
-from .cache import PLAN, Plan, PlanCache, is_kept, read_manifest
+from .cache import PLAN, Plan, PlanCache, is_plan_folder, read_manifest
 from .examine import Examined, examine
-from .loading import PLANS, GpuOptions, default_cache
 from .manifest import PlanManifest, PlanPrecision, TensorInfo
+from .opened_gpu import PLANS, GpuOptions, default_cache
 from .plans import plan_for
 from .progress import Progress
 
@@ -103,7 +103,7 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 def is_plan(path: Path) -> bool:
     """Whether a file is to be looked at as a plan: by its suffix, or a folder of the cache."""
-    return path.suffix in SUFFIXES or is_kept(path)
+    return path.suffix in SUFFIXES or is_plan_folder(path)
 
 
 def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
@@ -112,7 +112,7 @@ def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
     Raises PlanError for a plan with neither.
     """
     folder = path if path.is_dir() else path.parent
-    known = is_kept(folder)
+    known = is_plan_folder(folder)
     file = folder / PLAN if path.is_dir() else path
     if not file.is_file():
         raise PlanError(f"{file}: no such file")
@@ -140,7 +140,7 @@ def _build(arguments: argparse.Namespace, cache: PlanCache, flavour: Flavour) ->
         raise PlanError("tensorrt builds for the GPU that it measures on: leave --architecture out")
     spec = resolve_spec(
         path=path,
-        signature=read_signature(open_session(path, OnnxOptions())),
+        signature=read_signature(path),
         name=default_model.NAME if default else None,
         profile=arguments.profile,
     )

@@ -14,14 +14,24 @@ from math import prod
 from typing import TypeVar
 
 import numpy as np
-from typing_extensions import assert_never
+from typing_extensions import assert_never, override
 
-from reidstream_engines.cpu.rows import finish_rows
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Event, Module, PinnedBuffer, Recording, Stream
 from reidstream_engines.cuda.kernel_params import CROP, FRAME, Records, launch_shape, pack_crops, pack_frames, pack_spec
 from reidstream_engines.cuda.stager import CudaFrame
 from reidstream_engines.errors import EngineFault, EngineLost, EnginesError
-from reidstream_engines.protocol import BoxCrop, Crop, Embeddings, EngineInfo, EngineLimits, Health, TensorCrop
+from reidstream_engines.protocol import (
+    BoxCrop,
+    Crop,
+    Embeddings,
+    Engine,
+    EngineInfo,
+    EngineLimits,
+    Health,
+    TensorCrop,
+    Ticket,
+)
+from reidstream_engines.rows import finish_rows
 from reidstream_engines.spec import ModelSpec
 
 from .network import DeviceNetwork
@@ -71,7 +81,7 @@ class _Slot:
         return owned
 
 
-class TensorRtTicket:
+class TensorRtTicket(Ticket):
     """A batch on its way. `result` is taken once; a second call raises EngineFault."""
 
     __slots__ = ("_count", "_engine", "_slot")
@@ -81,8 +91,9 @@ class TensorRtTicket:
         self._slot = [slot]
         self._count = count
 
+    @override
     def result(self) -> Embeddings:
-        """See `Ticket`. Sleeps until the device is done."""
+        """Sleeps until the device is done."""
         try:
             slot = self._slot.pop()  # atomic, so that two takers cannot both have it
         except IndexError:
@@ -90,8 +101,8 @@ class TensorRtTicket:
         return self._engine._take(slot, self._count)  # noqa: SLF001 - the other half of it
 
 
-class TensorRtEngine:
-    """See `Engine`. `networks`: one a slot, all alike; `module`: the crop kernel for their input and the spec's resize.
+class TensorRtEngine(Engine):
+    """`networks`: one a slot, all alike; `module`: the crop kernel for their input and the spec's resize.
 
     Owns both, also if it cannot be made (UnsupportedProfile, OutOfDeviceMemory). Takes boxes of frames that a
     CudaStager staged on the same device, and tensors.
@@ -125,26 +136,27 @@ class TensorRtEngine:
         self._idle = list(self._slots)
 
     @property
+    @override
     def spec(self) -> ModelSpec:
-        """See `Engine`."""
         return self._spec
 
     @property
+    @override
     def limits(self) -> EngineLimits:
-        """See `Engine`."""
         return self._limits
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Engine`."""
         return self._info
 
+    @override
     def health(self) -> Health:
-        """See `Engine`."""
         return Health.LOST if self._lost or self._closed else Health.SERVING
 
+    @override
     def submit(self, crops: Sequence[Crop]) -> TensorRtTicket:
-        """See `Engine`. Enqueues everything and returns."""
+        """Enqueues everything and returns."""
         self._check_usable()
         if not 1 <= len(crops) <= self._limits.max_batch:
             raise EngineFault(f"a batch has 1 to {self._limits.max_batch} crops, not {len(crops)}")
@@ -165,8 +177,8 @@ class TensorRtEngine:
             raise EngineFault(f"a batch of {len(crops)} could not be started: {error}") from error
         return TensorRtTicket(self, slot, len(crops))
 
+    @override
     def close(self) -> None:
-        """See `Engine`."""
         with self._lock:
             closed, self._closed = self._closed, True
         if not closed:

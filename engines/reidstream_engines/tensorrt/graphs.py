@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
+from typing_extensions import override
 
 from reidstream_engines.cuda.driver import Context, Graph, Stream
 from reidstream_engines.cuda.kernel_params import OutputType
@@ -20,8 +21,8 @@ from reidstream_engines.errors import EngineFault
 from .network import DeviceNetwork
 
 
-class GraphedNetwork:
-    """See `DeviceNetwork`: `network`, which it owns, with a graph for each of `sizes`, the largest its `max_batch`.
+class GraphedNetwork(DeviceNetwork):
+    """`network`, which it owns, with a graph for each of `sizes`, the largest its `max_batch`.
 
     `not_captured`: sizes that are enqueued kernel by kernel, and why. Raises what `network.enqueue` does.
     """
@@ -43,32 +44,32 @@ class GraphedNetwork:
         return self._not_captured
 
     @property
+    @override
     def max_batch(self) -> int:
-        """See `DeviceNetwork`."""
         return self._sizes[-1]
 
     @property
+    @override
     def input_address(self) -> int:
-        """See `DeviceNetwork`."""
         return self._network.input_address
 
     @property
+    @override
     def input_type(self) -> OutputType:
-        """See `DeviceNetwork`."""
         return self._network.input_type
 
     @property
+    @override
     def output_address(self) -> int:
-        """See `DeviceNetwork`."""
         return self._network.output_address
 
     @property
+    @override
     def output_dtype(self) -> np.dtype[np.generic]:
-        """See `DeviceNetwork`."""
         return self._network.output_dtype
 
+    @override
     def enqueue(self, stream: Stream, count: int) -> None:
-        """See `DeviceNetwork`."""
         size = next((size for size in self._sizes if size >= count), None)
         if size is None:
             raise EngineFault(f"the network takes up to {self.max_batch} crops, not {count}")
@@ -78,8 +79,8 @@ class GraphedNetwork:
         else:
             graph.launch(stream)
 
+    @override
     def close(self) -> None:
-        """See `DeviceNetwork`."""
         for graph in self._graphs.values():
             graph.close()
         self._graphs.clear()

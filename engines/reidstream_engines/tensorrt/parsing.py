@@ -21,7 +21,7 @@ _SHOWN_ERRORS = 3
 _VECTOR_RANK = 2
 
 
-class Said:
+class BuildLog:
     """What TensorRT says while a plan is made. TensorRT does not hold on to `logger`: it must outlive all else."""
 
     def __init__(self, trt: TensorRt) -> None:
@@ -49,7 +49,7 @@ class ParsedNetwork:
 
 
 def parse_network(
-    trt: TensorRt, builder: Builder, said: Said, *, model: bytes, path: Path, spec: ModelSpec, image: TensorType
+    trt: TensorRt, builder: Builder, log: BuildLog, *, model: bytes, path: Path, spec: ModelSpec, image: TensorType
 ) -> ParsedNetwork:
     """Parse an ONNX model, with its weights in it, as a strongly typed network; `image`: the type of its input.
 
@@ -59,10 +59,10 @@ def parse_network(
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     if network is None:
-        raise DeviceUnavailable(f"TensorRT cannot make a network{said.text()}")
-    parser = trt.OnnxParser(network, said.logger)
+        raise DeviceUnavailable(f"TensorRT cannot make a network{log.text()}")
+    parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(model):
-        raise ModelError(f"{path} is no model that TensorRT can run{_errors(parser, said)}")
+        raise ModelError(f"{path} is no model that TensorRT can run{_errors(parser, log)}")
     _keep_only(network, spec.output.name, path)
     try:
         source, vector = _info(_only_input(network)), _info(network.get_output(0))
@@ -81,7 +81,7 @@ def parse_network(
     )
 
 
-def _errors(parser: Parser, said: Said) -> str:
+def _errors(parser: Parser, log: BuildLog) -> str:
     found = []
     for index in range(min(parser.num_errors, _SHOWN_ERRORS)):
         error = parser.get_error(index)
@@ -90,7 +90,7 @@ def _errors(parser: Parser, said: Said) -> str:
         found.append(node + " ".join(error.desc().split()))
     if parser.num_errors > _SHOWN_ERRORS:
         found.append(f"and {parser.num_errors - _SHOWN_ERRORS} more")
-    return f": {'; '.join(found)}" if found else said.text()
+    return f": {'; '.join(found)}" if found else log.text()
 
 
 def _only_input(network: Network) -> Tensor:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from typing_extensions import override
 
 from .api import TensorRt
 
@@ -23,12 +26,15 @@ _PARTS = 10
 class Progress(Protocol):
     """Told how far a build is."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def __call__(self, fraction: float, phase: str, /) -> None:
         """0 to 1, never less than before, and the phase that TensorRT is in. Any thread. Raising ends the build."""
         ...
 
 
-class LoggedProgress:
+class LoggedProgress(Progress):
     """Tells the log of a build of `model`, at most once for every tenth of it."""
 
     def __init__(self, model: str) -> None:
@@ -36,8 +42,8 @@ class LoggedProgress:
         self._next = 0
         self._lock = threading.Lock()
 
+    @override
     def __call__(self, fraction: float, phase: str, /) -> None:
-        """See `Progress`."""
         with self._lock:
             tenths = int(fraction * _PARTS)
             if tenths < self._next:

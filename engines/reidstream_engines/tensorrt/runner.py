@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from typing_extensions import override
 
 from reidstream_engines.cuda.driver import Context, DeviceBuffer, Stream
 from reidstream_engines.cuda.kernel_params import OutputType
@@ -18,6 +19,7 @@ from reidstream_engines.spec import ModelSpec
 
 from .api import CudaEngine, ExecutionContext, Runtime, TensorType, tensor_type
 from .messages import Messages
+from .network import DeviceNetwork
 
 _INPUT_TYPES = {TensorType.FP32: OutputType.FP32, TensorType.FP16: OutputType.FP16}
 
@@ -30,7 +32,7 @@ def deserialize(runtime: Runtime, plan: bytes, messages: Messages) -> CudaEngine
     return engine
 
 
-class TensorRtNetwork:
+class TensorRtNetwork(DeviceNetwork):
     """See `DeviceNetwork`.
 
     Raises ModelError when made, if the plan does not have the spec's tensors, or takes fewer crops than `max_batch`;
@@ -44,15 +46,15 @@ class TensorRtNetwork:
         self._input, self._output = spec.input.name, spec.output.name
         self._row_shape = (len(spec.input.mean), spec.input.height, spec.input.width)
         self._dim = spec.output.dim
-        self.max_batch = max_batch
+        self._max_batch = max_batch
         _check_tensors(engine, (self._input, self._output))
         found = tensor_type(engine.get_tensor_dtype(self._input))
         if found not in _INPUT_TYPES:
             raise ModelError(f"the plan's input is {found.value}; float32 and float16 are served")
-        self.input_type = _INPUT_TYPES[found]
-        self.output_dtype: np.dtype[np.generic] = np.dtype(tensor_type(engine.get_tensor_dtype(self._output)).value)
-        if self.output_dtype.kind != "f":
-            raise ModelError(f"the plan's output is {self.output_dtype}, not a float")
+        self._input_type = _INPUT_TYPES[found]
+        self._output_dtype: np.dtype[np.generic] = np.dtype(tensor_type(engine.get_tensor_dtype(self._output)).value)
+        if self._output_dtype.kind != "f":
+            raise ModelError(f"the plan's output is {self._output_dtype}, not a float")
         self._piece = self._fixed_batch(engine)
         self._shaped = 0
         execution = engine.create_execution_context()
@@ -61,8 +63,8 @@ class TensorRtNetwork:
         self._execution: ExecutionContext | None = execution
         self._engine: CudaEngine | None = engine  # outlives its contexts
         rows = max_batch if self._piece is None else -(-max_batch // self._piece) * self._piece
-        self._in_row = prod(self._row_shape) * self.input_type.dtype.itemsize
-        self._out_row = self._dim * self.output_dtype.itemsize
+        self._in_row = prod(self._row_shape) * self._input_type.dtype.itemsize
+        self._out_row = self._dim * self._output_dtype.itemsize
         self._in = DeviceBuffer(context, rows * self._in_row)
         try:
             self._out = DeviceBuffer(context, rows * self._out_row)
@@ -76,19 +78,34 @@ class TensorRtNetwork:
             raise
 
     @property
+    @override
+    def max_batch(self) -> int:
+        return self._max_batch
+
+    @property
+    @override
+    def input_type(self) -> OutputType:
+        return self._input_type
+
+    @property
+    @override
+    def output_dtype(self) -> np.dtype[np.generic]:
+        return self._output_dtype
+
+    @property
+    @override
     def input_address(self) -> int:
-        """See `DeviceNetwork`."""
         return self._in.address
 
     @property
+    @override
     def output_address(self) -> int:
-        """See `DeviceNetwork`."""
         return self._out.address
 
+    @override
     def enqueue(self, stream: Stream, count: int) -> None:
-        """See `DeviceNetwork`."""
-        if not 1 <= count <= self.max_batch:
-            raise EngineFault(f"the plan takes 1 to {self.max_batch} crops, not {count}")
+        if not 1 <= count <= self._max_batch:
+            raise EngineFault(f"the plan takes 1 to {self._max_batch} crops, not {count}")
         execution = self._execution
         if execution is None:
             raise EngineFault("the network is closed")
@@ -100,8 +117,8 @@ class TensorRtNetwork:
             self._place(execution, first)
             self._require("execute_async_v3", execution.execute_async_v3(stream.address))
 
+    @override
     def close(self) -> None:
-        """See `DeviceNetwork`."""
         self._execution = None
         self._engine = None
         self._in.close()
@@ -130,8 +147,8 @@ class TensorRtNetwork:
             return batch
         shapes = engine.get_tensor_profile_shape(self._input, 0)
         least, most = shapes[0][0], shapes[-1][0]
-        if least > 1 or most < self.max_batch:
-            raise ModelError(f"the plan takes {least} to {most} crops at a time, 1 to {self.max_batch} are wanted")
+        if least > 1 or most < self._max_batch:
+            raise ModelError(f"the plan takes {least} to {most} crops at a time, 1 to {self._max_batch} are wanted")
         return None
 
     def _shape(self, execution: ExecutionContext, count: int) -> None:

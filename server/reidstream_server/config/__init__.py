@@ -4,7 +4,7 @@ from reidstream_server.errors import ConfigError
 
 from .engine_settings import EngineSettings
 from .load import load_config
-from .models import ModelFile
+from .model_files import ModelFile
 from .render import redacted, render_markdown
 from .settings import (
     LifecycleSettings,

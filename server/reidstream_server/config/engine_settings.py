@@ -12,7 +12,7 @@ from typing import Annotated
 from .about import About
 from .fields import Duration, NameList, NumberOf, OneOf, Switch, Text, WholeNumber
 from .paths import FilePath
-from .runtimes import GpuPrecision, Precision, Runtime
+from .runtimes import GpuPrecision, InferenceRuntime, Precision
 
 _THREADS = WholeNumber(low=0, high=1024, unit="threads")
 
@@ -57,12 +57,12 @@ class EngineSettings:
         About(kind=FilePath(), help="Folder for TensorRT's plans and compiled kernels. Default: ~/.cache/reidstream."),
     ] = None
     runtime: Annotated[
-        Runtime,
+        InferenceRuntime,
         About(
-            kind=OneOf(members=Runtime),
+            kind=OneOf(members=InferenceRuntime),
             help="The library that computes. openvino is an extra: pip install 'reidstream-engines[openvino]'.",
         ),
-    ] = Runtime.ONNXRUNTIME
+    ] = InferenceRuntime.ONNXRUNTIME
     precision: Annotated[
         Precision,
         About(

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import math
 import re
+from abc import abstractmethod
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from typing import Protocol
+
+from typing_extensions import override
 
 from reidstream_server.logs import quoted
 
@@ -44,29 +47,45 @@ class Faults:
 
 
 class Kind(Protocol):
-    """A kind of value, with its bounds."""
+    """A kind of value, with its bounds.
+
+    Trap: in a dataclass, a field that takes the place of one of these properties needs a default or `field()`. Without
+    either, dataclasses take the inherited property for its default.
+    """
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def metavar(self) -> str:
-        """Stands for the value in help texts; "" for a flag without one."""
+        """Stands for the value in help texts; "" for a flag without a value."""
+        ...
 
     @property
+    @abstractmethod
     def range(self) -> str:
-        """The bounds in short, with their unit; "" where there are none to name."""
+        """The bounds in short, with their unit; "" if there are no bounds to name."""
+        ...
 
     @property
+    @abstractmethod
     def allowed(self) -> str:
         """What is accepted, bounds included. Completes "must be ..."."""
+        ...
 
+    @abstractmethod
     def parse(self, given: object) -> object | Faults:
-        """Read what a flag, a variable (text) or a TOML file (text or typed) holds."""
+        """Read what a flag or a variable (text) or a TOML file (text or typed) holds."""
+        ...
 
+    @abstractmethod
     def show(self, value: object) -> str:
-        """A parsed value as text that `parse` reads back to the same."""
+        """A parsed value as text, which `parse` reads back to the same value."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WholeNumber:
+class WholeNumber(Kind):
     """An int from `low` to `high`, both included. `unit` is what is counted."""
 
     low: int
@@ -75,17 +94,17 @@ class WholeNumber:
     metavar: str = "N"
 
     @property
+    @override
     def range(self) -> str:
-        """See Kind."""
         return f"{self.show(self.low)} to {self.show(self.high)} {self.unit}".rstrip()
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return f"a whole number, {self.range}"
 
+    @override
     def parse(self, given: object) -> int | Faults:
-        """See Kind."""
         value: int | None = None
         if isinstance(given, str):
             try:
@@ -96,13 +115,14 @@ class WholeNumber:
             value = given
         return value if value is not None and self.low <= value <= self.high else _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
         """Millions are grouped, as Python and TOML read them too."""
         return f"{value:_}" if isinstance(value, int) and value >= _GROUPED_FROM else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duration:
+class Duration(Kind):
     """A finite float from `low` to `high`, both included, in `unit` ("ms" or "s")."""
 
     low: float
@@ -110,22 +130,22 @@ class Duration:
     unit: str
 
     @property
+    @override
     def metavar(self) -> str:
-        """See Kind."""
         return self.unit.upper()
 
     @property
+    @override
     def range(self) -> str:
-        """See Kind."""
         return f"{self.low:g} to {self.high:g} {self.unit}"
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return f"a number, {self.range}"
 
+    @override
     def parse(self, given: object) -> float | Faults:
-        """See Kind."""
         value = math.nan
         if isinstance(given, str | int | float) and not isinstance(given, bool):
             try:
@@ -134,13 +154,13 @@ class Duration:
                 value = math.nan
         return value if self.low <= value <= self.high else _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByteSize:
+class ByteSize(Kind):
     """An int of bytes from `low` to `high`, both included; text may carry a unit ("1.5 GiB", in any case)."""
 
     low: int
@@ -148,17 +168,17 @@ class ByteSize:
     metavar: str = "SIZE"
 
     @property
+    @override
     def range(self) -> str:
-        """See Kind."""
         return f"{self.show(self.low)} to {self.show(self.high)}"
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return f"a size, {self.range}, in whole bytes or with a unit (KiB, MiB, GiB, KB, MB, GB)"
 
+    @override
     def parse(self, given: object) -> int | Faults:
-        """See Kind."""
         value: int | None = None
         if isinstance(given, str):
             match = _SIZE.fullmatch(given)
@@ -170,6 +190,7 @@ class ByteSize:
             value = given
         return value if value is not None and self.low <= value <= self.high else _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
         """In the largest binary unit that is exact."""
         size = int(str(value))
@@ -180,119 +201,119 @@ class ByteSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
+class Switch(Kind):
     """A bool. As a flag: --name and --no-name."""
 
     metavar: str = ""
     range: str = ""
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return "true or false"
 
+    @override
     def parse(self, given: object) -> bool | Faults:
-        """See Kind."""
         value = _SWITCH.get(given.lower()) if isinstance(given, str) else given
         return value if isinstance(value, bool) else _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return "true" if value else "false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OneOf:
+class OneOf(Kind):
     """A member of a closed set, written as the member's value (text)."""
 
     members: type[Enum]
     metavar: str = "NAME"
 
     @property
+    @override
     def range(self) -> str:
-        """See Kind."""
         return ", ".join(str(member.value) for member in self.members)
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return f"one of {self.range}"
 
+    @override
     def parse(self, given: object) -> Enum | Faults:
-        """See Kind."""
         for member in self.members:
             if given == member.value:
                 return member
         return _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return str(value.value) if isinstance(value, Enum) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberOf:
+class NumberOf(Kind):
     """One of a few ints."""
 
     numbers: tuple[int, ...]
     metavar: str = "N"
 
     @property
+    @override
     def range(self) -> str:
-        """See Kind."""
         return ", ".join(map(str, self.numbers))
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return f"one of {self.range}"
 
+    @override
     def parse(self, given: object) -> int | Faults:
-        """See Kind."""
         for number in self.numbers:
             if given == str(number) or (given == number and not isinstance(given, bool | float)):
                 return number
         return _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(Kind):
     """Text that matches `pattern` as a whole. `allowed` says so in words."""
 
     pattern: str
-    allowed: str
+    allowed: str = field()
     metavar: str = "TEXT"
     range: str = ""
 
+    @override
     def parse(self, given: object) -> str | Faults:
-        """See Kind."""
         if isinstance(given, str) and re.fullmatch(self.pattern, given, re.ASCII):
             return given
         return _refused(self, given)
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NameList:
+class NameList(Kind):
     """A tuple of at least one different names. As text: with commas between; in TOML also a list."""
 
     metavar: str = "NAME,..."
     range: str = ""
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return "one or more different names of letters, digits and _, with commas between"
 
+    @override
     def parse(self, given: object) -> tuple[str, ...] | Faults:
-        """See Kind."""
         items: list[object] = list(given.split(",")) if isinstance(given, str) else _listed(given)
         names = tuple(item.strip() for item in items if isinstance(item, str))
         good = all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names)
@@ -300,8 +321,8 @@ class NameList:
             return _refused(self, given)
         return names
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

@@ -10,26 +10,28 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fields import Fault, Faults
-from .models import ModelFile
+from typing_extensions import override
+
+from .fields import Fault, Faults, Kind
+from .model_files import ModelFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilePath:
+class FilePath(Kind):
     """The path of a file."""
 
     metavar: str = "FILE"
     range: str = ""
     allowed: str = "the path of a file"
 
+    @override
     def parse(self, given: object) -> Path | Faults:
-        """See Kind."""
         if isinstance(given, str) and given.strip() and "\0" not in given:
             return Path(given)
         return Faults((Fault(value=given, message=f"must be {self.allowed}"),))
 
+    @override
     def show(self, value: object) -> str:
-        """See Kind."""
         return str(value)
 
 

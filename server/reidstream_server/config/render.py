@@ -12,7 +12,7 @@ from reidstream_server.logs import quoted
 
 from .fields import Duration, Switch, WholeNumber
 from .help import EXAMPLES, EXIT_CODES, PROGRAM
-from .models import ModelFile, ModelList
+from .model_files import ModelFile, ModelList
 from .rules import RULES
 from .settings import ServerConfig
 from .table import CONFIG_FILE, SETTINGS, Setting

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .engine_settings import EngineSettings
-from .runtimes import Precision, Runtime
+from .runtimes import InferenceRuntime, Precision
 from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
 
 CPU_SETTINGS = ("runtime", "providers", "precision", "jpeg_scale")
@@ -125,11 +125,11 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
     if engine.require_gpu and engine.device == "cpu":
         yield BrokenRule(names=("require_gpu", "device"), shown=("require_gpu", "device"), rule=REQUIRE_GPU_RULE)
     match engine.runtime:
-        case Runtime.ONNXRUNTIME:
+        case InferenceRuntime.ONNXRUNTIME:
             if engine.precision is not Precision.FP32:
                 names = ("precision", "runtime")
                 yield BrokenRule(names=names, shown=names, rule=PRECISION_RULE)
-        case Runtime.OPENVINO:
+        case InferenceRuntime.OPENVINO:
             given = _changed(engine, ("providers", "spinning"))
             if given:
                 yield BrokenRule(names=("providers", "spinning", "runtime"), shown=given, rule=OPENVINO_RULE)

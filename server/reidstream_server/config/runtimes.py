@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Runtime(Enum):
+class InferenceRuntime(Enum):
     """The library that computes."""
 
     ONNXRUNTIME = "onnxruntime"

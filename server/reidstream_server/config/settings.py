@@ -19,7 +19,7 @@ from reidstream_server.logs import LogFormat, LogLevel
 from .about import About, Group
 from .engine_settings import EngineSettings
 from .fields import ByteSize, Duration, OneOf, Switch, Text, WholeNumber
-from .models import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
+from .model_files import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
 
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40

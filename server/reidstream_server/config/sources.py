@@ -19,7 +19,7 @@ from pathlib import Path
 import tomllib
 
 from .fields import Switch, shown
-from .models import ModelList
+from .model_files import ModelList
 from .table import CONFIG_FILE, PREFIX, SETTINGS, Setting
 
 _SERVICE_NAME = re.compile(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.errors import ModelError
 from reidstream_engines.external_data import external_files
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec
-from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.spec_source import resolve_spec
 
 
 def constant(name: str, location: str | None = None) -> TensorProto:
@@ -153,8 +153,7 @@ def save_apart(path: Path, weight: float) -> None:
 
 
 def load(path: Path) -> ModelSpec:
-    session = open_session(path, OnnxOptions())
-    return resolve_spec(path=path, signature=read_signature(session), name=None, profile="torchreid")
+    return resolve_spec(path=path, signature=read_signature(path), name=None, profile="torchreid")
 
 
 class TestSpaces:
@@ -175,7 +174,7 @@ class TestSpaces:
         """Between loading and hashing: a ModelError that names the model and the missing file."""
         path = tmp_path / "toy.onnx"
         save_apart(path, 1.0)
-        signature = read_signature(open_session(path, OnnxOptions()))
+        signature = read_signature(path)
         (weights,) = external_files(path)
         weights.unlink()
         with pytest.raises(ModelError, match=r"toy\.onnx: .*toy\.onnx\.data"):

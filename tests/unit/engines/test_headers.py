@@ -236,30 +236,30 @@ UNSUPPORTED = {
 
 INVALID = {
     "empty": b"",
-    "no known format": b"\x00\x01garbage" * 40,
+    "unknown format": b"\x00\x01garbage" * 40,
     r"begins with 50 35 20 33 37 20 32 31\);": b"P5 37 21 255\n" + bytes(777),
-    "PNG ends within its header": png()[:32],
+    "PNG is truncated: it ends within its header": png()[:32],
     "does not begin with its header": png()[:8] + b"\x00\x00\x00\x0dIHDX" + png()[16:],
     "claims 3 bits": png(depth=3),
     "PNG header claims 0 x 21": png(width=0),
     "PNG has no pixels within": png(*[(b"tEXt", b"")] * MAX_SEGMENTS),
     "JPEG header claims 37 x 0": frame_header(height=0),
     "JPEG header claims 0 x 21": frame_header(width=0),
-    "JPEG ends before its frame header": b"\xff\xd8",
-    "JPEG ends within its frame header": frame_header()[:11],
+    "JPEG is truncated: it ends before its frame header": b"\xff\xd8",
+    "JPEG is truncated: it ends within its frame header": frame_header()[:11],
     "no frame header before its image data": jpeg((0xFE, b"hi"), (0xDA, bytes(8))),
     "segment E0 of 1 bytes": b"\xff\xd8\xff\xe0\x00\x01" + bytes(40),
     "JPEG has no frame header before": jpeg() + b"\xff\xd9" + frame_header()[2:],
     "segment 00": b"\xff\xd8\xff\x00" + frame_header()[2:],
     "segment D8": b"\xff\xd8" + frame_header(),
-    "byte 8 should begin a segment": jpeg((0xFE, b"hi")) + b"junk" + frame_header()[2:],
+    "no segment begins at byte 8": jpeg((0xFE, b"hi")) + b"junk" + frame_header()[2:],
     "within 1024 segments": b"\xff\xd8" + b"\xff" * (MAX_SEGMENTS + 9),
     "begins with an unknown chunk": webp(b"ANMF", bytes(30)),
-    "WebP ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
-    "no key frame": webp(b"VP8 ", bytes(30)),
-    "has no key frame": webp(b"VP8 ", b"\x01\x00\x00\x9d\x01\x2a" + bytes(30)),
+    "WebP is truncated: it ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
+    "does not begin with a key frame": webp(b"VP8 ", bytes(30)),
+    "WebP is damaged: it does not begin with a key frame": webp(b"VP8 ", b"\x01\x00\x00\x9d\x01\x2a" + bytes(30)),
     "lossless header": webp(b"VP8L", bytes(30)),
-    "lossless header is none": webp(b"VP8L", b"\x2f\x00\x00\x00\x20" + bytes(30)),
+    "lossless header is not valid": webp(b"VP8L", b"\x2f\x00\x00\x00\x20" + bytes(30)),
 }
 
 
@@ -310,7 +310,7 @@ class TestRefusals:
     @pytest.mark.parametrize("data", [b"RIFF\x20\0\0\0AVI LIST" + bytes(40), b"XXXX\x20\0\0\0WEBPVP8X" + bytes(40)])
     def test_half_of_a_webp_signature(self, data: bytes) -> None:
         """A video, and nothing at all."""
-        with pytest.raises(InvalidImage, match="no known format"):
+        with pytest.raises(InvalidImage, match="unknown format"):
             parse_encoded(data)
 
     @pytest.mark.parametrize("words", INVALID)

@@ -12,10 +12,10 @@ import pytest
 from onnx import helper
 
 from reidstream_engines.cli import main
-from reidstream_engines.cpu.network import OnnxOptions, Runtime
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.errors import InvalidImage, ModelError, PackageMissing
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.quantize import MAX_CROPS, QUANTIZED_FROM_KEY, Quantized, find_crops, quantize
 from reidstream_engines.selftest import self_test
 from reidstream_engines.space import sha256_file
@@ -133,7 +133,7 @@ def test_openvino_runs_it_in_int8_too(tmp_path: Path, folder: Path) -> None:
     target, _ = made(gated(tmp_path / "m.onnx"), folder)
     engines = [
         load_onnx(target, name=None, profile=None, options=OnnxOptions(runtime=runtime, max_batch=4))
-        for runtime in (Runtime.ONNXRUNTIME, Runtime.OPENVINO)
+        for runtime in (InferenceRuntime.ONNXRUNTIME, InferenceRuntime.OPENVINO)
     ]
     assert [engine.info.precision for engine in engines] == ["int8", "int8"]
     assert len({engine.spec.space_id for engine in engines}) == 1

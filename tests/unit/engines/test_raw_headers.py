@@ -81,7 +81,7 @@ class TestRaw:
         """Exactly enough is enough; a byte less is refused with both numbers; more is ignored."""
         raw(bytes(needed), kind, **layout)
         raw(bytes(needed + 1000), kind, **layout)
-        with pytest.raises(InvalidImage, match=rf"{needed} bytes are needed .*{needed - 1} given"):
+        with pytest.raises(InvalidImage, match=rf"{needed} bytes are needed .*{needed - 1} are given"):
             raw(bytes(needed - 1), kind, **layout)
 
     @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def missing(rows: Embeddings) -> Embeddings:
         (not_finite, "not finite"),
         (zero, "zero vector"),
         (long, "not 1"),
-        (wide, "not float32 (1, 32)"),
+        (wide, "float32 (1, 32) is expected"),
         (missing, "a batch of 2 gave float32 (1, 32)"),
     ],
 )

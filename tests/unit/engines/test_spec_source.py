@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.errors import ModelError, SpecError
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.profiles import PROFILES
 from reidstream_engines.space import space_id
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, ModelSpec, Resize
@@ -23,7 +23,6 @@ from reidstream_engines.spec_source import (
     ModelSignature,
     TensorSignature,
     encode_spec_metadata,
-    read_signature,
     resolve_spec,
 )
 
@@ -93,7 +92,7 @@ def toy(*, batch: int | str, height: int, width: int | str) -> onnx.ModelProto:
 
 def load(path: Path, profile: str | None = None) -> ModelSpec:
     """As it is served."""
-    return resolve(path, read_signature(open_session(path, OnnxOptions())), profile=profile)
+    return resolve(path, read_signature(path), profile=profile)
 
 
 class TestOrder:
@@ -220,13 +219,13 @@ class TestRoundTrip:
         helper.set_model_props(proto, encode_spec_metadata(original) | {SHA_KEY: original.artifact_sha256})
         onnx.save(proto, derived)
         assert derived.read_bytes() != fixed.read_bytes()
-        assert read_signature(open_session(derived, OnnxOptions())).inputs == (tensor("images", None, 3, 32, 16),)
+        assert read_signature(derived).inputs == (tensor("images", None, 3, 32, 16),)
         assert load(derived) == replace(original, name="dynamic", profile="metadata")
 
     @pytest.mark.parametrize("sha", ["", "abc", SHA.upper(), SHA + "0", SHA + "\n"])
     def test_a_carried_sha_that_is_none(self, model: Path, sha: str) -> None:
         """It would name a space that nobody else can compute."""
-        with pytest.raises(SpecError, match="no sha256"):
+        with pytest.raises(SpecError, match="not a sha256"):
             resolve(model, replace(signature(), metadata={SHA_KEY: sha}), profile="tao")
 
     def test_a_file_that_went_away(self, tmp_path: Path) -> None:
@@ -239,7 +238,7 @@ class TestFields:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"color": "rgb"}, "unknown color; the keys are profile, color_order, resize, .* output, width, height"),
+            ({"color": "rgb"}, "unknown color; the known keys are profile, color_order, .* output, width, height"),
             ({"color_order": "yuv"}, "color_order is 'yuv'; it must be one of rgb, bgr, gray"),
             ({"resize": ["pil_bilinear"]}, "resize is .*must be one of opencv_bilinear, .*pil_bicubic"),
             ({"fit": 1}, "fit is 1; it must be one of stretch"),
@@ -253,15 +252,15 @@ class TestFields:
             ({"mean": 0.5}, "mean is 0.5; it must be a list of 1 or 3 numbers"),
             ({"mean": [1, 2]}, "must be a list of 1 or 3 numbers"),
             ({"mean": [1, 2, "3"]}, "mean is '3'"),
-            ({"std": [1, 0, 1]}, "all must be greater than 0"),
-            ({"std": [1, -1, 1]}, "all must be greater than 0"),
+            ({"std": [1, 0, 1]}, "each number must be greater than 0"),
+            ({"std": [1, -1, 1]}, "each number must be greater than 0"),
             ({"l2_normalize": 1}, "l2_normalize is 1; it must be true or false"),
-            ({"output": 3}, "output is 3; it must be a text"),
+            ({"output": 3}, "output is 3; it must be text"),
             ({"width": 0}, "width is 0; it must be a whole number, at least 1"),
             ({"width": 128.0}, "width is 128.0; it must be a whole number"),
             ({"height": True}, "height is True; it must be a whole number"),
             ({"profile": "osnet"}, "unknown profile 'osnet'; the profiles are"),
-            ({"profile": 7}, "profile is 7; it must be a text"),
+            ({"profile": 7}, "profile is 7; it must be text"),
         ],
     )
     def test_mistakes_name_place_key_and_value(self, model: Path, changes: dict[str, object], words: str) -> None:
@@ -273,7 +272,7 @@ class TestFields:
     @pytest.mark.parametrize("absent", WHOLE)
     def test_a_field_without_a_profile_has_no_default(self, model: Path, absent: str) -> None:
         """None of the eight is guessed."""
-        with pytest.raises(SpecError, match=f"{absent} missing; say them, or name a profile"):
+        with pytest.raises(SpecError, match=f"{absent} missing; add them, or name a profile"):
             resolve(model, with_metadata(**{key: value for key, value in WHOLE.items() if key != absent}))
 
     @pytest.mark.parametrize(
@@ -349,7 +348,7 @@ class TestNetwork:
         with pytest.raises(SpecError) as caught:
             resolve(model, profile=None if toml else "torchreid")
         assert str(caught.value) == (
-            f"{model} (spec from {source}): output 'fc_pred' is no float output [batch, dim] of this network; "
+            f"{model} (spec from {source}): this network has no float output 'fc_pred' [batch, dim]; "
             "found embedding tensor(float) [?, 512]"
         )
 
@@ -398,7 +397,7 @@ class TestNetwork:
     def test_an_open_size_must_be_said(self, model: Path, axis: str, shape: tuple[int | None, int | None]) -> None:
         """In the TOML, with or without the flag; then it counts."""
         network = signature(inputs=(tensor("input", None, 3, *shape),))
-        with pytest.raises(SpecError, match=f"say {axis} = PIXELS in the TOML"):
+        with pytest.raises(SpecError, match=f"write {axis} = PIXELS in the TOML file"):
             resolve(model, network, profile="tao")
         write_toml(model, f"{axis} = 99")
         assert getattr(resolve(model, network, profile="tao").input, axis) == 99
@@ -412,7 +411,7 @@ class TestNetwork:
     def test_several_outputs_want_a_choice(self, model: Path) -> None:
         """Even where only one looks like a vector: class scores look like vectors, too."""
         network = signature(outputs=(tensor("scores", None, 751), tensor("map", None, 512, 16, 8)))
-        with pytest.raises(SpecError, match='Say output = "NAME"') as caught:
+        with pytest.raises(SpecError, match='with output = "NAME"') as caught:
             resolve(model, network, profile="torchreid")
         assert "scores tensor(float) [?, 751]" in str(caught.value)
 
@@ -439,7 +438,7 @@ class TestNetwork:
             )
         )
         write_toml(model, f'output = "{name}"')
-        with pytest.raises(SpecError, match=f"output '{name}' is no float output"):
+        with pytest.raises(SpecError, match=f"no float output '{name}'"):
             resolve(model, network, profile="tao")
 
     @pytest.mark.parametrize("outputs", [(), (tensor("embedding", None, 512, 1, 1),)])
@@ -461,7 +460,7 @@ def test_the_signature_of_a_real_session(tmp_path: Path) -> None:
     proto.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", 3]))
     helper.set_model_props(proto, {SPEC_KEY: json.dumps({"profile": "torchreid", "output": "vector", "width": 16})})
     onnx.save(proto, path)
-    found = read_signature(open_session(path, OnnxOptions()))
+    found = read_signature(path)
     assert found.inputs == (tensor("images", None, 3, 32, None),)
     assert found.outputs == (tensor("vector", None, 5), tensor("mean", None, 3))
     assert found.metadata.keys() == {SPEC_KEY}
@@ -475,7 +474,7 @@ def test_the_signature_of_a_real_session(tmp_path: Path) -> None:
 def test_a_real_osnet(shared_data: Path) -> None:
     """What the README of the data says of it."""
     path = shared_data / "models" / "osnet_x0_25_msmt17.onnx"
-    spec = resolve(path, read_signature(open_session(path, OnnxOptions())), profile="torchreid")
+    spec = resolve(path, read_signature(path), profile="torchreid")
     assert spec.artifact_sha256 == "042c90359a275853b53b447d2feb0dcbdb8785f91f3bdb0794d2927765da89c5"
     assert (spec.input.name, spec.input.width, spec.input.height) == ("input", 128, 256)
     assert (spec.output.name, spec.output.dim) == ("embedding", 512)

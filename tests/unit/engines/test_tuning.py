@@ -9,19 +9,20 @@ from collections.abc import Callable
 import pytest
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.network import OnnxOptions, usable_cores
+from reidstream_engines.cores import usable_cores
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.errors import ModelError
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, Crop
 from reidstream_engines.selftest import noise_boxes
-from reidstream_engines.tuning import Plan, Tuning, Wanted, candidates, choose, default_plan, tune
+from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, candidates, choose, default_plan, tune
 from tests.support.patience import HANG_S
 
 
-def plan(threads: int, slots: int, batch: int) -> Plan:
-    return Plan(threads_per_call=threads, slots=slots, max_batch=batch)
+def plan(threads: int, slots: int, batch: int) -> RunPlan:
+    return RunPlan(threads_per_call=threads, slots=slots, max_batch=batch)
 
 
 class Clock(threading.local):
@@ -51,12 +52,12 @@ class SharedClock:
 class Engines:
     """Opens fake engines of a known cost, and counts those that are open."""
 
-    def __init__(self, script: Callable[[Plan], FakeScript]) -> None:
+    def __init__(self, script: Callable[[RunPlan], FakeScript]) -> None:
         self._script = script
-        self.asked: list[Plan] = []
+        self.asked: list[RunPlan] = []
         self.open = 0
 
-    def __call__(self, asked: Plan) -> FakeEngine:
+    def __call__(self, asked: RunPlan) -> FakeEngine:
         self.asked.append(asked)
         engine = Closing(self, asked, self._script(asked))
         self.open += 1
@@ -64,7 +65,7 @@ class Engines:
 
 
 class Closing(FakeEngine):
-    def __init__(self, engines: Engines, asked: Plan, script: FakeScript) -> None:
+    def __init__(self, engines: Engines, asked: RunPlan, script: FakeScript) -> None:
         super().__init__(max_batch=asked.max_batch, slots=asked.slots, script=script)
         self._engines = engines
 
@@ -73,11 +74,11 @@ class Closing(FakeEngine):
 
 
 def tuned(
-    engines: Engines, clock: Callable[[], float], *, cores: int = 1, seconds: float = 2.0, **wanted: int
+    engines: Engines, clock: Callable[[], float], *, cores: int = 1, seconds: float = 2.0, **fixed: int
 ) -> Tuning:
     """The result, with every engine closed and no frame left staged."""
     stager = FakeStager()
-    found = tune(engines, stager, wanted=Wanted(**wanted), cores=cores, seconds=seconds, clock=clock)
+    found = tune(engines, stager, fixed=FixedFigures(**fixed), cores=cores, seconds=seconds, clock=clock)
     assert (engines.open, stager.open_frames) == (0, 0)
     return found
 
@@ -111,31 +112,31 @@ def test_the_rule(figures: dict[tuple[int, int, int], float], best: tuple[int, i
 )
 def test_every_plan_fills_the_cores(cores: int, shapes: list[tuple[int, int]]) -> None:
     """And asks for no more than there are."""
-    plans = candidates(Wanted(), cores)
+    plans = candidates(FixedFigures(), cores)
     assert list(dict.fromkeys((item.threads_per_call, item.slots) for item in plans)) == shapes
     assert all(item.threads_per_call * item.slots <= cores for item in plans)
     assert {item.max_batch for item in plans} == {4, 8, 16}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "plans", "default"),
+    ("fixed", "plans", "default"),
     [
-        (Wanted(), None, (8, 2, 8)),
-        (Wanted(threads_per_call=4, max_batch=3), [(4, 4, 3)], (4, 4, 3)),
-        (Wanted(slots=3, max_batch=3), [(5, 3, 3)], (5, 3, 3)),
-        (Wanted(slots=99, max_batch=3), [(1, 99, 3)], (1, 99, 3)),
-        (Wanted(threads_per_call=32, max_batch=3), [(32, 1, 3)], (32, 1, 3)),
-        (Wanted(threads_per_call=9, slots=9), [(9, 9, 4), (9, 9, 8), (9, 9, 16)], (9, 9, 8)),
-        (Wanted(max_batch=5), [(1, 16, 5), (2, 8, 5), (4, 4, 5), (8, 2, 5)], (8, 2, 5)),
+        (FixedFigures(), None, (8, 2, 8)),
+        (FixedFigures(threads_per_call=4, max_batch=3), [(4, 4, 3)], (4, 4, 3)),
+        (FixedFigures(slots=3, max_batch=3), [(5, 3, 3)], (5, 3, 3)),
+        (FixedFigures(slots=99, max_batch=3), [(1, 99, 3)], (1, 99, 3)),
+        (FixedFigures(threads_per_call=32, max_batch=3), [(32, 1, 3)], (32, 1, 3)),
+        (FixedFigures(threads_per_call=9, slots=9), [(9, 9, 4), (9, 9, 8), (9, 9, 16)], (9, 9, 8)),
+        (FixedFigures(max_batch=5), [(1, 16, 5), (2, 8, 5), (4, 4, 5), (8, 2, 5)], (8, 2, 5)),
     ],
 )
 def test_what_is_decided_stays(
-    wanted: Wanted, plans: list[tuple[int, int, int]] | None, default: tuple[int, int, int]
+    fixed: FixedFigures, plans: list[tuple[int, int, int]] | None, default: tuple[int, int, int]
 ) -> None:
     """On 16 cores, measured or not, even if it makes no sense there."""
-    assert default_plan(wanted, 16) == plan(*default)
+    assert default_plan(fixed, 16) == plan(*default)
     if plans is not None:
-        assert candidates(wanted, 16) == tuple(plan(*key) for key in plans)
+        assert candidates(fixed, 16) == tuple(plan(*key) for key in plans)
 
 
 def test_nothing_is_opened_where_nothing_is_measured() -> None:
@@ -204,7 +205,7 @@ def test_plans_that_fail_are_left_out() -> None:
     def is_fifth(crop: Crop) -> bool:
         return isinstance(crop, BoxCrop) and crop.box == fifth
 
-    def script(asked: Plan) -> FakeScript:
+    def script(asked: RunPlan) -> FakeScript:
         if asked.threads_per_call == 1:
             raise ModelError("not today")
         return FakeScript(seconds_per_crop=0.001, sleep=clock.sleep, poison=is_fifth)
@@ -261,10 +262,10 @@ def test_the_embedded_model_for_real() -> None:
             default_model.PATH, name=None, profile=None, options=OnnxOptions(**dataclasses.asdict(asked))
         ),
         CpuStager(),
-        wanted=Wanted(),
+        fixed=FixedFigures(),
         cores=usable_cores(),
         seconds=0.2,
     )
     assert found.plan in found.crops_per_s
-    assert set(found.crops_per_s) | set(found.left_out) == set(candidates(Wanted(), usable_cores()))
+    assert set(found.crops_per_s) | set(found.left_out) == set(candidates(FixedFigures(), usable_cores()))
     assert all(rate > 0 for rate in found.crops_per_s.values())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidstream_engines.cpu import network
+from reidstream_engines.cpu import options
 from reidstream_server.config import (
     EngineSettings,
     LimitSettings,
@@ -18,7 +18,7 @@ from reidstream_server.config import (
     ServerConfig,
     load_config,
 )
-from reidstream_server.config.runtimes import GpuPrecision, Precision, Runtime
+from reidstream_server.config.runtimes import GpuPrecision, InferenceRuntime, Precision
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
 from reidstream_server.errors import ConfigError
 from reidstream_server.logs import LogFormat, LogLevel
@@ -48,7 +48,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
     )
     assert config.engine == EngineSettings(
-        runtime=Runtime.ONNXRUNTIME,
+        runtime=InferenceRuntime.ONNXRUNTIME,
         precision=Precision.FP32,
         providers=("CPUExecutionProvider",),
         threads_per_call=0,
@@ -112,7 +112,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "gpu_precision": ("fp16", GpuPrecision.FP16),
     "gpu_decode": ("true", True),
     "gpu_cache": ("/var/cache/gpu", Path("/var/cache/gpu")),
-    "runtime": ("openvino", Runtime.OPENVINO),
+    "runtime": ("openvino", InferenceRuntime.OPENVINO),
     "precision": ("bf16", Precision.BF16),
     "providers": ("A,B", ("A", "B")),
     "threads_per_call": ("4", 4),
@@ -449,8 +449,8 @@ def test_a_rule_is_silent_about_values_that_are_refused_anyway(argv: list[str]) 
 
 def test_runtimes_and_precisions_are_the_engines_own() -> None:
     """The configuration knows no engine, so it writes their names down once more."""
-    assert [item.value for item in Runtime] == [item.value for item in network.Runtime]
-    assert [item.value for item in Precision] == [item.value for item in network.Precision]
+    assert [item.value for item in InferenceRuntime] == [item.value for item in options.InferenceRuntime]
+    assert [item.value for item in Precision] == [item.value for item in options.Precision]
 
 
 def test_names_are_unique_over_all_groups() -> None:

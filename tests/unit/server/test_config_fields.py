@@ -1,5 +1,6 @@
 """The kinds of value: what each reads, refuses and shows."""
 
+import inspect
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from reidstream_server.config.fields import (
     ByteSize,
     Duration,
     Faults,
+    Kind,
     NameList,
     NumberOf,
     OneOf,
@@ -19,6 +21,8 @@ from reidstream_server.config.fields import (
     WholeNumber,
     shown,
 )
+from reidstream_server.config.model_files import ModelList
+from reidstream_server.config.paths import FilePath
 from reidstream_server.config.table import SETTINGS, Setting
 from reidstream_server.logs import LogLevel
 
@@ -172,3 +176,19 @@ def test_a_shown_value_stays_on_its_line(text: str) -> None:
     assert len(result) <= 83
     if not result.endswith("...") and not any("\ud800" <= character <= "\udfff" for character in text):
         assert tomllib.loads(f"x = {result}") == {"x": text}
+
+
+@pytest.mark.parametrize(
+    "kind", [WholeNumber, Duration, ByteSize, Switch, OneOf, NumberOf, Text, NameList, FilePath, ModelList]
+)
+def test_every_kind_implements_all_of_kind(kind: type) -> None:
+    """None is abstract, and the base gives none of them a dict."""
+    assert Kind in kind.__bases__
+    assert not inspect.isabstract(kind)
+    assert not hasattr(object.__new__(kind), "__dict__")
+
+
+def test_an_inherited_property_is_no_default() -> None:
+    """`allowed` of Text is required, though Kind has a property of that name."""
+    with pytest.raises(TypeError, match="allowed"):
+        Text(pattern="x")  # type: ignore[call-arg]

@@ -24,7 +24,7 @@ from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.errors import (
     DeviceUnavailable,
     EnginesError,
-    Lack,
+    Missing,
     ModelError,
     PackageMissing,
     PlanError,
@@ -33,12 +33,12 @@ from reidstream_engines.errors import (
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.selftest import noise, noise_boxes
-from reidstream_engines.tensorrt import loading as gpu_loading
+from reidstream_engines.tensorrt import opened_gpu as gpu_loading
 from reidstream_engines.tensorrt.api import Runtime
 from reidstream_engines.tensorrt.cache import MANIFEST
-from reidstream_engines.tensorrt.loading import Gpu, GpuOptions
 from reidstream_engines.tensorrt.manifest import Origin, manifest_to_json
 from reidstream_engines.tensorrt.messages import Messages
+from reidstream_engines.tensorrt.opened_gpu import Gpu, GpuOptions
 from reidstream_server import loading
 from reidstream_server.config import ConfigError, load_config
 from reidstream_server.errors import StartupError
@@ -50,7 +50,7 @@ from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
-MISSING = DeviceUnavailable("no NVIDIA driver here", Lack.DRIVER)
+MISSING = DeviceUnavailable("this machine has no NVIDIA driver", Missing.DRIVER)
 CPU = ("--tune-seconds", "0")
 
 
@@ -123,10 +123,10 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
     ("flags", "error", "reason"),
     [
         ([], MISSING, ""),
-        ([], DeviceUnavailable("no cuda-bindings", Lack.PACKAGE), "no cuda-bindings"),
+        ([], DeviceUnavailable("no cuda-bindings", Missing.PACKAGE), "no cuda-bindings"),
         ([], UnsupportedProfile("not exact there"), "not exact there"),
-        (["--device", "cuda:3"], MISSING, "no NVIDIA driver here"),
-        (["--gpu-precision", "fp16"], MISSING, "no NVIDIA driver here"),
+        (["--device", "cuda:3"], MISSING, "this machine has no NVIDIA driver"),
+        (["--gpu-precision", "fp16"], MISSING, "this machine has no NVIDIA driver"),
     ],
 )
 def test_the_cpu_is_used_instead(
@@ -156,9 +156,9 @@ def test_the_cpu_is_used_instead(
     ("flags", "why"),
     [
         (["--device", "cpu"], "device cpu"),
-        ([], "no NVIDIA driver here"),
-        (["--device", "cuda:1"], "no NVIDIA driver here"),
-        (["--jpeg-scale", "2"], "jpeg_scale are the CPU's"),
+        ([], "this machine has no NVIDIA driver"),
+        (["--device", "cuda:1"], "this machine has no NVIDIA driver"),
+        (["--jpeg-scale", "2"], "these settings are for the CPU only: jpeg_scale"),
     ],
 )
 @pytest.mark.parametrize("origin", ["adopted", "built"])
@@ -264,7 +264,7 @@ def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
     done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=HANG_S)
     if no_library():
         assert done.returncode == 1
-        assert "a GPU is required: no NVIDIA driver here" in done.stderr
+        assert "a GPU is required: this machine has no NVIDIA driver" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.returncode >= 0
 

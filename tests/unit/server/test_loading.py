@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from reidstream_engines import loading as engines_loading
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cores import usable_cores
+from reidstream_engines.cpu import onnx_loading
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.errors import ModelError
 from reidstream_engines.protocol import EngineLimits
 from reidstream_server import loading
-from reidstream_server.bounds import cores
 from reidstream_server.config import ServerConfig, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
@@ -47,7 +47,7 @@ def test_what_was_measured_is_one_event(caplog: Captured) -> None:
         found.cores,
     )
     figures = {name: value for name, value in event.items() if name.startswith("crops_per_s_")}
-    assert {f"crops_per_s_1x{cores()}x{size}" for size in (4, 8, 16)} <= set(figures)
+    assert {f"crops_per_s_1x{usable_cores()}x{size}" for size in (4, 8, 16)} <= set(figures)
     chosen = figures[f"crops_per_s_{found.cores}x{found.slots}x{found.max_batch}"]
     assert isinstance(chosen, int)
     assert chosen > 0
@@ -57,8 +57,11 @@ def test_what_was_measured_is_one_event(caplog: Captured) -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--tune-seconds", "0"], EngineLimits(max_batch=8, slots=2, cores=max(1, cores() // 2))),
-        (["--tune-seconds", "0", "--slots", "3"], EngineLimits(max_batch=8, slots=3, cores=max(1, cores() // 3))),
+        (["--tune-seconds", "0"], EngineLimits(max_batch=8, slots=2, cores=max(1, usable_cores() // 2))),
+        (
+            ["--tune-seconds", "0", "--slots", "3"],
+            EngineLimits(max_batch=8, slots=3, cores=max(1, usable_cores() // 3)),
+        ),
         (
             ["--threads-per-call", "2", "--slots", "3", "--max-batch", "5"],
             EngineLimits(max_batch=5, slots=3, cores=2),
@@ -84,7 +87,7 @@ def failing(condition: Callable[[OnnxOptions], bool]) -> Callable[..., OnnxEngin
     def load(*arguments: object, options: OnnxOptions, **others: object) -> OnnxEngine:
         if condition(options):
             raise ModelError("no such luck")
-        return engines_loading.load_onnx(*arguments, options=options, **others)  # type: ignore[arg-type]
+        return onnx_loading.load_onnx(*arguments, options=options, **others)  # type: ignore[arg-type]
 
     return load
 
@@ -92,7 +95,7 @@ def failing(condition: Callable[[OnnxOptions], bool]) -> Callable[..., OnnxEngin
 @pytest.mark.usefixtures("_logged")
 def test_a_plan_that_fails_is_skipped(caplog: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the server starts; the event says why it was."""
-    monkeypatch.setattr(loading, "cores", lambda: 2)
+    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
     monkeypatch.setattr(loading, "load_onnx", failing(lambda options: options.threads_per_call == 1))
     assert limits("--tune-seconds", "0.2").cores == 2
     (event,) = tunings(caplog)

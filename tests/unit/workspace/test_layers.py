@@ -48,7 +48,7 @@ ONLY_IN = {
     ("client", "cv2"): ("cli/sources/",),
     ("engines", "onnx"): ("default_model/build.py", "quantize.py", "tensorrt/onnx_graph.py"),
     ("engines", "cuda"): ("cuda/",),
-    ("engines", "openvino"): ("cpu/openvino_session.py",),
+    ("engines", "openvino"): ("cpu/openvino_network.py",),
 }
 
 

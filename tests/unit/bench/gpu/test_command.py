@@ -38,7 +38,7 @@ def test_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         ctypes.CDLL(LIBRARY)
     except OSError:
         assert main(["gpu", "--report", str(tmp_path / "r.md")]) == NO_GPU == 3
-        assert capsys.readouterr().err.startswith("no GPU: no NVIDIA driver here")
+        assert capsys.readouterr().err.startswith("no GPU: this machine has no NVIDIA driver")
         assert not list(tmp_path.iterdir())
 
 

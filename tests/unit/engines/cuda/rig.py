@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.turbojpeg import find_turbojpeg
-from reidstream_engines.cuda.decoding import CpuFrameDecoder, DeviceDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder, DeviceDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.stager import CudaFrame, CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.image import Image
 from reidstream_engines.spec import ModelSpec
 from reidstream_engines.tensorrt.engine import TensorRtEngine
 from reidstream_engines.tensorrt.messages import Messages
-from reidstream_engines.tensorrt.opening import Opened, open_plan
+from reidstream_engines.tensorrt.opened_plan import OpenedPlan, open_plan
 from tests.unit.engines.cuda.fake_driver import FakeDriver, image
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 
@@ -29,7 +29,7 @@ class Rig:
     driver: FakeDriver
     context: Context
     stager: CudaStager
-    opened: Opened
+    opened: OpenedPlan
     script: Script
     frames: ExitStack
 
@@ -49,7 +49,7 @@ def stager_on(context: Context, max_bytes: int = STAGED_BYTES, on_device: Device
 
 def opened_on(
     context: Context, driver: FakeDriver, path: Path, spec: ModelSpec, script: Script, *, max_batch: int, slots: int
-) -> Opened:
+) -> OpenedPlan:
     messages = Messages()
     runtime = FakeRuntime(driver, script, messages)
     return open_plan(

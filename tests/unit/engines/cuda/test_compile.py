@@ -101,7 +101,7 @@ def test_what_is_no_architecture_is_refused(name: str) -> None:
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(KernelError, match="cannot be kept in"):
+    with pytest.raises(KernelError, match="cannot be written to"):
         cubin(blocked / "cache")
 
 

@@ -352,7 +352,7 @@ def test_the_package_takes_our_arguments() -> None:
     seen: list[object] = []
     package.as_image = seen.append  # type: ignore[assignment, method-assign] # a fake
     package.decode = lambda srcs, **_: [None] * len(srcs)  # type: ignore[method-assign] # a fake
-    with Context(driver, 0) as context, pytest.raises(DeviceUnavailable, match="decodes no JPEG"):
+    with Context(driver, 0) as context, pytest.raises(DeviceUnavailable, match="cannot decode JPEG"):
         open_nvimgcodec(context, find=lambda: cast("Nvimgcodec", package))
     with pytest.raises(RuntimeError, match="CUDA-accessible"):
         installed_nvimgcodec().as_image(seen[0])

@@ -12,7 +12,7 @@ import pytest
 from reidstream_engines.cuda.driver_api import DriverApi, installed_driver_api
 from reidstream_engines.cuda.probe import LIBRARY, CudaDevice, Probed, probe
 from reidstream_engines.cuda.status import LOST
-from reidstream_engines.errors import DeviceUnavailable, EngineFault, Lack
+from reidstream_engines.errors import DeviceUnavailable, EngineFault, Missing
 from tests.unit.engines.cuda.fake_driver import FakeDriver
 
 
@@ -20,7 +20,7 @@ def look(driver: FakeDriver) -> Probed:
     return probe(load_library=lambda _: None, open_api=lambda: driver)
 
 
-def lack_of(driver: FakeDriver) -> DeviceUnavailable:
+def what_is_missing(driver: FakeDriver) -> DeviceUnavailable:
     with pytest.raises(DeviceUnavailable) as caught:
         look(driver)
     return caught.value
@@ -45,7 +45,7 @@ def test_a_number_that_no_device_has(index: int) -> None:
     """The message lists those that there are."""
     with pytest.raises(DeviceUnavailable, match=r"has 0 \(Fake 0\), 1 \(Fake 1\)") as caught:
         look(FakeDriver(devices=2)).device(index)
-    assert caught.value.lack is Lack.THAT_DEVICE
+    assert caught.value.missing is Missing.THAT_DEVICE
 
 
 def test_no_driver() -> None:
@@ -59,7 +59,7 @@ def test_no_driver() -> None:
 
     with pytest.raises(DeviceUnavailable, match="no NVIDIA driver") as caught:
         probe(load_library=missing, open_api=untouched)
-    assert caught.value.lack is Lack.DRIVER
+    assert caught.value.missing is Missing.DRIVER
 
 
 def test_this_machine_is_probed_for_real() -> None:
@@ -69,7 +69,7 @@ def test_this_machine_is_probed_for_real() -> None:
     except OSError:
         with pytest.raises(DeviceUnavailable, match=LIBRARY) as caught:
             probe()
-        assert caught.value.lack is Lack.DRIVER
+        assert caught.value.missing is Missing.DRIVER
     else:
         assert probe().devices
 
@@ -79,7 +79,7 @@ def test_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(DeviceUnavailable, match="pip install 'reidstream-engines") as caught:
         probe(load_library=lambda _: None)
-    assert caught.value.lack is Lack.PACKAGE
+    assert caught.value.missing is Missing.PACKAGE
 
 
 def test_the_package_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,23 +90,23 @@ def test_the_package_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("libcuda not found")
 
     monkeypatch.setattr(driver, "cuInit", not_found)
-    assert lack_of(driver).lack is Lack.DRIVER
+    assert what_is_missing(driver).missing is Missing.DRIVER
 
 
 @pytest.mark.parametrize(
-    ("status", "lack", "message"),
+    ("status", "missing", "message"),
     [
-        ("NO_DEVICE", Lack.DEVICE, "CUDA_VISIBLE_DEVICES"),
-        ("STUB_LIBRARY", Lack.DRIVER, "stub"),
-        ("SYSTEM_DRIVER_MISMATCH", Lack.DRIVER, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+        ("NO_DEVICE", Missing.DEVICE, "CUDA_VISIBLE_DEVICES"),
+        ("STUB_LIBRARY", Missing.DRIVER, "stub"),
+        ("SYSTEM_DRIVER_MISMATCH", Missing.DRIVER, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
     ],
 )
-def test_a_driver_that_does_not_start(status: str, lack: Lack, message: str) -> None:
+def test_a_driver_that_does_not_start(status: str, missing: Missing, message: str) -> None:
     """Each says why."""
     driver = FakeDriver()
     driver.fail("cuInit", status)
-    error = lack_of(driver)
-    assert error.lack is lack
+    error = what_is_missing(driver)
+    assert error.missing is missing
     assert message in str(error)
 
 
@@ -114,14 +114,14 @@ def test_an_old_driver() -> None:
     """What it knows, and what is needed."""
     driver = FakeDriver()
     driver.version = 12080
-    error = lack_of(driver)
-    assert error.lack is Lack.NEWER_DRIVER
+    error = what_is_missing(driver)
+    assert error.missing is Missing.NEWER_DRIVER
     assert "12.8; 13.0 is needed" in str(error)
 
 
 def test_a_driver_that_counts_no_device() -> None:
     """It may start all the same."""
-    assert lack_of(FakeDriver(devices=0)).lack is Lack.DEVICE
+    assert what_is_missing(FakeDriver(devices=0)).missing is Missing.DEVICE
 
 
 @pytest.mark.needs("nvrtc")

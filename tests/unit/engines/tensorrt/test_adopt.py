@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.errors import DeviceUnavailable, EnginesError, PlanError, SpecError
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.space import sha256_file
 from reidstream_engines.tensorrt.adopt import AdoptedPlan, adopt_plan, open_adopted
 from reidstream_engines.tensorrt.api import TensorType

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from reidstream_engines.cli import main
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.errors import DeviceUnavailable
-from reidstream_engines.loading import load_onnx
-from reidstream_engines.tensorrt import commands, loading
-from reidstream_engines.tensorrt.loading import GpuOptions
+from reidstream_engines.tensorrt import commands, opened_gpu
+from reidstream_engines.tensorrt.opened_gpu import GpuOptions
 from tests.unit.engines.networks import convolution
 from tests.unit.engines.tensorrt.conftest import PlanFile
 from tests.unit.engines.tensorrt.fake_builder import FakeTensorRt, Script
@@ -23,7 +23,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def no_device() -> None:
-    raise DeviceUnavailable("no NVIDIA driver here")
+    raise DeviceUnavailable("this machine has no NVIDIA driver")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_build_and_inspect(tmp_path: Path, device: None, monkeypatch: pytest.Mon
         assert main(["inspect", str(path)]) == 0
         out = capsys.readouterr().out
         assert "made for     sm_90, tensorrt 11.4.0" in out
-        assert "layers       not known: no NVIDIA driver here" in out
+        assert "layers       not known: this machine has no NVIDIA driver" in out
 
 
 @pytest.mark.needs("tensorrt-rtx")
@@ -76,7 +76,7 @@ def test_a_real_build_without_a_gpu(tmp_path: Path, nothing: None, capsys: Captu
     assert main([*arguments, "--architecture", "sm_90"]) == 1
     assert "no target sm_90" in capsys.readouterr().err
     assert main(arguments) == 1
-    assert "no NVIDIA driver here" in capsys.readouterr().err
+    assert "this machine has no NVIDIA driver" in capsys.readouterr().err
 
 
 def test_failures_of_a_build_are_exit_code_1(
@@ -120,9 +120,12 @@ def test_without_a_gpu(plan_file: PlanFile, nothing: None, capsys: Captured) -> 
     """Nothing is adopted, and a plan without a manifest cannot be looked into."""
     del nothing
     assert main(["adopt", str(plan_file()), "--profile", "torchreid"]) == 1
-    assert "no NVIDIA driver here" in capsys.readouterr().err
+    assert "this machine has no NVIDIA driver" in capsys.readouterr().err
     assert main(["inspect", str(plan_file())]) == 1
-    assert "has no manifest beside it, and cannot be looked into: no NVIDIA driver" in capsys.readouterr().err
+    assert (
+        "has no manifest beside it, and cannot be looked into: this machine has no NVIDIA driver"
+        in capsys.readouterr().err
+    )
     assert main(["inspect", str(plan_file().with_name("nowhere.engine"))]) == 1
     assert "no such file" in capsys.readouterr().err
 
@@ -140,5 +143,5 @@ def test_what_is_built_is_what_the_server_looks_for(
     assert trt.script.builds == 1
     spec = load_onnx(path, name=None, profile="torchreid", options=OnnxOptions()).spec
     here: Any = SimpleNamespace(architecture="sm_90")
-    assert loading._kept_or_built(path, spec, here, GpuOptions())
+    assert opened_gpu._kept_or_built(path, spec, here, GpuOptions())
     assert trt.script.builds == 1

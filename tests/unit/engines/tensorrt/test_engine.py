@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reidstream_engines.cpu.network import OnnxOptions, OnnxRuntimeSession, open_session
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnxruntime_network import OnnxRuntimeNetwork, open_onnxruntime
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.errors import (
@@ -52,7 +53,7 @@ def device(kernel_library: ctypes.CDLL, network: Path) -> Iterator[Rig]:
 
 def cpu_vectors(network: Path, wanted: ModelSpec, crops: list[Crop]) -> NDArray[np.float32]:
     options = OnnxOptions(max_batch=len(crops))
-    session = OnnxRuntimeSession(open_session(network, options), wanted, options.providers)
+    session = OnnxRuntimeNetwork(open_onnxruntime(network, options), wanted, options.providers)
     return OnnxEngine(session, wanted, options).submit(crops).result()
 
 

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.cuda.probe import probe
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import PlanError, SpecError
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.protocol import BoxCrop, Embeddings, Engine, Stager
 from reidstream_engines.selftest import noise, noise_boxes
 from reidstream_engines.spec_fields import fields_to_mapping
 from reidstream_engines.tensorrt.api import Runtime, TensorType
 from reidstream_engines.tensorrt.cache import PlanCache
-from reidstream_engines.tensorrt.loading import Gpu, GpuOptions
 from reidstream_engines.tensorrt.manifest import Origin, PlanPrecision, TensorInfo
 from reidstream_engines.tensorrt.messages import Messages
+from reidstream_engines.tensorrt.opened_gpu import Gpu, GpuOptions
 from tests.unit.engines.cuda.fake_driver import FakeDriver, image
 from tests.unit.engines.networks import DIM, HEIGHT, WIDTH, convolution
 from tests.unit.engines.tensorrt.fake_builder import FakeTensorRt

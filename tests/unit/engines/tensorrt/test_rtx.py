@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cuda.probe import probe
 from reidstream_engines.errors import DeviceUnavailable, ModelError, PlanError
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.tensorrt.api import Flavour, TensorType, load_tensorrt
 from reidstream_engines.tensorrt.builder import BuildRequest, build_plan
 from reidstream_engines.tensorrt.cache import PLAN, Plan, PlanCache

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.turbojpeg import TurboJpeg, find_turbojpeg
+from reidstream_engines.decoding.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_proto.v1 import frame_pb2
 from reidstream_server import cli, loading
 from tests.support.harness import RawStream, frame, stub_of

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidstream_engines.cpu.buffers import buffer_size
-from reidstream_engines.cpu.jpeg import JpegDecoder
 from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.decoding.buffers import buffer_size
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, Image, PixelBox, RawImage
 from reidstream_engines.image import PixelFormat as Pixels
@@ -195,7 +195,7 @@ BESIDE = crops(crop())
 BESIDE.boxes.append(box(0, 0, 9, 9))
 FAULTS: dict[str, tuple[frame_pb2.Frame, FaultReason, str]] = {
     "no image": (frame_pb2.Frame(), FaultReason.INVALID_IMAGE, "set one of encoded, raw, crops"),
-    "garbage": (frame(data=b"garbage"), FaultReason.INVALID_IMAGE, "no known format"),
+    "garbage": (frame(data=b"garbage"), FaultReason.INVALID_IMAGE, "unknown format"),
     "gif": (frame(data=b"GIF89a"), FaultReason.UNSUPPORTED_IMAGE, "GIF"),
     "pixels": (frame(data=encode(picture(400, 300))), FaultReason.IMAGE_TOO_LARGE, "120000 pixels by the header"),
     "pixels of crops": (

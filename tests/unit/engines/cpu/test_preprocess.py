@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reidstream_engines.cpu.buffers import BufferPool
 from reidstream_engines.cpu.preprocess import Preprocessor, Scratch
 from reidstream_engines.cpu.stager import CpuFrame
+from reidstream_engines.decoding.buffers import BufferPool
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import PixelBox
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize

@@ -28,7 +28,7 @@ CropKernel = Callable[[Resize, OutputType], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedPlan:
     """`not_captured`: batch sizes without a CUDA graph, and why. Empty is best."""
 
     engine: TensorRtEngine
@@ -46,7 +46,7 @@ def open_plan(
     max_batch: int,
     slots: int,
     precision: str,
-) -> Opened:
+) -> OpenedPlan:
     """Make an engine of `slots` networks that share the plan's weights.
 
     Raises ModelError (the plan, or that it does not fit the spec), UnsupportedProfile, KernelError, EngineFault,
@@ -66,4 +66,4 @@ def open_plan(
         raise
     info = EngineInfo(engine="tensorrt", device=f"cuda:{context.index}", precision=precision)
     opened = TensorRtEngine(context, module, networks, spec, info)
-    return Opened(engine=opened, not_captured=networks[0].not_captured)
+    return OpenedPlan(engine=opened, not_captured=networks[0].not_captured)

@@ -1,12 +1,12 @@
 """JPEG: which pixels are decoded for a frame's boxes, by which decoder, into which memory.
 
-Why not the whole frame: what is above the boxes costs half (it is only entropy-decoded), what is left and right of
-them as well, and what is below costs nothing. In 1920x1080 with the boxes in 400 rows that is 1.5 to 2.8 ms instead
-of 4.0. Where the boxes leave little out, the whole frame is decoded: finding the region costs about as much.
+Why not the whole frame: pixels above the boxes, and left and right of them, cost half (they are only entropy-decoded),
+and pixels below cost nothing. In 1920x1080 with the boxes in 400 rows, decoding takes 1.5 to 2.8 ms instead of 4.0. If
+the boxes need most of the frame, the whole frame is decoded: a region would cost about as much.
 
-Traps: smooth upsampling mixes neighbouring chroma samples, and at the edge of what is decoded there is no neighbour;
-so a margin is decoded, too. And whatever `plan` says is what `decode` holds: memory is accounted by the one and taken
-by the other.
+Traps: smooth upsampling mixes neighbouring chroma samples, and at the edge of a region there is no neighbour; so a
+margin is decoded, too. And `decode` must hold exactly what `plan` says: memory is counted by the one and taken by the
+other.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SCALES = (1, 2, 4, 8)
 
 _CHANNELS = 3
 _MARGIN = 8
-"""Pixels left and right; one chroma sample, 2 pixels, is what upsampling reads."""
+"""Pixels left and right. Upsampling reads one chroma sample beyond, which is 2 pixels."""
 
 _LEFT_OUT = 1 / 8
-"""The share of a frame's pixels that a region has to leave out; at a tenth it costs as much as the whole frame."""
+"""A region must leave out this share of a frame's pixels. If it leaves out a tenth, it costs as much as the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class JpegRegion:
-    """What is decoded: pixels of the picture at 1/`scale` from (x, y) on. `whole`: all of them."""
+    """What is decoded: pixels of the picture at 1/`scale`, from (x, y) on. `whole`: the whole picture."""
 
     x: int
     y: int
@@ -49,26 +49,28 @@ class JpegRegion:
 
     @property
     def pixel_bytes(self) -> int:
-        """Of its BGR pixels."""
+        """The size of its BGR pixels."""
         return self.width * self.height * _CHANNELS
 
 
 class JpegDecoder:
-    """Decodes at 1/`scale` of the size (1, 2, 4 or 8; 1 is exact), with `library` only what is needed. Any thread."""
+    """Decodes at 1/`scale` of the size (1, 2, 4 or 8; 1 is exact). With `library`, only the region that is needed. Any
+    thread.
+    """
 
     def __init__(self, library: TurboJpeg | None, *, scale: int = 1) -> None:
         if scale not in SCALES:
-            raise ValueError(f"a JPEG is decoded at 1/1, 1/2, 1/4 or 1/8 of its size, not at 1/{scale}")
+            raise ValueError(f"a JPEG can be decoded at 1/1, 1/2, 1/4 or 1/8 of its size, not at 1/{scale}")
         self._library = library
         self.scale = scale
 
     @property
     def library(self) -> str | None:
-        """The path of what decodes a part of a picture; None where whole pictures are decoded."""
+        """The path of the library that decodes a part of a picture; None: whole pictures are decoded."""
         return None if self._library is None else self._library.path
 
     def plan(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> JpegRegion:
-        """What to decode for `boxes`, which lie in the picture; all of it where there are none. A few microseconds."""
+        """What to decode for `boxes`, which lie in the picture; without boxes the whole picture. A few microseconds."""
         scale = self.scale
         whole = JpegRegion(0, 0, _up(image.width, scale), _up(image.height, scale), scale, whole=True)
         layout = image.layout
@@ -83,9 +85,9 @@ class JpegDecoder:
         return JpegRegion(x, top, width, bottom - top, scale, whole=False)
 
     def decode(self, image: EncodedImage, region: JpegRegion, pool: BufferPool) -> tuple[Bytes, Bytes]:
-        """The BGR pixels, uint8 (H, W, 3), and the buffer of `pool` that they lie in: the caller's to give back.
+        """The BGR pixels, uint8 (H, W, 3), and the buffer of `pool` that holds them, which the caller gives back.
 
-        Raises InvalidImage; the buffer is given back then.
+        Raises InvalidImage; the buffer is then given back here.
         """
         buffer = pool.take(region.pixel_bytes)
         try:
@@ -95,8 +97,8 @@ class JpegDecoder:
             raise
 
     def decode_into(self, image: EncodedImage, region: JpegRegion, buffer: Bytes) -> Bytes:
-        """The BGR pixels, uint8 (H, W, 3), contiguous from the start of `buffer`, which has `region.pixel_bytes` or
-        more. Raises InvalidImage.
+        """The BGR pixels, uint8 (H, W, 3), contiguous from the start of `buffer`, which has at least
+        `region.pixel_bytes`. Raises InvalidImage.
         """
         size = image.width, image.height
         if self._library is None or region.whole:
@@ -107,14 +109,14 @@ class JpegDecoder:
 
 
 def staged_size(region: JpegRegion) -> int:
-    """Bytes that are held for its pixels."""
+    """Bytes of the buffer that holds its pixels."""
     return buffer_size(region.pixel_bytes)
 
 
 def _whole(image: EncodedImage, region: JpegRegion, buffer: Bytes) -> Bytes:
     wanted = (0, 0) if region.scale == 1 else (region.height, region.width)
     try:
-        # The exact inverse transform and the smooth upsampling are OpenCV's, too; strict refuses truncated files.
+        # OpenCV, too, has the exact inverse transform and smooth upsampling; strict refuses truncated files.
         pixels: Bytes = simplejpeg.decode_jpeg(
             image.data,
             "BGR",

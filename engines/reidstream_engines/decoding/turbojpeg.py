@@ -1,14 +1,15 @@
-"""libjpeg-turbo's own shared library, called for what no Python package offers: decoding a part of a JPEG.
+"""Calls libjpeg-turbo's shared library to decode a part of a JPEG, which no Python package can do.
 
-Why ctypes: a call lets other threads run meanwhile, takes a microsecond, and needs no compiler here. The library is
-the system's (3.0 or newer; many systems still have 2.1, which cannot do it), or that in the wheel of the package
-`turbojpeg`, whose Python functions cannot do it either and are not imported. Without either, pictures are decoded
+Why ctypes: other threads run during a call, a call takes a microsecond, and no compiler is needed here. The library is
+the system's (3.0 or newer; many systems still have 2.1, which cannot decode a part), or the one in the wheel of the
+package `turbojpeg` (its Python functions cannot do this and are not imported). Without either, pictures are decoded
 whole.
 
-Traps: a decompressor keeps tables, and after a damaged header more than that, from one picture to the next: reused, it
-would decode a camera's frame by what another camera sent. So each picture has one of its own, for 3 microseconds.
-And the wheel's library is 2.1.92, between the second beta of 3.0 and 3.0 itself. Only pictures with a `JpegLayout`
-come here, because none of the faults known in it can be reached by them (docs/architecture.md, "Hostile JPEGs").
+Traps: a decompressor keeps tables from one picture to the next, and more than tables after a damaged header. If it were
+reused, data of one camera could change another camera's frame. So each picture gets a decompressor of its own, which
+costs 3 microseconds. And the wheel's library is 2.1.92, a version between the second beta of 3.0 and 3.0 itself. Only
+pictures with a `JpegLayout` come here: they cannot reach any of its known faults (docs/architecture.md, "Hostile
+JPEGs").
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from reidstream_engines.errors import InvalidImage
 Bytes = npt.NDArray[np.uint8]
 
 TURBOJPEG_INSTALL = "pip install 'reidstream-engines[region]'"
-"""Brings the library where the system has none."""
+"""Installs the library for systems that do not have it."""
 
 _SYSTEM_LIBRARY = "libturbojpeg.so.0"
 
@@ -46,7 +47,9 @@ class _Factor(ctypes.Structure):
 
 
 class TurboJpeg:
-    """The library at `path`. Any number of threads. Raises OSError if it is none, AttributeError if it is too old."""
+    """The library at `path`. Any number of threads. Raises OSError if there is no library, AttributeError if it is too
+    old.
+    """
 
     def __init__(self, path: str) -> None:
         library = ctypes.CDLL(path)
@@ -67,10 +70,10 @@ class TurboJpeg:
     def decode(self, data: bytes, out: Bytes, *, x: int, y: int, size: tuple[int, int], scale: int) -> None:
         """Fill `out`, uint8 (h, w, 3) and contiguous, with the BGR pixels of the picture from (x, y) on.
 
-        `size`: width and height of the whole picture, by its header. It is decoded at 1/`scale` (1, 2, 4 or 8), and
-        `x`, `y` and `out` are pixels of that. `x` has to be a multiple of a unit's width at that scale. The exact
-        inverse transform and smooth upsampling, as OpenCV has them. Raises InvalidImage for whatever the library
-        complains of, its warnings included; what lies below the last row wanted is not looked at.
+        `size`: width and height of the whole picture, from its header. It is decoded at 1/`scale` (1, 2, 4 or 8); `x`,
+        `y` and `out` are in pixels of that scale. `x` must be a multiple of a unit's width at that scale. As OpenCV, it
+        uses the exact inverse transform and smooth upsampling. Raises InvalidImage for errors and warnings of the
+        library. Nothing after the last row of `out` is decoded, so faults there are not noticed.
         """
         handle = self._init(_INIT_DECOMPRESS)
         if not handle:
@@ -99,11 +102,11 @@ class TurboJpeg:
 
 @cache
 def find_turbojpeg() -> TurboJpeg | None:
-    """The system's library, or that of the package `turbojpeg`; None where neither can decode a part of a picture."""
+    """The system's library, or that of the package `turbojpeg`; None if neither can decode a part of a picture."""
     for path in (_SYSTEM_LIBRARY, *_bundled()):
         try:
             return TurboJpeg(path)
-        except (OSError, AttributeError):  # not there; or there, and too old
+        except (OSError, AttributeError):  # missing, or too old
             continue
     return None
 
@@ -116,7 +119,7 @@ def _bundled() -> list[str]:
 
 
 def _function(library: ctypes.CDLL, name: str, result: type | None, *arguments: type) -> Callable[..., int]:
-    function = library[name]  # a function object of our own: its types are nobody else's
+    function = library[name]  # a function object of our own, so that its types concern nobody else
     function.restype = result
     function.argtypes = arguments
     return function

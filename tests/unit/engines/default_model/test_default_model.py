@@ -13,9 +13,9 @@ import pytest
 
 from bench.accuracy.default_model import Embedder, measure
 from bench.accuracy.retrieval import random_average_precision
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.default_model import NAME, PATH, build, weights
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.space import sha256_file
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, Resize
 

@@ -1,23 +1,24 @@
-"""From a picture as it came to the pixels that a device will have, written into memory of the caller's.
+"""Decodes pictures for a device, into memory that the caller gives.
 
-Why two Protocols: this machine's decoders fill pinned memory, and take every picture; a GPU's decoder fills the
-device's, and takes some. What is decoded, and so how much memory it needs, is the same for both: `FrameDecoder.layout`
-says it. The CPU's decoders are those of the CPU engine, so a frame has the same pixels on both. NV12 is not converted:
-the kernel reads it as it is. Trap: the target is memory that the device reads next; nothing may write to it later.
+Why two Protocols: this machine's decoders fill pinned memory and take every picture; a GPU's decoder fills the device's
+memory and takes only some. Both decode the same region, so both need the same memory: `FrameDecoder.layout` says how
+much. The CPU's decoders are those of the CPU engine (`decoding/`), so a frame has the same pixels on both. NV12 is not
+converted, since the kernel reads it. Trap: the device reads the target afterwards, so nothing may write to it later.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_never
+from typing_extensions import assert_never, override
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.stager import CpuStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.opencv import decode_whole
 from reidstream_engines.image import (
     ColorMatrix,
     ColorRange,
@@ -38,7 +39,7 @@ _CHANNELS = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelLayout:
-    """Pixels without gaps: `width` x `height` of the picture from `origin` (x, y) on. NV12: luma, then chroma."""
+    """`width` x `height` pixels of the picture from `origin` (x, y) on, without gaps. NV12: luma, then chroma."""
 
     format: PixelFormat
     width: int
@@ -49,63 +50,72 @@ class PixelLayout:
 
     @property
     def pitch(self) -> int:
-        """Bytes of a row, of luma for NV12; its chroma rows have as many."""
+        """Bytes of a row. NV12: of a luma row, and of a chroma row."""
         return self.width * _CHANNELS.get(self.format, 1)
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Bytes of all rows."""
         if self.format is PixelFormat.NV12:
             return self.pitch * (self.height + self.height // 2)
         return self.pitch * self.height
 
     @property
     def chroma_offset(self) -> int:
-        """Where NV12's chroma begins."""
+        """The byte at which NV12's chroma begins."""
         return self.pitch * self.height
 
 
 class FrameDecoder(Protocol):
-    """Any number of threads."""
+    """Decodes every picture into this machine's memory. Any number of threads."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
-        """What `decode(image, boxes, ...)` will write; from the sizes alone."""
+        """The layout of what `decode(image, boxes, ...)` will write. Computed from sizes; nothing is decoded."""
         ...
 
+    @abstractmethod
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
         """Fill the first `layout.size` bytes of `target`, uint8, contiguous. Raises ImageError."""
         ...
 
 
 class DeviceDecoder(Protocol):
-    """Decodes on the device itself what it can; the rest is a `FrameDecoder`'s. Any number of threads."""
+    """Decodes on the device itself what it can; a `FrameDecoder` does the rest. Any number of threads."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        """Whether to try, by what is known of the picture without decoding it. Cheap."""
+        """Whether to try this picture, judged without decoding it. Cheap."""
         ...
 
+    @abstractmethod
     def decode(self, image: EncodedImage, layout: PixelLayout, target: int, done: Event) -> bool:
         """Write the pixels, without gaps, to device memory at address `target`; they are there once `done` has passed.
 
-        Called with the context current. False: the picture could not be decoded here, and that is no verdict on it.
-        Nothing writes to the target behind `done` in either case. Raises EngineFault or EngineLost, never ImageError.
+        The context must be current. False: the picture could not be decoded here; it may still be a good picture. In
+        both cases nothing writes to the target after `done`. Raises EngineFault or EngineLost, never ImageError.
         """
         ...
 
+    @abstractmethod
     def close(self) -> None:
-        """Give back what it has of the device. Nobody decodes."""
+        """Give back what it uses of the device. Nobody may be decoding."""
         ...
 
 
-class CpuFrameDecoder:
-    """The CPU engine's decoders. JPEG goes straight to the target, PNG and WebP with one copy, raw pixels by rows."""
+class CpuFrameDecoder(FrameDecoder):
+    """The CPU engine's decoders. JPEG is decoded into the target; PNG, WebP and raw pixels are copied once."""
 
     def __init__(self, jpeg: JpegDecoder) -> None:
         self._jpeg = jpeg
-        self._others = CpuStager(jpeg)
 
+    @override
     def layout(self, image: Image, boxes: Sequence[PixelBox]) -> PixelLayout:
-        """See `FrameDecoder`. Of a JPEG only the region of its boxes, if that is what is decoded."""
+        """For a JPEG, only the region of its boxes, if the decoder can decode a region."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 region = self._jpeg.plan(image, boxes)
@@ -125,15 +135,14 @@ class CpuFrameDecoder:
             case _:
                 assert_never(image)
 
+    @override
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
-        """See `FrameDecoder`."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 self._jpeg.decode_into(image, self._jpeg.plan(image, boxes), target)
             case EncodedImage():
-                with self._others.stage(image, boxes) as frame:
-                    pixels = frame.pixels
-                    target[: pixels.size].reshape(pixels.shape)[...] = pixels
+                pixels = decode_whole(image)
+                target[: pixels.size].reshape(pixels.shape)[...] = pixels
             case RawImage():
                 _copy_rows(image, self.layout(image, boxes), target)
             case _:

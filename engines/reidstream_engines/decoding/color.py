@@ -1,10 +1,10 @@
 """NV12 to BGR for whole frames.
 
-Why here: OpenCV knows one of the four combinations of matrix and range. BT.601 limited is left to it, so that it
-matches bit for bit; the others go through the matrix that ITU-R BT.601-7 and BT.709-6 define, at most one level from
-exact arithmetic. Chroma is repeated, not interpolated, as OpenCV does.
+Why here: OpenCV has only one of the four combinations of matrix and range, BT.601 limited. It is used for that one, so
+the result is bit-equal to OpenCV's. The others use the matrices of ITU-R BT.601-7 and BT.709-6, at most one level from
+exact arithmetic. Chroma is repeated, not interpolated, as in OpenCV.
 
-Trap: OpenCV takes luma below 16 as 16 in limited range; the matrix does not, and clips only the result.
+Trap: in limited range OpenCV treats luma below 16 as 16. The matrix does not; only its result is clipped.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidstream_engines.cpu.network import OnnxOptions, OnnxRuntimeSession, open_session, usable_cores
+from reidstream_engines.cores import usable_cores
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
+from reidstream_engines.cpu.onnxruntime_network import OnnxRuntimeNetwork, open_onnxruntime
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.errors import EngineFault, ModelError
 from reidstream_engines.fake import FakeStager
@@ -33,7 +35,7 @@ from tests.unit.engines.networks import (
 def engine_of(path: Path, model: ModelSpec | None = None, **options: int) -> OnnxEngine:
     onnx_options = OnnxOptions(**{"max_batch": 8, "slots": 2, **options})  # type: ignore[arg-type]  # all are numbers
     model = spec() if model is None else model
-    session = OnnxRuntimeSession(open_session(path, onnx_options), model, onnx_options.providers)
+    session = OnnxRuntimeNetwork(open_onnxruntime(path, onnx_options), model, onnx_options.providers)
     return OnnxEngine(session, model, onnx_options)
 
 
@@ -175,7 +177,7 @@ def wrong_dtype() -> Crop:
     ("make", "message"),
     [
         (closed_frame, "closed"),
-        (foreign_frame, "not staged for the CPU"),
+        (foreign_frame, "not staged by a CpuStager"),
         (wrong_dtype, "float64"),
     ],
 )
@@ -219,5 +221,5 @@ def test_options_default_to_one_slot_per_core_and_no_spinning() -> None:
 
 def test_a_provider_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """Never replaced by the CPU in silence."""
-    with pytest.raises(ModelError, match=r"no NoSuchExecutionProvider here; it has .*CPUExecutionProvider"):
-        open_session(convolution(tmp_path / "m.onnx"), OnnxOptions(providers=("NoSuchExecutionProvider",)))
+    with pytest.raises(ModelError, match=r"no provider NoSuchExecutionProvider here; .* are .*CPUExecutionProvider"):
+        open_onnxruntime(convolution(tmp_path / "m.onnx"), OnnxOptions(providers=("NoSuchExecutionProvider",)))

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from .fields import Fault, Faults
+from typing_extensions import override
+
+from .fields import Fault, Faults, Kind
 
 # A name, or one with parameters (deepstream:scale=0.0173,color=bgr); the engines know which there are.
 PROFILE_PATTERN = r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.,;:=/+-]+)?"
@@ -34,19 +36,20 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelList:
+class ModelList(Kind):
     """A tuple of ModelFile. As text: [NAME=]FILE, in the environment with commas between; in TOML: [[models]]."""
 
     metavar: str = "[NAME=]FILE"
     range: str = ""
 
     @property
+    @override
     def allowed(self) -> str:
-        """See Kind."""
         return "[NAME=]FILE with different names of 1 to 64 letters, digits, _, . and -"
 
+    @override
     def parse(self, given: object) -> tuple[ModelFile, ...] | Faults:
-        """See Kind. A list holds the values of several flags, or the tables of a file."""
+        """A list holds the values of several flags, or the tables of a file."""
         items: list[object]
         match given:
             case str():
@@ -66,6 +69,7 @@ class ModelList:
                 faults += [_inside(index, fault) for fault in _name_faults(result, models[:-1])]
         return Faults(tuple(faults)) if faults else tuple(models)
 
+    @override
     def show(self, value: object) -> str:
         """As text; profiles are left out, which only the tables of a file can hold."""
         models: Iterable[object] = value if isinstance(value, tuple) else ()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reidstream_engines.cpu.color import nv12_to_bgr
+from reidstream_engines.decoding.color import nv12_to_bgr
 from reidstream_engines.image import ColorMatrix, ColorRange
 
 Pixels = NDArray[np.uint8]

@@ -1,14 +1,16 @@
-"""A network in OpenVINO, the other runtime for ONNX files on a CPU.
+"""A network in OpenVINO, the other inference library for ONNX files on a CPU.
 
-Why a second one: it computes in bf16 where the CPU does, which onnxruntime cannot. Why pieces: a network that was
-compiled for one batch size is up to a quarter faster than one that takes any, and in bf16 nearer to fp32, as more is
-fused; so a batch is cut into pieces of two sizes.
+Why a second library: it can compute in bf16 if the CPU can; onnxruntime cannot. Why pieces: a network that was compiled
+for one batch size is up to a quarter faster than one that takes any, and in bf16 closer to fp32, since more is fused.
+So a batch is cut into pieces of two sizes.
 
-Traps: left alone it takes bf16 wherever that is fast, in silence, so the precision is always named, and what it really
-took is read from the compiled network; what it cannot do it leaves out without a word, so a CPU without bf16 is refused
-here. An infer request belongs to one call at a time, and its answer is a view that the next call overwrites. Pinned
-threads of several processes meet on the same cores while others idle, so nothing is pinned. Its import alone reports
-to its makers over the network, from a thread of its own, unless the package that does so is not to be had.
+Traps:
+- By default OpenVINO silently uses bf16 wherever that is fast. So the precision is always named, and the one that was
+  really used is read from the compiled network. A CPU without bf16 is refused here, since OpenVINO would ignore it.
+- An infer request serves one call at a time, and its answer is a view that the next call overwrites.
+- Pinned threads of several processes would share some cores while others idle, so nothing is pinned.
+- Importing OpenVINO reports to its makers over the network, in a thread of its own, unless the package that does this
+  cannot be imported.
 """
 
 from __future__ import annotations
@@ -22,27 +24,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from reidstream_engines.errors import ModelError, PackageMissing
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
 
-from .network import OnnxOptions, Precision
+from .loaded_network import LoadedNetwork
+from .options import OnnxOptions, Precision
 
 _DEVICE = "CPU"
 _SIZES = (4, 1)
-"""Pieces, the largest first: 4 is as fast as 8, and each size is a copy of the weights."""
+"""Pieces, the largest first. 4 is as fast as 8, and each size needs a copy of the weights."""
 _HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 _SHOWN = {"u8": "int8", "i8": "int8", "bf16": "bf16", "f16": "fp16", "f32": "fp32"}
 _HEAVY = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
-"""Layers of a compiled network in which the time is spent, and whose precision names the network's."""
+"""The layers of a compiled network that take most of the time; their precision is reported as the network's."""
 
 
-class OpenVinoSession:
-    """See `Session`. `pieces`: the network compiled for each batch size in use, the largest first.
-
-    `fixed`: whether the file itself has but one batch size.
-    """
+class OpenVinoNetwork(LoadedNetwork):
+    """`pieces`: the network, compiled for each batch size, the largest first. `fixed`: the file has only one size."""
 
     def __init__(self, pieces: Mapping[int, Any], spec: ModelSpec, info: EngineInfo, *, fixed: bool) -> None:
         self._pieces = {size: _Piece(compiled, spec) for size, compiled in pieces.items()}
@@ -50,17 +51,17 @@ class OpenVinoSession:
         self._info = info
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """See `Session`."""
         return self._info
 
     @property
+    @override
     def fixed_batch(self) -> int | None:
-        """See `Session`."""
         return self._fixed_batch
 
+    @override
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """See `Session`."""
         rows, at = [], 0
         for size, piece in self._pieces.items():
             while len(batch) - at >= size:
@@ -70,7 +71,7 @@ class OpenVinoSession:
 
 
 class _Piece:
-    """The network for one batch size: as many infer requests as calls were ever in progress at a time."""
+    """The network for one batch size. It has as many infer requests as calls were ever in progress at a time."""
 
     def __init__(self, compiled: Any, spec: ModelSpec) -> None:  # noqa: ANN401 - OpenVINO has no types
         self._compiled = compiled
@@ -92,11 +93,10 @@ class _Piece:
             self._idle.append(request)
 
 
-def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVinoSession:
+def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVinoNetwork:
     """Compile a model file for this CPU, with as many streams as there are slots.
 
-    Raises PackageMissing, and ModelError for a precision that this CPU does not compute in and for a file that OpenVINO
-    cannot run.
+    Raises PackageMissing, and ModelError for a precision that this CPU lacks or a file that OpenVINO cannot run.
     """
     core = _openvino().Core()
     capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -119,8 +119,8 @@ def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVino
             pieces[size] = core.compile_model(model, _DEVICE, settings)
         info = _info(pieces[sizes[0]], options.precision)
     except RuntimeError as error:
-        raise ModelError(f"{path} is no model that OpenVINO can run: {error}") from error
-    return OpenVinoSession(pieces, spec, info, fixed=batch.is_static)
+        raise ModelError(f"OpenVINO cannot run {path}: {error}") from error
+    return OpenVinoNetwork(pieces, spec, info, fixed=batch.is_static)
 
 
 def _info(compiled: Any, wanted: Precision) -> EngineInfo:  # noqa: ANN401 - OpenVINO has no types
@@ -132,7 +132,7 @@ def _info(compiled: Any, wanted: Precision) -> EngineInfo:  # noqa: ANN401 - Ope
     }
     precision = "+".join(sorted(used - {"fp32"}, reverse=True)) or "fp32"
     missed = wanted is Precision.BF16 and "bf16" not in used
-    reason = "bf16 was asked for, and OpenVINO computes no layer of this network in it" if missed else ""
+    reason = "bf16 was asked for, but OpenVINO computes no layer of this network in bf16" if missed else ""
     return EngineInfo(engine="openvino", device="cpu", precision=precision, fallback_reason=reason)
 
 
@@ -146,7 +146,7 @@ def _openvino() -> ModuleType:
         import openvino  # noqa: PLC0415 - optional
     except ImportError:
         raise PackageMissing(
-            "runtime openvino needs the package openvino, which is not installed here: "
+            "runtime openvino needs the package openvino, which is not installed; install it: "
             "pip install 'reidstream-engines[openvino]'"
         ) from None
     module: ModuleType = openvino

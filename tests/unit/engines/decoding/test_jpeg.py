@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from reidstream_engines.cpu import turbojpeg
-from reidstream_engines.cpu.buffers import BufferPool
-from reidstream_engines.cpu.jpeg import SCALES, JpegDecoder
 from reidstream_engines.cpu.stager import CpuStager
-from reidstream_engines.cpu.turbojpeg import TurboJpeg, find_turbojpeg
+from reidstream_engines.decoding import turbojpeg
+from reidstream_engines.decoding.buffers import BufferPool
+from reidstream_engines.decoding.jpeg import SCALES, JpegDecoder
+from reidstream_engines.decoding.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_engines.errors import ImageError, InvalidImage
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import JpegLayout, PixelBox

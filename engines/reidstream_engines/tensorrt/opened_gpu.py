@@ -16,26 +16,26 @@ from typing import Protocol
 
 from typing_extensions import Self
 
-from reidstream_engines.cpu.jpeg import JpegDecoder
-from reidstream_engines.cpu.network import OnnxOptions, open_session
 from reidstream_engines.cuda.compile import crop_cubin
-from reidstream_engines.cuda.decoding import CpuFrameDecoder
+from reidstream_engines.cuda.decoders import CpuFrameDecoder
 from reidstream_engines.cuda.driver import Context
 from reidstream_engines.cuda.driver_api import DriverApi
 from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import CudaDevice, probe
 from reidstream_engines.cuda.stager import CudaStager
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import SpecError
+from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec, Resize
-from reidstream_engines.spec_source import read_signature, resolve_spec
+from reidstream_engines.spec_source import resolve_spec
 
 from .adopt import open_adopted
 from .api import Flavour, Runtime, load_tensorrt
-from .cache import PlanCache, is_kept
+from .cache import PlanCache, is_plan_folder
 from .manifest import PlanPrecision
 from .messages import Messages, logger_for
-from .opening import CropKernel, Opened, open_plan
+from .opened_plan import CropKernel, OpenedPlan, open_plan
 from .plans import plan_for
 from .progress import LoggedProgress
 
@@ -105,22 +105,20 @@ class Gpu:
         most = self._options.max_staged_bytes
         return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=most, on_device=on_device)
 
-    def load(self, path: Path, *, name: str | None, profile: str | None) -> Opened:
+    def load(self, path: Path, *, name: str | None, profile: str | None) -> OpenedPlan:
         """Load an ONNX file, as `loading.load_onnx` does; builds its plan if none is kept, which takes minutes. Or
         the folder of an adopted plan, which has its preprocessing with it.
 
         Raises what `load_onnx`, `plan_for`, `open_adopted` and `open_plan` do.
         """
-        if is_kept(path):
+        if is_plan_folder(path):
             return self._load_adopted(path, name, profile)
-        opened = open_session(path, OnnxOptions())  # onnxruntime reads signatures, whoever computes
-        spec = resolve_spec(path=path, signature=read_signature(opened), name=name, profile=profile)
-        del opened
+        spec = resolve_spec(path=path, signature=read_signature(path), name=name, profile=profile)
         self._context.use()
         plan = self._planner(path, spec, self.device, self._options)
         return self._open(plan, spec, max_batch=self._options.max_batch, precision=self._options.precision)
 
-    def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> Opened:
+    def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> OpenedPlan:
         if profile is not None:
             raise SpecError(f"{folder} has the preprocessing that it was adopted with: leave the profile out")
         adopted = open_adopted(folder, architecture=self.device.architecture)
@@ -129,7 +127,7 @@ class Gpu:
         spec = replace(adopted.spec, name=name or adopted.spec.name)
         return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision)
 
-    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: PlanPrecision) -> Opened:
+    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: PlanPrecision) -> OpenedPlan:
         return open_plan(
             self._context,
             self._runtime,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL.PngImagePlugin import PngInfo
 
-from reidstream_engines.cpu.buffers import POOLED_FROM_BYTES, BufferPool, buffer_size
-from reidstream_engines.cpu.png import MAX_CHUNKS
 from reidstream_engines.cpu.stager import CpuFrame, CpuStager
+from reidstream_engines.decoding.buffers import POOLED_FROM_BYTES, BufferPool, buffer_size
+from reidstream_engines.decoding.png import MAX_CHUNKS
 from reidstream_engines.errors import EngineFault, InvalidImage
 from reidstream_engines.image import (
     ColorMatrix,

@@ -1,8 +1,8 @@
-"""Walks a PNG before libpng sees it.
+"""Checks the chunks of a PNG, and removes some, before libpng sees it.
 
-Why: libpng writes its complaints about truncated files and odd colour profiles to the process's stderr, where nobody
-can stop it. Nothing but the critical chunks moves a pixel here (alpha and transparency are dropped), so the others are
-left out. Trap: a chunk may be 12 bytes of nothing, so their number is bounded.
+Why: libpng writes messages about truncated files and unusual colour profiles to the process's stderr, and nobody can
+stop it. Only critical chunks change pixels here (alpha and transparency are dropped), so the others are left out. Trap:
+a chunk may have only 12 bytes, so the number of chunks is bounded.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _END = b"IEND"
 def critical_chunks(data: bytes) -> bytes:
     """The same picture without its ancillary chunks.
 
-    `data` has a PNG's signature; it is returned itself where there is nothing to leave out. Raises InvalidImage for a
-    file that ends before its IEND chunk does; what follows that is ignored.
+    `data` begins with a PNG's signature; it is returned unchanged if it has no such chunks. Raises InvalidImage for a
+    file that ends before the end of its IEND chunk. Bytes after that chunk are ignored.
     """
     kept: list[memoryview] = []
     view = memoryview(data)
     start = at = _SIGNATURE_BYTES
     for _ in range(MAX_CHUNKS):
         if at + _CHUNK_OVERHEAD > len(data):
-            raise InvalidImage(f"PNG is truncated: {len(data)} bytes, and no IEND chunk")
+            raise InvalidImage(f"the PNG is truncated: its {len(data)} bytes have no complete IEND chunk")
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         end = at + _CHUNK_OVERHEAD + length
@@ -40,5 +40,5 @@ def critical_chunks(data: bytes) -> bytes:
         if kind == _END:
             break
     else:
-        raise InvalidImage(f"PNG has more than {MAX_CHUNKS} chunks")
+        raise InvalidImage(f"the PNG has more than {MAX_CHUNKS} chunks, the most that are read")
     return b"".join([view[:_SIGNATURE_BYTES], *kept, view[start:at]]) if kept else data

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reidstream_engines import default_model
-from reidstream_engines.cpu.network import OnnxOptions
+from reidstream_engines.cpu.onnx_loading import load_onnx
+from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.errors import ModelError, SpecError, UnsupportedProfile
-from reidstream_engines.loading import load_onnx
 from reidstream_engines.selftest import self_test
 
 OPTIONS = OnnxOptions(max_batch=4, slots=1)
@@ -37,8 +37,8 @@ def test_two_threads_per_call_give_the_same_rows() -> None:
     ("content", "message"),
     [
         (None, "no model file at"),
-        (b"", "no ONNX model that onnxruntime can load"),
-        (b"\x08\x08garbage" * 100, "no ONNX model that onnxruntime can load"),
+        (b"", "as an ONNX model"),
+        (b"\x08\x08garbage" * 100, "as an ONNX model"),
     ],
 )
 def test_files_that_are_no_model(

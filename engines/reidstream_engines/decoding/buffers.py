@@ -1,9 +1,9 @@
 """Memory that decoded frames reuse.
 
-Why: a block of a frame's size goes back to the system when it is freed, and the page faults of a fresh one cost about
-as much as decoding into it. Why classes of size: what is decoded of a frame follows its boxes, so no two frames need
-quite the same. Trap: a buffer that was given back may be handed out again at once, so whoever gives one back must not
-look at it any more.
+Why: freed memory of a frame's size goes back to the system, and the page faults of new memory cost about as much as
+decoding into it. Why size classes: how much is decoded of a frame depends on its boxes, so every frame needs another
+size. Trap: a buffer that was given back may be handed out again at once, so whoever gave it back must not use it any
+more.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 POOLED_FROM_BYTES = 128 * 1024
-"""Smaller blocks come from malloc's own arenas, which do reuse their pages."""
+"""Smaller blocks come from malloc's own arenas, which reuse their pages."""
 
 _CLASSES_PER_DOUBLING_BITS = 2
 
 
 def buffer_size(size: int) -> int:
-    """How many bytes the buffer for `size` bytes has: itself, or the next of four sizes from one power of two to the
-    next; at most a quarter more.
+    """The size of the buffer for `size` bytes: the same if it is small, or else the next of the four sizes between two
+    powers of two; at most a quarter more.
     """
     if size < POOLED_FROM_BYTES:
         return size
@@ -33,7 +33,7 @@ def buffer_size(size: int) -> int:
 
 
 class BufferPool:
-    """Keeps at most `max_idle_bytes` of given-back buffers, by their size; the size longest unused goes first.
+    """Keeps buffers that were given back, at most `max_idle_bytes` of them; the size longest unused is freed first.
 
     Any thread.
     """
@@ -50,7 +50,7 @@ class BufferPool:
         return self._idle_bytes
 
     def take(self, size: int) -> Bytes:
-        """A buffer uint8 (buffer_size(size),) with undefined contents, the caller's until given back (or for ever)."""
+        """A buffer uint8 (buffer_size(size),) with undefined contents. The caller may give it back, or keep it."""
         size = buffer_size(size)
         with self._lock:
             same = self._idle.get(size)

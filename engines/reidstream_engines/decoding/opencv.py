@@ -1,0 +1,50 @@
+"""PNG and WebP, decoded by OpenCV (libpng and libwebp), always whole.
+
+Trap: OpenCV answers None for a file that it cannot decode and raises for others; both become InvalidImage here.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import assert_never
+
+from reidstream_engines.errors import InvalidImage
+from reidstream_engines.image import EncodedImage, ImageFormat
+
+from .png import critical_chunks
+
+Bytes = npt.NDArray[np.uint8]
+
+_CHANNELS = 3
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode_whole(image: EncodedImage) -> Bytes:
+    """The BGR pixels of a PNG or WebP, uint8 (H, W, 3), in new memory. Other threads run meanwhile.
+
+    Raises InvalidImage for a picture that does not decode to its last row.
+    """
+    name = image.format.name
+    try:
+        decoded = cv2.imdecode(np.frombuffer(_data(image), np.uint8), _FLAGS)
+    except cv2.error as error:
+        raise InvalidImage(f"{name} cannot be decoded: {error.err}") from error
+    if decoded is None:
+        raise InvalidImage(f"{name} cannot be decoded to its end: it is truncated or damaged")
+    pixels = np.asarray(decoded, np.uint8)
+    if pixels.shape != (image.height, image.width, _CHANNELS):
+        height, width = pixels.shape[:2]
+        raise InvalidImage(f"the header says {image.width} x {image.height} pixels, the picture has {width} x {height}")
+    return pixels
+
+
+def _data(image: EncodedImage) -> bytes:
+    match image.format:
+        case ImageFormat.PNG:
+            return critical_chunks(image.data)
+        case ImageFormat.WEBP | ImageFormat.JPEG:
+            return image.data
+        case _:
+            assert_never(image.format)
