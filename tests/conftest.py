@@ -18,7 +18,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.patience import patient_clients
+from tests.support.patience import forgive_late_events, patient_clients
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -84,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("patient")
+    forgive_late_events()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
