@@ -12,10 +12,13 @@ import os
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+from tests.support.patience import forgive_late_events, patient_clients
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -76,6 +79,12 @@ _skipped: Counter[str] = Counter()  # reason -> tests; filled from reports, whic
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): what the test needs from the machine (tests/conftest.py)")
+    # Before tests are imported: their own settings are made of these. A slow machine is no finding.
+    hypothesis.settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("patient")
+    forgive_late_events()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -105,6 +114,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{count} tests skipped: {reason}", yellow=True)
     if REQUIRE_ALL and _skipped:
         terminalreporter.write_line("REQUIRE_ALL: skipped tests count as failures", red=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """A client of the product waits as long as it takes, unless its test says otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patient_clients(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

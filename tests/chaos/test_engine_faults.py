@@ -20,6 +20,7 @@ from tests.support.patience import HANG_S
 
 EMBEDDED, FAILED = frame_pb2.OUTCOME_EMBEDDED, frame_pb2.OUTCOME_FAILED
 POISON = PixelBox(x1=7, y1=7, x2=77, y2=77)
+HOUR_MS = 3_600_000
 
 
 def is_poison(crop: Crop) -> bool:
@@ -31,7 +32,7 @@ def stuck_until(gate: threading.Event) -> FakeScript:
     """Batches that do not come back before the gate opens."""
 
     def wait(_: float) -> None:
-        gate.wait(30)
+        gate.wait(HANG_S)
 
     return FakeScript(seconds_per_batch=1.0, sleep=wait)
 
@@ -154,9 +155,13 @@ async def test_a_budget_is_kept_while_the_engine_is_stuck() -> None:
     gate = threading.Event()
     engine = FakeEngine(max_batch=2, slots=1, script=stuck_until(gate))
     async with serving(engine) as server, stream_to(server) as stream:
-        await stream.open(latency_budget_ms=100, ordering=session_pb2.ORDERING_AS_COMPLETED)
-        for number in (1, 2, 3):
-            await stream.call.write(frame(number))
+        await stream.open(latency_budget_ms=HOUR_MS, ordering=session_pb2.ORDERING_AS_COMPLETED)
+        await stream.call.write(frame(1))
+        await until(lambda: server.runtime.statistics().models[0].running_batches == 1)
+        for number in (2, 3):
+            old = frame(number)
+            old.frame.age_ns = (HOUR_MS - 100) * 1_000_000
+            await stream.call.write(old)
         late = [await stream.result() for _ in range(2)]
         gate.set()
         first = await stream.result()

@@ -53,7 +53,7 @@ async def drink(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_no_accepted_frame_is_lost_when_the_server_is_told_to_stop(number: signal.Signals) -> None:
     """Each stream gets a Drain that names its last accepted frame, and the answers up to it, then OK."""
-    with server_process("--drain-timeout-s", "30") as (server, address):
+    with server_process() as (server, address):
         async with grpc.aio.insecure_channel(address) as channel:
             stub = service_pb2_grpc.EmbeddingServiceStub(channel)
             streams = [RawStream(stub.EmbedStream()) for _ in range(CAMERAS)]
@@ -97,11 +97,11 @@ async def test_idle_streams_do_not_hold_the_process() -> None:
 
 async def test_a_drain_that_takes_too_long_says_so() -> None:
     """Frames that cannot be done in time are answered SHUTTING_DOWN, and the exit code is not 0."""
-    with server_process("--drain-timeout-s", "0.001") as (server, address):
+    with server_process("--drain-timeout-s", "0.001", "--max-queue-boxes", "20000") as (server, address):
         async with grpc.aio.insecure_channel(address) as channel:
             stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
-            await stream.open()
-            pouring = asyncio.create_task(pour(stream, asyncio.Event(), BOXES * 40))  # some are always on their way
+            await stream.open(window=session_pb2.Window(frames=60))  # seconds of work on any machine
+            pouring = asyncio.create_task(pour(stream, asyncio.Event(), BOXES * 40))
             await stream.result()
             server.terminate()
             await stream.refusal()

@@ -1,4 +1,4 @@
-"""One sanitised build of the kernel, and one emulated driver, for all tests here."""
+"""One sanitised build of the kernel, and one emulated driver, for all tests and workers of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import pytest
 
 from emulation.emulator import SANITIZED, Emulator, build
 from tests.emulation.emulated_cuda import EmulatedCuda, build_cuda
+from tests.support.built_once import built_once
 
 
 @pytest.fixture(scope="session")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
-    return build(tmp_path_factory.mktemp("kernel"), SANITIZED)
+    return Emulator(built_once(tmp_path_factory, "sanitized-kernel", lambda folder: build(folder, SANITIZED)) / "crop")
 
 
 @pytest.fixture(scope="session")
 def cuda(tmp_path_factory: pytest.TempPathFactory) -> EmulatedCuda:
-    return build_cuda(tmp_path_factory.mktemp("cuda"))
+    return EmulatedCuda(built_once(tmp_path_factory, "emulated-cuda", build_cuda))

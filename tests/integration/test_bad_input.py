@@ -24,6 +24,7 @@ from tests.support.harness import (
     stream_to,
     stub_of,
     until,
+    write_while_it_lasts,
 )
 
 
@@ -325,8 +326,8 @@ async def test_a_client_that_never_reads_stops_itself_only() -> None:
     ):
         await neighbour.open()
         await stream.open(window=session_pb2.Window(frames=4))
-        for number in range(1, 151):  # more than the sockets hold of answers, less than they hold of frames
-            await stream.call.write(frame(number, boxes=boxes))
+        # More than the sockets hold of answers, less than they hold of frames.
+        await write_while_it_lasts(stream, [frame(number, boxes=boxes) for number in range(1, 151)])
         await until(lambda: server.runtime.open_sessions == 1)
         await until(lambda: server.runtime.statistics().frames == 0)
         await neighbour.call.write(frame(1))

@@ -8,7 +8,6 @@ import json
 import logging
 import re
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -22,14 +21,16 @@ from reidstream_engines.fake import FakeStager
 from reidstream_engines.protocol import DeviceUsage, PoolUsage
 from reidstream_server.app import RunningServer
 from tests.support.harness import frame, opening, serving, stream_to, until
+from tests.support.patience import HANG_S, wait_until
 
 ROOT = Path(__file__).parents[2]
+HOUR_MS = 3_600_000
 
 
 async def scrape(server: RunningServer) -> str:
     """The text of /metrics."""
     url = f"http://127.0.0.1:{server.metrics_port}/metrics"
-    return await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+    return await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=HANG_S).read().decode())
 
 
 def series_of(text: str) -> dict[str, float]:
@@ -111,9 +112,9 @@ async def test_the_log_says_how_each_session_ended(end: str, caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     session_id = b"s" * 16
     late, broken = frame(2), frame(3, image=b"no image")
-    late.frame.age_ns = 10**10
+    late.frame.age_ns = HOUR_MS * 1_000_000 + 1
     async with serving() as server, stream_to(server) as stream, stream_to(server) as other:
-        await stream.open(session_id=session_id, camera_id="gate", latency_budget_ms=5_000)
+        await stream.open(session_id=session_id, camera_id="gate", latency_budget_ms=HOUR_MS)
         for message in (frame(1), late, broken):
             await stream.call.write(message)
             await stream.result()
@@ -177,17 +178,17 @@ async def test_a_real_prometheus_reads_every_series(tmp_path: Path) -> None:
         assert checked.returncode == 0, checked.stderr + checked.stdout
         config = tmp_path / "prometheus.yml"
         config.write_text(
-            "scrape_configs: [{job_name: reidstream, scrape_interval: 200ms, "
+            "scrape_configs: [{job_name: reidstream, scrape_interval: 1s, "
             f"static_configs: [{{targets: ['127.0.0.1:{server.metrics_port}']}}]}}]",
             encoding="utf-8",
         )
         names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line.startswith("reidstream_")}
-        found = await asyncio.to_thread(_query_prometheus, tmp_path, config, len(names))
+        found = await asyncio.to_thread(_query_prometheus, tmp_path, config, names)
     assert found == names
 
 
-def _query_prometheus(folder: Path, config: Path, expected: int) -> set[str]:
-    """Run Prometheus until it has scraped, and ask it for the names it knows."""
+def _query_prometheus(folder: Path, config: Path, expected: set[str]) -> set[str]:
+    """Run Prometheus until it has scraped what is expected, and give the names it knows."""
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     try:
@@ -201,13 +202,14 @@ def _query_prometheus(folder: Path, config: Path, expected: int) -> set[str]:
                 break
         query = urllib.parse.quote('{__name__=~"reidstream_.*"}')
         names: set[str] = set()
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with urllib.request.urlopen(f"http://{address}/api/v1/query?query={query}", timeout=10) as answer:
+
+        def scraped() -> bool:
+            with urllib.request.urlopen(f"http://{address}/api/v1/query?query={query}", timeout=HANG_S) as answer:
                 result = json.load(answer)["data"]["result"]
-            names = {item["metric"]["__name__"] for item in result}
-            if len(names) >= expected:
-                break
+            names.update(item["metric"]["__name__"] for item in result)
+            return names >= expected
+
+        wait_until(scraped)
         return names
     finally:
         process.terminate()

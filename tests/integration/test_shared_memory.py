@@ -34,6 +34,7 @@ from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from tests.support.harness import Pixels, RawStream, box, frame, picture, real_engine, serving, stream_to, until
+from tests.support.patience import HANG_S
 from tests.support.process import server_process
 
 BOXES = np.array([[10, 10, 60, 120], [100, 20, 160, 200]], np.float32)
@@ -51,7 +52,7 @@ async def main():
             await session.send(np.full((240, 320, 3), number, np.uint8), [[10, 10, 60, 120]])
         await asyncio.sleep(0)
         print("sent", flush=True)
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """
@@ -265,7 +266,7 @@ async def unary(port: int, message: service_pb2.EmbedStreamRequest) -> None:
     async with ReidAt(port) as client:
         request = service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="c"), frame=message.frame)
         await client._connection.unary(
-            "/reidstream.v1.EmbeddingService/Embed", request.SerializeToString(), bytes, timeout_s=10.0
+            "/reidstream.v1.EmbeddingService/Embed", request.SerializeToString(), bytes, timeout_s=HANG_S
         )
 
 
@@ -320,7 +321,7 @@ async def test_a_client_that_is_killed_leaves_nothing() -> None:
 
 
 def held(gate: threading.Event) -> None:
-    gate.wait(30)
+    gate.wait(HANG_S)
 
 
 @pytest.mark.parametrize("end", ["finished", "closed", "broken"])

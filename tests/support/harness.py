@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -31,16 +31,18 @@ from tests.support.patience import HANG_S
 
 Pixels = npt.NDArray[np.uint8]
 MAX_MESSAGE = 64 * 2**20
+TIMEOUTS = ("batch_timeout_s", "stall_timeout_s", "open_timeout_s", "drain_timeout_s")
+"""A server's settings that end something because time has passed."""
 
 
 def settings(**changes: object) -> ServerConfig:
     """The default configuration on free ports, with changes: `max_queue_boxes=100` finds its group by itself.
 
-    Metrics are off unless asked for: their HTTP server takes half a second to stop.
+    Metrics are off unless asked for: their HTTP server takes half a second to stop. Time-outs are for hangs.
     """
     config = ServerConfig()
     config = replace(config, listen=replace(config.listen, port=0, metrics_port=0, metrics_enabled=False))
-    for name, value in changes.items():
+    for name, value in (dict.fromkeys(TIMEOUTS, HANG_S) | changes).items():
         for group in ("listen", "security", "engine", "limits", "scheduling", "lifecycle"):
             if hasattr(getattr(config, group), name):
                 config = replace(config, **{group: replace(getattr(config, group), **{name: value})})
@@ -179,19 +181,25 @@ async def stream_to(server: RunningServer) -> AsyncIterator[RawStream]:
             call.cancel()
 
 
+async def until(condition: Callable[..., object]) -> None:
+    """Let the event loop run until `condition()` holds; fails after a time that only a hang takes."""
+    async with asyncio.timeout(HANG_S):
+        while not condition():  # noqa: ASYNC110 - state of other threads, which set no event of ours
+            await asyncio.sleep(0.002)
+
+
+async def write_while_it_lasts(stream: RawStream, messages: Sequence[service_pb2.EmbedStreamRequest]) -> None:
+    """Send until the server ends the stream, which it may do before all is written."""
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        for message in messages:
+            await stream.call.write(message)
+
+
 async def send_all(stream: RawStream, messages: Sequence[service_pb2.EmbedStreamRequest]) -> None:
     """Send, then half-close."""
     for message in messages:
         await stream.call.write(message)
     await stream.call.done_writing()
-
-
-async def until(condition: object, timeout_s: float = HANG_S) -> None:
-    """Let the event loop run until `condition()` holds; fails after a time that only a hang takes."""
-    assert callable(condition)
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - state of other threads, which set no event of ours
-            await asyncio.sleep(0.002)
 
 
 JPEG = encode(picture())

@@ -10,9 +10,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Queue
 
 from tests.support.patience import HANG_S
+
+PATIENT = [f"--{name}-timeout-s={HANG_S}" for name in ("batch", "stall", "open", "drain")]
+"""Flags of a server whose time-outs are for hangs only."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +63,14 @@ def _flat(event: dict[str, object]) -> dict[str, object]:
 
 @contextmanager
 def server_process(
-    *arguments: str, environment: Mapping[str, str] | None = None
+    *arguments: str, environment: Mapping[str, str] | None = None, python: str | Path = sys.executable
 ) -> Iterator[tuple[ServerProcess, str]]:
-    """A started server and its address; killed at the end if it still runs."""
-    ports = ["--port", "0", "--metrics-port", "0"]
-    command = [sys.executable, "-m", "reidstream_server.cli", *ports, "--tune-seconds", "0"]
-    command += ["--log-format", "json", *arguments]
+    """A started server and its address; killed at the end if it still runs. Later arguments win over ours.
+
+    `python`: of the environment that serves.
+    """
+    command = [str(python), "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
+    command += ["--log-format", "json", *PATIENT, *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log)

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 _LATER_S = 0.05
+_MUCH_LATER_S = 0.2
 
 
 @contextmanager
@@ -30,17 +30,30 @@ def interruptible() -> Iterator[None]:
     lost = sys.unraisablehook
     timers: list[threading.Timer] = []
 
+    def send_after(seconds: float) -> None:
+        timers.append(threading.Timer(seconds, _send))
+        timers[-1].daemon = True
+        timers[-1].start()
+
     def again(unraisable: sys.UnraisableHookArgs) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
             lost(unraisable)
             return
-        signal.signal(signal.SIGINT, _interrupt)
-        timers.append(threading.Timer(_LATER_S, _send))
-        timers[-1].daemon = True
-        timers[-1].start()
+        signal.signal(signal.SIGINT, interrupt)
+        send_after(_LATER_S)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        """Raise, and leave the next one to the system, which asks nobody. In the hook it would be lost for good."""
+        while frame is not None:
+            if frame.f_code is again.__code__:
+                send_after(_MUCH_LATER_S)
+                return
+            frame = frame.f_back
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
 
     sys.unraisablehook = again
-    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
@@ -54,10 +67,3 @@ def _send() -> None:
     main = threading.main_thread().ident
     if main is not None:
         signal.pthread_kill(main, signal.SIGINT)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Raise, and leave the next one to the system, which ends the process."""
-    del frame
-    signal.signal(number, signal.SIG_DFL)
-    raise KeyboardInterrupt

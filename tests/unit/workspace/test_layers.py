@@ -1,48 +1,102 @@
-"""Arrows point one way: who may import whom, checked on the source."""
+"""Arrows point one way: who may import whom, checked on the source.
+
+Every room is declared here, with the rooms of its package that it may look into and the heavy packages that it may
+import. A room is a folder of a package; in the server, where the files beside the folders are the ones that put it
+together, each of those is a room too. A new room fails until it is declared.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
+TOP = ""
+"""The files of a package that are in none of its rooms, as one room."""
 
-# Package -> what of ours, and which heavy third parties, it may import.
-ALLOWED = {
-    "proto/reidstream_proto": {"google", "grpc"},
-    "engines/reidstream_engines": {"cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"},
-    "client/reidstream_client": {"reidstream_proto", "grpc", "cv2", "google", "grpc_health"},
-    "synthetic/reidstream_synthetic": {"cv2"},
-    "server/reidstream_server/core": set(),
-    "server/reidstream_server/config": set(),
-    "server/reidstream_server/runtime": {"reidstream_engines"},
-    "server/reidstream_server/identity": set(),
-    "server/reidstream_server/intake": {"reidstream_engines", "reidstream_proto"},
-    "server/reidstream_server/metrics": {"reidstream_engines", "prometheus_client"},
-    "server/reidstream_server/transport": {
-        *("reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"),
-    },
-}
-WATCHED = {
-    *("reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"),
-    *("reidstream_training",),
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`sees`: other rooms of the package. `uses`: of the packages that are watched. `pure`: without clocks and I/O."""
+
+    sees: AbstractSet[str] = frozenset()
+    uses: AbstractSet[str] = frozenset()
+    pure: bool = False
+
+
+OURS = {"reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"}
+HEAVY = {
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
     *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"),
-    *("asyncio", "threading", "socket", "time", "random"),
-}
-# Rooms of the server that the room on the left may look into.
-ROOMS = {
-    "core": set(),
-    "config": {"errors", "logs"},
-    "runtime": {"core", "errors", "logs"},
-    "metrics": {"core", "runtime", "errors"},
-    "identity": {"errors", "logs"},
-    "intake": {"core", "runtime", "errors"},
-    "transport": {"core", "runtime", "intake", "identity", "errors", "logs"},
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
+WATCHED = OURS | HEAVY | CLOCKS_AND_IO
+
+# The arrows: client -> proto <- server -> engines, and within the server transport -> runtime -> core.
+PACKAGES: dict[str, dict[str, Room]] = {
+    "proto/reidstream_proto": {
+        TOP: Room(),
+        "v1": Room(uses={"google", "grpc"}),
+    },
+    "engines/reidstream_engines": {
+        TOP: Room(sees={"cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
+        "decoding": Room(sees={TOP}, uses={"cv2", "simplejpeg"}),
+        "cpu": Room(sees={TOP, "decoding"}, uses={"cv2", "onnxruntime", "openvino", "PIL"}),
+        "cuda": Room(sees={TOP, "decoding"}, uses={"cuda", "cv2"}),
+        "default_model": Room(sees={TOP}, uses={"onnx"}),
+        "tensorrt": Room(sees={TOP, "decoding", "cuda", "default_model"}, uses={"onnx"}),
+    },
+    "synthetic/reidstream_synthetic": {
+        TOP: Room(sees={"painting", "people", "places"}, uses={"cv2"}),
+        "painting": Room(uses={"cv2"}),
+        "people": Room(sees={"painting"}),
+        "places": Room(sees={"painting"}, uses={"cv2"}),
+    },
+    "client/reidstream_client": {
+        TOP: Room(sees={"connection", "frames", "session"}, uses={"reidstream_proto", "grpc"}),
+        "connection": Room(sees={TOP}, uses={"reidstream_proto", "grpc"}),
+        "frames": Room(sees={TOP}, uses={"reidstream_proto", "google", "grpc"}),
+        "session": Room(sees={TOP, "connection", "frames"}, uses={"reidstream_proto", "grpc"}),
+        "testing": Room(sees={TOP, "connection", "frames"}, uses={"reidstream_proto", "grpc"}),
+        "cli": Room(sees={TOP, "connection", "frames", "session"}, uses={"cv2"}),
+    },
+    "server/reidstream_server": {
+        "__init__": Room(),
+        # Rooms, from the inside out.
+        "core": Room(pure=True),
+        "config": Room(sees={"errors", "logs"}),
+        "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
+        "metrics": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
+        "identity": Room(sees={"errors", "logs"}),
+        "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
+        "transport": Room(
+            sees={"core", "runtime", "intake", "identity", "errors", "logs"},
+            uses={"reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"},
+        ),
+        # What all may use.
+        "errors": Room(pure=True),
+        "logs": Room(),
+        # What puts them together: `bounds` and `loading` for `app`, and `cli` around it.
+        "allocator": Room(pure=True),
+        "stopping": Room(sees={"logs"}),
+        "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
+        "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
+        "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
+        "app": Room(
+            sees={
+                *("core", "runtime", "metrics", "identity", "intake", "transport", "config"),
+                *("bounds", "errors", "loading", "logs"),
+            },
+            uses={"prometheus_client"},
+        ),
+        "cli": Room(sees={"allocator", "app", "config", "errors", "loading", "logs", "stopping"}),
+    },
+}
 # Only the file or the extra that needs them may import these.
 ONLY_IN = {
     ("client", "cv2"): ("cli/sources/",),
@@ -51,55 +105,119 @@ ONLY_IN = {
     ("engines", "openvino"): ("cpu/openvino_network.py",),
 }
 
+EACH_ROOM = [pytest.param(package, room, id=f"{package}/{room}") for package in PACKAGES for room in PACKAGES[package]]
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_package_imports_only_what_its_layer_may(package: str) -> None:
-    """The arrows: client -> proto <- server -> engines, and within the server transport -> runtime -> core."""
-    own = package.split("/")[1]
-    allowed = ALLOWED[package] | {own} | (set() if package.endswith("core") else CLOCKS_AND_IO)
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_is_declared(package: str) -> None:
+    """A new folder, or a new file of the server, says here what it may know; what is gone is not listed."""
+    assert {_room_of(package, path) for path in _files(package)} == set(PACKAGES[package])
+
+
+@pytest.mark.parametrize(("package", "room"), EACH_ROOM)
+def test_a_room_looks_only_where_it_may(package: str, room: str) -> None:
+    """Into the rooms of its own package: the core knows nothing of the runtime, and nobody knows the transports."""
+    allowed = PACKAGES[package][room].sees | {room}
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for path, name in _imports(package)
+        for path, name in _imports(package, room)
+        if (seen := _room_named(package, name)) is not None and seen not in allowed
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("package", "room"), EACH_ROOM)
+def test_a_room_imports_only_what_its_layer_may(package: str, room: str) -> None:
+    """Of our packages and of the heavy ones; what is pure has no clock, no thread and no socket either."""
+    declared = PACKAGES[package][room]
+    allowed = declared.uses | {package.split("/")[1]} | (set() if declared.pure else CLOCKS_AND_IO)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, name in _imports(package, room)
         if (top := name.split(".")[0]) in WATCHED and top not in allowed
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_of_the_server_look_one_way(room: str) -> None:
-    """The core knows nothing of the runtime, and nobody knows the transports."""
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path, name in _imports(f"server/reidstream_server/{room}")
-        if name.startswith("reidstream_server.") and name.split(".")[1] not in ROOMS[room] | {room}
-    ]
-    assert wrong == []
+def test_a_room_without_a_wire_knows_only_the_contracts_facts() -> None:
+    """Sizes and names that a field cannot say, and no message: what a door reads it hands over in plain values."""
+    names = {name for _, name in _imports("server/reidstream_server", "intake") if name.startswith("reidstream_proto.")}
+    assert names == {"reidstream_proto.v1.contract"}
 
 
 def test_optional_packages_stay_in_their_corner() -> None:
     """The client needs OpenCV for videos only, engines need onnx for model files, and each runtime has its corner."""
     wrong = [
-        f"{path.relative_to(ROOT)} imports {package}"
-        for (folder, package), corners in ONLY_IN.items()
-        for path, name in _imports(folder)
-        if name.split(".")[0] == package and not any(corner in path.as_posix() for corner in corners)
+        f"{path.relative_to(ROOT)} imports {heavy}"
+        for (folder, heavy), corners in ONLY_IN.items()
+        for package in PACKAGES
+        if package.startswith(f"{folder}/")
+        for path, name in _imports(package)
+        if name.split(".")[0] == heavy and not any(corner in path.as_posix() for corner in corners)
     ]
     assert wrong == []
 
 
-def test_the_reader_of_imports_finds_them(tmp_path: Path) -> None:
-    """The check itself can fail."""
-    (tmp_path / "bad.py").write_text("def f():\n    from grpc import aio\n", encoding="utf-8")
-    assert [name for _, name in _imports(str(tmp_path))] == ["grpc.aio"]
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("def f():\n    from grpc import aio\n", ["grpc.aio"]),
+        ("import cv2, time\n", ["cv2", "time"]),
+        ("from .near import it\n", ["package.room.near.it"]),
+        ("from . import near\n", ["package.room.near"]),
+        ("from ..other.deep import it\n", ["package.other.deep.it"]),
+        ("from .. import other\n", ["package.other"]),
+    ],
+)
+def test_the_reader_of_imports_finds_them(tmp_path: Path, line: str, found: list[str]) -> None:
+    """The check itself can fail: within functions, and relative to the file."""
+    path = tmp_path / "package/room/module.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line, encoding="utf-8")
+    assert _imported_by(path, tmp_path) == found
 
 
-def _imports(folder: str) -> list[tuple[Path, str]]:
-    """(file, dotted name) of every import below a folder, also those inside functions."""
-    found: list[tuple[Path, str]] = []
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found += [(path, alias.name) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                found += [(path, f"{node.module}.{alias.name}") for alias in node.names]
+def _files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _room_of(package: str, path: Path) -> str:
+    """The room that a file is in."""
+    inside = path.relative_to(ROOT / package)
+    if len(inside.parts) > 1:
+        return inside.parts[0]
+    return TOP if TOP in PACKAGES[package] else inside.stem
+
+
+def _room_named(package: str, name: str) -> str | None:
+    """The room that an imported name is in; None: it is not in this package."""
+    own, _, rest = name.partition(".")
+    if own != package.split("/")[1] or not rest:
+        return None
+    first = rest.split(".")[0]
+    return first if first in PACKAGES[package] else TOP
+
+
+def _imports(package: str, room: str | None = None) -> list[tuple[Path, str]]:
+    """(file, dotted name) of every import of a package, or of one of its rooms."""
+    return [
+        (path, name)
+        for path in _files(package)
+        if room is None or _room_of(package, path) == room
+        for name in _imported_by(path, (ROOT / package).parent)
+    ]
+
+
+@cache
+def _imported_by(path: Path, root: Path) -> list[str]:
+    """Dotted names, also of imports inside functions; relative ones as they are seen from `root`."""
+    found: list[str] = []
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*above, *([node.module] if node.module else [])))
+            found += [f"{module}.{alias.name}" for alias in node.names]
     return found

@@ -48,9 +48,9 @@ def test_live_cameras_send_on_while_their_frames_are_given_up() -> None:
     cameras = [LiveCamera(message=message(2), frames_per_s=100)] * 2
     terms = Terms(policy=session_pb2.OVERLOAD_POLICY_REJECT, window=2, budget_ms=500)
     with server("bench.ceilings.instant", flags, place.server) as served:
-        got = asyncio.run(watch(served.address, cameras, terms, warmup_s=0.1, measure_s=0.5))
+        got = asyncio.run(watch(served.address, cameras, terms, warmup_s=0.1, measure_s=1.0))
     for camera in got:
         assert camera.frames["embedded"] * 2 == camera.boxes > 0
         assert camera.frames["window_full"] > 0
         assert len(camera.started_s) == len(camera.delays_s) == camera.frames["embedded"]
-    assert sum(camera.boxes for camera in got) <= 1.2 * 0.6 / 0.005
+    assert sum(camera.boxes for camera in got) <= 1.2 * 1.1 / 0.005

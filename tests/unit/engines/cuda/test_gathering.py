@@ -64,7 +64,7 @@ def test_one_alone_does_not_wait(calls: Calls) -> None:
     """It runs at once, by itself."""
     calls.lead(1)
     calls.work.go.release()
-    assert calls.futures[0].result(20) == 10
+    assert calls.futures[0].result(HANG_S) == 10
     assert calls.work.batches == [[1]]
 
 
@@ -74,7 +74,7 @@ def test_those_who_come_meanwhile_share_the_next_run(calls: Calls) -> None:
     for item in (2, 3, 4, 5):
         calls.follow(item)
     calls.work.go.release(3)
-    assert [future.result(20) for future in calls.futures] == [10, 20, 30, 40, 50]
+    assert [future.result(HANG_S) for future in calls.futures] == [10, 20, 30, 40, 50]
     assert calls.work.batches == [[1], [2, 3, 4], [5]]
 
 
@@ -86,6 +86,6 @@ def test_a_failure_reaches_its_batch_and_nobody_else(calls: Calls, error: BaseEx
     for item in (2, 3, 4, 5):
         calls.follow(item)
     calls.work.go.release(3)
-    assert (calls.futures[0].result(20), calls.futures[4].result(20)) == (10, 50)
+    assert (calls.futures[0].result(HANG_S), calls.futures[4].result(HANG_S)) == (10, 50)
     for future in calls.futures[1:4]:
-        assert future.exception(20) is error
+        assert future.exception(HANG_S) is error

@@ -95,7 +95,7 @@ class Refusing:
 
     def decode(self, srcs: Sequence[Any], **rest: object) -> list[object]:
         self.begun.set()
-        assert self.go.wait(20)
+        assert self.go.wait(HANG_S)
         self.batches.append(len(srcs))
         garbage = self._package.CodeStream(b"garbage")
         return list(self._decoder.decode([garbage if code.width == self._width else code for code in srcs], **rest))
@@ -298,14 +298,14 @@ def test_batch_mates_are_unharmed() -> None:
         decoding = opened(stack, package)
         pool = stack.enter_context(ThreadPoolExecutor(len(images)))
         futures = [pool.submit(decoding.stager.stage, image, whole(image)) for image in images[:1]]
-        assert package.begun.wait(20)
+        assert package.begun.wait(HANG_S)
         futures += [pool.submit(decoding.stager.stage, image, whole(image)) for image in images[1:]]
         moment = threading.Event()
         while len(decoding.decoder._batches._waiting) < len(images) - 1:
             moment.wait(0.001)
         package.go.set()
         for image, future in zip(images, futures, strict=True):
-            with future.result(20) as frame, CpuStager().stage(image, ()) as expected:
+            with future.result(HANG_S) as frame, CpuStager().stage(image, ()) as expected:
                 np.testing.assert_array_equal(decoding.pixels(frame), expected.pixels)
         assert package.batches == [1, 12]
         assert (decoding.stager.decoded, decoding.stager.uploads) == (10, 3)

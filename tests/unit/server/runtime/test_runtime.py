@@ -40,7 +40,7 @@ from reidstream_server.runtime.session import JobAnswer, Session
 from reidstream_server.runtime.workers import Workers
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
-from tests.support.patience import HANG_S
+from tests.support.patience import HANG_S, wait_until
 
 IMAGE = parse_encoded(JPEG)
 BOX = PixelBox(x1=10, y1=10, x2=60, y2=120)
@@ -125,7 +125,7 @@ class World:
 
 @asynccontextmanager
 async def world(
-    engine: FakeEngine | None = None, stager: FakeStager | None = None, batch_timeout_s: float = 60.0
+    engine: FakeEngine | None = None, stager: FakeStager | None = None, batch_timeout_s: float = HANG_S
 ) -> AsyncIterator[World]:
     chosen = stager or FakeStager()
     observer = Recorder()
@@ -139,7 +139,7 @@ async def world(
         aging_ns=10**9,
         linger_ns=0,
         batch_timeout_ns=int(batch_timeout_s * 1e9),
-        stall_timeout_ns=60 * 10**9,
+        stall_timeout_ns=int(HANG_S * 1e9),
     )
     async with Runtime(limits, chosen, observer) as runtime:
         runtime.add_model(engine or FakeEngine())
@@ -194,8 +194,11 @@ async def test_pixels_of_a_session_that_is_lost_while_it_is_staged_are_given_bac
         assert (w.stager.open_frames, w.state.staging_frames, w.state.staged_bytes) == (0, 0, 0)
 
 
-async def test_closing_the_runtime_drops_what_is_open_and_waits_for_its_threads() -> None:
+async def test_closing_the_runtime_drops_what_is_open_and_waits_for_its_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Nothing is left on the device."""
+    monkeypatch.setattr(at_work, "GRACE_S", HANG_S)
     gate, script = gated()
     stager = FakeStager()
     async with world(FakeEngine(script=script), stager) as w:
@@ -382,7 +385,7 @@ async def test_a_drain_wakes_a_session_that_may_not_be_read() -> None:
         w.send(session)
         await until(lambda: gate.entered == 1)
         assert not session.readable.is_set()
-        draining = asyncio.create_task(w.runtime.drain(SHUTDOWN, 10.0))
+        draining = asyncio.create_task(w.runtime.drain(SHUTDOWN, HANG_S))
         await asyncio.wait_for(session.readable.wait(), HANG_S)
         w.send(session, 2)
         assert w.state.frames == 1
@@ -409,7 +412,7 @@ def test_workers_finish_what_was_given_to_them_and_go_on_after_a_failure() -> No
     workers = Workers(1, "test", failures.append)
     for number in range(4):
         workers.submit(call, number)
-    assert workers.close(10)
+    assert workers.close(HANG_S)
     assert done == [0, 2, 3]
     assert [type(failure) for failure in failures] == [SystemExit]
 
@@ -420,8 +423,11 @@ def test_workers_do_not_wait_for_a_call_that_does_not_return() -> None:
     workers = Workers(3, "stuck", raising(AssertionError()))  # type: ignore[arg-type]  # it returns, or raises
     workers.submit(gate.wait, 0.0)
     assert not workers.close(0.05)
-    (left,) = [thread for thread in threading.enumerate() if thread.name.startswith("stuck")]
-    assert left.daemon
+
+    def left() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("stuck")]
+
+    wait_until(lambda: len(left()) == 1)
+    assert left()[0].daemon
     gate.opened.set()
-    left.join(10)
-    assert not left.is_alive()
+    wait_until(lambda: not left())

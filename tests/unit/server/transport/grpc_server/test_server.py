@@ -19,7 +19,17 @@ from reidstream_server.errors import StartupError
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport.embedding import service as embedding
 from tests.support.gate import Gate
-from tests.support.harness import JPEG, box, frame, opening, serving, stream_to, stub_of, until
+from tests.support.harness import (
+    JPEG,
+    box,
+    frame,
+    opening,
+    serving,
+    stream_to,
+    stub_of,
+    until,
+    write_while_it_lasts,
+)
 
 SERVICE = "/reidstream.v1.EmbeddingService/"
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")
@@ -177,8 +187,7 @@ async def test_a_client_that_does_not_read_keeps_no_place(caplog: pytest.LogCapt
     boxes = [box(i, i, i + 40, i + 60) for i in range(60)]  # a megabyte of answers a frame
     async with serving(engine, stall_timeout_s=0.2, max_sessions=1) as server, stream_to(server) as stream:
         await stream.open()
-        for number in range(1, 12):
-            await stream.call.write(frame(number, boxes=boxes))
+        await write_while_it_lasts(stream, [frame(number, boxes=boxes) for number in range(1, 12)])
         await until(lambda: server.embedding.open_streams == 0)
         await until(lambda: server.runtime.statistics().frames == 0)
         assert_empty(server)
