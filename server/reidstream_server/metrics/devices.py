@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from reidstream_engines.protocol import Stager
 
@@ -21,6 +22,7 @@ class DeviceCollector(Collector):
     def __init__(self, stager: Stager) -> None:
         self._stager = stager
 
+    @override
     def collect(self) -> Iterable[Metric]:
         """One family per series, if there is a device."""
         devices = self._stager.devices()

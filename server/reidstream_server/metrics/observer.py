@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
+from typing_extensions import override
 
 from reidstream_server.core.effects import EndCause, FrameTimes
 from reidstream_server.core.faults import CropOutcome
@@ -18,7 +19,7 @@ from reidstream_server.core.terms import ModelIndex
 from reidstream_server.errors import Refusal
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ServedModel
-from reidstream_server.runtime.session import JobAnswer
+from reidstream_server.runtime.session import JobAnswer, Observer
 
 from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series
 
@@ -41,7 +42,7 @@ class _OfModel:
     batch_faults: Counter
 
 
-class MetricsObserver:
+class MetricsObserver(Observer):
     """Observes the runtime and the calls. Event loop only."""
 
     def __init__(self, series: Series) -> None:
@@ -57,6 +58,7 @@ class MetricsObserver:
         self._refused = {refusal: series.calls_refused.labels(refusal.value) for refusal in Refusal}
         self._frame_age = series.frame_age_seconds
 
+    @override
     def answered(self, answer: JobAnswer, now_ns: int) -> None:
         """An answer was handed to its session."""
         times = answer.times
@@ -67,18 +69,22 @@ class MetricsObserver:
             if answer.payload is not None:
                 self._observe_boxes(answer.payload, answer.outcomes)
 
+    @override
     def batch_started(self, model: ModelIndex, size: int) -> None:
         """A batch was handed to its engine."""
         self._models[model].batch_size.observe(size)
 
+    @override
     def batch_failed(self, model: ModelIndex) -> None:
         """An engine raised."""
         self._models[model].batch_faults.inc()
 
+    @override
     def session_ended(self, cause: EndCause | None) -> None:
         """A session has ended. None: its client vanished."""
         self._ended["vanished" if cause is None else cause.value].inc()
 
+    @override
     def model_added(self, model: ServedModel) -> None:
         """A model is served from now on."""
         name, series = model.name, self._series
@@ -90,6 +96,7 @@ class MetricsObserver:
             batch_faults=series.batch_faults.labels(name),
         )
 
+    @override
     def model_retired(self, model: ServedModel) -> None:
         """Nothing of a model is left: what only it had is shown no more. A name that goes on keeps its counters."""
         del self._models[model.index]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from reidstream_server.core.statistics import SchedulerStatistics
 from reidstream_server.core.terms import SchedulerLimits
@@ -40,6 +41,7 @@ class StateCollector(Collector):
         self._limits = limits
         self._last = snapshot()
 
+    @override
     def collect(self) -> Iterable[Metric]:
         """One family per gauge."""
         now = self._fresh()

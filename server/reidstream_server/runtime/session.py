@@ -7,6 +7,7 @@ session's events are set on the event loop only.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -76,26 +77,34 @@ class Session:
 class Observer(Protocol):
     """Is told what happens, for the metrics. Called on the event loop."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def answered(self, answer: JobAnswer, now_ns: int) -> None:
         """An answer was handed to its session."""
         ...
 
+    @abstractmethod
     def batch_started(self, model: ModelIndex, size: int) -> None:
         """A batch was handed to its engine."""
         ...
 
+    @abstractmethod
     def batch_failed(self, model: ModelIndex) -> None:
         """An engine raised."""
         ...
 
+    @abstractmethod
     def session_ended(self, cause: EndCause | None) -> None:
         """A session is over; None when its client vanished."""
         ...
 
+    @abstractmethod
     def model_added(self, model: ServedModel) -> None:
         """A model is served from now on; told before anything else of it."""
         ...
 
+    @abstractmethod
     def model_retired(self, model: ServedModel) -> None:
         """Nothing of a model is left; nothing more is told of it."""
         ...

@@ -7,6 +7,7 @@ left comes out of whatever is written last, and would be logged as a fault of ou
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from typing import NoReturn, Protocol
 
 import grpc
@@ -34,6 +35,9 @@ class Abortable(Protocol):
 class CallObserver(Protocol):
     """Is told what happens to calls, for the metrics. Called on the event loop."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def call_refused(self, refusal: Refusal) -> None:
         """A call ends with a refusal."""
         ...

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import grpc
+from typing_extensions import override
 
 from reidstream_server.errors import CallRefused, Unauthenticated
 from reidstream_server.identity.access import Access, Presented
@@ -55,12 +56,12 @@ class Guard(grpc.aio.ServerInterceptor):
         self._check_leaving = check_leaving
         self._observer = observer
 
+    @override
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Q, A] | None:
-        """See grpc.aio.ServerInterceptor."""
         service, _, method = handler_call_details.method.removeprefix("/").rpartition("/")
         hosted = self._services.get(service)
         if hosted is not None:

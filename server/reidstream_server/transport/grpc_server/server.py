@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from typing_extensions import override
 
 from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
 from reidstream_server.identity.tls import TlsMaterial
+from reidstream_server.transport.door import Door
 
 from .calls import CallObserver
 from .guard import Guard
@@ -43,7 +45,7 @@ class Listen:
     tls: TlsMaterial | None
 
 
-class GrpcServer:
+class GrpcServer(Door):
     """A door: one listening port with its hosted services. `models`: names for health. Event loop only."""
 
     def __init__(
@@ -78,6 +80,7 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
+    @override
     async def start(self) -> int:
         """Listen and say SERVING; returns the port. Raises StartupError."""
         host, port = self._listen.host, self._listen.port
@@ -98,12 +101,14 @@ class GrpcServer:
         credentials = grpc.ssl_server_credentials(pair, tls.client_ca, require_client_auth=tls.client_ca is not None)
         return self._server.add_secure_port(address, credentials)
 
+    @override
     async def set_serving(self, *, serving: bool) -> None:
         """Tell health watchers."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self._health.set(name, status)
 
+    @override
     async def stop(self, grace_s: float) -> None:
         """Close the port; calls that are open have `grace_s` to end."""
         await self._server.stop(grace_s)

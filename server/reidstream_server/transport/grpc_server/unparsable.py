@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import grpc
+from typing_extensions import override
 
 from reidstream_server.errors import InvalidCall
 
@@ -36,12 +37,12 @@ class Unparsable(grpc.aio.ServerInterceptor):
     def __init__(self, services: Sequence[HostedService]) -> None:
         self._names = frozenset(service.name for service in services)
 
+    @override
     async def intercept_service(  # type: ignore[override]  # its types do not know requests that may be None
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Q | None, A] | grpc.RpcMethodHandler[Q, A] | None:
-        """See grpc.aio.ServerInterceptor."""
         handler = await continuation(handler_call_details)
         service = handler_call_details.method.removeprefix("/").rpartition("/")[0]
         if handler is None or service not in self._names:
