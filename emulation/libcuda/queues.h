@@ -1,8 +1,9 @@
 // Streams, events and graphs. Each stream has a thread that does its work in order, at its own pace.
 //
-// It reports what a device would not: work on memory that is freed or not pinned, a copy whose source changed meanwhile,
-// and two streams on the same bytes without an event between them. Trap: an order that the host knows counts only if the
-// host waited for it. So a host that guesses is found, but a host that knows the order in another way is reported too.
+// It reports what a device would not: work on memory that is freed or not pinned, a copy whose source changed
+// meanwhile, and two streams on the same bytes without an event between them. Trap: an order that the host knows counts
+// only if the host waited for it. So a host that guesses is found, but one that knows the order in another way is
+// reported too.
 #pragma once
 #include <chrono>
 #include <condition_variable>
