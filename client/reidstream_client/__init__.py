@@ -1,7 +1,8 @@
 """The edge client of reidstream: numpy in, numpy out.
 
 `ReidClient` for programs without asyncio, `AsyncReidClient` for those with it; `embed` for one frame, `stream` for a
-camera. Everything public is named here; a test holds `__all__` to it.
+camera. `reidstream_client.testing` has a server in memory, for your tests. Everything else that is public is named
+here; a test holds `__all__` to it.
 """
 
 from .aio import AsyncReidClient, Ping

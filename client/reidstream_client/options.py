@@ -1,11 +1,11 @@
 """Every option, once: of a client, of a stream, of a frame.
 
-An option is two lines in this module. The TypedDict has its name, its type and its meaning: editors and type checkers
-read it, since methods take `**options: Unpack[StreamOptions]` (PEP 692). The frozen dataclass beside it has the
-default, and is what the code reads. No method names an option to pass it on.
+An option is two lines in this module. The TypedDict has its name, type and meaning. Editors and type checkers read it,
+since methods take `**options: Unpack[StreamOptions]` (PEP 692). The frozen dataclass beside it has the default, and is
+what the code reads. No method passes an option on by name.
 
-Traps: TypedDicts are checked by type checkers alone, so each method calls `check_options` first. And a line in one of
-the two that the other lacks is an error of mypy where the dataclass is made, or of the test that compares them.
+Traps: only type checkers check a TypedDict, so each method calls `check_options` first. If one of the two lines is
+missing, mypy complains where the dataclass is made, or the test that compares the two fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_MAX_MESSAGE_BYTES: Final = 64 << 20
 
 
 class ClientOptions(TypedDict, total=False):
-    """Of `ReidClient` and `AsyncReidClient`."""
+    """Options of `ReidClient` and `AsyncReidClient`."""
 
     camera_id: str | None
     """Names the camera; cameras share the engines fairly. Default: this machine's name."""
@@ -45,20 +45,20 @@ class ClientOptions(TypedDict, total=False):
     dtype: EmbeddingDtype
     """How vectors travel; FLOAT16 halves the answers. Default: FLOAT32."""
     box_filter: BoxFilter | None
-    """Boxes to leave alone. Default: none."""
+    """Which boxes to embed. Default: all."""
     timeout_s: float
-    """For a whole call, repetitions included, and for opening a session. Default: 10."""
+    """Limit of a whole call, repetitions included, and of opening a session. Default: 10."""
     max_message_bytes: int
     """Largest message, both ways; the server has a limit of its own. Default: 64 MiB."""
     retry: RetryPolicy | None
     """How calls that met no ready server are repeated. Default: RetryPolicy()."""
     tls: TlsOptions | None
-    """How the server is known, and how this client is. Default: no TLS."""
+    """How the client knows the server, and proves who it is itself. Default: no TLS."""
     token: str | None
     """Sent with every call; without TLS to this machine only. Default: none."""
     keepalive_s: float | None
-    """While a call is open and nothing is sent, ping the server this often, so that routers keep the connection.
-    At least 10, which is what servers allow; None: never. Default: 30.
+    """Ping the server this often while a call is open and idle, so that routers do not forget the connection.
+    At least 10, since servers allow no more; None: never. Default: 30.
     """
     connect: Connect | None
     """Makes the connection, given the target, instead of gRPC: `reidstream_client.testing` has one. Default: gRPC."""
@@ -86,7 +86,7 @@ class ClientSettings:
 
 
 class StreamOptions(TypedDict, total=False):
-    """Of `stream` and `embed_many`."""
+    """Options of `stream` and `embed_many`."""
 
     camera_id: str | None
     """Instead of the client's."""
@@ -107,7 +107,7 @@ class StreamOptions(TypedDict, total=False):
 
 
 class ResumingStreamOptions(StreamOptions, total=False):
-    """Of `resuming_stream`."""
+    """Options of `resuming_stream`."""
 
     give_up_after_s: float
     """How long to try to open the next stream before the session ends with the last error. Default: 60."""
@@ -128,7 +128,7 @@ class StreamSettings:
 
 
 class FrameOptions(TypedDict, total=False):
-    """Of `send` and `FrameInput`. The columns have one entry per box; None: the boxes have no such thing."""
+    """Options of `send`, and fields of `FrameInput`. Arrays have one entry per box; None: the boxes have none."""
 
     frame_id: int | None
     """Ids increase within a session. Default: the next one; of `embed`, 0."""
@@ -137,11 +137,11 @@ class FrameOptions(TypedDict, total=False):
     scores: npt.ArrayLike | None
     """(N,) numbers of 0 to 1: the detector's, for filters."""
     track_ids: npt.ArrayLike | None
-    """(N,) integers of 64 bits."""
+    """(N,) integers of 64 bits: the tracker's ids. A server that does not aggregate tracks ignores them."""
     source_size: tuple[int, int] | None
     """(width, height) of the camera's frame, where the image was scaled before sending; filters measure in it."""
     capture_unix_ns: int | None
-    """When the frame was taken, by the camera's clock; the server only logs it."""
+    """When the frame was taken, in nanoseconds since the Unix epoch. Recorded only: nothing is decided by it."""
     captured_monotonic: float | None
     """When the frame was taken, by `time.monotonic()`: it ages from then on. Default: when it is given."""
     age_s: float | None
@@ -149,10 +149,10 @@ class FrameOptions(TypedDict, total=False):
 
 
 class CallOptions(FrameOptions, total=False):
-    """Of `embed`."""
+    """Options of `embed`."""
 
     timeout_s: float | None
-    """For this call, repetitions included. Default: the client's."""
+    """Limit of this call, repetitions included. Default: the client's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

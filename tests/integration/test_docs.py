@@ -15,6 +15,7 @@ import pytest
 from reidstream_client import ReidError, errors
 from reidstream_client.cli import main as client_cli
 from reidstream_engines import default_model
+from reidstream_synthetic.cli import main as synthetic_cli
 from tests.support.harness import encode, picture
 from tests.support.process import server_process
 
@@ -85,7 +86,7 @@ def test_the_clients_page_names_every_error() -> None:
     assert {kind.__name__ for kind in kinds} - set(re.findall(r"`(\w+)`", rows)) == {"ReidError"}
 
 
-@pytest.mark.parametrize(("page", "count"), [(README, 2), (CLIENT, 4)], ids=["README", "client"])
+@pytest.mark.parametrize(("page", "count"), [(README, 4), (CLIENT, 4)], ids=["README", "client"])
 def test_the_client_commands_run(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small sequence, and a picture, under the names that the page uses."""
     folder = tmp_path / "MOT17-04" / "img1"
@@ -94,14 +95,16 @@ def test_the_client_commands_run(page: str, count: int, tmp_path: Path, monkeypa
         (folder / f"{number:06d}.jpg").write_bytes(encode(picture(seed=number)))
     (folder.parent / "gt.txt").write_text("".join(f"{n},1,30,20,60,150,1,1,1.0\n" for n in (1, 2, 3)), encoding="utf-8")
     lines = "".join(blocks("sh", page)).splitlines()
-    commands = [line for line in lines if line.startswith("reidstream-client")]
+    commands = [line for line in lines if line.startswith(("reidstream-client", "python -m reidstream_synthetic"))]
     assert len(commands) == count
     (tmp_path / "person.jpg").write_bytes(encode(picture()))
     monkeypatch.chdir(tmp_path)
     with server_process() as (_, address):
         monkeypatch.setenv("REIDSTREAM_SERVER", address)
         for command in commands:
-            assert client_cli(shlex.split(command)[1:]) == 0
+            words = shlex.split(command.replace("--frames 100", "--frames 2"))
+            run = synthetic_cli(words[3:]) if words[0] == "python" else client_cli(words[1:])
+            assert run == 0
     assert (tmp_path / "vectors.npz").stat().st_size > 0
 
 

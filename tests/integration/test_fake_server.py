@@ -84,7 +84,7 @@ def shape(answer: FrameEmbeddings) -> object:
             for block in answer.blocks
         ],
         "timing": {name: value is not None for name, value in timing.items() if name != "batch_sizes"},
-        "crops": sum(answer.timing.batch_sizes),
+        "batches": bool(answer.timing.batch_sizes),  # which frames share one is a matter of time
         "error": None if answer.error is None else (answer.error.code, answer.error.reason, answer.error.retry_after_s),
         "local": answer.local,
     }

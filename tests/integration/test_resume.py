@@ -23,7 +23,7 @@ from reidstream_client import (
     StaleEpoch,
     UnreadAnswers,
 )
-from reidstream_client.session import resuming
+from reidstream_client.session import inbox
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
@@ -281,7 +281,7 @@ async def test_a_session_that_is_idle_outlives_any_number_of_cuts() -> None:
 
 async def test_a_resuming_session_whose_answers_nobody_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a plain one, before they fill the memory; with the answers taken it goes on."""
-    monkeypatch.setattr(resuming, "MAX_UNREAD", 4)
+    monkeypatch.setattr(inbox, "MAX_UNREAD", 4)
     async with (
         serving() as server,
         AsyncReidClient(f"127.0.0.1:{server.port}") as client,

@@ -24,7 +24,7 @@ from reidstream_proto.v1 import frame_pb2
 from .records import Corners, ReceivedBox, ReceivedFrame
 
 Embed: TypeAlias = Callable[[ReceivedFrame, ReceivedBox], "npt.ArrayLike | Outcome"]
-"""What a fake server says of a box: a vector, or why there is none."""
+"""A fake server's answer to a box: a vector, or why there is none."""
 
 MIN_BOX_PX: Final = 1
 _NOT_OF_A_BOX: Final = frozenset({Outcome.EMBEDDED, Outcome.CACHED, Outcome.UNKNOWN, Outcome.FRAME_FAILED})

@@ -1,7 +1,7 @@
 """Frames as they arrive at a fake server, and waiting for them, in a thread or in an event loop.
 
-Why: a test that sleeps is slow or wrong. `send` returns when the client has taken the frame, which is a moment before
-the server has it; a test that looks at the server waits for that here.
+Why: a test that sleeps is slow or wrong. `send` returns when the client has taken the frame, a moment before the server
+has it. A test that looks at the server waits here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from .records import ReceivedFrame
 
 SILENCE_S: Final = 30.0
-"""After so long without the frames that a test waits for, something is wrong with it."""
+"""A test that waits longer for its frames has a mistake."""
 
 
 class Arrivals:
@@ -26,7 +26,7 @@ class Arrivals:
         self._loops: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def add(self, frame: ReceivedFrame) -> None:
-        """Another one."""
+        """A frame has come."""
         with self._changed:
             self.frames.append(frame)
             self._changed.notify_all()
@@ -35,7 +35,7 @@ class Arrivals:
                     loop.call_soon_threadsafe(event.set)
 
     def wait(self, count: int) -> None:
-        """Block until so many have come in all. Raises TimeoutError."""
+        """Block until `count` frames have come in all. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.frames) >= count, SILENCE_S):
                 raise self._too_few(count)

@@ -1,8 +1,8 @@
 """A connection and its calls to a fake server in the same process.
 
-Requests and answers pass as bytes, as they do through gRPC, so that the client's own framing and parsing run in every
-test. Trap: the server is told what to do by any thread, and a call belongs to the event loop of its client; whatever
-reaches a call is therefore posted into that loop.
+Requests and answers pass as bytes, as through gRPC, so that every test runs the client's own framing and parsing. Trap:
+any thread may tell the server what to do, but a call belongs to the event loop of its client. So everything for a call
+is posted into that loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Reply:
-    """Where the answer to a single call goes. `give` and `fail` from any thread; the first one counts."""
+    """The answer to a single call, when it comes. `give` and `fail` from any thread; the first one counts."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ class Backend(Protocol):
         ...
 
     def half_closed(self, call: FakeCall) -> None:
-        """The client of a stream sends no more."""
+        """The client of a stream has half-closed."""
         ...
 
     def cancelled(self, call: FakeCall) -> None:

@@ -1,7 +1,7 @@
-"""The inside of a fake server: models, streams, what is held back, and what was received.
+"""The inside of a fake server: models, streams, held answers, and what was received.
 
-Why a lock and not an event loop: a test tells the server what to do from its own thread, while each client calls from
-the thread of its loop. Trap: the caller's `embed` runs without the lock, so that it may wait for another thread.
+Why a lock and no event loop: a test tells the server what to do from its own thread, and each client calls from the
+thread of its loop. Trap: the caller's `embed` runs without the lock, so that it may wait for another thread.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Held:
 
 
 class Hub(Backend):
-    """See `FakeServer`, whose methods are these. Any thread."""
+    """Behind the methods of `FakeServer`. Any thread."""
 
     def __init__(self, models: Mapping[str, FakeModel], embed: Embed, *, window_frames: int, window_bytes: int) -> None:
         self.models = dict(models)

@@ -1,7 +1,7 @@
-"""What a fake server received, as records: the wire's messages, decoded for people who write tests.
+"""What a fake server received: the wire's messages as records, in the client's own words.
 
-Why not the messages themselves: their classes are generated and change with the contract, and a test reads best in the
-client's own words. Trap: an image is kept as it travelled. Nothing decodes a JPEG here.
+Why not the messages themselves: they are generated, and a test would have to know the contract. Trap: an image is kept
+as it travelled. Nothing decodes a JPEG here.
 """
 
 from __future__ import annotations

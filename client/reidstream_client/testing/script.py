@@ -1,6 +1,6 @@
 """What a fake server was told to do wrong, and how often.
 
-Pure: no threads, no event loop. Each rule counts down and is gone when it is used up; the first that fits decides.
+Pure: no threads, no event loop. The first rule that fits decides. Each rule counts down, and is removed when used up.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Script:
         self._faults: list[FrameFault] = []
 
     def add(self, rule: Refusal | FrameFault) -> None:
-        """Another rule, behind those that are there."""
+        """Add a rule behind the others."""
         if isinstance(rule, Refusal):
             self._refusals.append(rule)
         else:
@@ -65,7 +65,7 @@ class Script:
         self._faults.clear()
 
     def refusal(self, *, health: bool = False) -> Refusal | None:
-        """What refuses the call that begins now."""
+        """The refusal of the call that begins now, if there is one."""
         for rule in self._refusals:
             if health and not rule.health:
                 continue
@@ -77,7 +77,7 @@ class Script:
         return None
 
     def fault(self, frame_id: int) -> FrameFault | None:
-        """What is wrong with this frame."""
+        """The fault of this frame, if there is one."""
         for rule in self._faults:
             if rule.frame_ids:
                 if frame_id not in rule.frame_ids:

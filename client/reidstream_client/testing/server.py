@@ -1,4 +1,4 @@
-"""`FakeServer`: a reidstream server in memory, for the tests of programs that use the client."""
+"""`FakeServer`: a reidstream server in memory, to test programs that use the client."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .script import FrameFault, Refusal
 
 
 class FakeServer:
-    """Answers embed, models, info, ping and streams: without a socket, a server process or a network file.
+    """Answers embed, models, info, ping and streams, without a socket, a server process or a model.
 
-    Everything above the connection is the real client: windows, overload policies, resumption, retries and errors are
-    those that a program will meet. One class serves `ReidClient` and `AsyncReidClient`, since nothing here waits but
-    the two methods that say so.
+    Only the connection is replaced. Windows, overload policies, resumption, retries and errors are the real client's.
+    One class serves `ReidClient` and `AsyncReidClient`, since only the two methods for waiting ever wait.
 
-    Give your program a client of `client()` or `async_client()`. If it makes its own client, pass it the option
-    `connect=server.connect`: an option, and no patch or special address, so that nothing of a test stays behind.
+    Give your program a client from `client()` or `async_client()`. If it makes its own client, let it pass on the
+    option `connect=server.connect`. That is an option instead of a patch or a special address, so that a test changes
+    nothing outside itself.
 
-    - `embed(frame, box)`: a vector (dim,), which is brought to length 1, or an `Outcome`. None: a vector that is the
-      same for the same picture and box. It runs in the client's thread.
-    - `models`: names; the first one is the default. All have `dim` numbers, each has a space of its own.
+    - `embed(frame, box)` returns a vector (dim,), which is scaled to length 1, or an `Outcome`. It runs in the client's
+      thread. Default: a vector that depends on the picture's bytes and the box alone.
+    - `models`: their names; the first one is the default. All have `dim` numbers, and each has its own space.
     - `window_frames`, `window_bytes`: the largest window.
 
-    Leaving the `with` block ends every open call, and raises what `embed` raised, if it did. Any thread.
+    Leaving the `with` block ends every open call. If `embed` has raised an error, it is raised again there. Any thread.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class FakeServer:
         window_frames: int = 8,
         window_bytes: int = 64 << 20,
     ) -> None:
-        for name, value in (("dim", dim), ("window_frames", window_frames), ("window_bytes", window_bytes)):
-            if value < 1:
-                raise InvalidRequest(f"{name} must be at least 1, not {value}")
+        _at_least_one("dim", dim)
+        _at_least_one("window_frames", window_frames)
+        _at_least_one("window_bytes", window_bytes)
         if not models:
-            raise InvalidRequest("models must name one model at least")
+            raise InvalidRequest("models must name at least one model")
 
         def default(frame: ReceivedFrame, box: ReceivedBox) -> npt.NDArray[np.float64]:
             del frame
@@ -88,16 +88,16 @@ class FakeServer:
 
     @property
     def frames(self) -> Sequence[ReceivedFrame]:
-        """What was received, of streams and single calls, in the order of arrival."""
+        """All frames received, from streams and single calls, in the order of arrival."""
         return tuple(self._hub.arrivals.frames)
 
     @property
     def sessions(self) -> Sequence[ReceivedSession]:
-        """The streams that were opened, each resumption of its own."""
+        """The streams that were opened. A session that resumes opens several."""
         return tuple(self._hub.sessions)
 
     def wait_for_frames(self, count: int) -> None:
-        """Block until `count` frames have come in all. Raises TimeoutError after 30 s."""
+        """Block until the server has received `count` frames in all. Raises TimeoutError after 30 s."""
         self._hub.arrivals.wait(count)
 
     async def async_wait_for_frames(self, count: int) -> None:
@@ -105,19 +105,19 @@ class FakeServer:
         await self._hub.arrivals.async_wait(count)
 
     def hold(self) -> None:
-        """Keep back the answers to all frames that come from now on, until `release`."""
+        """Hold the answers to all frames that come from now on, until `release`."""
         self._hub.hold()
 
     def release(self, *frame_ids: int) -> None:
-        """Send the answers to these frames, in this order; without ids, send all that are held, and hold no more.
+        """Send the answers to these frames, in this order. Without ids, send all held answers and stop holding.
 
-        Raises ValueError for a frame that is not held: wait for it first.
+        Raises ValueError for a frame that is not held. Wait for it first: `wait_for_frames`.
         """
         self._hub.release(frame_ids)
 
     @property
     def held(self) -> Sequence[int]:
-        """The frames whose answers are kept back, in the order of arrival."""
+        """The frames whose answers are held, in the order of arrival."""
         return self._hub.held()
 
     def fail_frames(
@@ -131,7 +131,8 @@ class FakeServer:
     ) -> None:
         """Answer the next `count` frames, or those of `frame_ids`, with an error. A single call raises it."""
         if reason is ErrorReason.UNKNOWN:
-            raise InvalidRequest("ErrorReason.UNKNOWN is the client's own word for a reason that it does not know")
+            raise InvalidRequest("ErrorReason.UNKNOWN is the client's own; choose a reason that a server can give")
+        _at_least_one("count", count)
         fault = FrameFault(
             reason=reason, message=message, count=count, frame_ids=set(frame_ids), retry_after_s=retry_after_s
         )
@@ -146,22 +147,24 @@ class FakeServer:
         calls: int = 1,
         retry_after_s: float | None = None,
     ) -> None:
-        """End the next `calls` calls with a status; opening a stream is one call, and `ping` is none.
+        """End the next `calls` calls with a status. Opening a stream is a call; `ping` does not count.
 
-        `reason`: the word of the header `reidstream-reason`, such as "stale_epoch".
+        `reason`: the word in the header `reidstream-reason`, such as "stale_epoch".
         """
+        _at_least_one("calls", calls)
         rule = Refusal(status=status, message=message, reason=reason, calls=calls, retry_after_s=retry_after_s)
         self._tell(lambda: self._hub.script.add(rule))
 
     def unavailable(self, attempts: int) -> None:
-        """Be away for so many attempts at any call, `ping` included, as a server that is starting again."""
+        """Be away for the next `attempts` calls, `ping` included, like a server that is starting again."""
+        _at_least_one("attempts", attempts)
         rule = Refusal(
             status=grpc.StatusCode.UNAVAILABLE, message="the fake server is away", calls=attempts, health=True
         )
         self._tell(lambda: self._hub.script.add(rule))
 
     def drain(self) -> None:
-        """Leave every open stream: what was received is answered, then the stream ends. New streams are welcome."""
+        """Leave every open stream: answer what was received, then end the stream. New streams are accepted."""
         self._hub.drain()
 
     def cut(
@@ -169,7 +172,7 @@ class FakeServer:
         status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
         message: str = "the fake server was told to cut this stream",
     ) -> None:
-        """End every open stream at once; what is held is lost."""
+        """End every open stream at once, and lose the answers that are held."""
         self._hub.cut(status, message)
 
     def change_space(self, space_id: str, model: str = "") -> None:
@@ -209,3 +212,8 @@ class FakeServer:
     def _tell(self, change: Callable[[], None]) -> None:
         with self._hub.lock:
             change()
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise InvalidRequest(f"{name} must be at least 1, not {value}")

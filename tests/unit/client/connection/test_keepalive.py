@@ -76,7 +76,7 @@ async def test_an_idle_stream_is_pinged_and_stays_open() -> None:
         async with AsyncReidClient(relay.target, connect=connect) as client, client.stream() as session:
             await session.send(b"x", BOX)
             assert (await anext(session)).frame_id == 0
-            await relay.pinged(5)
+            await relay.pinged(3)
             await session.send(b"x", BOX)
             assert (await anext(session)).frame_id == 1
         assert relay.goaways == 0

@@ -217,7 +217,7 @@ def test_boxes_are_judged_as_a_server_judges_them() -> None:
     [
         ({"dim": 0}, "dim must be at least 1, not 0"),
         ({"window_frames": 0}, "window_frames must be at least 1, not 0"),
-        ({"models": ()}, "models must name one model at least"),
+        ({"models": ()}, "models must name at least one model"),
     ],
 )
 def test_a_server_that_cannot_be(options: dict[str, object], complaint: str) -> None:

@@ -55,6 +55,8 @@ def test_one_frame_fails_and_the_session_goes_on() -> None:
         assert client.embed(FRAME, BOX).valid.all()
         with pytest.raises(InvalidRequest, match="UNKNOWN is the client's own"):
             server.fail_frames(ErrorReason.UNKNOWN)
+        with pytest.raises(InvalidRequest, match="count must be at least 1, not 0"):
+            server.fail_frames(ErrorReason.INTERNAL, count=0)
 
 
 def test_a_frame_over_its_budget() -> None:
