@@ -1,8 +1,8 @@
 """The model that is served when none is named: a person descriptor that was designed, not learned.
 
-Why it is in the package: the program does something meaningful with no download. What it can and cannot do is in
-MODEL_CARD.md; how it is made is `build.py`, the only file here that needs the `onnx` package. Trap: its vectors move
-with every change of that file, so the committed `descriptor.onnx` is made anew and compared by a test.
+Why it is in the package: the program does something meaningful without a download. MODEL_CARD.md says what it can and
+cannot do. `build.py` makes it, and is the only file here that needs the `onnx` package. Trap: every change of that file
+may change vectors, so a test makes the model again and compares it with the committed `descriptor.onnx`.
 """
 
 from __future__ import annotations

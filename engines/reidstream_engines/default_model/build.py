@@ -2,13 +2,13 @@
 
     python -m reidstream_engines.default_model.build
 
-The crop, 64 x 128, is halved and looked at twice:
+The crop, 64 x 128, is halved and described in two ways:
 
-- Colour. A pixel is a log luminance, in part relative to the crop's own (exposure), and a red-green and a blue-yellow
-  chromaticity, in part relative to the crop's own (tint of the light). It votes softly for one of 5 luminances times
-  19 chromaticities. Votes are pooled in stripes; their square roots are centred and whitened.
-- Texture. Log luminances 1, and 2, pixels on either side of a pixel differ by more than a threshold, or they do not:
-  softly counted in 4 directions and both signs, pooled in the same stripes.
+- Colour. A pixel has a log luminance, in part relative to the crop's (exposure), and a red-green and a blue-yellow
+  chromaticity, in part relative to the crop's (tint of the light). It votes softly for one of 5 luminances times 19
+  chromaticities. Votes are pooled in stripes; their square roots are centred and whitened.
+- Texture. It is counted, softly, whether the log luminances 1 or 2 pixels on both sides of a pixel differ by more than
+  a threshold: in 4 directions and both signs, pooled in the same stripes.
 
 Trap: exponentials and eigenvectors differ in their last bits from machine to machine, so every constant is rounded
 before it is written; the file is the same bytes wherever it is made.
@@ -134,10 +134,10 @@ def _pixels(graph: _Graph) -> tuple[str, str, str]:
 
 
 def _votes(graph: _Graph, source: str, bins: Floats, spread: float) -> str:
-    """(batch, bins, pixels) of (batch, coordinates, pixels): normalised Gaussians about the bins, as for the prior.
+    """(batch, bins, pixels) from (batch, coordinates, pixels): normalised Gaussians around the bins, as for the prior.
 
-    The exponents leave out the pixel's own square, which cancels. The middle bin's is then 0, and the largest stays
-    below 50, so that the sum can neither vanish nor overflow.
+    The exponents leave out the pixel's own square, which cancels. The exponent of the middle bin is then 0, and the
+    largest stays below 50, so the sum can become neither 0 nor infinite.
     """
     dot = graph.add("MatMul", f"{source}.dot", bins / spread, source)
     exponent = graph.add("Add", f"{source}.exponent", dot, -0.5 * (bins**2).sum(axis=1, keepdims=True))
@@ -175,7 +175,7 @@ def _texture(graph: _Graph, light: str) -> str:
 
 
 def _spec() -> ModelSpec:
-    """What the file says of itself. Its digests are not in it: they are of the file."""
+    """What the file says about itself, without digests: those are computed from the file."""
     crops = InputSpec(
         name="input",
         width=CROP_WIDTH,

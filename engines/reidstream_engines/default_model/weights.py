@@ -1,12 +1,11 @@
-"""The numbers of the descriptor: what was chosen, and the matrices that follow from it.
+"""The numbers of the descriptor: the chosen constants, and the matrices that follow from them.
 
-Nothing here is learned. Where pixels vote, which of them count for a stripe, and how far what is usual is taken out
-follows from the constants below; they are round numbers. Centre and whitening are the moments of a *prior*:
-single-coloured stripes whose luminance is log-normal and whose chromaticities are Laplace-distributed about grey.
+Nothing here is learned. The constants below, all round numbers, say how pixels vote, which pixels count for a stripe,
+and how much of the usual exposure and tint is removed. Centre and whitening are the moments of a *prior*: stripes of
+one colour, whose luminance is log-normal and whose chromaticities are Laplace-distributed around grey.
 
-Trap: an eigenvector's sign is a coin toss that falls differently from machine to machine, so `whitening` fixes it; and
-the prior is narrower in red-green than in blue-yellow, also because equal widths would leave whole planes of
-eigenvectors to choose from.
+Traps: the sign of an eigenvector is arbitrary and differs between machines, so `whitening` fixes it. And the prior is
+narrower in red-green than in blue-yellow, also because with equal widths eigenvectors would not be unique.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ HEIGHT, WIDTH = CROP_HEIGHT // 2, CROP_WIDTH // 2
 """Of the halved crop: what is looked at."""
 
 SCALES = (2, 6)
-"""So many stripes over the height: coarse ones and fine ones. Neighbours overlap by half."""
+"""Numbers of stripes over the height: coarse stripes and fine stripes. Neighbours overlap by half."""
 STRIPES = sum(SCALES)
 TOP_WEIGHT, BOTTOM_WEIGHT = 1.25, 0.75
 """Heads and torsos are hidden less often than feet."""
@@ -43,7 +42,7 @@ DARK = 0.08
 """Added to a luminance of 0 to 1 before it divides or its logarithm is taken: noise of dark pixels stays small."""
 
 EXPOSURE_SHARE = 0.75
-"""How much of the crop's own exposure is taken out; the rest tells people in black from people in white."""
+"""How much of the crop's exposure is removed; the rest distinguishes people in black from people in white."""
 USUAL_LUMINANCE = 0.35
 TORSO_Y, TORSO_SPREAD_Y, TORSO_SPREAD_X = 0.35, 0.2, 0.18
 """Where exposure is measured, in crop heights and widths. The tint is measured on the whole crop."""
@@ -59,7 +58,7 @@ RIDGE = 0.05
 """Added to each variance before whitening, as a share of the largest."""
 
 REACHES = (1, 2)
-"""In pixels to either side. Two, since a pattern that repeats within one difference is not seen by it."""
+"""In pixels to both sides. Two of them, since each one misses patterns that repeat at its distance."""
 MARGIN = max(REACHES)
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """(rows, columns), times a reach."""

@@ -1,9 +1,9 @@
-"""A plan that somebody else built, trtexec say, taken into the cache with a manifest like our own.
+"""Takes a plan that another program built, such as trtexec, into the cache, with a manifest like our own.
 
-Why a copy: the plan is examined once, in a process that may die of it, and from then on what is served is the very
-bytes that were examined. Traps: a plan does not say what it was made from. Unless the model is named, its vectors are a
-space of their own, by the plan's own sha256: the same network built twice is then two spaces. And a plan of another
-TensorRT or GPU must be adopted there, where it can be examined.
+Why a copy: the plan is examined once, in a process that may die of it. From then on exactly the bytes that were
+examined are served. Traps: a plan does not say from which model it was built. Unless the model is named, the vectors
+are in a space of their own, named by the plan's sha256; the same network built twice then has two spaces. And a plan of
+another TensorRT or GPU must be adopted on such a machine, where it can be examined.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .examine import Examined, examine
 from .manifest import Mismatch, Origin, PlanKey, PlanManifest, PlanPrecision, TensorInfo
 
 _SERVED_TYPE = "tensor(float)"
-"""As specs know it: a plan's own types are the engine's business."""
+"""The type that specs know. The engine deals with the plan's real types."""
 
 _IMAGE_RANK = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptedPlan:
-    """A plan and how its pictures are prepared."""
+    """A plan, and the preprocessing of its pictures."""
 
     plan: Plan
     spec: ModelSpec
@@ -54,16 +54,16 @@ def adopt_plan(
     name: str | None = None,
     flavour: Flavour = Flavour.TENSORRT,
 ) -> AdoptedPlan:
-    """Examine the plan at `path` and keep a copy of it. `architecture`: of the device that is here.
+    """Examine the plan at `path` and keep a copy of it. `architecture`: of this machine's device.
 
-    `profile` None: from a TOML beside the plan, or from `model`. `model`: the ONNX file that it was built from, whose
-    space its vectors then are in. `name`: the plan's file name without its suffix, if there is none.
+    `profile` None: from the TOML file beside the plan, or from `model`. `model`: the ONNX file from which the plan was
+    built; the vectors are then in its space. `name` None: the plan's file name without its suffix.
 
     Raises DeviceUnavailable (no TensorRT), PlanError (TensorRT refuses the plan, the child died of it, or it cannot be
-    served: several inputs or outputs, bytes in or out, a least batch above 1), SpecError (no spec, or one that does not
-    fit) and ModelError (`model`).
+    served: several inputs or outputs, uint8 in or out, a smallest batch above 1), SpecError (no spec, or one that does
+    not fit) and ModelError (`model`).
     """
-    load_tensorrt(flavour)  # what is missing is said here, not by the child
+    load_tensorrt(flavour)  # so that a missing TensorRT is reported here, not by the child
     try:
         image = path.read_bytes()
     except OSError as error:
@@ -97,22 +97,27 @@ def adopt_plan(
     )
     again = _spec_of(manifest, path)
     if again.space_id != spec.space_id:
-        raise PlanError(f"{path}: its spec does not survive being written down; adopt it without naming its model")
+        raise PlanError(f"{path}: the manifest cannot hold its spec exactly; adopt it without naming its model")
     return AdoptedPlan(plan=cache.keep(manifest, image), spec=spec)
 
 
 def open_adopted(folder: Path, *, architecture: str, flavour: Flavour = Flavour.TENSORRT) -> AdoptedPlan:
-    """An adopted plan, from the folder that `adopt_plan` kept it in, for the device that is here.
+    """An adopted plan, from the folder in which `adopt_plan` keeps it, for this machine's device.
 
-    Raises DeviceUnavailable (no TensorRT), and PlanError before TensorRT sees a byte: not adopted, damaged, with an
-    input of bytes, or of another TensorRT or architecture, with the field, what was found and what was expected.
+    Raises DeviceUnavailable (no TensorRT), and PlanError before TensorRT reads a byte: the plan was not adopted, is
+    damaged, has a uint8 input, or is for another TensorRT or architecture. The message has the field, the value found
+    and the value expected.
     """
     manifest = read_manifest(folder)
     if manifest.origin is not Origin.ADOPTED:
-        raise PlanError(f"{folder / MANIFEST}: origin is 'built', not 'adopted'; serve its model, the plan is found")
+        raise PlanError(
+            f"{folder / MANIFEST}: origin is 'built', not 'adopted'; serve its ONNX file, and the plan is found"
+        )
     wrong = _not_here(load_tensorrt(flavour), manifest.key, flavour, architecture)
     if wrong:
-        raise PlanError(f"{folder / MANIFEST}: {'; '.join(map(str, wrong))}; adopt a plan that was built here")
+        raise PlanError(
+            f"{folder / MANIFEST}: {'; '.join(map(str, wrong))}; adopt a plan that was built on this machine"
+        )
     _refuse_bytes(manifest.input, folder / PLAN)
     return AdoptedPlan(plan=read_plan(folder, wanted=None), spec=_spec_of(manifest, folder / PLAN))
 
@@ -129,9 +134,9 @@ def _not_here(trt: TensorRt, key: PlanKey, flavour: Flavour, architecture: str) 
 def _refuse_bytes(source: TensorInfo, path: Path) -> None:
     if source.dtype is TensorType.UINT8:
         raise PlanError(
-            f"{path}: input {source.name} is {source.dtype.value}; float32 and float16 are served, since crops are "
-            "normalised before the network sees them. Export the model with a float input, without the normalisation "
-            "that its profile does, and build the plan from that"
+            f"{path}: input {source.name} is {source.dtype.value}; it must be float32 or float16, since crops are "
+            "normalised before they reach the network. Export the model with a float input and without the "
+            "normalisation that its profile does, and build the plan from that"
         )
 
 
@@ -140,21 +145,21 @@ def _served(found: Examined, path: Path) -> tuple[TensorInfo, TensorInfo]:
         names = ", ".join(tensor.name for tensor in (*found.inputs, *found.outputs))
         raise PlanError(
             f"{path} has {len(found.inputs)} inputs and {len(found.outputs)} outputs ({names or 'none'}); "
-            "a plan with one image and one vector is served"
+            "it must have one input, the image, and one output, the vector"
         )
     source, vector = found.inputs[0], found.outputs[0]
     if len(source.shape) != _IMAGE_RANK or min(source.shape[1:]) < 1:
         raise PlanError(
-            f"{path}: input {source.name} is {list(source.shape)}; [batch, channels, height, width] is served"
+            f"{path}: input {source.name} is {list(source.shape)}; it must be [batch, channels, height, width]"
         )
     _refuse_bytes(source, path)
     if found.static_batch is None and found.least_batch != 1:
         raise PlanError(
-            f"{path} takes {found.least_batch} to {found.most_batch} crops; build it with "
-            "a least batch of 1 (--minShapes)"
+            f"{path} takes batches of {found.least_batch} to {found.most_batch} crops; build it with a smallest batch "
+            "of 1 (--minShapes)"
         )
     if vector.dtype is TensorType.UINT8:
-        raise PlanError(f"{path}: output {vector.name} is {vector.dtype.value}; float32 and float16 are served")
+        raise PlanError(f"{path}: output {vector.name} is {vector.dtype.value}; it must be float32 or float16")
     return source, vector
 
 
@@ -176,9 +181,9 @@ def _spec(
     wanted = (spec.input.name, (len(spec.input.mean), spec.input.height, spec.input.width), spec.output.name)
     if wanted != (source.name, source.shape[1:], vector.name) or vector.shape[1:] != (spec.output.dim,):
         raise PlanError(
-            f"{path} maps {source.name} {list(source.shape)} to {vector.name} {list(vector.shape)}, {model} "
+            f"{path} maps {source.name} {list(source.shape)} to {vector.name} {list(vector.shape)}, but {model} maps "
             f"{wanted[0]} [batch, {', '.join(map(str, wanted[1]))}] to {wanted[2]} [batch, {spec.output.dim}]: "
-            "it was not built from that"
+            "the plan was not built from this model"
         )
     return spec
 

@@ -1,12 +1,12 @@
-"""The few calls of TensorRT that are used here, as types; and the one place that imports it.
+"""The few calls of TensorRT that are used here, as types; and the one place that imports TensorRT.
 
-Why Protocols: TensorRT has no type stubs, and three packages have these very calls: `tensorrt` 10 and 11 and
-`tensorrt_rtx` (`tensorrt` 8.6 has those of the runtime). A fake with these calls is a whole TensorRT to a test.
+Why Protocols: TensorRT has no type stubs, and three packages have these same calls: `tensorrt` 10 and 11 and
+`tensorrt_rtx` (`tensorrt` 8.6 has those of the runtime). For a test, a fake with these calls is a whole TensorRT.
 
-Traps: failures come back as None or False, not as exceptions, and the text of it goes to the logger; so nearly every
-result here is optional, and mypy sees to it that it is looked at. Without a driver `Runtime(logger)` is an object over
-a null pointer, and its next call ends the process: ask the driver for a device first. Objects must be let go of in the
-reverse order: contexts, engine, runtime, logger.
+Traps: a failure is returned as None or False, not raised, and its text goes to the logger. So nearly every result here
+is optional, and mypy ensures that it is checked. Without a driver `Runtime(logger)` is an object over a null pointer,
+and its next call ends the process: ask the driver for a device first. Objects must be released in the reverse order:
+contexts, engine, runtime, logger.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Protocol, cast
 from reidstream_engines.errors import DeviceUnavailable, ModelError
 
 _INSTALL = {
-    "tensorrt": "in NVIDIA's TensorRT container it is there; otherwise: pip install tensorrt --extra-index-url URL, "
-    "with the URL of NVIDIA's package index, see docs/gpu.md",
+    "tensorrt": "NVIDIA's TensorRT container has it; elsewhere: pip install tensorrt --extra-index-url URL, "
+    "with the URL of NVIDIA's package index (docs/gpu.md)",
     "tensorrt_rtx": "pip install tensorrt-rtx",
 }
 
@@ -33,7 +33,7 @@ class Flavour(Enum):
 
 
 class TensorType(Enum):
-    """The types of inputs and outputs that are served. The value is also numpy's name of it."""
+    """The types of inputs and outputs. The value is also numpy's name for it."""
 
     FP32 = "float32"
     FP16 = "float16"
@@ -56,13 +56,13 @@ class ExecutionContext(Protocol):
     def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool: ...
     def get_tensor_shape(self, name: str, /) -> Sequence[int]: ...
     def infer_shapes(self) -> Sequence[str]:
-        """The names of the tensors that lack a shape or an address; empty when all is well."""
+        """The names of the tensors without a shape or an address; empty if every tensor has both."""
         ...
 
     def set_tensor_address(self, name: str, address: int, /) -> bool: ...
     def set_optimization_profile_async(self, index: int, stream: int, /) -> bool: ...
     def execute_async_v3(self, stream: int, /) -> bool:
-        """Only enqueues; it lets go of the GIL."""
+        """Only enqueues. Releases the GIL."""
         ...
 
 
@@ -89,7 +89,7 @@ class CudaEngine(Protocol):
     def get_tensor_dtype(self, name: str, /) -> Named: ...
     def get_tensor_shape(self, name: str, /) -> Sequence[int]: ...
     def get_tensor_profile_shape(self, name: str, profile: int, /) -> Sequence[Sequence[int]]:
-        """The least, the usual and the largest shape of an input."""
+        """The smallest, the usual and the largest shape of an input."""
         ...
 
     def create_execution_context(self) -> ExecutionContext | None: ...
@@ -103,7 +103,7 @@ class Runtime(Protocol):
 
 
 class Tensor(Protocol):
-    """ITensor of a network that is being built."""
+    """ITensor, in a network that is being built."""
 
     @property
     def name(self) -> str: ...
@@ -128,7 +128,7 @@ class Network(Protocol):
 
 
 class ParserError(Protocol):
-    """What the ONNX parser says of one node."""
+    """An error of the ONNX parser, about one node."""
 
     def desc(self) -> str: ...
     def node_name(self) -> str: ...
@@ -145,7 +145,7 @@ class Parser(Protocol):
 
 
 class OptimizationProfile(Protocol):
-    """IOptimizationProfile. In some versions `set_shape` answers nothing, so only False is a refusal."""
+    """IOptimizationProfile. In some versions `set_shape` returns None, so only False is a failure."""
 
     def set_shape(
         self, name: str, least: tuple[int, ...], usual: tuple[int, ...], largest: tuple[int, ...], /
@@ -153,7 +153,7 @@ class OptimizationProfile(Protocol):
 
 
 class TimingCache(Protocol):
-    """ITimingCache: how fast each layer ran in each way, so that the next build need not measure it."""
+    """ITimingCache: how fast each layer ran with each kernel, so that the next build need not measure it again."""
 
     def serialize(self) -> Any: ...  # noqa: ANN401 - IHostMemory, a buffer
 
@@ -189,7 +189,7 @@ class Builder(Protocol):
 
 
 class TensorRt(Protocol):
-    """The module. Enums are `Any`: their members come and go with the version, and are asked for by name."""
+    """The module. Enums are `Any`: their members differ between versions, and are looked up by name."""
 
     __version__: str
     ILogger: Any
@@ -209,31 +209,33 @@ class TensorRt(Protocol):
 
 
 def load_tensorrt(flavour: Flavour) -> TensorRt:
-    """Import it. Raises DeviceUnavailable, with what installs it."""
+    """Import TensorRT. Raises DeviceUnavailable, which says how to install it."""
     try:
         module = importlib.import_module(flavour.value)
-        module.__version__, module.Builder  # noqa: B018 - an empty folder of that name is a package, too
-    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # its libraries are loaded by its import
+        module.__version__, module.Builder  # noqa: B018 - an empty folder with this name can be imported, too
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # importing it loads its libraries
         raise DeviceUnavailable(
-            f"the package {flavour.value} is not usable here ({error}); {_INSTALL[flavour.value]}"
+            f"the package {flavour.value} cannot be loaded ({error}); {_INSTALL[flavour.value]}"
         ) from error
     return cast("TensorRt", module)
 
 
 def major_version(trt: TensorRt) -> int:
-    """8, 10, 11; tensorrt_rtx counts on its own, from 1."""
+    """The major version: 8, 10 or 11. tensorrt_rtx has numbers of its own, from 1."""
     return int(trt.__version__.split(".")[0])
 
 
 def tensor_type(dtype: Named) -> TensorType:
-    """Raises ModelError for one that is not served."""
+    """The type of a tensor. Raises ModelError for a type that is not supported."""
     try:
         return _TENSOR_TYPES[dtype.name]
     except KeyError:
-        raise ModelError(f"a tensor of type {dtype.name} is not served; {', '.join(_TENSOR_TYPES)} are") from None
+        raise ModelError(
+            f"a tensor has type {dtype.name}; the supported types are {', '.join(_TENSOR_TYPES)}"
+        ) from None
 
 
 def device_memory_size(engine: CudaEngine) -> int:
-    """Bytes of device memory that a context takes; the name changed in TensorRT 10."""
+    """Bytes of device memory that a context takes. The attribute's name changed in TensorRT 10."""
     found = getattr(engine, "device_memory_size_v2", None)
     return int(cast("Any", engine).device_memory_size if found is None else found)

@@ -1,12 +1,12 @@
-"""From a model to a plan: the build itself, the same code over `tensorrt` 10 and 11 and `tensorrt_rtx`.
+"""Builds a plan from a model, with the same code for `tensorrt` 10 and 11 and `tensorrt_rtx`.
 
-Why strongly typed only: the types are in the graph, so a layer that must be fp32 is fp32. TensorRT 8.6 chooses types
-layer by layer from a flag; what it chose could not be vouched for, so it runs adopted plans and builds none.
-Why one optimisation profile, tuned for the largest batch: full batches are what a loaded server runs, and a second
-profile is a second copy of the buffers.
+Why only strongly typed networks: the types are in the graph, so a layer that must be fp32 is fp32. TensorRT 8.6 gets
+a flag and chooses the type of each layer itself. Nobody could guarantee its choice, so with 8.6 plans are only adopted,
+not built. Why one optimisation profile, tuned for the largest batch: a busy server runs full batches, and a second
+profile needs a second copy of the buffers.
 
-Traps: TensorRT reduces fp32 convolutions to TF32 unless told not to, which is fp16's mantissa under the name of fp32.
-`tensorrt_rtx` builds without a GPU, and must be told for which; `tensorrt` builds for the GPU that it measures on.
+Traps: by default TensorRT computes fp32 convolutions in TF32, which has the mantissa of fp16. `tensorrt_rtx` builds
+without a GPU and must be told for which GPU; `tensorrt` builds for the GPU on which it measures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Made = Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltPlan:
-    """`image` is what is deserialised. `timing`: the timing cache after the build; empty where there is none."""
+    """`image`: the serialised plan. `timing`: the timing cache after the build; empty if there is none."""
 
     image: bytes
     input: TensorInfo
@@ -42,9 +42,10 @@ class BuiltPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """`model`: an ONNX model with all its weights in it, whose image has type `image`. `path`: for messages.
+    """`model`: an ONNX model that contains all its weights, with an input of type `image`. `path`: for messages.
 
-    `architecture`: such as sm_89. `timing`: what an earlier build of the same TensorRT and GPU left; may be empty.
+    `architecture`: such as sm_89. `timing`: the timing cache of an earlier build with the same TensorRT and GPU; may be
+    empty.
     """
 
     model: bytes
@@ -57,16 +58,17 @@ class BuildRequest:
 
 
 def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress: Progress | None = None) -> BuiltPlan:
-    """Build; minutes with `tensorrt`, a second with `tensorrt_rtx`. Any thread; one build at a time measures best.
+    """Build a plan: minutes with `tensorrt`, a second with `tensorrt_rtx`. Any thread, but run one build at a time: it
+    measures.
 
-    With `tensorrt` the caller has made sure that there is a device. Raises ModelError (the model), PlanError (the
-    build; with TensorRT's reason) and DeviceUnavailable (TensorRT is too old, or does not start). What `progress`
-    raises ends the build and is raised again.
+    With `tensorrt` the caller must make sure that there is a device. Raises ModelError (the model), PlanError (the
+    build; with TensorRT's reason) and DeviceUnavailable (TensorRT is too old, or does not start). If `progress` raises,
+    the build ends and the exception is raised here.
     """
     if flavour is Flavour.TENSORRT and major_version(trt) < OLDEST_BUILDER:
         raise DeviceUnavailable(
-            f"TensorRT {trt.__version__} chooses the precision of each layer by itself, so no plan is built with it: "
-            f"install TensorRT {OLDEST_BUILDER} or newer, or adopt a plan of trtexec's (reidstream-engines adopt)"
+            f"TensorRT {trt.__version__} cannot build plans here, since it chooses the precision of each layer itself: "
+            f"install TensorRT {OLDEST_BUILDER} or newer, or adopt a plan that trtexec built (reidstream-engines adopt)"
         )
     log = BuildLog(trt)
     builder = _made(lambda: trt.Builder(log.logger), log, "the builder")
@@ -90,8 +92,8 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
     plan = b"" if image is None else bytes(image)
     if not plan:
         raise PlanError(
-            f"TensorRT {trt.__version__} cannot build {request.path} for batches of up to {request.max_batch}; if "
-            f"memory ran out, try a smaller --max-batch, or free the GPU{log.text()}"
+            f"TensorRT {trt.__version__} cannot build {request.path} for batches of up to {request.max_batch}; if the "
+            f"GPU's memory is full, try a smaller --max-batch, or stop other programs on the GPU{log.text()}"
         )
     if progress is not None:
         progress(1.0, "built")
@@ -105,7 +107,7 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
 
 
 def _made(make: Callable[[], _Made | None], log: BuildLog, what: str) -> _Made:
-    """TensorRT's constructors raise TypeError where the library gave them nothing; its methods answer None."""
+    """Make an object of TensorRT. Its constructors raise TypeError if they fail; its methods return None."""
     try:
         found = make()
     except (TypeError, RuntimeError) as error:
@@ -121,7 +123,7 @@ def _set_target(trt: TensorRt, config: BuilderConfig, architecture: str) -> None
     if target is None:
         known = ", ".join(f"sm_{item[2:]}" for item in dir(trt.ComputeCapability) if item.startswith("SM"))
         raise DeviceUnavailable(
-            f"tensorrt_rtx {trt.__version__} has no target {architecture}, only {known}; use tensorrt there"
+            f"tensorrt_rtx {trt.__version__} cannot build for {architecture}, only for {known}; use tensorrt for it"
         )
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(target, 0):
@@ -143,7 +145,7 @@ def _add_profile(
 
 
 def _set_timing(config: BuilderConfig, kept: bytes) -> None:
-    """One that does not fit costs the measuring, nothing else."""
+    """Use a timing cache. One that does not fit only means that TensorRT measures again."""
     for data in (kept, b"") if kept else (b"",):
         cache = config.create_timing_cache(data)
         if cache is not None and config.set_timing_cache(cache, False):

@@ -1,11 +1,11 @@
-"""The folder of plans: one folder a plan, named by the digest of all that it depends on, with its manifest.
+"""The folder of plans. Each plan has a folder of its own with its manifest, named by a digest of all it depends on.
 
     CACHE/<model>-<architecture>-<precision>-<16 digits of the key>/plan.engine, manifest.json
     CACHE/timing-<flavour>-<version>-<architecture>.bin       TensorRT's measurements, so that the next build is quick
 
-Why folders: one rename puts plan and manifest in place together, so a reader sees both or neither, whoever dies.
-Traps: a plan is only read after its manifest fits, and only given out if its digest is the manifest's. What cannot be
-used is a reason to build again, not an error; what was adopted cannot be built again, and is never removed for space.
+Why folders: one rename puts plan and manifest in place together, so a reader sees both or neither, whichever process
+dies. Traps: a plan is read only if its manifest fits, and used only if its digest is the manifest's. A plan that cannot
+be used is built again; that is no error. An adopted plan cannot be built again, so it is never removed to save space.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A plan that fits here and is whole. `image` is what is deserialised. `folder`: where it is kept."""
+    """A complete plan that fits this machine. `image`: the serialised plan. `folder`: where it is kept."""
 
     image: bytes
     manifest: PlanManifest
@@ -49,9 +49,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCache:
-    """Plans in `root`, which is made if it is missing; `max_bytes` bounds the built ones, the last used stay.
+    """Plans in `root`, which is made if it is missing. `max_bytes` bounds the built plans; the last used are kept.
 
-    Any number of threads and processes. Everything raises PlanError for a folder that cannot be read or written.
+    Any number of threads and processes. All methods raise PlanError for a folder that cannot be read or written.
     """
 
     root: Path
@@ -64,7 +64,7 @@ class PlanCache:
         return self.root / f"{name}-{key.architecture}-{precision}-{key.digest()[:_KEY_DIGITS]}"
 
     def find(self, key: PlanKey, model: str) -> Plan | None:
-        """The plan for a key; None if it must be built, with the reason in the log."""
+        """The plan for a key; None if it must be built. If a plan cannot be used, the log has the reason."""
         folder = self.folder(key, model)
         if not folder.is_dir():
             return None
@@ -73,12 +73,12 @@ class PlanCache:
         except PlanError as error:
             _log.warning("a kept plan is built again: %s", error)
             return None
-        with contextlib.suppress(OSError):  # a cache that is only read
+        with contextlib.suppress(OSError):  # a cache that is read-only
             os.utime(folder / MANIFEST)
         return plan
 
     def keep(self, manifest: PlanManifest, image: bytes) -> Plan:
-        """Put a plan in place, all at once, for one that is there; then remove the longest unused beyond the bound."""
+        """Keep a plan, in place of an older one, in one step. Then remove the longest unused plans beyond the bound."""
         folder = self.folder(manifest.key, manifest.model)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class PlanCache:
         return Plan(image=image, manifest=manifest, folder=folder)
 
     def timing(self, key: PlanKey) -> bytes:
-        """What `keep_timing` kept for this TensorRT and architecture; empty if there is nothing or it is damaged."""
+        """The timing cache of this TensorRT and architecture; empty if there is none or it is damaged."""
         try:
             data = self._timing_path(key).read_bytes()
         except OSError:
@@ -105,7 +105,7 @@ class PlanCache:
         return kept if hashlib.sha256(kept).digest() == digest else b""
 
     def keep_timing(self, key: PlanKey, data: bytes) -> None:
-        """Keep a timing cache. That it cannot be kept is logged: the plan is there, only the next build is slower."""
+        """Keep a timing cache. A failure is only logged, since it only makes the next build slower."""
         if not data:
             return
         path = self._timing_path(key)
@@ -119,9 +119,9 @@ class PlanCache:
 
     @contextlib.contextmanager
     def building(self) -> Iterator[None]:
-        """Held by one process at a time: builds beside each other would falsify what each of them measures.
+        """A lock that one process holds at a time: two builds at once would disturb each other's measurements.
 
-        Ends with the process, however that ends.
+        It is released when the process ends, however it ends.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -133,9 +133,9 @@ class PlanCache:
             yield
 
     def manifests(self) -> tuple[tuple[Path, PlanManifest], ...]:
-        """Every plan's folder and manifest, the last used first; those that cannot be read are left out."""
+        """The folder and manifest of every plan, the last used first. Unreadable ones are left out."""
         found = []
-        for path in self.root.glob(f"[!.]*/{MANIFEST}"):  # not what is being made
+        for path in self.root.glob(f"[!.]*/{MANIFEST}"):  # without folders that are being made
             with contextlib.suppress(PlanError, OSError):
                 found.append((path.stat().st_mtime, path.parent, read_manifest(path.parent)))
         return tuple((folder, manifest) for _, folder, manifest in sorted(found, key=lambda item: item[:2])[::-1])
@@ -161,7 +161,7 @@ def is_plan_folder(folder: Path) -> bool:
 
 
 def read_plan(folder: Path, *, wanted: PlanKey | None) -> Plan:
-    """Read a plan. With `wanted`, its manifest is compared first. Raises PlanError: the field, found and expected."""
+    """Read a plan. With `wanted`, its manifest is compared first. Raises PlanError, with the field and both values."""
     manifest = read_manifest(folder)
     if wanted is not None:
         wrong = mismatches(manifest.key, wanted)
@@ -191,7 +191,7 @@ def read_manifest(folder: Path) -> PlanManifest:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """On the disk before it gets its name, or a power failure leaves a name without data."""
+    """Write a file and wait until it is on the disk; else a power failure could leave a name without data."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -199,7 +199,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _swap(made: Path, folder: Path) -> None:
-    """`made` becomes `folder`. One that is there is moved away first, since a full folder cannot be renamed over."""
+    """`made` becomes `folder`. An older folder is moved away first, since rename does not replace a full folder."""
     while True:
         try:
             made.rename(folder)
@@ -209,6 +209,6 @@ def _swap(made: Path, folder: Path) -> None:
         else:
             return
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".old-"))
-        with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
             folder.rename(old / "plan")
         shutil.rmtree(old, ignore_errors=True)

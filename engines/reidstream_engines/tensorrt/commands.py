@@ -1,7 +1,7 @@
 """`reidstream-engines build`, `adopt`, and `inspect` of a plan.
 
-Why ahead of time: a build takes minutes, and a server that starts should find its plan. Trap: a plan fits the GPU and
-the TensorRT of this very machine, so these commands are run where it is served, with the server's cache.
+Why ahead of time: a build takes minutes, and a server should find its plan when it starts. Trap: a plan fits only the
+GPU and the TensorRT of this machine. So run these commands on the machine that serves, with the server's cache.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ SUFFIXES = (".engine", ".plan", ".trt")
 COMMANDS = ("build", "adopt")
 
 _BAR = 1000  # steps of the progress bar
-_SERVED = GpuOptions()  # a plan that is built with other values than the server's is not found by it
+_SERVED = GpuOptions()  # the server's defaults: it does not find a plan that was built with other values
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `build` and `adopt`."""
     build = commands.add_parser(
         "build",
-        help="build a model's TensorRT plan ahead of serving",
+        help="build a model's TensorRT plan before it is served",
         description="Build a TensorRT plan of a model for this machine's GPU, and keep it where the server finds it. "
-        "With --flavour tensorrt_rtx no GPU is needed, only --architecture.",
+        "--flavour tensorrt_rtx needs no GPU, but --architecture.",
     )
     build.add_argument("model", metavar="MODEL", help="an ONNX file, or the word 'default'")
     build.add_argument(
@@ -57,15 +57,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build.add_argument(
         "--architecture",
         metavar="sm_NN",
-        help="the GPU to build for (default: the one that is here; tensorrt_rtx only)",
+        help="the GPU to build for (tensorrt_rtx only; default: this machine's)",
     )
     adopt = commands.add_parser(
         "adopt",
         help="take a plan that trtexec built into the cache",
-        description="Examine a TensorRT plan in a process of its own, and keep a copy with a manifest.",
+        description="Examine a TensorRT plan in a separate process, and keep a copy with a manifest.",
     )
     adopt.add_argument("plan", metavar="PLAN", help="a serialised engine: trtexec --saveEngine=PLAN")
-    adopt.add_argument("--model", metavar="ONNX", help="what it was built from, so that its vectors are in that space")
+    adopt.add_argument(
+        "--model",
+        metavar="ONNX",
+        help="the ONNX file that it was built from; its vectors are then in that model's space",
+    )
     adopt.add_argument("--name", metavar="NAME", help="the model's name (default: the plan's file name)")
     for command in (build, adopt):
         command.add_argument("--profile", metavar="NAME", help="the preprocessing; see reidstream-engines --help")
@@ -102,14 +106,14 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is to be looked at as a plan: by its suffix, or a folder of the cache."""
+    """Whether a path is a plan: a file with such a suffix, or a plan's folder in the cache."""
     return path.suffix in SUFFIXES or is_plan_folder(path)
 
 
 def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
-    """Print what is known of a plan: its manifest, and what TensorRT says of it where there is a GPU.
+    """Print a plan's manifest and, if this machine has a GPU, what TensorRT says about the plan.
 
-    Raises PlanError for a plan with neither.
+    Raises PlanError if neither can be printed.
     """
     folder = path if path.is_dir() else path.parent
     known = is_plan_folder(folder)
@@ -127,7 +131,7 @@ def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
         examined = examine(file, flavour)
     except DeviceUnavailable as error:
         if not known:
-            raise PlanError(f"{file} has no manifest beside it, and cannot be looked into: {error}") from error
+            raise PlanError(f"{file} has no manifest beside it, and its content cannot be read: {error}") from error
         print(f"layers       not known: {error}")
         return
     _print_examined(examined)
@@ -137,7 +141,7 @@ def _build(arguments: argparse.Namespace, cache: PlanCache, flavour: Flavour) ->
     default = arguments.model == "default"
     path = default_model.PATH if default else Path(arguments.model)
     if arguments.architecture and flavour is Flavour.TENSORRT:
-        raise PlanError("tensorrt builds for the GPU that it measures on: leave --architecture out")
+        raise PlanError("tensorrt builds only for this machine's GPU: leave --architecture out")
     spec = resolve_spec(
         path=path,
         signature=read_signature(path),
@@ -166,7 +170,7 @@ def _bar() -> tuple[Progress, Callable[[], None]]:
         from tqdm import tqdm  # noqa: PLC0415 - optional
     except ImportError:
         raise PackageMissing(
-            "the progress bar needs the package tqdm, which is not installed here: "
+            "the progress bar needs the package tqdm, which is not installed; install it: "
             "pip install 'reidstream-engines[gpu]'"
         ) from None
     bar = tqdm(total=_BAR, desc="building", disable=None, bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}")

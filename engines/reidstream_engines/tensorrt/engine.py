@@ -1,9 +1,10 @@
-"""The engine on a CUDA device: crops cut by the kernel straight into the network's input, embedded, and copied back.
+"""The engine on a CUDA device: a kernel cuts crops into the network's input, the network runs, vectors are copied back.
 
-Why slots: each has a stream, a network and buffers of its own, so the copies of one batch run while another computes.
-`submit` only enqueues; the thread sleeps in `result`. Nothing here waits for a frame's upload either: the slot's stream
-does. Traps: pinned memory of a slot is read by the device until its event, so a slot is handed out again only after its
-result was taken; and after an error halfway through `submit` the stream must be empty before anybody uses its buffers.
+Why slots: each has its own stream, network and buffers, so one batch is copied while another computes. `submit` only
+enqueues; the thread sleeps in `result`. No thread waits for a frame's upload: the slot's stream does.
+
+Traps: the device reads a slot's pinned memory until the slot's event, so a slot is reused only after its result was
+taken. And after an error in the middle of `submit` the stream must be empty before the slot's buffers are used again.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ from reidstream_engines.spec import ModelSpec
 from .network import DeviceNetwork
 
 _NO_FRAME = -1
-"""The kernel makes a black crop of it; a ready tensor is copied over that."""
+"""The kernel makes a black crop for this index; a ready tensor is then copied over it."""
 
 
 _Kept = TypeVar("_Kept", Stream, Event, PinnedBuffer, DeviceBuffer)
 
 
 class _Slot:
-    """A batch's worth of everything. `arguments`: the frames' table, then the crops'. `batch`: the latest one's end."""
+    """All that one batch needs. `arguments`: the table of frames, then that of crops. `batch`: the end of the latest
+    batch.
+    """
 
     def __init__(self, context: Context, network: DeviceNetwork, spec: ModelSpec) -> None:
         self.network = network
@@ -66,13 +69,13 @@ class _Slot:
         self._tensors: PinnedBuffer | None = None
 
     def tensors(self, size: int) -> PinnedBuffer:
-        """Pinned memory for ready tensors; made when there is the first."""
+        """Pinned memory for ready tensors; made when the first one comes."""
         if self._tensors is None:
             self._tensors = self._keep(PinnedBuffer(self._context, size))
         return self._tensors
 
     def close(self) -> None:
-        """Free all but the network."""
+        """Free everything except the network."""
         for owned in reversed(self._owned):
             owned.close()
 
@@ -93,19 +96,19 @@ class TensorRtTicket(Ticket):
 
     @override
     def result(self) -> Embeddings:
-        """Sleeps until the device is done."""
+        """Sleeps until the device has finished."""
         try:
-            slot = self._slot.pop()  # atomic, so that two takers cannot both have it
+            slot = self._slot.pop()  # atomic, so that two threads cannot both get it
         except IndexError:
-            raise EngineFault("a ticket's result was taken twice") from None
-        return self._engine._take(slot, self._count)  # noqa: SLF001 - the other half of it
+            raise EngineFault("a ticket's result was taken twice; take it once") from None
+        return self._engine._take(slot, self._count)  # noqa: SLF001 - its other half
 
 
 class TensorRtEngine(Engine):
-    """`networks`: one a slot, all alike; `module`: the crop kernel for their input and the spec's resize.
+    """`networks`: one for each slot, all alike. `module`: the crop kernel for their input and the spec's resize.
 
-    Owns both, also if it cannot be made (UnsupportedProfile, OutOfDeviceMemory). Takes boxes of frames that a
-    CudaStager staged on the same device, and tensors.
+    It owns both, and closes them also if making the engine fails (UnsupportedProfile, OutOfDeviceMemory). Takes boxes
+    of frames that a CudaStager staged on the same device, and tensors.
     """
 
     def __init__(
@@ -163,7 +166,9 @@ class TensorRtEngine(Engine):
         try:
             slot = self._idle.pop()
         except IndexError:
-            raise EngineFault(f"{self._limits.slots} tickets are open already, as many as there are slots") from None
+            raise EngineFault(
+                f"{self._limits.slots} tickets are open, one for each slot; take a result before the next submit"
+            ) from None
         try:
             self._context.use()
             self._enqueue(slot, crops)
@@ -210,7 +215,7 @@ class TensorRtEngine(Engine):
                 case TensorCrop(tensor=tensor):
                     if tensor.shape != self._row_shape or tensor.dtype != np.float32:
                         raise EngineFault(
-                            f"crop {row} is a tensor {tensor.dtype} {tensor.shape}, "
+                            f"crop {row} is a tensor {tensor.dtype} {tensor.shape}; "
                             f"the network takes float32 {self._row_shape}"
                         )
                     tensors.append((row, crop))
@@ -228,7 +233,7 @@ class TensorRtEngine(Engine):
             frame.read_until(slot.batch)
 
     def _cut(self, slot: _Slot, frames: list[CudaFrame], crops: Records) -> None:
-        """Make the crops; black ones where they have no frame."""
+        """Cut the crops; a crop without a frame becomes black."""
         stream, here = slot.stream, slot.arguments_here.array
         table = pack_frames([frame.pixels for frame in frames])
         here[: table.nbytes].view(FRAME)[...] = table
@@ -250,7 +255,7 @@ class TensorRtEngine(Engine):
         )
 
     def _copy_tensors(self, slot: _Slot, tensors: list[tuple[int, TensorCrop]]) -> None:
-        """Into their rows of the network's input, behind the kernel, which has written there."""
+        """Copy tensors into their rows of the network's input, after the kernel, which writes there first."""
         here = slot.tensors(self._limits.max_batch * self._row_bytes)
         for row, crop in tensors:
             start = row * self._row_bytes
@@ -276,7 +281,7 @@ class TensorRtEngine(Engine):
         return finish_rows(rows, l2_normalize=self._spec.output.l2_normalize)
 
     def _empty(self, slot: _Slot) -> None:
-        """Wait until nothing on the device uses the slot, and have it used again. Raises EngineLost."""
+        """Wait until nothing on the device uses the slot, then make it idle. Raises EngineLost."""
         try:
             slot.stream.synchronize()
         except EngineLost as error:
@@ -293,7 +298,7 @@ class TensorRtEngine(Engine):
             self._context.use()
             for slot in self._slots:
                 slot.stream.synchronize()
-        except EnginesError as error:  # then nothing runs there any more
+        except EnginesError as error:  # then nothing runs on the device any more
             self._lose(EngineLost(str(error)))
         for slot in self._slots:
             slot.close()

@@ -1,11 +1,11 @@
-"""What a plan says of itself, found out in a process of its own.
+"""Reads what a plan says about itself, in a separate process.
 
-Why another process: a plan is a program for the GPU in a form that TensorRT trusts. One of another version, or a
-damaged one, can end the process that deserialises it, and nothing in Python can catch that. So a child does it, prints
-what it found as one line of JSON, and the parent reads that as strictly as a file from anywhere.
+Why another process: a plan is a program for the GPU that TensorRT does not check. A damaged plan, or one of another
+version, can end the process that deserialises it, and Python cannot catch that. So a child process does it and prints
+what it found as one line of JSON, which the parent reads as strictly as any file.
 
-Traps: TensorRT prints on its own account, so only the last line counts. The parent has asked the driver for a device
-before: without one the child would end by a segmentation fault, too, and the reason would be another.
+Traps: TensorRT prints, too, so only the last line counts. And the parent must make sure that there is a device: without
+one the child would also end with a segmentation fault, which would look like a bad plan.
 
     python -m reidstream_engines.tensorrt.examine PLAN FLAVOUR
 """
@@ -33,10 +33,10 @@ _TYPES = {"FLOAT": TensorType.FP32, "HALF": TensorType.FP16, "UINT8": TensorType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What a plan takes and answers. `least_batch`, `most_batch`: equal for a plan of one batch size.
+    """A plan's inputs and outputs. `least_batch`, `most_batch`: equal if the plan has one batch size.
 
-    `memory_bytes`: device memory of one execution context, without the weights. `layers`: a line each; only names if
-    the plan was built without details.
+    `memory_bytes`: device memory of one execution context, without the weights. `layers`: one line for each; only names
+    if the plan was built without details.
     """
 
     tensorrt_version: str
@@ -55,9 +55,9 @@ class Examined:
 
 
 def examine(path: Path, flavour: Flavour, *, patience_s: float = PATIENCE_S) -> Examined:
-    """Deserialise the plan at `path` in a child process; the caller has made sure that there is a device.
+    """Deserialise the plan at `path` in a child process. The caller must make sure that there is a device.
 
-    Raises PlanError with the reason: TensorRT refuses it, the child died or hung, or what it printed makes no sense.
+    Raises PlanError with the reason: TensorRT refuses the plan, the child died or hung, or its output is not valid.
     """
     command = [sys.executable, "-m", __spec__.name, str(path), flavour.value]
     try:
@@ -65,11 +65,13 @@ def examine(path: Path, flavour: Flavour, *, patience_s: float = PATIENCE_S) -> 
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise PlanError(f"{path}: reading the plan was given up after {patience_s:g} s") from None
+        raise PlanError(f"{path}: reading the plan took longer than {patience_s:g} s and was stopped") from None
     said = done.stderr.decode(errors="replace").strip()[-_SHOWN:]
     last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
     if done.returncode:
-        raise PlanError(f"{path}: reading the plan ended the process {_cause(done.returncode)}; it said: {said or '-'}")
+        raise PlanError(
+            f"{path}: the process that read the plan ended {_cause(done.returncode)}; its last output: {said or 'none'}"
+        )
     return _parse(last, path)
 
 
@@ -77,9 +79,9 @@ def _cause(code: int) -> str:
     if code > 0:
         return f"with exit code {code}"
     try:
-        return f"by {signal.Signals(-code).name}"
+        return f"with {signal.Signals(-code).name}"
     except ValueError:
-        return f"by signal {-code}"
+        return f"with signal {-code}"
 
 
 def _parse(line: str, path: Path) -> Examined:
@@ -87,7 +89,7 @@ def _parse(line: str, path: Path) -> Examined:
     try:
         form = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"{where} is no JSON ({error}): {line[:80]!r}") from error
+        raise PlanError(f"{where} is not JSON ({error}): {line[:80]!r}") from error
     fields = JsonFields(form, where)
     failure = fields.text("error", empty=True)
     if failure:
@@ -108,7 +110,7 @@ def _parse(line: str, path: Path) -> Examined:
 def _tensor(fields: JsonFields, path: Path) -> TensorInfo:
     name, dtype = fields.text("name"), fields.text("dtype")
     if dtype not in _TYPES:
-        raise PlanError(f"{path}: tensor {name} is of type {dtype}; {', '.join(_TYPES)} are served")
+        raise PlanError(f"{path}: tensor {name} has type {dtype}; the supported types are {', '.join(_TYPES)}")
     return TensorInfo(name=name, dtype=_TYPES[dtype], shape=fields.numbers("shape", least=-1))
 
 
@@ -141,7 +143,7 @@ def _described(engine: CudaEngine, name: str) -> dict[str, object]:
 
 
 def _batches(engine: CudaEngine, name: str) -> tuple[int, int]:
-    """The least and the largest batch of the first profile, which is the one that is served."""
+    """The smallest and the largest batch of the first profile, which is the one that is used."""
     shape = engine.get_tensor_shape(name)
     if len(shape) == 0 or shape[0] >= 0:
         only = int(shape[0]) if len(shape) else 1
@@ -151,7 +153,7 @@ def _batches(engine: CudaEngine, name: str) -> tuple[int, int]:
 
 
 def _layers(trt: TensorRt, engine: CudaEngine) -> list[str]:
-    """A line each; nothing if the inspector has nothing to say."""
+    """One line for each layer; empty if the inspector gives none."""
     inspector = engine.create_engine_inspector()
     if inspector is None:
         return []
@@ -163,7 +165,7 @@ def _layers(trt: TensorRt, engine: CudaEngine) -> list[str]:
 
 
 def _layer(found: object) -> str:
-    """Only a name, or an object with more; which keys it has differs between versions."""
+    """A layer is only a name, or an object with more; its keys differ between versions."""
     if not isinstance(found, dict):
         return str(found)
     kind = found.get("LayerType", "")
@@ -173,7 +175,7 @@ def _layer(found: object) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The child: one line of JSON, whatever happens that can be caught."""
+    """The child: prints one line of JSON, also for every error that can be caught."""
     path, flavour = arguments
     try:
         found = _child(Path(path), Flavour(flavour))

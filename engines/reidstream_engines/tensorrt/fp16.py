@@ -1,14 +1,14 @@
-"""A float32 ONNX model in float16, for strongly typed TensorRT: the precision is in the graph, node by node.
+"""Converts a float32 ONNX model to float16 for strongly typed TensorRT: the precision is in the graph, node by node.
 
-What stays in float32: the vectors that come out; norms, and whatever else squares, sums or exponentiates, with the
-nodes between them and the division by their result; constants that float16 cannot hold (a mask of -1e9, an epsilon of
-1e-12) with the node that reads them; and everything that computes shapes. The image comes in as float16: the crop
-kernel writes it so.
+What stays in float32: the output vectors; norms, and other nodes that square, sum or exponentiate, with the nodes
+between them and the division by their result; constants that float16 cannot hold (a mask of -1e9, an epsilon of 1e-12)
+with the node that reads them; and everything that computes shapes. The input image is float16; the crop kernel writes
+it so.
 
-Why our own: what a node may take in float16 is looked up in the operator's schema, so an operator with a parameter that
-must be float32 (a resize's scales) is right without being listed. Traps: float16 ends at 65504, and a sum of 512
-squares is soon beyond it; below 6e-5 it loses digits, and below 6e-8 everything. `EXPORTER` is part of every plan's
-key: raise it with each change that moves a number.
+Why our own converter: the operator's schema says what a node may take in float16. So an operator with a parameter that
+must be float32 (the scales of a resize) is converted correctly without being listed. Traps: float16 ends at 65504, and
+a sum of 512 squares is soon more; below 6e-5 it loses digits, and below 6e-8 it is 0. `EXPORTER` is part of every
+plan's key: raise it with each change that changes a number.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXPORTER = 1
 
 _FLOAT, _HALF = 1, 10  # onnx.TensorProto's numbers of float32 and float16
 _LARGEST_LOSS = 1e-3
-"""A constant may lose this part of its length; float16's own rounding costs at most 5e-4."""
+"""A constant may lose this share of its norm; float16's own rounding costs at most 5e-4."""
 
 _RISKY = frozenset(
     (
@@ -41,48 +41,36 @@ _RISKY = frozenset(
         *("ReduceSum", "ReduceSumSquare", "Softmax", "Softplus", "Sqrt"),
     )
 )
-"""Whose result, or what they compute it by, may leave float16's range though their input is well within it."""
+"""Operators whose result or intermediate values may leave float16's range although their input is well within it."""
 
 _LIGHT = frozenset(
     (
-        *(
-            "Abs",
-            "Add",
-            "AveragePool",
-            "Clip",
-            "Div",
-            "Expand",
-            "Flatten",
-            "GlobalAveragePool",
-            "Identity",
-            "Max",
-            "Min",
-        ),
-        *("Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze"),
-        "Where",
+        *("Abs", "Add", "AveragePool", "Clip", "Div", "Expand", "Flatten", "GlobalAveragePool", "Identity", "Max"),
+        *("Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Squeeze", "Sub", "Transpose"),
+        *("Unsqueeze", "Where"),
     )
 )
-"""What may stand between a risky node and the division by its result."""
+"""Operators that may lie between a risky node and the division by its result."""
 
 _REFUSED = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"))
 _BIASED, _BIAS = ("Conv", "ConvTranspose", "Gemm"), 2
 _BLIND = ("Shape", "Size")
-"""What looks at a tensor's shape, not at its numbers."""
+"""Operators that read a tensor's shape, not its numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfModel:
-    """`data`: the model, with all its weights in it. `kept`: the operators of the nodes that stay in float32."""
+    """`data`: the model, with all its weights. `kept`: the operators of the nodes that stay in float32."""
 
     data: bytes
     kept: tuple[str, ...]
 
 
 def export_fp16(path: Path) -> HalfModel:
-    """The float32 model at `path` in float16: inputs float16, outputs float32.
+    """The float32 model at `path` in float16. Its inputs are float16, its outputs float32.
 
-    The file carries the original's sha256, so its vectors stay in the original's space. Raises ModelError (no model,
-    quantised already, control flow) and PackageMissing.
+    The result has the original's sha256 in its metadata, so its vectors are in the original's space. Raises ModelError
+    (not a model, quantised already, or with control flow) and PackageMissing.
     """
     onnx = need_onnx()
     model = load_model(path)
@@ -94,9 +82,9 @@ def export_fp16(path: Path) -> HalfModel:
         full = _in_full(types)
         numeric = {index for index, node in enumerate(types.nodes) if any(map(types.is_float, node.output))}
         _Writer(types, full).write(model.graph)
-        inferred_model(model)  # what was made must fit together
+        inferred_model(model)  # the result must have valid types
     except ModelError as error:
-        raise ModelError(f"{path} cannot be made fp16: {error}") from error
+        raise ModelError(f"{path} cannot be converted to fp16: {error}") from error
     sha = metadata.get(SHA_KEY) or sha256_file(path, *external_files(path))
     onnx.helper.set_model_props(model, {**metadata, SHA_KEY: sha, PRECISION_KEY: "fp16"})
     kept = tuple(types.nodes[index].op_type for index in sorted(full) if index in numeric)
@@ -105,18 +93,18 @@ def export_fp16(path: Path) -> HalfModel:
 
 def _refuse(model: Model) -> None:
     if len(model.functions):
-        raise ModelError("it has functions of its own; export it with them inlined")
+        raise ModelError("it defines functions; export it with its functions inlined")
     for node in model.graph.node:
         if node.op_type in _REFUSED:
-            raise ModelError(
-                f"it is quantised ({node.op_type}); build it in fp32, where its integer layers stay integer"
-            )
+            raise ModelError(f"it is quantised ({node.op_type}); build it in fp32, which keeps its integer layers")
         if any(item.HasField("g") or len(item.graphs) for item in node.attribute):
-            raise ModelError(f"node {node.name!r} ({node.op_type}) has a graph of its own; control flow stays fp32")
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) is control flow, which is not converted; build the model in fp32"
+            )
 
 
 class _Types:
-    """What is float32 in a graph, what of it comes from the image, and what each operator takes in float16."""
+    """Which tensors of a graph are float32, which depend on the image, and what each operator takes in float16."""
 
     def __init__(self, inferred: Model) -> None:
         graph = inferred.graph
@@ -156,14 +144,14 @@ class _Types:
 
 
 def _may_be_half(schema: Any, parameters: Any, index: int) -> bool:  # noqa: ANN401 - onnx's
-    """The last parameter of a schema may stand for any number of them."""
+    """Whether a parameter may be float16. The last parameter of a schema may repeat."""
     kind = parameters[min(index, len(parameters) - 1)].type_str
     allowed = {item.type_param_str: item.allowed_type_strs for item in schema.type_constraints}.get(kind, (kind,))
     return "tensor(float16)" in allowed
 
 
 def _in_full(types: _Types) -> frozenset[int]:
-    """Which nodes stay in float32, by their place in the graph."""
+    """The indices of the nodes that stay in float32."""
     risky = [index for index, node in enumerate(types.nodes) if _is_risky(node)]
     full = set(risky)
     full |= {index for index, node in enumerate(types.nodes) if not _can_be_half(node, types) or _loses(node, types)}
@@ -179,7 +167,7 @@ def _in_full(types: _Types) -> frozenset[int]:
             if reader in reached or node.op_type not in _LIGHT:
                 continue
             sources = {makers.get(name) for name in node.input if types.is_float(name) and name in types.seen}
-            joins = not sources <= full  # something else comes in: what was risky is divided by, or added
+            joins = not sources <= full  # another value comes in, too: the risky one divides it or is added to it
             full.add(reader)
             reached.add(reader)
             if not joins:
@@ -193,12 +181,12 @@ def _is_risky(node: Node) -> bool:
 
 
 def _can_be_half(node: Node, types: _Types) -> bool:
-    """Whether it computes with the image's numbers, and all of them may be float16 for it."""
+    """Whether a node computes with numbers that depend on the image, and may take and give all of them in float16."""
     inputs = [index for index, name in enumerate(node.input) if types.is_float(name) and name in types.seen]
     outputs = [index for index, name in enumerate(node.output) if types.is_float(name)]
-    typed = any(item.name == "dtype" for item in node.attribute)  # says itself what it makes
+    typed = any(item.name == "dtype" for item in node.attribute)  # the node itself names its output's type
     return (
-        bool(inputs)  # a cast of something else to float32 has none
+        bool(inputs)  # none: a cast of another type to float32
         and not typed
         and all(types.takes_half(node, index) for index in inputs)
         and all(types.gives_half(node, index) for index in outputs)
@@ -206,9 +194,9 @@ def _can_be_half(node: Node, types: _Types) -> bool:
 
 
 def _loses(node: Node, types: _Types) -> bool:
-    """Whether float16 cannot hold a constant that a node reads: too large, or too small to have enough digits.
+    """Whether a node reads a constant that float16 cannot hold: it is too large, or too small to keep enough digits.
 
-    A bias may be small: what it is added to is not.
+    A bias may be small, since it is added to larger numbers.
     """
     for index, name in enumerate(node.input):
         if name not in types.constants or not types.is_float(name) or not types.takes_half(node, index):
@@ -229,7 +217,7 @@ def _rounded(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float16]:
 
 
 class _Writer:
-    """Writes the graph anew, with a Cast wherever what a node reads is not as it was made."""
+    """Writes the new graph, with a Cast wherever a node reads a tensor in another type than it was made in."""
 
     def __init__(self, types: _Types, full: frozenset[int]) -> None:
         self._types = types
@@ -270,7 +258,7 @@ class _Writer:
                 self._native[name] = _HALF
 
     def _as(self, name: str, wanted: int) -> str:
-        """The name of a tensor in the type that is wanted."""
+        """The name of a tensor in the type `wanted`."""
         if self._native.get(name, _FLOAT) == wanted:
             return name
         known = self._copies.get((name, wanted))

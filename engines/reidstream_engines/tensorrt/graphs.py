@@ -1,9 +1,9 @@
-"""A network's batches as CUDA graphs: one launch instead of a hundred.
+"""Runs a network's batches as CUDA graphs: one launch instead of a hundred.
 
-Why buckets: a graph has one batch size. A batch is run at the next size that has a graph; the rows behind it are
-computed from what lies there, and nobody reads them. Traps: a network lays out memory and chooses kernels in its first
-run of a size, which cannot be captured, so that run comes first; and what cannot be captured at all is enqueued as
-before, and said.
+Why several sizes: a graph has one batch size. A batch runs at the next size that has a graph; the rows after it are
+computed from old data, and nobody reads them. Traps: in its first run of a size a network lays out memory and chooses
+kernels, which cannot be captured, so each size is run once before. And a size that cannot be captured at all is
+enqueued kernel by kernel, and reported.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .network import DeviceNetwork
 
 
 class GraphedNetwork(DeviceNetwork):
-    """`network`, which it owns, with a graph for each of `sizes`, the largest its `max_batch`.
+    """`network`, which it owns, with a graph for each of `sizes`; the largest size is its `max_batch`.
 
-    `not_captured`: sizes that are enqueued kernel by kernel, and why. Raises what `network.enqueue` does.
+    Making one raises what `network.enqueue` raises.
     """
 
     def __init__(self, network: DeviceNetwork, context: Context, sizes: Sequence[int]) -> None:
@@ -40,7 +40,7 @@ class GraphedNetwork(DeviceNetwork):
 
     @property
     def not_captured(self) -> Mapping[int, str]:
-        """See the class."""
+        """The sizes that are enqueued kernel by kernel, and why."""
         return self._not_captured
 
     @property

@@ -1,7 +1,7 @@
-"""JSON that others wrote, read field by field, strictly.
+"""Reads JSON from outside, field by field and strictly.
 
-Why: a manifest lies on a disk that others write to, and an examination comes from a process that may be dying; both
-decide what is run. A message names the field, what was found and what was expected. Trap: in Python True is an int.
+Why: other programs may write to a manifest's disk, and the process that examines a plan may be dying; but both decide
+what is run. An error names the field, the value found and the value expected. Trap: in Python True is an int.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ E = TypeVar("E", bound=Enum)
 
 
 class JsonFields:
-    """The fields of an object that was read from JSON. `where` begins each message. One thread."""
+    """The fields of a JSON object. `where` begins each message. One thread."""
 
     def __init__(self, form: object, where: str) -> None:
         if not isinstance(form, dict):
-            raise PlanError(f"{where}: a JSON object is expected, not {shown(form)}")
+            raise PlanError(f"{where}: it is {shown(form)}; expected: a JSON object")
         self._form = form
         self._left = set(form)
         self._where = where
 
     def wrong(self, field: str, expected: object) -> NoReturn:
-        """Say that a field is not what was expected."""
+        """Raise PlanError: a field is not as expected."""
         found = shown(self._form[field]) if field in self._form else "missing"
         raise PlanError(f"{self._where}: {field} is {found}; expected: {expected}")
 
     def done(self) -> None:
-        """Say that no other field may be there."""
+        """Raise PlanError if there are fields that nobody has read."""
         if self._left:
             field = min(self._left)
             raise PlanError(f"{self._where}: {field} is {shown(self._form[field])}; expected: no such field")
@@ -44,14 +44,14 @@ class JsonFields:
         return JsonFields(value, f"{self._where}, {field}")
 
     def text(self, field: str, *, empty: bool = False) -> str:
-        """A string, by default not an empty one."""
+        """A string; an empty one only with `empty`."""
         value = self._take(field)
         if not isinstance(value, str) or (not value and not empty):
             self.wrong(field, "text")
         return value
 
     def matching(self, field: str, pattern: re.Pattern[str]) -> str:
-        """A string of a form."""
+        """A string that matches a pattern as a whole."""
         value = self.text(field)
         if not pattern.fullmatch(value):
             self.wrong(field, pattern.pattern)
@@ -103,12 +103,12 @@ def _is_number(value: object, least: int) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value for a message, not too long."""
+    """A value for a message, shortened if it is long."""
     return repr(plain(value))[:100]
 
 
 def plain(value: object) -> object:
-    """A value as JSON has it."""
+    """A value as it is written in JSON."""
     match value:
         case Enum():
             return value.value

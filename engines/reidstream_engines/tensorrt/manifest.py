@@ -1,8 +1,8 @@
-"""What a plan was made of and for: data, kept beside it as JSON, and read back strictly.
+"""A plan's manifest: what it was built from and for. It is kept beside the plan as JSON, and read back strictly.
 
-Why: a plan fits one TensorRT version on one kind of GPU. Deserialising another one fails late, in words that name
-nothing, or takes the process with it; so the manifest is compared before TensorRT sees a byte. Trap: everything that
-changes a plan belongs into `PlanKey`, or an old plan is served for a new question.
+Why: a plan fits one TensorRT version on one kind of GPU. Deserialising another one fails late, with a message that
+does not name the cause, or ends the process. So the manifest is compared before TensorRT reads a byte. Trap: everything
+that changes a plan belongs into `PlanKey`; otherwise an old plan would be used where a new one is needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VECTOR_RANK = 2
 
 
 class PlanPrecision(Enum):
-    """What the float layers were built in. UNKNOWN: the plan was adopted, and does not say."""
+    """The precision of the float layers. UNKNOWN: the plan was adopted and does not say it."""
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -55,9 +55,9 @@ class TensorInfo:
 class PlanKey:
     """Everything that a plan depends on.
 
-    `source_sha256`: the model file's, with the files that it refers to; an adopted plan's own. `architecture`: such as
-    sm_90. `max_batch`: what was asked for. `exporter`: the version of what was done to the graph (`fp16.EXPORTER`).
-    `image_shape`: channels, height and width.
+    `source_sha256`: of the model file and the files that it refers to; of an adopted plan itself. `architecture`: such
+    as sm_90. `max_batch`: as it was asked for. `exporter`: the version of the conversion of the graph
+    (`fp16.EXPORTER`). `image_shape`: channels, height and width.
     """
 
     source_sha256: str
@@ -79,8 +79,9 @@ class PlanKey:
 class PlanManifest:
     """`model`: a name for people. `artifact_sha256`: the original's, which names the space of the vectors.
 
-    `static_batch`: the only batch size that the plan takes, None if it takes any up to `max_batch`. `spec`: an adopted
-    plan's preprocessing, as model files carry it (`spec_source.SPEC_KEY`); empty for a built one, whose model has it.
+    `static_batch`: the only batch size that the plan takes; None if it takes any up to `max_batch`. `spec`: an adopted
+    plan's preprocessing, as in the metadata of model files (`spec_source.SPEC_KEY`); empty for a built plan, since its
+    model has it.
     """
 
     key: PlanKey
@@ -98,7 +99,7 @@ class PlanManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """A field of a manifest that is not as it must be."""
+    """A field of a manifest with another value than expected."""
 
     field: str
     found: object
@@ -115,7 +116,7 @@ def mismatches(found: PlanKey, wanted: PlanKey) -> tuple[Mismatch, ...]:
 
 
 def manifest_to_json(manifest: PlanManifest) -> str:
-    """What `parse_manifest` reads back, indented for people."""
+    """The manifest as JSON, indented for people; `parse_manifest` reads it back."""
     form = {
         "format": FORMAT,
         "key": _key_to_json(manifest.key),
@@ -134,11 +135,11 @@ def manifest_to_json(manifest: PlanManifest) -> str:
 
 
 def parse_manifest(text: str, *, where: str) -> PlanManifest:
-    """Read a manifest. Raises PlanError, which names `where`, the field, what was found and what was expected."""
+    """Read a manifest. Raises PlanError, which names `where`, the field, the value found and the value expected."""
     try:
         form = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"{where} is no manifest: {error}") from error
+        raise PlanError(f"{where} is not a manifest: {error}") from error
     reader = JsonFields(form, where)
     if reader.number("format") != FORMAT:
         reader.wrong("format", FORMAT)
@@ -162,7 +163,7 @@ def parse_manifest(text: str, *, where: str) -> PlanManifest:
 
 
 def _is_built(form: Mapping[str, object]) -> bool:
-    """A built plan's manifest leaves it empty."""
+    """Whether the plan was built; then `spec` is empty."""
     return form.get("origin") == Origin.BUILT.value
 
 

@@ -1,7 +1,7 @@
-"""What TensorRT says, kept for the error that follows.
+"""Keeps TensorRT's log messages, for the error that may follow.
 
-Why: its calls answer None or False, and the reason goes to a logger, before or after. Trap: it logs from threads of its
-own, and a logger that raises ends the process.
+Why: TensorRT's calls return None or False, and the reason goes to a logger, before or after. Trap: it logs from its own
+threads, and a logger that raises ends the process.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Messages:
         self._kept: deque[str] = deque(maxlen=_KEPT)
 
     def add(self, severity: str, text: str) -> None:
-        """Keep it, if it is worth it."""
+        """Keep an error or a warning; ignore the rest."""
         if severity in _WORTH:
             self._kept.append(text.strip())
 
     def text(self) -> str:
-        """All that is kept, the latest last, for the end of an error's message."""
+        """The kept messages, the latest last, for the end of an error's message."""
         return f"; TensorRT says: {' | '.join(self._kept)}" if self._kept else ""
 
 
 def logger_for(trt: TensorRt, messages: Messages) -> object:
-    """An ILogger that keeps messages. Whoever passes it to TensorRT keeps it, too: TensorRT does not."""
+    """An ILogger that keeps messages. The caller must keep it alive: TensorRT uses it without holding it."""
 
     class _Logger(trt.ILogger):  # type: ignore[misc, name-defined] # the class comes with the module
         def __init__(self) -> None:

@@ -1,7 +1,8 @@
-"""A network on a device, as the engine sees it, whatever library runs it.
+"""A network on a device, as the engine uses it, whichever library runs it.
 
-Why a Protocol: TensorRT is one library that does; another, or a fake, has the same place. Each has buffers of its own
-at addresses that never change, because CUDA graphs hold them, and serves one batch at a time: an engine has one a slot.
+Why a Protocol: TensorRT can be replaced by another library, or by a fake. A network has its own buffers, whose
+addresses never change because CUDA graphs contain them. It runs one batch at a time, so an engine has one network for
+each slot.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class DeviceNetwork(Protocol):
     @property
     @abstractmethod
     def max_batch(self) -> int:
-        """Rows of the buffers that a batch may fill."""
+        """The most rows of a batch."""
         ...
 
     @property
@@ -35,7 +36,7 @@ class DeviceNetwork(Protocol):
     @property
     @abstractmethod
     def input_type(self) -> OutputType:
-        """What the crop kernel writes there."""
+        """The type that the crop kernel writes there."""
         ...
 
     @property
@@ -52,13 +53,13 @@ class DeviceNetwork(Protocol):
 
     @abstractmethod
     def enqueue(self, stream: Stream, count: int) -> None:
-        """Have the device compute the first `count` rows after what is on the stream. Raises EngineFault, EngineLost.
+        """Enqueue the computing of the first `count` rows, after the work that is on the stream already.
 
-        Rows behind them may be computed as well.
+        The rows after them may be computed, too. Raises EngineFault or EngineLost.
         """
         ...
 
     @abstractmethod
     def close(self) -> None:
-        """Free everything; nothing is enqueued any more."""
+        """Free everything. Nothing may be enqueued any more."""
         ...

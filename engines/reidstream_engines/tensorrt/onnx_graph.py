@@ -1,9 +1,9 @@
-"""An ONNX model as TensorRT is given it: with its weights in it, and with nothing left that could be computed now.
+"""Prepares an ONNX model for TensorRT: all weights are in it, and constant parts are computed already.
 
-Why: TensorRT parses bytes, which have no folder beside them, so weights in other files are brought in. A batch
-normalisation after a convolution is folded into its weights, and any other one becomes a multiplication and an
-addition: in fp16 its variance and epsilon would vanish, while the folded weights are ordinary numbers. Trap: the
-arithmetic is done in double precision; in float32 a small variance would cost digits that the fp16 model then misses.
+Why: TensorRT parses bytes, which have no folder, so weights in other files are included. A batch normalisation after a
+convolution is folded into the convolution's weights; any other becomes a multiplication and an addition. In fp16 its
+variance and epsilon would become 0, but the folded weights are ordinary numbers. Trap: this is computed in double
+precision; in float32 a small variance would lose digits that the fp16 model needs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _WITH_BIAS = 3
 
 
 def model_bytes(path: Path) -> bytes:
-    """The model at `path`, in one piece. Raises ModelError, and PackageMissing if its weights lie beside it and the
-    package onnx is not installed.
+    """The model at `path`, with all its weights. Raises ModelError, and PackageMissing if its weights are in other
+    files and the package onnx is not installed.
     """
     try:
         if not external_files(path):
@@ -46,18 +46,18 @@ def load_model(path: Path) -> Model:
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's, onnx's and the file system's have no common base
-        raise ModelError(f"{path} is no ONNX model: {error}") from error
+        raise ModelError(f"{path} is not an ONNX model: {error}") from error
     if not model.graph.node:
-        raise ModelError(f"{path} is no ONNX model: its graph is empty")
+        raise ModelError(f"{path} is not an ONNX model: its graph is empty")
     return model
 
 
 def serialised(model: Model, path: Path) -> bytes:
-    """Raises ModelError for a model beyond protobuf's 2 GiB."""
+    """The model as bytes. Raises ModelError for a model of more than 2 GiB, protobuf's limit."""
     try:
         data: bytes = model.SerializeToString()
     except ValueError as error:
-        raise ModelError(f"{path} is too large for one message of 2 GiB: {error}") from error
+        raise ModelError(f"{path} has more than 2 GiB, the limit of one protobuf message: {error}") from error
     return data
 
 
@@ -68,17 +68,17 @@ def need_onnx() -> Any:  # noqa: ANN401 - a module without types
         import onnx.shape_inference  # noqa: PLC0415 - optional
     except ImportError:
         raise PackageMissing(
-            "preparing a model for TensorRT needs the package onnx, which is not installed here: "
+            "preparing a model for TensorRT needs the package onnx, which is not installed; install it: "
             "pip install 'reidstream-engines[gpu]'"
         ) from None
     return onnx
 
 
 def simplify(model: Model) -> None:
-    """Constant nodes become initialisers; batch normalisations are folded or written out. In place."""
+    """Turn constant nodes into initialisers, and fold or replace batch normalisations. In place."""
     graph = model.graph
     if len(graph.sparse_initializer):
-        raise ModelError("sparse weights are not converted; export the model with dense ones")
+        raise ModelError("it has sparse weights, which are not supported; export it with dense weights")
     _lift_constants(graph)
     facts = _Facts(model)
     kept: list[Node] = []
@@ -91,7 +91,7 @@ def simplify(model: Model) -> None:
 
 
 def inferred_model(model: Model) -> Model:
-    """The model with the type of every tensor, and its shape as far as it is known. Raises ModelError."""
+    """The model with the type of every tensor, and the shapes that are known. Raises ModelError."""
     onnx = need_onnx()
     try:
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
@@ -100,7 +100,7 @@ def inferred_model(model: Model) -> Model:
 
 
 def prune(graph: Any) -> None:  # noqa: ANN401 - onnx.GraphProto
-    """Initialisers that nobody reads go; those that old exporters list as inputs are inputs no longer."""
+    """Remove initialisers that no node reads, and inputs that are initialisers, as old exporters list them."""
     used = {name for node in graph.node for name in node.input} | {tensor.name for tensor in graph.output}
     constant = {item.name for item in graph.initializer}
     _keep(graph.initializer, lambda item: item.name in used)
@@ -131,15 +131,15 @@ def _lift_constants(graph: Any) -> None:  # noqa: ANN401 - onnx.GraphProto
             case "value_int" | "value_ints":
                 array = np.asarray(value, np.int64)
             case other:
-                raise ModelError(f"a constant of kind {other} is not converted")
+                raise ModelError(f"it has a constant of kind {other}, which is not supported")
         graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
     del graph.node[:]
     graph.node.extend(left)
 
 
 class _Facts:
-    """Who makes and who reads each tensor, its rank where it is known, and the weights by name. New weights get names
-    of their own, since the old ones may be shared.
+    """Which node makes each tensor and how many read it, its rank if known, and the weights by name. New weights get
+    new names, since several nodes may share the old ones.
     """
 
     def __init__(self, model: Model) -> None:
@@ -170,10 +170,10 @@ def _normalises(node: Node) -> bool:
 
 
 def _without_normalisation(node: Node, facts: _Facts) -> list[Node]:
-    """The nodes in the place of a batch normalisation: none (folded into the one before), two, or itself."""
+    """The nodes that replace a batch normalisation: none (folded into the node before), two, or itself."""
     attributes = {item.name: item for item in node.attribute}
     if ("training_mode" in attributes and attributes["training_mode"].i) or len(node.output) != 1:
-        raise ModelError(f"batch normalisation {node.name!r} is one of training; export the model for inference")
+        raise ModelError(f"batch normalisation {node.name!r} is in training mode; export the model for inference")
     found = [facts.get(name) for name in node.input[1:]]
     if any(item is None for item in found):
         return [node]  # computed parameters: nothing to fold
@@ -187,7 +187,9 @@ def _without_normalisation(node: Node, facts: _Facts) -> list[Node]:
 
 
 def _folded(node: Node, scale: _Doubles, shift: _Doubles, facts: _Facts) -> bool:
-    """Whether it went into the convolution or matrix product before it, which then has its output's name."""
+    """Fold it into the convolution or matrix product before it, which then gets its output's name; False if not
+    possible.
+    """
     before = facts.producers.get(node.input[0])
     if before is None or facts.uses[node.input[0]] != 1:
         return False
@@ -209,7 +211,7 @@ def _folded(node: Node, scale: _Doubles, shift: _Doubles, facts: _Facts) -> bool
 
 
 def _channel_axis(node: Node) -> int | None:
-    """Of its weights, the axis of the output channels; None if nothing can be folded into it."""
+    """The axis of a node's weights that has the output channels; None if nothing can be folded into the node."""
     attributes = {item.name: item for item in node.attribute}
     if node.op_type == "Conv":
         return 0

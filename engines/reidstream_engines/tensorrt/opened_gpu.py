@@ -1,8 +1,8 @@
-"""From a device's number to engines on it: what it lacks is said first, then plans, kernels and engines are made.
+"""Opens a GPU and loads models on it: checks first what is missing, then makes plans, kernels and engines.
 
-Why one object: what the models of a device share (the context, TensorRT's runtime, the stager's memory) must outlive
-all of them, and go in the right order. Trap: TensorRT is not touched before a device was found; without one its next
-call ends the process.
+Why one object: the models of a device share the context, TensorRT's runtime and the stager's memory. These must live
+longer than all models, and be released in the right order. Trap: TensorRT must not be used before a device was found;
+without one its next call ends the process.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from .plans import plan_for
 from .progress import LoggedProgress
 
 PLANS = "plans"
-"""The plans' folder in the cache."""
+"""The folder of the plans in the cache."""
 
 
 def default_cache() -> Path:
-    """Where plans and kernels are kept if nobody says otherwise."""
+    """The default folder for plans and kernels."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reidstream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuOptions:
-    """`slots`: batches in flight a model. `max_staged_bytes`: device memory for frames. `cache`: a folder. `decode`:
-    JPEG on the device, where it can.
+    """`slots`: batches in flight for each model. `max_staged_bytes`: device memory for frames. `cache`: a folder.
+    `decode`: the device decodes JPEG, if it can.
     """
 
     precision: PlanPrecision = PlanPrecision.FP32
@@ -63,15 +63,15 @@ class GpuOptions:
 
 
 class Planner(Protocol):
-    """The plan's bytes for a model file on the current device."""
+    """Gives the plan's bytes for a model file on the current device."""
 
     def __call__(self, path: Path, spec: ModelSpec, device: CudaDevice, options: GpuOptions, /) -> bytes:
-        """Raises what `plan_for` does."""
+        """Raises what `plan_for` raises."""
         ...
 
 
 class Gpu:
-    """A device, opened. Used by `with`: whatever was loaded on it must be closed before."""
+    """An opened device. Use it with `with`; close whatever was loaded on it before."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Gpu:
         planner: Planner,
         crop_kernel: CropKernel,
     ) -> None:
-        """`make_runtime`: TensorRT's, and the logger that must outlive it."""
+        """`make_runtime`: makes TensorRT's runtime, and the logger that must live longer."""
         self.device = device
         self._options = options
         self._planner = planner
@@ -98,18 +98,18 @@ class Gpu:
             raise
 
     def stager(self, jpeg: JpegDecoder) -> CudaStager:
-        """For all models of the device; the caller closes it. Raises what
-        `open_nvimgcodec` does, if the device is to decode.
+        """The stager for all models of the device; the caller closes it. Raises what `open_nvimgcodec` raises, if the
+        device decodes.
         """
         on_device = open_nvimgcodec(self._context) if self._options.decode else None
         most = self._options.max_staged_bytes
         return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=most, on_device=on_device)
 
     def load(self, path: Path, *, name: str | None, profile: str | None) -> OpenedPlan:
-        """Load an ONNX file, as `loading.load_onnx` does; builds its plan if none is kept, which takes minutes. Or
-        the folder of an adopted plan, which has its preprocessing with it.
+        """Load an ONNX file, as `load_onnx` does; builds its plan if none is kept, which takes minutes. Or load the
+        folder of an adopted plan, which has its own preprocessing.
 
-        Raises what `load_onnx`, `plan_for`, `open_adopted` and `open_plan` do.
+        Raises what `read_signature`, `resolve_spec`, `plan_for`, `open_adopted` and `open_plan` raise.
         """
         if is_plan_folder(path):
             return self._load_adopted(path, name, profile)
@@ -120,7 +120,7 @@ class Gpu:
 
     def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> OpenedPlan:
         if profile is not None:
-            raise SpecError(f"{folder} has the preprocessing that it was adopted with: leave the profile out")
+            raise SpecError(f"{folder} is an adopted plan, which has its own preprocessing: leave the profile out")
         adopted = open_adopted(folder, architecture=self.device.architecture)
         manifest = adopted.plan.manifest
         most = self._options.max_batch if manifest.static_batch else min(self._options.max_batch, manifest.max_batch)
@@ -141,7 +141,7 @@ class Gpu:
         )
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         self._context.use_to_free()
         del self._runtime, self._logger  # in this order
         self._context.close()
@@ -156,7 +156,7 @@ class Gpu:
 
 
 def open_gpu(index: int, options: GpuOptions) -> Gpu:
-    """Open CUDA device `index`. Raises DeviceUnavailable, whose message says what is missing and what installs it."""
+    """Open CUDA device `index`. Raises DeviceUnavailable, which says what is missing and how to install it."""
     probed = probe()
     device = probed.device(index)
     trt = load_tensorrt(Flavour.TENSORRT)

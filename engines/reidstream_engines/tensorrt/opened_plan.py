@@ -1,8 +1,8 @@
-"""From a plan's bytes to an engine on a device: deserialise, a network a slot, graphs, the crop kernel.
+"""Makes an engine of a plan's bytes: deserialises it, makes a network and its graphs for each slot, loads the kernel.
 
-Why here and not in the engine: whatever fails halfway gives back what was taken before it, and an engine that exists is
-whole. Trap: the first runs and the captures happen here, so it takes seconds, and nobody may be served meanwhile by the
-same device with a promise of time.
+Why here and not in the engine: if a step fails, all that was taken before is given back, so an engine that exists is
+complete. Trap: the first runs and the captures happen here. This takes seconds, and disturbs whatever else runs on the
+device meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CropKernel = Callable[[Resize, OutputType], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedPlan:
-    """`not_captured`: batch sizes without a CUDA graph, and why. Empty is best."""
+    """`not_captured`: batch sizes without a CUDA graph, and why; usually empty."""
 
     engine: TensorRtEngine
     not_captured: Mapping[int, str]
@@ -49,8 +49,8 @@ def open_plan(
 ) -> OpenedPlan:
     """Make an engine of `slots` networks that share the plan's weights.
 
-    Raises ModelError (the plan, or that it does not fit the spec), UnsupportedProfile, KernelError, EngineFault,
-    OutOfDeviceMemory, EngineLost; nothing is left on the device then.
+    Raises ModelError (the plan cannot be read, or does not fit the spec), UnsupportedProfile, KernelError, EngineFault,
+    OutOfDeviceMemory and EngineLost; nothing is left on the device then.
     """
     context.use()
     engine = deserialize(runtime, plan, messages)

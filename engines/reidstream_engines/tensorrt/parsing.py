@@ -1,7 +1,7 @@
-"""A model file as a network of TensorRT, checked against the spec it will be served with.
+"""Parses a model file into a network of TensorRT, and compares it with the spec.
 
-Why here: the parser says True or False, its errors name nodes, and a network that parses may still not be one that can
-be served (two inputs, another size). All of that is found before minutes go into a build. Trap: the parser copies no
+Why here: the parser only says True or False, its errors name nodes, and a network that can be parsed may still not be
+usable (two inputs, another size). All this is found before a build takes minutes. Trap: the parser does not copy the
 weights: the bytes of the model must live as long as the network.
 """
 
@@ -22,22 +22,22 @@ _VECTOR_RANK = 2
 
 
 class BuildLog:
-    """What TensorRT says while a plan is made. TensorRT does not hold on to `logger`: it must outlive all else."""
+    """What TensorRT logs while a plan is built. TensorRT does not hold `logger`, but needs it until the end."""
 
     def __init__(self, trt: TensorRt) -> None:
         self._messages = Messages()
         self.logger = logger_for(trt, self._messages)
 
     def text(self) -> str:
-        """For the end of an error's message."""
+        """The messages, for the end of an error's message."""
         return self._messages.text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedNetwork:
-    """A network with one input and one output. `static_batch`: its only batch size, None if the axis is open.
+    """A network with one input and one output. `static_batch`: its only batch size; None if it takes any.
 
-    `model` and `parser` are held because the network points into them.
+    `model` and `parser` are kept here because the network points into their memory.
     """
 
     network: Network
@@ -51,10 +51,10 @@ class ParsedNetwork:
 def parse_network(
     trt: TensorRt, builder: Builder, log: BuildLog, *, model: bytes, path: Path, spec: ModelSpec, image: TensorType
 ) -> ParsedNetwork:
-    """Parse an ONNX model, with its weights in it, as a strongly typed network; `image`: the type of its input.
+    """Parse an ONNX model that contains its weights as a strongly typed network. `image`: the type of its input.
 
-    `path` is for messages. Raises ModelError for what TensorRT cannot parse (with the node) or the spec does not fit,
-    DeviceUnavailable if TensorRT cannot even make an empty network.
+    `path` is for messages. Raises ModelError if TensorRT cannot parse the model (with the node) or the spec does not
+    fit it, and DeviceUnavailable if TensorRT cannot make an empty network.
     """
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
@@ -62,7 +62,7 @@ def parse_network(
         raise DeviceUnavailable(f"TensorRT cannot make a network{log.text()}")
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(model):
-        raise ModelError(f"{path} is no model that TensorRT can run{_errors(parser, log)}")
+        raise ModelError(f"TensorRT cannot run {path}{_errors(parser, log)}")
     _keep_only(network, spec.output.name, path)
     try:
         source, vector = _info(_only_input(network)), _info(network.get_output(0))
@@ -96,12 +96,14 @@ def _errors(parser: Parser, log: BuildLog) -> str:
 def _only_input(network: Network) -> Tensor:
     if network.num_inputs != 1:
         names = ", ".join(network.get_input(index).name for index in range(network.num_inputs))
-        raise ModelError(f"the network has {network.num_inputs} inputs ({names or 'none'}); one, the image, is served")
+        raise ModelError(
+            f"the network has {network.num_inputs} inputs ({names or 'none'}); it must have one, the image"
+        )
     return network.get_input(0)
 
 
 def _keep_only(network: Network, name: str, path: Path) -> None:
-    """Other outputs would be computed and thrown away."""
+    """Remove the other outputs, which would be computed for nothing."""
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     if name not in [tensor.name for tensor in outputs]:
         raise ModelError(f"{path}: no output {name!r}; it has {', '.join(tensor.name for tensor in outputs) or 'none'}")

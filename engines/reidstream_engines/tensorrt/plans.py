@@ -1,8 +1,8 @@
-"""A plan for a model on a kind of GPU: the kept one if it fits, else a new one.
+"""The plan for a model on a kind of GPU: the kept one if it fits, else a new one.
 
-Why here: this is the order in which nothing goes wrong late. The key is complete before anything is built, the cache is
-asked again under its lock (another process may just have built the very plan), and TensorRT gets a model that is
-already in the precision that was asked for.
+Why here: in this order problems are found early. The key is complete before anything is built. The cache is asked again
+under its lock, since another process may just have built this plan. And TensorRT gets a model that already has the
+precision that was asked for.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def plan_for(
     progress: Progress | None = None,
     flavour: Flavour = Flavour.TENSORRT,
 ) -> Plan:
-    """The plan of an ONNX file for a GPU of `architecture` (such as sm_90), built if the cache has none that fits.
+    """The plan of an ONNX file for a GPU of `architecture` (such as sm_90); built if the cache has none that fits.
 
-    fp16 takes its image in float16; vectors are float32 always. A build takes seconds to minutes; then `progress` is
-    called. Any thread, but see the trap of `PlanCache.building`: one build at a time, others wait.
+    fp16 takes its image in float16; its vectors are float32. A build takes seconds to minutes; `progress` is called
+    meanwhile. Any thread, but one build at a time (`PlanCache.building`): others wait.
 
-    With `Flavour.TENSORRT` the caller has made sure that there is a device, and that it is the current one.
+    With `Flavour.TENSORRT` the caller must make sure that there is a device, and that it is the current one.
 
-    Raises DeviceUnavailable (no TensorRT, or too old), ModelError (the file, or what TensorRT cannot run of it),
-    PackageMissing (fp16 needs onnx) and PlanError (the build failed, or the cache cannot be written).
+    Raises DeviceUnavailable (no TensorRT, or too old), ModelError (the file, or TensorRT cannot run it), PackageMissing
+    (fp16 needs onnx) and PlanError (the build failed, or the cache cannot be written).
     """
     if precision is PlanPrecision.UNKNOWN:
-        raise PlanError("a plan is built in fp32 or fp16")
+        raise PlanError("the precision of a plan that is built must be fp32 or fp16, not unknown")
     if max_batch < 1:
-        raise PlanError(f"max_batch is {max_batch}; at least 1 crop a batch is needed")
+        raise PlanError(f"max_batch is {max_batch}; it must be at least 1 crop")
     trt = load_tensorrt(flavour)
     key = plan_key(
         trt, model, spec, flavour=flavour, architecture=architecture, precision=precision, max_batch=max_batch
@@ -70,7 +70,7 @@ def plan_key(
     precision: PlanPrecision,
     max_batch: int,
 ) -> PlanKey:
-    """What a plan of this file depends on. Reads the file. Raises ModelError."""
+    """Everything that a plan of this file depends on. Reads the file. Raises ModelError."""
     try:
         sha = sha256_file(model, *external_files(model))
     except OSError as error:

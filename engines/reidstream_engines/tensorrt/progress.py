@@ -1,9 +1,9 @@
-"""How far a build is, for a progress bar or a log.
+"""The progress of a build, for a progress bar or a log.
 
-Why: a build takes minutes and says nothing. TensorRT reports phases within phases, each with a number of steps; the
-fraction is that of the outermost phase, refined by what goes on inside its current step. Traps: TensorRT calls from
-threads of its own, and a Python exception must not travel through its frames: it is kept, the build is asked to stop,
-and whoever started the build raises it.
+Why: a build takes minutes and prints nothing. TensorRT reports nested phases, each with a number of steps. The fraction
+is that of the outermost phase, refined by the phases inside its current step. Traps: TensorRT calls from its own
+threads, and a Python exception must not pass through its frames. So an exception is kept, the build is asked to stop,
+and the thread that started the build raises it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _PARTS = 10
 
 
 class Progress(Protocol):
-    """Told how far a build is."""
+    """Gets the progress of a build."""
 
     __slots__ = ()
 
     @abstractmethod
     def __call__(self, fraction: float, phase: str, /) -> None:
-        """0 to 1, never less than before, and the phase that TensorRT is in. Any thread. Raising ends the build."""
+        """`fraction`: 0 to 1, never less than before. `phase`: TensorRT's. Any thread. Raising ends the build."""
         ...
 
 
 class LoggedProgress(Progress):
-    """Tells the log of a build of `model`, at most once for every tenth of it."""
+    """Logs the progress of the build for `model`, at most once for every tenth."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -60,7 +60,7 @@ class _Phase:
 
 
 class BuildMonitor:
-    """`monitor` is what TensorRT is given: None where it has no such thing, or nobody wants to know."""
+    """`monitor`: the object for TensorRT; None if this version has no monitors, or if `progress` is None."""
 
     def __init__(self, trt: TensorRt, progress: Progress | None) -> None:
         self._progress = progress
@@ -74,7 +74,7 @@ class BuildMonitor:
             self.monitor = _monitor(base, self)
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase begins; whatever was open beside or below its parent is over."""
+        """A phase begins. Phases beside it, and inside of those, have ended."""
         with self._lock:
             names = [phase.name for phase in self._phases]
             del self._phases[names.index(parent) + 1 if parent in names else 0 :]
@@ -82,7 +82,7 @@ class BuildMonitor:
         self._tell()
 
     def step(self, name: str) -> bool:
-        """A step of a phase is done. False asks TensorRT to stop."""
+        """A step of a phase has ended. False asks TensorRT to stop."""
         with self._lock:
             for index, phase in enumerate(self._phases):
                 if phase.name == name:
@@ -93,14 +93,14 @@ class BuildMonitor:
         return self._failure is None
 
     def finish(self, name: str) -> None:
-        """A phase is over."""
+        """A phase has ended."""
         with self._lock:
             names = [phase.name for phase in self._phases]
             if name in names:
                 del self._phases[names.index(name) :]
 
     def raise_failure(self) -> None:
-        """Raise what `progress` raised, if it did."""
+        """Raise the exception that `progress` raised, if it raised one."""
         if self._failure is not None:
             raise self._failure
 

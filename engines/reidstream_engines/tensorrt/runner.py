@@ -1,8 +1,9 @@
-"""A plan's network in TensorRT: one execution context, with buffers of its own at addresses that never change.
+"""A plan's network in TensorRT: one execution context, with its own buffers, whose addresses never change.
 
-Why every answer is looked at: TensorRT refuses by None or False and goes on, and a batch that was never run has the
-vectors of the one before. Traps: a context belongs to one batch at a time; after a shape was set TensorRT wants it
-inferred before it enqueues; a plan with a fixed batch is run piece by piece, the last one padded with what lies there.
+Why every answer is checked: TensorRT reports a failure by None or False and goes on, and a batch that did not run would
+get the vectors of the batch before. Traps: a context runs one batch at a time. After a shape was set, TensorRT must
+infer shapes before it can enqueue. A plan with a fixed batch runs piece by piece; the last piece is padded with old
+data.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _INPUT_TYPES = {TensorType.FP32: OutputType.FP32, TensorType.FP16: OutputType.FP
 
 
 def deserialize(runtime: Runtime, plan: bytes, messages: Messages) -> CudaEngine:
-    """The plan as an engine on the current device. Holds the GIL for seconds: before serving. Raises ModelError."""
+    """Deserialise a plan on the current device. Holds the GIL for seconds, so only do it before serving. Raises
+    ModelError.
+    """
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ModelError(f"TensorRT refuses the plan{messages.text()}")
@@ -33,10 +36,8 @@ def deserialize(runtime: Runtime, plan: bytes, messages: Messages) -> CudaEngine
 
 
 class TensorRtNetwork(DeviceNetwork):
-    """See `DeviceNetwork`.
-
-    Raises ModelError when made, if the plan does not have the spec's tensors, or takes fewer crops than `max_batch`;
-    OutOfDeviceMemory and EngineFault if the device cannot.
+    """Making one raises ModelError if the plan does not have the spec's tensors or takes fewer crops than `max_batch`,
+    and OutOfDeviceMemory or EngineFault if the device cannot run it.
     """
 
     def __init__(
@@ -50,18 +51,18 @@ class TensorRtNetwork(DeviceNetwork):
         _check_tensors(engine, (self._input, self._output))
         found = tensor_type(engine.get_tensor_dtype(self._input))
         if found not in _INPUT_TYPES:
-            raise ModelError(f"the plan's input is {found.value}; float32 and float16 are served")
+            raise ModelError(f"the plan's input is {found.value}; it must be float32 or float16")
         self._input_type = _INPUT_TYPES[found]
         self._output_dtype: np.dtype[np.generic] = np.dtype(tensor_type(engine.get_tensor_dtype(self._output)).value)
         if self._output_dtype.kind != "f":
-            raise ModelError(f"the plan's output is {self._output_dtype}, not a float")
+            raise ModelError(f"the plan's output is {self._output_dtype}; it must be float32 or float16")
         self._piece = self._fixed_batch(engine)
         self._shaped = 0
         execution = engine.create_execution_context()
         if execution is None:
-            raise EngineFault(f"TensorRT gives no execution context{messages.text()}")
+            raise EngineFault(f"TensorRT cannot make an execution context{messages.text()}")
         self._execution: ExecutionContext | None = execution
-        self._engine: CudaEngine | None = engine  # outlives its contexts
+        self._engine: CudaEngine | None = engine  # must live longer than its contexts
         rows = max_batch if self._piece is None else -(-max_batch // self._piece) * self._piece
         self._in_row = prod(self._row_shape) * self._input_type.dtype.itemsize
         self._out_row = self._dim * self._output_dtype.itemsize
@@ -127,7 +128,7 @@ class TensorRtNetwork(DeviceNetwork):
     def _start(self, context: Context, execution: ExecutionContext) -> None:
         stream = Stream(context)
         try:
-            stream.zero(self._in.address, self._in.size)  # rows that pad a batch are numbers from the start
+            stream.zero(self._in.address, self._in.size)  # so that rows that pad a batch are finite numbers
             stream.synchronize()
         finally:
             stream.close()
@@ -140,7 +141,7 @@ class TensorRtNetwork(DeviceNetwork):
         batch = taken[0] if taken else -1
         if taken[1:] != self._row_shape or given != (batch, self._dim) or (batch < 1 and batch != -1):
             raise ModelError(
-                f"the plan maps {taken} to {given}, the spec wants (batch, {', '.join(map(str, self._row_shape))}) "
+                f"the plan maps {taken} to {given}; the spec needs (batch, {', '.join(map(str, self._row_shape))}) "
                 f"to (batch, {self._dim})"
             )
         if batch != -1:
@@ -148,7 +149,7 @@ class TensorRtNetwork(DeviceNetwork):
         shapes = engine.get_tensor_profile_shape(self._input, 0)
         least, most = shapes[0][0], shapes[-1][0]
         if least > 1 or most < self._max_batch:
-            raise ModelError(f"the plan takes {least} to {most} crops at a time, 1 to {self._max_batch} are wanted")
+            raise ModelError(f"the plan takes {least} to {most} crops at a time; 1 to {self._max_batch} are needed")
         return None
 
     def _shape(self, execution: ExecutionContext, count: int) -> None:
@@ -158,14 +159,14 @@ class TensorRtNetwork(DeviceNetwork):
         self._require("set_input_shape", execution.set_input_shape(self._input, (count, *self._row_shape)))
         lacking = execution.infer_shapes()
         if lacking:
-            raise EngineFault(f"TensorRT lacks shapes or addresses of {list(lacking)}{self._messages.text()}")
+            raise EngineFault(f"TensorRT has no shape or address for {list(lacking)}{self._messages.text()}")
         given = tuple(execution.get_tensor_shape(self._output))
         if given != (count, self._dim):
-            raise EngineFault(f"TensorRT answers {given} to {count} crops, not ({count}, {self._dim})")
+            raise EngineFault(f"TensorRT answers {given} for {count} crops; ({count}, {self._dim}) is expected")
         self._shaped = count
 
     def _place(self, execution: ExecutionContext, first: int) -> None:
-        """Have the context begin at row `first` of both buffers."""
+        """Let the context begin at row `first` of both buffers."""
         for name, address in (
             (self._input, self._in.address + first * self._in_row),
             (self._output, self._out.address + first * self._out_row),

@@ -1,6 +1,6 @@
-"""What the table of settings says of a field and of a group of them.
+"""The notes on a setting, and on a group of settings, from which the table of settings is made.
 
-Why apart: every group of settings is made of these, and the table is made of the groups.
+Why apart: every group of settings uses these, and the table is made of the groups.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from .fields import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What the table says of a field beside its name, type and default. A secret is never shown.
+    """What the table says about a field, besides name, type and default. A `secret` value is never shown.
 
-    `flag` names the flag and the variable where they differ from the field ("model", since it names one of `models`).
+    `flag` names the flag and the variable if they differ from the field ("model", since each names one of `models`).
     """
 
     kind: Kind

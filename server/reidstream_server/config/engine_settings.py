@@ -1,6 +1,6 @@
-"""What can be set of models, and of what runs them.
+"""The settings of models and of the engines that run them.
 
-Why apart from the other groups: it is the largest, and the one that grows with every device. Trap: see `settings`.
+Why apart from the other groups: it is the largest, and it grows with every device. Trap: see `settings`.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ class EngineSettings:
                 metavar="DEVICE",
             ),
             help="Where models run. auto: on the first CUDA device if this machine has one, else on the CPU. cuda is "
-            "cuda:0; several, such as cuda:0,cuda:1, share the frames. Where a GPU was wanted and cannot be had the "
-            "CPU is used; the log, GetModel and the metric reidstream_engine_fallback say so.",
+            "cuda:0; several, such as cuda:0,cuda:1, share the frames. If a GPU was asked for and cannot be used, "
+            "the CPU is used; the log, GetModel and the metric reidstream_engine_fallback say so.",
         ),
     ] = "auto"
-    require_gpu: Annotated[bool, About(kind=Switch(), help="Do not start without a GPU, instead of using the CPU.")] = (
-        False
-    )
+    require_gpu: Annotated[
+        bool, About(kind=Switch(), help="Do not start if no GPU can be used; without this, the CPU is used.")
+    ] = False
     gpu_precision: Annotated[
         GpuPrecision,
         About(
             kind=OneOf(members=GpuPrecision),
-            help="What a GPU computes in. fp16 moves vectors a little.",
+            help="The precision in which a GPU computes. fp16 changes vectors a little.",
         ),
     ] = GpuPrecision.FP32
     gpu_decode: Annotated[
         bool,
         About(
             kind=Switch(),
-            help="Let the GPU decode JPEG, where it can: pip install 'reidstream-engines[gpu-decode]'. Its pixels are "
-            "not exactly the CPU's, so vectors move a little (docs/gpu.md).",
+            help="Let the GPU decode JPEG, if it can: pip install 'reidstream-engines[gpu-decode]'. Its pixels differ "
+            "a little from the CPU's, and so do the vectors (docs/gpu.md).",
         ),
     ] = False
     gpu_cache: Annotated[
@@ -60,15 +60,16 @@ class EngineSettings:
         InferenceRuntime,
         About(
             kind=OneOf(members=InferenceRuntime),
-            help="The library that computes. openvino is an extra: pip install 'reidstream-engines[openvino]'.",
+            help="The library that runs networks on the CPU. openvino must be installed: pip install "
+            "'reidstream-engines[openvino]'.",
         ),
     ] = InferenceRuntime.ONNXRUNTIME
     precision: Annotated[
         Precision,
         About(
             kind=OneOf(members=Precision),
-            help="Of a network's float layers. bf16 needs runtime openvino and a CPU that computes in it: faster, and "
-            "vectors a little off (docs/backends.md). Files in INT8 stay INT8.",
+            help="The precision of a network's float layers. bf16 is faster and changes vectors a little "
+            "(docs/backends.md); it needs runtime openvino and a CPU that can compute in bf16. INT8 layers stay INT8.",
         ),
     ] = Precision.FP32
     providers: Annotated[
@@ -76,51 +77,52 @@ class EngineSettings:
         About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),
     ] = ("CPUExecutionProvider",)
     threads_per_call: Annotated[
-        int, About(kind=_THREADS, help="Threads that compute one batch; 0: as measured at the start.")
+        int, About(kind=_THREADS, help="Threads that compute one batch; 0: measured at the start.")
     ] = 0
     slots: Annotated[
         int,
         About(
             kind=WholeNumber(low=0, high=256, unit="batches"),
-            help="Batches in flight per model; 0: as many as fill the cores, and on a GPU 2, which keep it busy while "
-            "the next batch is prepared.",
+            help="Batches in flight for each model; 0: as many as fill the cores; on a GPU 2, so that it computes one "
+            "while the next is prepared.",
         ),
     ] = 0
     max_batch: Annotated[
         int,
         About(
             kind=WholeNumber(low=0, high=1024, unit="crops"),
-            help="Most crops in a batch; 0: as measured at the start, and on a GPU 32. Higher suits a GPU; on a CPU it "
-            "makes urgent crops wait.",
+            help="Most crops in a batch; 0: measured at the start; on a GPU 32. More suits a GPU; on a CPU, large "
+            "batches make urgent crops wait.",
         ),
     ] = 0
     tune_seconds: Annotated[
         float,
         About(
             kind=Duration(low=0, high=60, unit="s"),
-            help="How long the start may measure, for each model on the CPU, which threads_per_call and max_batch "
-            "serve most crops a second; those that are given are not measured. 0: 2 slots that share the cores, and "
-            "batches of 8.",
+            help="How long to measure at the start, for each model on the CPU, which threads_per_call and max_batch "
+            "serve the most crops a second. A figure that is set is not measured. 0: no measuring; 2 slots share the "
+            "cores, and batches have 8 crops.",
         ),
     ] = 2.0
     spinning: Annotated[
-        bool, About(kind=Switch(), help="Let idle engine threads spin: a little faster, and a core burnt for each.")
+        bool,
+        About(kind=Switch(), help="Let idle engine threads spin: a little faster, but each one keeps a core busy."),
     ] = False
-    decode_threads: Annotated[int, About(kind=_THREADS, help="Threads that decode images; 0: one per core.")] = 0
+    decode_threads: Annotated[int, About(kind=_THREADS, help="Threads that decode images; 0: one for each core.")] = 0
     jpeg_region: Annotated[
         bool,
         About(
             kind=Switch(),
-            help="Decode only the part of a JPEG that has boxes: the same pixels in less time. A truncated file is "
-            "refused all the same; one that lacks bytes in its middle may not be, and false refuses it.",
+            help="Decode only the part of a JPEG that has boxes: the same pixels in less time. Truncated files are "
+            "still refused, but a file that lacks bytes in its middle may not be noticed; with false it is refused.",
         ),
     ] = True
     jpeg_scale: Annotated[
         int,
         About(
             kind=NumberOf(numbers=(1, 2, 4, 8)),
-            help="Decode JPEG frames and crops at 1/N of their size: faster, and other vectors, so each N has a space "
-            "of its own. 1 is exact. PNG, WebP and raw pixels are not scaled: a session that mixes them with JPEG then "
-            "mixes preprocessings within one space.",
+            help="Decode JPEG frames and crops at 1/N of their size. This is faster and gives other vectors, so each N "
+            "has its own embedding space. 1 is exact. PNG, WebP and raw pixels are not scaled, so do not mix them with "
+            "JPEG in one session: their preprocessing would differ within one space.",
         ),
     ] = 1

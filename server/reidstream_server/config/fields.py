@@ -1,10 +1,10 @@
 """The kinds of value that a setting can have: how each is read, bounded and shown.
 
-Why: the same text must mean the same in a flag, in the environment and in a file, and a bad one must be answered
-with what would be good. A kind reads text from any of them, and the typed values that TOML has.
+Why: the same text must mean the same in a flag, in the environment and in a file, and the error for a bad value must
+say which values are good. A kind reads text from any of them, and the typed values of TOML.
 
-Trap: to Python a boolean is an integer and `nan` is a float; both are refused here, so nobody behind this module need
-think of them.
+Trap: for Python a boolean is an integer and `nan` is a float. Both are refused here, so that later code never meets
+them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong with a value. `key` leads from the setting to the part at fault ("" or "[1].name")."""
+    """What is wrong with a value. `key`: the way from the setting to the wrong part ("" or "[1].name")."""
 
     key: str = ""
     value: object
@@ -41,7 +41,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """A value that was refused, with every reason."""
+    """Why a value was refused: every reason."""
 
     faults: tuple[Fault, ...]
 
@@ -117,7 +117,7 @@ class WholeNumber(Kind):
 
     @override
     def show(self, value: object) -> str:
-        """Millions are grouped, as Python and TOML read them too."""
+        """Large numbers are grouped by _, which Python and TOML can read."""
         return f"{value:_}" if isinstance(value, int) and value >= _GROUPED_FROM else str(value)
 
 
@@ -224,7 +224,7 @@ class Switch(Kind):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneOf(Kind):
-    """A member of a closed set, written as the member's value (text)."""
+    """A member of an enum, written as the member's value (text)."""
 
     members: type[Enum]
     metavar: str = "NAME"
@@ -302,7 +302,7 @@ class Text(Kind):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameList(Kind):
-    """A tuple of at least one different names. As text: with commas between; in TOML also a list."""
+    """A tuple of different names, at least one. In text: separated by commas; in TOML also a list."""
 
     metavar: str = "NAME,..."
     range: str = ""
@@ -327,7 +327,7 @@ class NameList(Kind):
 
 
 def shown(value: object) -> str:
-    """A value as it was given, for a message: on one line, and not longer than a line should be."""
+    """A value as it was given, for a message: on one line, and shortened if it is long."""
     limit = 80
     if isinstance(value, str):
         text = quoted(value)

@@ -1,6 +1,6 @@
-"""What `--help` and `--version` print: argparse draws the table. Flags are read in `sources.py`.
+"""Prints `--help` and `--version`, with argparse. Flags are read in `sources.py`.
 
-Trap: argparse fills in `%` itself, so no text of the table may hold a percent sign; `--help` fails if one does.
+Trap: argparse replaces `%`, so no text of the table may contain a percent sign; `--help` fails if one does.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ EXAMPLES = (
     ("Many cameras on a large machine", "--max-batch 32 --max-queue-boxes 32768 --max-staged-bytes 4GiB"),
     ("Check a file and its models, and exit", "--config server.toml --dry-run"),
 )
-"""What each does, and its flags."""
+"""For each: what it does, and its flags."""
 
 EXIT_CODES = (
-    (0, "stopped, every accepted frame answered"),
-    (1, "a model or a port cannot be had; the last line of the log says why"),
+    (0, "stopped; every accepted frame was answered"),
+    (1, "a model cannot be loaded or a port cannot be opened; the last line of the log says why"),
     (2, "the configuration is wrong; every problem is printed"),
-    (70, "an engine cannot go on; start it again"),
-    (75, "the drain took longer than --drain-timeout-s; frames were given up"),
-    (130, "SIGINT before it served; a server that serves drains instead"),
+    (70, "an engine cannot go on; start the server again"),
+    (75, "the drain took longer than --drain-timeout-s; some frames were not answered"),
+    (130, "SIGINT before it served; a server that serves drains and stops"),
     (143, "SIGTERM before it served"),
 )
 """How the process ends, for whoever supervises it."""
@@ -46,7 +46,8 @@ Turns frames and boxes into re-identification embeddings, as a gRPC stream.
 
 Every setting can be given in three places: a TOML file (--config), where it has the name of its flag with _ for -
 (and models are [[models]] with name, path and profile); the environment, as REIDSTREAM_ and that name in capitals; and
-here. The later one counts. All are checked, and all problems are reported, before anything starts."""
+here. If a setting is given in several places, the last of these counts. All settings are checked, and all problems are
+reported, before anything starts."""
 
 
 def answer_help(argv: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """From sources to one ServerConfig, or to every problem at once.
 
-Precedence, rising: defaults, file, environment, flags. Trap: a value that another source overrides is checked all the
-same, so that a broken file cannot hide behind a flag until somebody removes the flag.
+Each of these overrides the one before it: defaults, file, environment, flags. Trap: a value is also checked if another
+source overrides it. Otherwise a fault in a file would stay hidden until somebody removes the flag.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class _Merged:
 def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig:
     """Read and check everything.
 
-    `argv` is without the program's name. Reads the file that `--config` or REIDSTREAM_CONFIG names; nothing else is
-    touched: whether model files exist is found out by loading them.
+    `argv` is without the program's name. Reads only the file that `--config` or REIDSTREAM_CONFIG names. Whether model
+    files exist is checked when they are loaded.
 
-    Raises ConfigError with all problems, one a line, and SystemExit(0) after printing for `--help` and `--version`.
+    Raises ConfigError with all problems, one in a line, and SystemExit(0) after printing for `--help` and `--version`.
     """
     answer_help(argv)
     flags, variables = read_flags(argv), read_environ(environ)
@@ -99,12 +99,12 @@ def _build(values: Mapping[str, object]) -> ServerConfig:
 
 
 def _make(make: Callable[..., T], values: Mapping[str, object]) -> T:
-    """The kinds have parsed the values to the types of the fields; the type checker cannot follow that here."""
+    """Make a group. Its kinds have parsed the values to the right types, which the type checker cannot know."""
     return make(**values)
 
 
 def _rule_problems(config: ServerConfig, merged: _Merged) -> Iterator[str]:
-    """Rules that are not kept, where no part of them has been refused already."""
+    """The broken rules, without those of which a part was refused already."""
     for broken in broken_rules(config):
         if merged.broken.isdisjoint(broken.names):
             values = ", ".join(
@@ -118,5 +118,5 @@ def _rule_problems(config: ServerConfig, merged: _Merged) -> Iterator[str]:
 
 
 def _one_line(problem: str) -> str:
-    """Names come from outside too."""
+    """A problem on one line: names in it may come from outside, with any characters."""
     return problem if problem.isprintable() else quoted(problem)[1:-1]

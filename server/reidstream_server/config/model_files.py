@@ -1,10 +1,10 @@
-"""Which model files to serve: the one setting that is a list of records.
+"""The model files to serve: the only setting that is a list of records.
 
     --model reid.onnx --model vehicles=models/v.onnx        REIDSTREAM_MODEL=reid.onnx,vehicles=models/v.onnx
     [[models]]  name = "vehicles"  path = "models/v.onnx"  profile = "fastreid"
 
-Trap: a name is chosen by clients later, so it must be unique and tame; a file's stem becomes the name and may be
-neither. The answer is then to name it, not to mangle it.
+Trap: clients choose models by name, so a name must be unique and simple. A file's stem is the default name and may be
+neither; the error then asks for a name, and the stem is not changed silently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from .fields import Fault, Faults, Kind
 
-# A name, or one with parameters (deepstream:scale=0.0173,color=bgr); the engines know which there are.
+# A name, perhaps with parameters (deepstream:scale=0.0173,color=bgr); the engines check whether it exists.
 PROFILE_PATTERN = r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.,;:=/+-]+)?"
 PROFILE_ALLOWED = "the name of a profile, or NAME:KEY=VALUE,..."
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -28,7 +28,7 @@ _KEYS = ("name", "path", "profile")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model to load. `profile` None: the spec is beside or in the file."""
+    """A model to load. `profile` None: the spec is beside the file or in it."""
 
     name: str
     path: Path

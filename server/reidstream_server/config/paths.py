@@ -1,7 +1,7 @@
 """Settings that are paths.
 
-Trap: a path in a file is relative to that file's folder, and one from a flag or a variable to the working directory.
-Whether a file is there is found out by whoever reads it.
+Trap: a path in a configuration file is relative to that file's folder; a path from a flag or a variable is relative to
+the working directory. Whether the file exists is checked when it is read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FilePath(Kind):
 
 
 def anchored(value: object, folder: Path) -> object:
-    """A value with its paths as seen from the folder in which they were written."""
+    """A value whose relative paths are changed to begin at `folder`."""
     match value:
         case Path():
             return folder / value

@@ -1,7 +1,7 @@
 """The rules between settings.
 
-Why: every value can be in its range and the whole still not work, such as a queue that is smaller than one frame.
-Trap: a rule whose parts are refused already says nothing new; `load.py` leaves those out.
+Why: all values can be in their ranges and still not fit together, such as a queue that is smaller than one frame.
+Trap: if a value was refused already, a rule about it says nothing new; `load.py` leaves such rules out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenRule:
-    """A rule that a configuration breaks: what it compares (the first is shown first), and the rule in words."""
+    """A rule that a configuration breaks. `names`: what it compares. `shown`: what the message shows, in this order."""
 
     names: tuple[str, ...]
     shown: tuple[str, ...]
@@ -31,7 +31,7 @@ class BrokenRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtLeast:
-    """Of two limits, `greater` is at least `factor` times `lesser`, because of `why`."""
+    """`greater` must be at least `factor` times `lesser`; `why`: the reason."""
 
     greater: str
     factor: int
@@ -71,22 +71,22 @@ PORTS_RULE = "port and metrics_port must differ, unless they are 0 or on differe
 TLS_RULE = "tls_cert_file and tls_key_file must be given together"
 CLIENT_CA_RULE = "tls_client_ca_file needs TLS: tls_cert_file and tls_key_file"
 LOOPBACK_RULE = (
-    "other machines are served with TLS only: give tls_cert_file and tls_key_file, or listen on 127.0.0.1, or say "
-    "--insecure where everybody on the network may read the frames"
+    "other machines are served with TLS only: give tls_cert_file and tls_key_file, or listen on 127.0.0.1, or give "
+    "--insecure if everybody on the network may read the frames"
 )
-PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32"
-OPENVINO_RULE = "providers and spinning are onnxruntime's; runtime openvino has neither"
-DEVICE_RULE = "runtime, providers, precision and jpeg_scale are the CPU's; a GPU has none of them"
-CPU_RULE = "gpu_precision, gpu_decode and gpu_cache are a GPU's; device cpu has none of them"
-REQUIRE_GPU_RULE = "require_gpu asks for a GPU, device cpu for none"
-PROFILE_RULE = "profile needs a model to apply to, and the embedded default model has its own"
+PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32 only"
+OPENVINO_RULE = "providers and spinning are only for runtime onnxruntime, not for openvino"
+DEVICE_RULE = "runtime, providers, precision and jpeg_scale are only for the CPU, not for a GPU"
+CPU_RULE = "gpu_precision, gpu_decode and gpu_cache are only for a GPU, not for device cpu"
+REQUIRE_GPU_RULE = "require_gpu needs a GPU, so device cannot be cpu"
+PROFILE_RULE = "profile needs a model that it applies to; the embedded default model has its own"
 
 RULES = (
     *map(str, AT_LEAST),
     *(PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE),
     *(PRECISION_RULE, OPENVINO_RULE, DEVICE_RULE, CPU_RULE, REQUIRE_GPU_RULE, PROFILE_RULE),
 )
-"""All of them, for people."""
+"""All rules, in words."""
 
 
 def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
@@ -138,12 +138,12 @@ def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:
 
 
 def cpu_settings(engine: EngineSettings) -> tuple[str, ...]:
-    """The settings that were changed and that only the CPU has."""
+    """The changed settings that are only for the CPU."""
     return _changed(engine, CPU_SETTINGS)
 
 
 def gpu_settings(engine: EngineSettings) -> tuple[str, ...]:
-    """The settings that were changed and that only a GPU has."""
+    """The changed settings that are only for a GPU."""
     return _changed(engine, GPU_SETTINGS)
 
 
@@ -153,7 +153,7 @@ def _changed(engine: EngineSettings, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own; a name that is not resolved here is another machine's."""
+    """Whether an address is this machine's loopback. Names other than localhost are not resolved, and count as no."""
     if host.lower() == "localhost":
         return True
     try:

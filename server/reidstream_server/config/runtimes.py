@@ -1,7 +1,7 @@
-"""The runtimes and precisions that can be asked for, by the names that the engines know them by.
+"""The inference runtimes and precisions that can be set, with the same names as in the engines.
 
-Why here once more: the configuration is read without loading an engine. `loading.py` turns one into the other, and a
-test holds both to the same names.
+Why here again: the configuration is read without importing an engine. `loading.py` converts one into the other, and a
+test compares the names.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from enum import Enum
 
 
 class InferenceRuntime(Enum):
-    """The library that computes."""
+    """The library that runs networks on the CPU."""
 
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
 
 
 class GpuPrecision(Enum):
-    """What a plan for a GPU is built in."""
+    """The precision in which a GPU computes."""
 
     FP32 = "fp32"
     FP16 = "fp16"
 
 
 class Precision(Enum):
-    """What the float layers of a network are computed in."""
+    """The precision of a network's float layers on the CPU."""
 
     FP32 = "fp32"
     BF16 = "bf16"

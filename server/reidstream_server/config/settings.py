@@ -1,8 +1,7 @@
-"""The configuration, and the one table of what can be configured.
+"""The configuration, and the one table of all settings.
 
-Why one: the dataclasses below are what the server reads *and* where flags, environment variables, TOML keys, help,
-documentation and checks come from. A field is its type, its default, and an `About`: its kind with its range, and what
-it means.
+Why one: the server reads the dataclasses below, *and* flags, environment variables, TOML keys, help, documentation and
+checks are made from them. A field has a type, a default, and an `About`: its kind with its range, and what it means.
 
 Trap: a field's name is public three times over (--max-queue-boxes, REIDSTREAM_MAX_QUEUE_BOXES, max_queue_boxes), and
 names are unique over all groups. Building these classes directly checks nothing; `load_config` does.
@@ -92,7 +91,7 @@ class LimitSettings:
         int,
         About(
             kind=WholeNumber(low=1, high=1_000_000_000, unit="pixels"),
-            help="Largest image, by its header, before anything is decoded. The default takes 8K (7680 x 4320).",
+            help="Largest image, checked from its header before it is decoded. The default takes 8K (7680 x 4320).",
         ),
     ] = 40_000_000
     max_boxes_per_frame: Annotated[
@@ -100,17 +99,23 @@ class LimitSettings:
     ] = 1000
     min_box_px: Annotated[
         int,
-        About(kind=WholeNumber(low=1, high=4096, unit="pixels"), help="Boxes less wide or high are not embedded."),
+        About(
+            kind=WholeNumber(low=1, high=4096, unit="pixels"), help="A box that is less wide or high is not embedded."
+        ),
     ] = 1
     max_window_frames: Annotated[
         int,
         About(
-            kind=WholeNumber(low=1, high=4096, unit="frames"), help="Most unanswered frames that a session may agree."
+            kind=WholeNumber(low=1, high=4096, unit="frames"),
+            help="The largest window of a session, in unanswered frames.",
         ),
     ] = 64
     max_window_bytes: Annotated[
         int,
-        About(kind=ByteSize(low=4 * _KIB, high=_TIB), help="Most bytes of unanswered frames that a session may agree."),
+        About(
+            kind=ByteSize(low=4 * _KIB, high=_TIB),
+            help="The largest window of a session, in bytes of unanswered frames.",
+        ),
     ] = 256 * _MIB
     default_window_frames: Annotated[
         int,
@@ -120,22 +125,27 @@ class LimitSettings:
         int,
         About(
             kind=WholeNumber(low=2, high=10_000_000, unit="boxes"),
-            help="Boxes of all sessions that are admitted and not yet answered.",
+            help="The most boxes, of all sessions together, that are admitted and not answered yet.",
         ),
     ] = 8192
     max_queue_bytes: Annotated[
         int,
-        About(kind=ByteSize(low=8 * _KIB, high=_TIB), help="Bytes of received messages that wait to be decoded."),
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB), help="The most bytes of received messages that wait to be decoded."
+        ),
     ] = 512 * _MIB
     max_staged_bytes: Annotated[
         int,
-        About(kind=ByteSize(low=4 * _KIB, high=_TIB), help="Bytes of decoded frames held at a time; others wait."),
+        About(
+            kind=ByteSize(low=4 * _KIB, high=_TIB),
+            help="The most bytes of decoded frames at a time; other frames wait.",
+        ),
     ] = 512 * _MIB
     max_answer_bytes: Annotated[
         int, About(kind=ByteSize(low=_KIB, high=_GIB), help="Largest answer to a frame, in bytes of embeddings.")
     ] = 16 * _MIB
     max_sessions: Annotated[
-        int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="Sessions open at a time.")
+        int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="The most open sessions at a time.")
     ] = 256
     shared_memory: Annotated[
         bool,
@@ -148,7 +158,7 @@ class LimitSettings:
         int,
         About(
             kind=ByteSize(low=64 * _KIB, high=_TIB),
-            help="How much of the memory that a session shares is read. It is the client's memory, not the server's.",
+            help="How much of its shared memory a session may use. It is the client's memory, not the server's.",
         ),
     ] = 512 * _MIB
 
@@ -161,31 +171,32 @@ class SchedulingSettings:
         float,
         About(
             kind=Duration(low=0, high=1000, unit="ms"),
-            help="How long a batch may wait to fill, from its first crop. 0: a free engine takes what is there.",
+            help="How long a batch may wait to fill, from its first crop on. 0: a free engine starts at once.",
         ),
     ] = 0.0
     aging_ms: Annotated[
         float,
         About(
             kind=Duration(low=1, high=60_000, unit="ms"),
-            help="A crop of lower priority that has waited so long gets a share of every batch.",
+            help="A crop of lower priority that has waited longer gets a share of the batches.",
         ),
     ] = 1000.0
     quantum_boxes: Annotated[
         int,
         About(
             kind=WholeNumber(low=1, high=1024, unit="boxes"),
-            help="A camera's turn. Smaller shares more evenly between cameras, larger keeps frames together.",
+            help="How many boxes a camera may have in its turn. Fewer share more evenly between cameras; more keep a "
+            "frame together.",
         ),
     ] = 8
     batch_timeout_s: Annotated[
-        float, About(kind=_TIMEOUT, help="A batch that takes longer has lost its engine: the process ends.")
+        float, About(kind=_TIMEOUT, help="If a batch takes longer, its engine is lost and the process ends.")
     ] = 60.0
     stall_timeout_s: Annotated[
-        float, About(kind=_TIMEOUT, help="A client that does not read an answer for so long is cut off.")
+        float, About(kind=_TIMEOUT, help="A client that reads no answer for longer is disconnected.")
     ] = 30.0
     open_timeout_s: Annotated[
-        float, About(kind=_TIMEOUT, help="A stream whose first message does not come within this is ended.")
+        float, About(kind=_TIMEOUT, help="A stream is ended if its first message takes longer.")
     ] = 10.0
 
 
@@ -204,8 +215,9 @@ class LifecycleSettings:
         float,
         About(
             kind=Duration(low=0, high=_WEEK_S, unit="s"),
-            help="After so long, and up to a fifth more, a stream is asked to leave (its accepted frames are answered "
-            "within --drain-timeout-s) and its connection to be made anew, so that balancers can move it. 0: never.",
+            help="After this time, and up to a fifth more, the server asks a stream to leave and to come back on a new "
+            "connection, so that load balancers can move it. Accepted frames are answered within --drain-timeout-s. 0: "
+            "never.",
         ),
     ] = 0.0
     dry_run: Annotated[bool, About(kind=Switch(), help="Load, warm up, self-test, print, and exit.")] = False
@@ -225,9 +237,9 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """Everything the server is told. `ServerConfig()` is the default.
+    """The whole configuration. `ServerConfig()` is the default.
 
-    `models` empty: the embedded default model. `profile` has been applied to the models already, and is kept to be
+    `models` empty: the embedded default model. `profile` is applied to the models already, and is only kept to be
     shown.
     """
 
@@ -236,30 +248,30 @@ class ServerConfig:
         About(
             kind=ModelList(),
             flag="model",
-            help="An ONNX file to serve, by the name that clients use (default: the file's stem); may be repeated. "
-            "The first is the default model. None: the embedded default model.",
+            help="An ONNX file to serve, and the name that clients use for it (default: the file's stem). May "
+            "be repeated. The first is the default model. None: the embedded default model.",
         ),
     ] = ()
     profile: Annotated[
         str | None,
         About(
             kind=Text(pattern=PROFILE_PATTERN, allowed=PROFILE_ALLOWED, metavar="NAME"),
-            help="Preprocessing of every model that does not name its own, such as torchreid. Without it, the spec "
-            "is read from beside the file or from its metadata.",
+            help="The preprocessing, such as torchreid, of every model that does not name its own. Without it, the "
+            "spec comes from the TOML file beside the model or from its metadata.",
         ),
     ] = None
     listen: Annotated[ListenSettings, Group(title="Addresses", help="Where the server listens.")] = field(
         default_factory=ListenSettings
     )
-    security: Annotated[SecuritySettings, Group(title="Security", help="Who can call, and how that is known.")] = field(
-        default_factory=SecuritySettings
-    )
+    security: Annotated[
+        SecuritySettings, Group(title="Security", help="Who can call, and how the server knows it.")
+    ] = field(default_factory=SecuritySettings)
     engine: Annotated[EngineSettings, Group(title="Engine", help="How models are run.")] = field(
         default_factory=EngineSettings
     )
     limits: Annotated[
         LimitSettings,
-        Group(title="Limits", help="What the server accepts and holds. Clients are told the bounds that concern them."),
+        Group(title="Limits", help="What the server accepts and holds. Clients get the bounds that concern them."),
     ] = field(default_factory=LimitSettings)
     scheduling: Annotated[
         SchedulingSettings, Group(title="Scheduling", help="Who is served when, and how long anything may take.")

@@ -1,12 +1,16 @@
-"""One build of the crop kernel as a library, for all that run it on a fake device."""
+"""For all engine tests: one build of the crop kernel as a library, and examples of hypothesis without a deadline."""
 
 from __future__ import annotations
 
 import ctypes
 
 import pytest
+from hypothesis import settings
 
 from tests.unit.engines.cuda.fake_driver import build_kernel
+
+settings.register_profile("engines", deadline=None)  # a slow machine is no fault
+settings.load_profile("engines")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelBox, PixelFormat, RawImage
 from reidstream_engines.protocol import TensorCrop
-from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, ModelSpec, OutputSpec, Resize
+from reidstream_engines.spec import ModelSpec, OutputSpec
+from tests.support.samples import TORCHREID_INPUT
 
 WIDTH, HEIGHT, DIM = 16, 32, 12
 
@@ -22,18 +24,7 @@ def spec(*, dim: int = DIM, l2_normalize: bool = True) -> ModelSpec:
         profile="torchreid",
         artifact_sha256="0" * 64,
         space_id="1:" + "0" * 64,
-        input=InputSpec(
-            name="input",
-            width=WIDTH,
-            height=HEIGHT,
-            color_order=ColorOrder.RGB,
-            resize=Resize.OPENCV_BILINEAR,
-            fit=Fit.STRETCH,
-            crop_rule=CropRule.EXACT,
-            scale=1 / 255,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-        ),
+        input=replace(TORCHREID_INPUT, width=WIDTH, height=HEIGHT, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
         output=OutputSpec(name="embedding", dim=dim, l2_normalize=l2_normalize),
     )
 

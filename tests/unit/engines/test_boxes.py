@@ -13,21 +13,10 @@ from hypothesis import strategies as st
 from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import PixelBox
-from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
+from reidstream_engines.spec import CropRule
+from tests.support.samples import LEVELS_INPUT
 
 WIDTH, HEIGHT = 1920, 1080
-NETWORK = InputSpec(
-    name="input",
-    width=128,
-    height=256,
-    color_order=ColorOrder.RGB,
-    resize=Resize.OPENCV_BILINEAR,
-    fit=Fit.STRETCH,
-    crop_rule=CropRule.EXACT,
-    scale=1.0,
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-)
 
 sizes = st.integers(1, 300)
 coordinates = st.one_of(
@@ -119,7 +108,7 @@ def test_what_is_found_can_be_cut(rect: Rect, width: int, height: int, rule: Cro
     assert 0 <= found.y1 < found.y2 <= height
     numbers = (found.x1, found.y1, found.x2, found.y2)
     assert all(type(number) is int for number in numbers)
-    assert 0 < quality(rect, found, NETWORK) <= 1
+    assert 0 < quality(rect, found, LEVELS_INPUT) <= 1
     if rule is CropRule.EVEN_ALIGNED:
         assert all(number % 2 == 0 for number in numbers)
 
@@ -222,7 +211,7 @@ def test_quality(rect: Rect, expected: float) -> None:
     """The share inside the picture, times how much of the network's input is filled without enlarging."""
     found = exact(rect)
     assert isinstance(found, PixelBox)
-    assert quality(rect, found, NETWORK) == pytest.approx(expected)
+    assert quality(rect, found, LEVELS_INPUT) == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -234,8 +223,8 @@ def test_quality_of_any_box(rect: Rect, width: int, height: int, rule: CropRule)
     """Between 0 and 1, whatever doubles the box is made of, and no more than the crop fills of the input."""
     found = resolve(rect, width=width, height=height, rule=rule, min_px=1)
     if isinstance(found, PixelBox):
-        filled = min(1.0, found.width / NETWORK.width) * min(1.0, found.height / NETWORK.height)
-        assert 0.0 <= quality(rect, found, NETWORK) <= filled <= 1.0
+        filled = min(1.0, found.width / LEVELS_INPUT.width) * min(1.0, found.height / LEVELS_INPUT.height)
+        assert 0.0 <= quality(rect, found, LEVELS_INPUT) <= filled <= 1.0
 
 
 def test_rounding_up_one_side_does_not_make_up_for_the_other() -> None:
@@ -243,4 +232,4 @@ def test_rounding_up_one_side_does_not_make_up_for_the_other() -> None:
     rect = (0.5, HEIGHT - 128, 129.5, HEIGHT + 128)  # 0 to 130
     found = exact(rect)
     assert isinstance(found, PixelBox)
-    assert quality(rect, found, NETWORK) == pytest.approx(0.5 * 0.5)
+    assert quality(rect, found, LEVELS_INPUT) == pytest.approx(0.5 * 0.5)

@@ -12,24 +12,13 @@ from hypothesis import strategies as st
 
 from reidstream_engines.space import sha256_file, space_id
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, OutputSpec, Resize
+from tests.support.samples import TORCHREID_INPUT
 
 SHA = "042c90359a275853b53b447d2feb0dcbdb8785f91f3bdb0794d2927765da89c5"
-TORCHREID = InputSpec(
-    name="input",
-    width=128,
-    height=256,
-    color_order=ColorOrder.RGB,
-    resize=Resize.OPENCV_BILINEAR,
-    fit=Fit.STRETCH,
-    crop_rule=CropRule.EXACT,
-    scale=1 / 255,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 OUTPUT = OutputSpec(name="embedding", dim=512, l2_normalize=True)
 
 
-def space(input_spec: InputSpec = TORCHREID, output: OutputSpec = OUTPUT, sha: str = SHA) -> str:
+def space(input_spec: InputSpec = TORCHREID_INPUT, output: OutputSpec = OUTPUT, sha: str = SHA) -> str:
     return space_id(artifact_sha256=sha, input_spec=input_spec, output_spec=output)
 
 
@@ -54,7 +43,7 @@ def test_the_canonical_form() -> None:
 
 def test_the_canonical_form_of_a_chosen_output() -> None:
     """Its name is digested, too; it may be any text, and is escaped as JSON does it."""
-    chosen = space_id(artifact_sha256=SHA, input_spec=TORCHREID, output_spec=OUTPUT, chosen_output="\u7279\u5fb4")
+    chosen = space_id(artifact_sha256=SHA, input_spec=TORCHREID_INPUT, output_spec=OUTPUT, chosen_output="\u7279\u5fb4")
     form = FORM.replace('"l2_normalize":true', '"l2_normalize":true,"name":"\\u7279\\u5fb4"')
     assert form != FORM
     assert chosen == "1:" + hashlib.sha256(form.encode("ascii")).hexdigest()
@@ -63,17 +52,17 @@ def test_the_canonical_form_of_a_chosen_output() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(TORCHREID, width=64),
-        replace(TORCHREID, height=128),
-        replace(TORCHREID, color_order=ColorOrder.BGR),
-        replace(TORCHREID, resize=Resize.PIL_BILINEAR),
-        replace(TORCHREID, fit=Fit.LETTERBOX_CENTER),
-        replace(TORCHREID, crop_rule=CropRule.EVEN_ALIGNED),
-        replace(TORCHREID, scale=1 / 256),
-        replace(TORCHREID, mean=(0.485, 0.456, 0.4060000000000001)),
-        replace(TORCHREID, mean=(0.406, 0.456, 0.485)),
-        replace(TORCHREID, std=(0.224, 0.224, 0.224)),
-        replace(TORCHREID, jpeg_scale=2),
+        replace(TORCHREID_INPUT, width=64),
+        replace(TORCHREID_INPUT, height=128),
+        replace(TORCHREID_INPUT, color_order=ColorOrder.BGR),
+        replace(TORCHREID_INPUT, resize=Resize.PIL_BILINEAR),
+        replace(TORCHREID_INPUT, fit=Fit.LETTERBOX_CENTER),
+        replace(TORCHREID_INPUT, crop_rule=CropRule.EVEN_ALIGNED),
+        replace(TORCHREID_INPUT, scale=1 / 256),
+        replace(TORCHREID_INPUT, mean=(0.485, 0.456, 0.4060000000000001)),
+        replace(TORCHREID_INPUT, mean=(0.406, 0.456, 0.485)),
+        replace(TORCHREID_INPUT, std=(0.224, 0.224, 0.224)),
+        replace(TORCHREID_INPUT, jpeg_scale=2),
     ],
 )
 def test_everything_in_the_preprocessing_moves_it(other: InputSpec) -> None:
@@ -94,13 +83,13 @@ def test_artifact_dimension_and_normalisation_move_it() -> None:
 
 def test_names_do_not_move_it() -> None:
     """A tensor that was renamed gives the same numbers."""
-    assert space(replace(TORCHREID, name="images"), replace(OUTPUT, name="fc_pred")) == space()
+    assert space(replace(TORCHREID_INPUT, name="images"), replace(OUTPUT, name="fc_pred")) == space()
 
 
 def test_a_chosen_output_moves_it() -> None:
     """Two outputs of one network may have the same dimension, and are not the same."""
     ids = {
-        space_id(artifact_sha256=SHA, input_spec=TORCHREID, output_spec=OUTPUT, chosen_output=name)
+        space_id(artifact_sha256=SHA, input_spec=TORCHREID_INPUT, output_spec=OUTPUT, chosen_output=name)
         for name in (None, "before_neck", "after_neck")
     }
     assert len(ids) == 3
@@ -108,7 +97,7 @@ def test_a_chosen_output_moves_it() -> None:
 
 def test_numbers_that_are_equal_are_written_alike() -> None:
     """Whole numbers from a TOML, and minus zero, are the same arithmetic."""
-    plain = replace(TORCHREID, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    plain = replace(TORCHREID_INPUT, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     assert space(replace(plain, scale=1, mean=(-0.0, 0, 0.0), std=(1, 1, 1))) == space(plain)
 
 

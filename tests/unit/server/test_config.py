@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidstream_engines.cpu import options
@@ -468,6 +468,7 @@ VARIABLES = [setting.variable for setting in SETTINGS]
 WORDS = st.one_of(st.text(max_size=12), st.text(string.digits + ".-e_ KMiB,=/", max_size=8), st.sampled_from(FLAGS))
 
 
+@settings(deadline=None)
 @given(
     argv=st.lists(WORDS.filter(lambda word: word not in {"-h", "--help", "--version"}), max_size=6),
     environ=st.dictionaries(st.sampled_from([*VARIABLES, "REIDSTREAM_X"]), WORDS, max_size=3),

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import tomllib
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidstream_server.config.fields import (
@@ -91,6 +91,7 @@ def test_what_is_no_size(bad: object) -> None:
     assert refused(SIZE.parse(bad))
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=2**40))
 def test_a_size_is_shown_exactly(size: int) -> None:
     """However it is shown, it reads back to the same number of bytes."""
@@ -168,6 +169,7 @@ def test_every_default_is_of_its_own_kind(setting: Setting) -> None:
         assert setting.kind.parse(setting.show(setting.default)) == setting.default
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_shown_value_stays_on_its_line(text: str) -> None:
     """Whatever was given, it is printable, short, and if not cut, the same text to TOML."""

@@ -235,10 +235,10 @@ def test_settings_of_the_cpu_keep_auto_there(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("flags", "rule"),
     [
-        (["--device", "cuda", "--jpeg-scale", "2"], "a GPU has none of them"),
-        (["--require-gpu", "--runtime", "openvino"], "a GPU has none of them"),
-        (["--require-gpu", "--device", "cpu"], "require_gpu asks for a GPU"),
-        (["--gpu-decode", "--device", "cpu"], "device cpu has none of them"),
+        (["--device", "cuda", "--jpeg-scale", "2"], "only for the CPU, not for a GPU"),
+        (["--require-gpu", "--runtime", "openvino"], "only for the CPU, not for a GPU"),
+        (["--require-gpu", "--device", "cpu"], "require_gpu needs a GPU"),
+        (["--gpu-decode", "--device", "cpu"], "only for a GPU, not for device cpu"),
         (["--device", "gpu"], "auto, cpu, cuda, or cuda:N"),
         (["--device", "cuda,cpu"], "auto, cpu, cuda, or cuda:N"),
     ],

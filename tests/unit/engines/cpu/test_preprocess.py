@@ -15,23 +15,12 @@ from reidstream_engines.cpu.stager import CpuFrame
 from reidstream_engines.decoding.buffers import BufferPool
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import PixelBox
-from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
+from reidstream_engines.spec import ColorOrder, Fit, InputSpec, Resize
+from tests.support.samples import TORCHREID_INPUT
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-IMAGENET = InputSpec(
-    name="input",
-    width=128,
-    height=256,
-    color_order=ColorOrder.RGB,
-    resize=Resize.OPENCV_BILINEAR,
-    fit=Fit.STRETCH,
-    crop_rule=CropRule.EXACT,
-    scale=1 / 255,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 BOX = PixelBox(x1=11, y1=5, x2=94, y2=140)
 WHOLE_RANGE = slice(5, 140), slice(11, 94)
 
@@ -60,7 +49,7 @@ def normalised(resized: Pixels, spec: InputSpec) -> NDArray[np.float64]:
 def test_color_networks(order: ColorOrder, sent: ColorOrder) -> None:
     """Any order of the frame and any order of the network meet in the definition."""
     bgr = picture()
-    spec = replace(IMAGENET, color_order=order)
+    spec = replace(TORCHREID_INPUT, color_order=order)
     frame = staged(bgr if sent is ColorOrder.BGR else np.ascontiguousarray(bgr[:, :, ::-1]), sent)
     resized = cv2.resize(bgr[WHOLE_RANGE], (128, 256), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     expected = normalised(resized[:, :, ::-1] if order is ColorOrder.RGB else resized, spec)
@@ -71,10 +60,12 @@ def test_a_grey_frame_is_the_same_in_every_channel() -> None:
     """As if it had been widened before it was resized."""
     gray = np.ascontiguousarray(picture()[:, :, 1])
     widened = staged(np.dstack([gray, gray, gray]), ColorOrder.BGR)
-    np.testing.assert_array_equal(prepare(IMAGENET, staged(gray, ColorOrder.GRAY)), prepare(IMAGENET, widened))
+    np.testing.assert_array_equal(
+        prepare(TORCHREID_INPUT, staged(gray, ColorOrder.GRAY)), prepare(TORCHREID_INPUT, widened)
+    )
 
 
-GRAY_NETWORK = replace(IMAGENET, color_order=ColorOrder.GRAY, mean=(0.5,), std=(0.25,))
+GRAY_NETWORK = replace(TORCHREID_INPUT, color_order=ColorOrder.GRAY, mean=(0.5,), std=(0.25,))
 
 
 @pytest.mark.parametrize("sent", [ColorOrder.RGB, ColorOrder.BGR, ColorOrder.GRAY])
@@ -110,7 +101,7 @@ def test_grey_networks_of_pil_get_pils_grey(sent: ColorOrder) -> None:
 
 def test_letterbox_padding_is_normalised_black() -> None:
     """Black before the normalisation, so -mean/std after it."""
-    spec = replace(IMAGENET, fit=Fit.LETTERBOX_CORNER)
+    spec = replace(TORCHREID_INPUT, fit=Fit.LETTERBOX_CORNER)
     slot = prepare(spec, staged(picture(), ColorOrder.BGR), PixelBox(x1=0, y1=0, x2=100, y2=100))
     black = -np.array(spec.mean) / np.array(spec.std)
     np.testing.assert_allclose(slot[:, 128:], np.broadcast_to(black[:, None, None], (3, 128, 128)), rtol=0, atol=5e-7)
@@ -118,7 +109,7 @@ def test_letterbox_padding_is_normalised_black() -> None:
 
 def test_scratch_carries_nothing_over() -> None:
     """Crops prepared one after the other, in one scratch, are what they are alone; letterboxes, too."""
-    spec = replace(IMAGENET, fit=Fit.LETTERBOX_CENTER)
+    spec = replace(TORCHREID_INPUT, fit=Fit.LETTERBOX_CENTER)
     preprocessor, scratch = Preprocessor(spec), Scratch(spec)
     color, gray = staged(picture(), ColorOrder.BGR), staged(picture()[:, :, 0].copy(), ColorOrder.GRAY)
     boxes = [BOX, PixelBox(x1=0, y1=0, x2=120, y2=3), PixelBox(x1=4, y1=9, x2=5, y2=10)]
@@ -135,4 +126,4 @@ def test_a_closed_frame_is_refused() -> None:
     frame = staged(picture(), ColorOrder.BGR)
     frame.close()
     with pytest.raises(EngineFault, match="closed"):
-        prepare(IMAGENET, frame)
+        prepare(TORCHREID_INPUT, frame)

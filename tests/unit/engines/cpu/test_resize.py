@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 
 from reidstream_engines.cpu.resize import Placement, placement, resizer
 from reidstream_engines.errors import UnsupportedProfile
-from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
+from reidstream_engines.spec import Fit, InputSpec, Resize
+from tests.support.samples import LEVELS_INPUT
 
 Pixels = NDArray[np.uint8]
 
@@ -24,18 +25,7 @@ SOURCES = [(200, 90), (90, 200), (32, 64), (1, 1), (1, 300), (300, 1), (33, 64)]
 
 
 def spec(resize: Resize, fit: Fit = Fit.STRETCH) -> InputSpec:
-    return InputSpec(
-        name="input",
-        width=WIDTH,
-        height=HEIGHT,
-        color_order=ColorOrder.RGB,
-        resize=resize,
-        fit=fit,
-        crop_rule=CropRule.EXACT,
-        scale=1.0,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-    )
+    return replace(LEVELS_INPUT, width=WIDTH, height=HEIGHT, resize=resize, fit=fit)
 
 
 def frame(channels: int | None = 3) -> Pixels:

@@ -28,20 +28,8 @@ from reidstream_engines.cuda.kernel_params import (
 )
 from reidstream_engines.errors import UnsupportedProfile
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat
-from reidstream_engines.spec import ColorOrder, CropRule, Fit, InputSpec, Resize
-
-SPEC = InputSpec(
-    name="input",
-    width=128,
-    height=256,
-    color_order=ColorOrder.RGB,
-    resize=Resize.OPENCV_BILINEAR,
-    fit=Fit.STRETCH,
-    crop_rule=CropRule.EXACT,
-    scale=1 / 255,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
+from reidstream_engines.spec import ColorOrder, Fit, Resize
+from tests.support.samples import TORCHREID_INPUT
 
 
 @given(
@@ -52,7 +40,7 @@ SPEC = InputSpec(
 )
 def test_placements_are_the_cpus(size: tuple[int, int], network: tuple[int, int], fit: Fit, resize: Resize) -> None:
     """Halves included, in every fit."""
-    spec = replace(SPEC, width=network[0], height=network[1], fit=fit, resize=resize)
+    spec = replace(TORCHREID_INPUT, width=network[0], height=network[1], fit=fit, resize=resize)
     (crop,) = pack_crops(spec, frame=[3], boxes=[(7, 9, 7 + size[0], 9 + size[1])])
     place = placement(spec, width=size[0], height=size[1])
     found = [crop[name] for name in ("left", "top", "fit_width", "fit_height")]
@@ -63,7 +51,7 @@ def test_placements_are_the_cpus(size: tuple[int, int], network: tuple[int, int]
 def test_steps_differ_by_their_reference() -> None:
     """OpenCV divides twice: 49 / 128 is not 1 / (128 / 49)."""
     opencv, pil = (
-        pack_crops(replace(SPEC, resize=resize), frame=[0], boxes=[(0, 0, 49, 300)])[0]
+        pack_crops(replace(TORCHREID_INPUT, resize=resize), frame=[0], boxes=[(0, 0, 49, 300)])[0]
         for resize in (Resize.OPENCV_BILINEAR, Resize.PIL_BILINEAR)
     )
     assert opencv["step_x"] == 1 / (128 / 49)
@@ -78,7 +66,7 @@ def test_steps_differ_by_their_reference() -> None:
 )
 def test_pillow_13_begins_with_rows_where_they_are_reduced_far_more(width: int, height: int, *, expected: bool) -> None:
     """By more than twice the pixels; older ones never do."""
-    spec = replace(SPEC, resize=Resize.PIL_BICUBIC)
+    spec = replace(TORCHREID_INPUT, resize=Resize.PIL_BICUBIC)
     for passes, rows_first in ((PilPasses.LESS_WORK_FIRST, expected), (PilPasses.COLUMNS_FIRST, False)):
         (crop,) = pack_crops(spec, frame=[0], boxes=[(0, 0, width, height)], pil_passes=passes)
         assert bool(crop["rows_first"]) is rows_first
@@ -105,17 +93,19 @@ def test_the_order_is_the_installed_pillows(
 
 
 def test_a_spec_is_packed_in_the_networks_order() -> None:
-    packed = pack_spec(SPEC, OutputType.FP16)
-    np.testing.assert_array_equal(packed["factor"], np.float32(1 / 255 / np.array(SPEC.std)))
-    np.testing.assert_array_equal(packed["offset"], np.float32(-np.array(SPEC.mean) / np.array(SPEC.std)))
+    packed = pack_spec(TORCHREID_INPUT, OutputType.FP16)
+    np.testing.assert_array_equal(packed["factor"], np.float32(1 / 255 / np.array(TORCHREID_INPUT.std)))
+    np.testing.assert_array_equal(
+        packed["offset"], np.float32(-np.array(TORCHREID_INPUT.mean) / np.array(TORCHREID_INPUT.std))
+    )
     assert [packed[name] for name in ("width", "height", "channels")] == [128, 256, 3]
-    gray = pack_spec(replace(SPEC, color_order=ColorOrder.GRAY, mean=(0.5,), std=(0.5,)), OutputType.FP32)
+    gray = pack_spec(replace(TORCHREID_INPUT, color_order=ColorOrder.GRAY, mean=(0.5,), std=(0.5,)), OutputType.FP32)
     assert gray["channels"] == 1
 
 
 def test_what_fp16_cannot_hold_is_refused() -> None:
     """300 x 255 is over 65504; fp32 has room."""
-    bright = replace(SPEC, scale=300.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+    bright = replace(TORCHREID_INPUT, scale=300.0, mean=(0.0,) * 3, std=(1.0,) * 3)
     pack_spec(bright, OutputType.FP32)
     with pytest.raises(UnsupportedProfile, match="fp16"):
         pack_spec(bright, OutputType.FP16)
@@ -123,11 +113,11 @@ def test_what_fp16_cannot_hold_is_refused() -> None:
 
 def test_scaled_jpegs_are_refused() -> None:
     with pytest.raises(UnsupportedProfile, match="jpeg_scale is 4"):
-        pack_spec(replace(SPEC, jpeg_scale=4), OutputType.FP32)
+        pack_spec(replace(TORCHREID_INPUT, jpeg_scale=4), OutputType.FP32)
 
 
 def test_inputs_too_large_for_a_launch_are_refused() -> None:
-    for spec in (replace(SPEC, width=40_000), replace(SPEC, width=32_768, height=32_768)):
+    for spec in (replace(TORCHREID_INPUT, width=40_000), replace(TORCHREID_INPUT, width=32_768, height=32_768)):
         with pytest.raises(UnsupportedProfile, match="more than the crop kernel takes"):
             pack_spec(spec, OutputType.FP32)
 
@@ -136,7 +126,7 @@ def test_inputs_too_large_for_a_launch_are_refused() -> None:
     ("width", "height", "blocks"), [(128, 256, 8), (4, 8, 1), (5, 9, 1), (64, 64, 1), (64, 65, 2), (225, 112, 7)]
 )
 def test_a_launch_has_a_thread_for_every_tile(width: int, height: int, blocks: int) -> None:
-    spec = replace(SPEC, width=width, height=height)
+    spec = replace(TORCHREID_INPUT, width=width, height=height)
     assert launch_shape(spec, 7) == LaunchShape(grid=(7, blocks, 1), block=(128, 1, 1))
 
 
@@ -157,7 +147,7 @@ def test_only_nv12_has_weights() -> None:
 
 
 def test_no_boxes_are_no_crops() -> None:
-    assert pack_crops(SPEC, frame=[], boxes=[]).shape == (0,)
+    assert pack_crops(TORCHREID_INPUT, frame=[], boxes=[]).shape == (0,)
 
 
 def test_neither_cuda_nor_nvrtc_is_imported() -> None:

@@ -76,7 +76,9 @@ def test_a_model_that_it_was_not_built_from(plan_file: PlanFile, tmp_path: Path)
     """Other tensors tell."""
     model = convolution(tmp_path / "net.onnx")
     path = plan_file(IMAGE, ("embedding", "OUTPUT", "FLOAT", [-1, 13]))
-    with pytest.raises(PlanError, match=r"to embedding \[-1, 13\], .* \[batch, 12\]: it was not built from that"):
+    with pytest.raises(
+        PlanError, match=r"to embedding \[-1, 13\], .* \[batch, 12\]: the plan was not built from this model"
+    ):
         adopted(path, tmp_path, model=model)
 
 
@@ -100,12 +102,12 @@ def test_a_toml_beside_the_plan(plan_file: PlanFile, tmp_path: Path) -> None:
     assert open_adopted(found.plan.folder, architecture="sm_90").spec.space_id == found.spec.space_id
 
 
-BYTES_IN = "input input is uint8; float32 and float16 are served.*Export the model with a float input"
+BYTES_IN = "input input is uint8; it must be float32 or float16.*Export the model with a float input"
 REFUSED = {
     "two inputs": ([IMAGE, ("mask", "INPUT", "FLOAT", [-1, 4], 1, 16), VECTOR], "has 2 inputs and 1 outputs"),
     "two outputs": ([IMAGE, VECTOR, ("maps", "OUTPUT", "FLOAT", [-1, 3])], "has 1 inputs and 2 outputs"),
-    "no image": ([("input", "INPUT", "FLOAT", [-1, 3], 1, 16), VECTOR], "is served"),
-    "open size": ([("input", "INPUT", "FLOAT", [-1, 3, -1, 16], 1, 16), VECTOR], "is served"),
+    "no image": ([("input", "INPUT", "FLOAT", [-1, 3], 1, 16), VECTOR], "it must be .batch"),
+    "open size": ([("input", "INPUT", "FLOAT", [-1, 3, -1, 16], 1, 16), VECTOR], "it must be .batch"),
     "no batch of one": ([("input", "INPUT", "FLOAT", [-1, 3, 32, 16], 2, 16), VECTOR], "--minShapes"),
     "bytes out": ([IMAGE, ("embedding", "OUTPUT", "UINT8", [-1, 12])], "output embedding is uint8"),
     "no vector": ([IMAGE, ("embedding", "OUTPUT", "FLOAT", [-1, 12, 3])], r"float output \[batch, dim\]"),
@@ -142,7 +144,9 @@ def test_elsewhere_it_does_not_open(plan_file: PlanFile, tmp_path: Path) -> None
     """The field, what was found and what was expected; no byte of the plan is read."""
     folder = adopted(plan_file(), tmp_path).plan.folder
     (folder / PLAN).unlink()
-    with pytest.raises(PlanError, match="architecture is 'sm_90', not 'sm_89'; adopt a plan that was built here"):
+    with pytest.raises(
+        PlanError, match="architecture is 'sm_90', not 'sm_89'; adopt a plan that was built on this machine"
+    ):
         open_adopted(folder, architecture="sm_89")
     form = json.loads((folder / MANIFEST).read_text("utf-8"))
     form["key"]["tensorrt_version"] = "10.16.1"

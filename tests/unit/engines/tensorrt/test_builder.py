@@ -126,7 +126,7 @@ def test_an_old_tensorrt_builds_nothing(tmp_path: Path) -> None:
 def test_targets_of_rtx(tmp_path: Path) -> None:
     """One that it has not is refused with those that it has; a refusal of its own is an error."""
     trt: Any = FakeTensorRt(Script(version="1.7"))
-    with pytest.raises(DeviceUnavailable, match="no target sm_90, only sm_89; use tensorrt"):
+    with pytest.raises(DeviceUnavailable, match="cannot build for sm_90, only for sm_89; use tensorrt"):
         build_plan(trt, Flavour.RTX, request_for(tmp_path, architecture="sm_90"))
     assert isinstance(failing(tmp_path, "set_compute_capability", flavour=Flavour.RTX), PlanError)
 

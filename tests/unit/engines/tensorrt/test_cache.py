@@ -79,7 +79,7 @@ def binary_manifest(folder: Path) -> str:
 def half_a_manifest(folder: Path) -> str:
     path = folder / MANIFEST_NAME
     path.write_text(path.read_text("utf-8")[:-30], "utf-8")
-    return "is no manifest"
+    return "is not a manifest"
 
 
 def somebody_elses(folder: Path) -> str:

@@ -74,7 +74,7 @@ def test_a_real_build_without_a_gpu(tmp_path: Path, nothing: None, capsys: Captu
     assert main([*arguments, "--architecture", "sm_89", "--precision", "fp32"]) == 0
     assert "made for     sm_89, tensorrt_rtx" in capsys.readouterr().out
     assert main([*arguments, "--architecture", "sm_90"]) == 1
-    assert "no target sm_90" in capsys.readouterr().err
+    assert "cannot build for sm_90" in capsys.readouterr().err
     assert main(arguments) == 1
     assert "this machine has no NVIDIA driver" in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_without_a_gpu(plan_file: PlanFile, nothing: None, capsys: Captured) -> 
     assert "this machine has no NVIDIA driver" in capsys.readouterr().err
     assert main(["inspect", str(plan_file())]) == 1
     assert (
-        "has no manifest beside it, and cannot be looked into: this machine has no NVIDIA driver"
+        "has no manifest beside it, and its content cannot be read: this machine has no NVIDIA driver"
         in capsys.readouterr().err
     )
     assert main(["inspect", str(plan_file().with_name("nowhere.engine"))]) == 1

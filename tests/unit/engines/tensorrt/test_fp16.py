@@ -400,10 +400,10 @@ def inconsistent(path: Path) -> Path:
         (branching, "control flow"),
         (training, "export the model for inference"),
         (bytes_in, "no float32 input"),
-        (garbage, "is no ONNX model"),
-        (empty, "is no ONNX model"),
+        (garbage, "is not an ONNX model"),
+        (empty, "is not an ONNX model"),
         (inconsistent, "do not fit together"),
-        (lambda path: path, "is no ONNX model"),
+        (lambda path: path, "is not an ONNX model"),
     ],
 )
 def test_what_is_refused(make: Any, reason: str, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_what_makes_no_sense_is_refused(trt: FakeTensorRt, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("flavour", "remedy"),
-    [(Flavour.TENSORRT, "NVIDIA's package index, see docs/gpu.md"), (Flavour.RTX, "pip install tensorrt-rtx")],
+    [(Flavour.TENSORRT, "NVIDIA's package index (docs/gpu.md"), (Flavour.RTX, "pip install tensorrt-rtx")],
 )
 def test_a_missing_package_says_how_to_get_it(
     flavour: Flavour, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,5 +207,5 @@ def test_names_of_versions() -> None:
     new: Any = SimpleNamespace(device_memory_size_v2=4, device_memory_size=3)
     assert (device_memory_size(old), device_memory_size(new)) == (3, 4)
     assert tensor_type(SimpleNamespace(name="HALF")) is TensorType.FP16
-    with pytest.raises(ModelError, match="INT8 is not served; FLOAT, HALF, UINT8 are"):
+    with pytest.raises(ModelError, match="a tensor has type INT8; the supported types are FLOAT, HALF, UINT8"):
         tensor_type(SimpleNamespace(name="INT8"))
