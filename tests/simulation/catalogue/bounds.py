@@ -71,7 +71,7 @@ BOUNDS = (
         module="arrival",
         old="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects, keep_place=True)",
         new="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects)",
-        found_by=12,
+        found_by=4,
     ),
     Mutant(
         name="a session whose newest frame is dropped keeps a place for nothing",
@@ -86,7 +86,7 @@ BOUNDS = (
         module="state",
         old="return self.window_frames > window.frames or",
         new="return self.window_frames > window.frames + 1 or",
-        found_by=4,
+        found_by=5,
     ),
     Mutant(
         name="the window of a session that waits admits one frame more",
@@ -125,14 +125,12 @@ BOUNDS = (
         module="ledger",
         old="        if fault is not None and frame.holds_window:",
         new="        if fault is None and frame.holds_window:",
-        found_by=3,
     ),
     Mutant(
         name="a dropped frame's place in the window is given back twice",
         module="ledger",
         old="            frame.holds_window = False\n            session.window_frames -= 1",
         new="            session.window_frames -= 1",
-        found_by=3,
     ),
     Mutant(
         name="a frame id may come twice",

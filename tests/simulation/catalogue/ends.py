@@ -47,6 +47,7 @@ ENDS = (
             if not retried or portion.frame.resolved:
                 continue
 """,
+        found_by=3,
     ),
     Mutant(
         name="a lost engine gets new frames",
@@ -128,7 +129,7 @@ ENDS = (
         module="scheduler",
         old="        if state.drain_timer is None or deadline_ns < state.drain_timer.at_ns:",
         new="        if state.drain_timer is None:",
-        found_by=134,
+        found_by=90,
     ),
     Mutant(
         name="the drain names the last frame that was tried, not the last that counts",

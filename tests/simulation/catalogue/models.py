@@ -11,6 +11,7 @@ MODELS = (
         module="fleet",
         old="index, limits = ModelIndex(self._added), self._limits",
         new="index, limits = ModelIndex(len(self.batchers)), self._limits",
+        found_by=7,
     ),
     Mutant(
         name="a new model takes no cores from the others",
@@ -30,6 +31,7 @@ MODELS = (
         module="fleet",
         old="            if batcher.retiring:\n",
         new="            if batcher.retiring and not batcher.users:\n",
+        found_by=10,
     ),
     Mutant(
         name="a session opens on a model that is not there",
@@ -67,6 +69,7 @@ MODELS = (
         module="inference",
         old="        retried = batch.size > 1\n",
         new="        retried = batch.size > 1 and not self._batchers[model].retiring\n",
+        found_by=7,
     ),
     Mutant(
         name="nothing is staged for a retiring model",
@@ -104,6 +107,7 @@ MODELS = (
         module="fleet",
         old="            if not batcher.users:\n                self.unused.append(index)\n\n",
         new="\n",
+        found_by=4,
     ),
     Mutant(
         name="a model goes at once when it is told to retire a second time",
@@ -191,6 +195,7 @@ MODELS = (
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
 """,
+        found_by=4,
     ),
     Mutant(
         name="a model goes, and nobody is told",
@@ -222,6 +227,7 @@ MODELS = (
         module="inference",
         old="        batcher = self._batchers.get(model)\n        if batcher is None or",
         new="        batcher = self._batchers[model]\n        if",
+        found_by=7,
     ),
     Mutant(
         name="retiring a model that is gone is an error",

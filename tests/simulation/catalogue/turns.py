@@ -23,14 +23,12 @@ TURNS = (
         module="delivery",
         old="        session.stalled_since_ns = now\n        if not",
         new="        if not",
-        found_by=8,
     ),
     Mutant(
         name="a client that does not read is never given up",
         module="delivery",
         old="        session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)\n",
         new="",
-        found_by=8,
     ),
     Mutant(
         name="a session ends before its last answer is taken",
@@ -62,12 +60,14 @@ TURNS = (
         module="fair_queue",
         old="(AGED_SHARE - 1) * boxes if aged",
         new="0 if aged",
+        found_by=11,
     ),
     Mutant(
         name="the aged share is counted in items, not in boxes",
         module="fair_queue",
         old="(AGED_SHARE - 1) * boxes if aged",
         new="(AGED_SHARE - 1) * 24 if aged",
+        found_by=11,
     ),
     Mutant(
         name="low priority first",
@@ -116,18 +116,21 @@ TURNS = (
         module="fair_queue",
         old="            boxes = 1\n",
         new="            boxes = min(most, entry.cost, entry.lane.deficit)\n",
+        found_by=8,
     ),
     Mutant(
         name="a turn in parts is paid for once",
         module="fair_queue",
         old="boxes = min(most, entry.cost, entry.lane.deficit)",
         new="boxes = min(most, entry.cost)",
+        found_by=35,
     ),
     Mutant(
         name="more boxes go by priority than are owed",
         module="fair_queue",
         old="            boxes = min(boxes, self._owed)\n",
         new="            pass\n",
+        found_by=13,
     ),
     Mutant(
         name="what is left of an item is taken for a whole one",

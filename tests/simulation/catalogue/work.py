@@ -16,6 +16,7 @@ WORK = (
         module="ledger",
         old="if self.staging_frames >= self._limits.staging_slots or",
         new="if self.staging_frames > self._limits.staging_slots or",
+        found_by=3,
     ),
     Mutant(
         name="one core too many is used",
@@ -34,12 +35,14 @@ WORK = (
         module="inference",
         old="self._ledger.batch_cores += batcher.terms.cores",
         new="self._ledger.batch_cores += min(batcher.terms.cores, 1)",
+        found_by=4,
     ),
     Mutant(
         name="a lost engine's batches keep their cores",
         module="inference",
         old="        self._ledger.batch_cores -= len(batcher.running) * batcher.terms.cores\n",
         new="",
+        found_by=18,
     ),
     Mutant(
         name="a batch on a device waits for a core",
@@ -58,6 +61,7 @@ WORK = (
         module="inference",
         old="        passed, sharing = 0, self._fleet.sharing\n",
         new="        passed, sharing = 0, type(self._fleet.sharing)(sorted(self._fleet.sharing))\n",
+        found_by=4,
     ),
     Mutant(
         name="the staged bytes exceed their bound by a frame",
@@ -77,7 +81,7 @@ WORK = (
         module="scheduler",
         old="        while (frame := self._ledger.next_to_stage(now)) is not None and",
         new="        if (frame := self._ledger.next_to_stage(now)) is not None and",
-        found_by=3,
+        found_by=4,
     ),
     Mutant(
         name="one batch too many is in flight",
