@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -74,8 +74,10 @@ class RunningServer:
         return self.ports[0]
 
     async def start(self) -> None:
-        """Open every door, in order. Raises StartupError."""
-        self.ports = tuple([await door.start() for door in self.doors])
+        """Take every port, then serve at all of them. Raises StartupError, with nobody served."""
+        self.ports = tuple([await door.listen() for door in self.doors])
+        for door in self.doors:
+            await door.serve()
         self.parts.series.ready.set(1)
 
     async def drain(self) -> bool:
@@ -83,8 +85,7 @@ class RunningServer:
         deadline_s = self.parts.config.lifecycle.drain_timeout_s
         self.runtime.leave()
         self.parts.series.ready.set(0)
-        for door in self.doors:
-            await door.set_serving(serving=False)
+        await _at_each(self.doors, lambda door: door.set_serving(serving=False))
         log.info("draining", sessions=self.runtime.open_sessions, deadline_s=deadline_s)
         complete = await self.runtime.drain(DrainReason.SHUTDOWN, deadline_s)
         await self.stop(_LAST_WORDS_S)
@@ -93,7 +94,14 @@ class RunningServer:
 
     async def stop(self, grace_s: float) -> None:
         """Close every door; calls that are open have `grace_s` to end. Harmless to repeat."""
-        await asyncio.gather(*(door.stop(grace_s) for door in self.doors))
+        await _at_each(self.doors, lambda door: door.stop(grace_s))
+
+
+async def _at_each(doors: Sequence[Door], act: Callable[[Door], Awaitable[None]]) -> None:
+    """Do it at all doors at once. One that fails is told in the log, and keeps no other from it."""
+    for found in await asyncio.gather(*map(act, doors), return_exceptions=True):
+        if isinstance(found, Exception):
+            log.failure("door_failed", found)
 
 
 @asynccontextmanager

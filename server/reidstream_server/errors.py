@@ -18,7 +18,7 @@
 Trap: an error of one frame is no exception. It is a `core.faults.FrameFault`, which is data and travels as an answer.
 Outside this tree is `stopping.ToldToStop` (a signal came before the server serves). It is a BaseException, so that code
 which catches the errors of a model does not catch it.
-`transport/status.py` has the one table from these to gRPC status codes.
+`transport/status.py` has the one table from these to the statuses of gRPC and HTTP.
 """
 
 from enum import Enum

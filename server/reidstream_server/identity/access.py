@@ -3,8 +3,8 @@
 An identity is the name of the caller's token, else the name in its certificate, else "". It is a part of the flow, so
 cameras of two clients never share one. It is logged, and it is never a label of a metric.
 
-Trap: a guard in front of a door sees headers only. Certificates are looked at later, by `client_of`; so a server with
-tokens refuses strangers before it reads a message, and TLS itself refuses clients without a certificate.
+Trap: a guard in front of a door sees headers only; `client_of` looks at certificates later. That is enough, because TLS
+itself refuses clients without a certificate.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class TokenFile:
     def client_of(self, token: str) -> str | None:
         """The client whose token this is. How long it takes does not tell how nearly right a token was."""
         self._refresh()
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         found = None
         for known, name in self._clients.items():
             if hmac.compare_digest(known, digest):

@@ -5,7 +5,8 @@
     plan      a frame's pictures, boxes and tensors -> crops and rows
     frames    the bounds of a frame around its plan -> a job, or a fault
     ask       one frame, one answer: a session for callers that have no stream
+    answers   what became of each box
 
-A door reads its wire and calls these with plain values. So REST answers what the stream answers, bit for bit, and a new
-rule is written once.
+A door reads its wire and calls these with plain values. So every door answers what the stream answers, bit for bit, and
+a new rule is written once.
 """

@@ -15,13 +15,14 @@ from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, TrackEnded
 
-from .frames import Taken
+from .frames import FrameOrFault
 
 
-async def ask(runtime: Runtime, agreement: Agreement, frame_id: int, taken: Taken) -> JobAnswer:
+async def ask(runtime: Runtime, agreement: Agreement, frame_id: int, taken: FrameOrFault) -> JobAnswer:
     """The answer to a call's only frame. A frame that was accepted is answered while the server drains, too.
 
-    Raises GoingAway where there will be no answer. Event loop only.
+    `frame_id` names the answer of a frame with a fault; a frame has its own. Raises GoingAway where there will be no
+    answer. Event loop only.
     """
     session = runtime.open_session(agreement)
     try:

@@ -20,8 +20,10 @@ from reidstream_server.runtime.job import FrameJob
 from .limits import FrameLimits
 from .plan import FramePlan
 
-Taken: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
+FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
+
+_MOST_64 = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +39,19 @@ class FrameIntake:
             return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
         return FramePlan(agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
 
-    def too_large(self, plan: FramePlan, image: Image) -> FrameFault | None:
-        """Whether this picture would give the frame too many pixels. Ask before `plan.picture`."""
+    def picture(self, plan: FramePlan, image: Image) -> int | FrameFault:
+        """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels."""
         pixels = plan.pixels + image.width * image.height
         if pixels <= self.limits.max_image_pixels:
-            return None
+            return plan.picture(image)
         what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
         return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
 
-    def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> Taken:
+    def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> FrameOrFault:
         """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken."""
+        if not 0 <= frame_id <= _MOST_64 or not 0 <= age_ns <= _MOST_64:
+            message = f"frame_id is {frame_id} and age_ns is {age_ns}; both must be 0 to 2**64 - 1"
+            return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
         agreement, limits = plan.agreement, self.limits
         models = agreement.routes.models
         width = int(agreement.dtype.value[-1])
@@ -59,7 +64,8 @@ class FrameIntake:
         if staged_bytes > limits.max_staged_bytes:  # it would wait for ever, and everybody behind it
             what = f"{staged_bytes} bytes to be held"
             return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_staged_bytes", limits.max_staged_bytes)
-        # Of the pictures, which are all but a thousandth of a message. Views are of the client's own memory.
+        # Pictures alone: they are 99.9 % of a message, and ByteSize() would serialise all of it. Views are of shared
+        # memory, and came in no message.
         sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
         request = FrameRequest(
             frame_id=frame_id,

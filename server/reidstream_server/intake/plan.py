@@ -20,7 +20,6 @@ from reidstream_server.runtime.job import (
     BoxFate,
     BoxRefusal,
     CachedRow,
-    CropIndex,
     CropPlan,
     FrameJob,
     PlannedCrop,
@@ -66,7 +65,6 @@ class FramePlan:
     def add(
         self,
         picture: int,
-        image: Image,
         rect: Rect | None,
         source_size: tuple[float, float],
         *,
@@ -75,7 +73,7 @@ class FramePlan:
     ) -> None:
         """Plan the crop of one box, or note why there is none.
 
-        `rect`: x1, y1, x2, y2 in pixels of `image`; None for a box without one. `source_size`: the box's width and
+        `rect`: x1, y1, x2, y2 in pixels of the picture; None for a box without one. `source_size`: the box's width and
         height in the source frame, where filters measure.
         """
         model = self.agreement.routes.of(class_id)
@@ -85,7 +83,7 @@ class FramePlan:
         if rect is None:
             self.fates.append(BoxRefusal.INVALID_BOX)
             return
-        spec = self._models[model].spec.input
+        spec, image = self._models[model].spec.input, self.images[picture]
         found = resolve(rect, width=image.width, height=image.height, rule=spec.crop_rule, min_px=self._min_box_px)
         if not isinstance(found, PixelBox):
             self.fates.append(_REFUSALS[found])
@@ -98,7 +96,7 @@ class FramePlan:
             return
         row = self.rows.get(model, 0)
         self.rows[model] = row + 1
-        self.fates.append(CropIndex(len(self.crops)))
+        self.fates.append(len(self.crops))
         self.cuts[picture].append(found)
         self.crops.append(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
 
@@ -115,13 +113,16 @@ class FramePlan:
             return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
         row = self.rows.get(model, 0)
         self.rows[model] = row + 1
-        self.fates.append(CropIndex(len(self.crops)))
+        self.fates.append(len(self.crops))
         self.crops.append(TensorPlan(tensor=len(self.tensors), model=model, row=row))
         self.tensors.append(tensor)
         return None
 
     def add_cached(self, row: CachedRow) -> None:
-        """Answer a box with a vector that is known already."""
+        """Answer a box with a vector that is known already. Raises ValueError for one of another length."""
+        dim = self._models[row.model].spec.output.dim
+        if row.vector.shape != (dim,):
+            raise ValueError(f"a cached vector has the shape {row.vector.shape}; the model's have ({dim},)")
         self.fates.append(row)
 
     def refuse(self, refusal: BoxRefusal) -> None:

@@ -1,14 +1,18 @@
 """What a call asks for becomes an Agreement, or the call is refused.
 
-A door translates its own words into these arguments; the ranges and the defaults are here. Trap: a refusal names the
-field as the wire contract does, since that is where people look it up.
+A door says what its call asks for as `CallTerms`; the ranges and the defaults are here. The order in which terms are
+looked at is a promise, since the first that is wrong is what the client is told: camera, budget, priority, models,
+filter, dtype. That is why a door may give an object that reads its wire only when it is asked. Trap: a refusal names
+the field as the wire contract does, since that is where people look it up.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from reidstream_proto.v1 import contract
 from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priority, SessionTerms, Window
@@ -19,24 +23,69 @@ from reidstream_server.runtime.models import ModelChoice, ModelTable
 from .limits import WindowLimits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What every call says: whose camera it is, which models, how its boxes are filtered and its vectors written.
+class CallTerms(Protocol):
+    """What every call says. Each property is read once, in the promised order, and may raise InvalidCall."""
 
-    `latency_budget_ms`: None for no budget. No `choices`: the default model for every box.
-    """
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def client(self) -> str:
+        """The caller's identity."""
+        ...
+
+    @property
+    @abstractmethod
+    def camera_id(self) -> str:
+        """Whose frames these are."""
+        ...
+
+    @property
+    @abstractmethod
+    def latency_budget_ms(self) -> int | None:
+        """None for no budget."""
+        ...
+
+    @property
+    @abstractmethod
+    def priority(self) -> Priority:
+        """Who goes first."""
+        ...
+
+    @property
+    @abstractmethod
+    def choices(self) -> Sequence[ModelChoice]:
+        """Empty: the default model for every box."""
+        ...
+
+    @property
+    @abstractmethod
+    def box_filter(self) -> BoxFilter | None:
+        """Boxes to leave alone."""
+        ...
+
+    @property
+    @abstractmethod
+    def dtype(self) -> AnswerDtype:
+        """How vectors are written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainTerms:
+    """Terms that are known already; what is left out has its default."""
 
     client: str
     camera_id: str
-    choices: Sequence[ModelChoice] = ()
-    priority: Priority = Priority.NORMAL
     latency_budget_ms: int | None = None
+    priority: Priority = Priority.NORMAL
+    choices: Sequence[ModelChoice] = ()
     box_filter: BoxFilter | None = None
     dtype: AnswerDtype = AnswerDtype.FLOAT32
 
 
 def agree_on_stream(
-    asked: Asked,
+    terms: CallTerms,
     *,
     models: ModelTable,
     limits: WindowLimits,
@@ -46,35 +95,38 @@ def agree_on_stream(
     window_bytes: int,
 ) -> Agreement:
     """The agreement of a stream. 0 in a window: as much as the server gives; more is lowered. Raises CallRefused."""
+    for name, asked in (("frames", window_frames), ("bytes", window_bytes)):
+        if asked < 0:
+            raise InvalidCall(f"window.{name} is {asked}; it must not be negative")
     window = Window(
         frames=min(window_frames or limits.default_frames, limits.max_frames),
         bytes=min(window_bytes or limits.max_bytes, limits.max_bytes),
     )
-    return _agree(asked, models=models, ordering=ordering, policy=policy, window=window)
+    return _agree(terms, models=models, ordering=ordering, policy=policy, window=window)
 
 
-def agree_on_call(asked: Asked, *, models: ModelTable, limits: WindowLimits) -> Agreement:
+def agree_on_call(terms: CallTerms, *, models: ModelTable, limits: WindowLimits) -> Agreement:
     """The agreement of a call with one frame, which is rejected if the queue is full. Raises CallRefused."""
     window = Window(frames=1, bytes=limits.max_bytes)
-    return _agree(asked, models=models, ordering=Ordering.AS_COMPLETED, policy=OverloadPolicy.REJECT, window=window)
+    return _agree(terms, models=models, ordering=Ordering.AS_COMPLETED, policy=OverloadPolicy.REJECT, window=window)
 
 
 def _agree(
-    asked: Asked, *, models: ModelTable, ordering: Ordering, policy: OverloadPolicy, window: Window
+    terms: CallTerms, *, models: ModelTable, ordering: Ordering, policy: OverloadPolicy, window: Window
 ) -> Agreement:
-    length = len(asked.camera_id.encode())
-    if not 1 <= length <= contract.MAX_CAMERA_ID_BYTES:
-        raise InvalidCall(f"camera_id has {length} bytes; it must have 1 to {contract.MAX_CAMERA_ID_BYTES}")
-    budget_ms, most_ms = asked.latency_budget_ms, contract.MAX_LATENCY_BUDGET_MS
+    flow = Flow(client=terms.client, camera_id=_checked_camera(terms.camera_id))
+    budget_ms, most_ms = terms.latency_budget_ms, contract.MAX_LATENCY_BUDGET_MS
     if budget_ms is not None and not 1 <= budget_ms <= most_ms:
         raise InvalidCall(f"latency_budget_ms is {budget_ms}; it must be 1 to {most_ms}, or absent for no budget")
-    if asked.box_filter is not None:
-        _check_filter(asked.box_filter)
-    routes = models.routes(asked.choices)
+    priority = terms.priority
+    routes = models.routes(terms.choices)
+    box_filter = terms.box_filter
+    if box_filter is not None:
+        _check_filter(box_filter)
     return Agreement(
         terms=SessionTerms(
-            flow=Flow(client=asked.client, camera_id=asked.camera_id),
-            priority=asked.priority,
+            flow=flow,
+            priority=priority,
             ordering=ordering,
             overload_policy=policy,
             window=window,
@@ -82,9 +134,19 @@ def _agree(
             models=frozenset(routes.models),
         ),
         routes=routes,
-        box_filter=asked.box_filter,
-        dtype=asked.dtype,
+        box_filter=box_filter,
+        dtype=terms.dtype,
     )
+
+
+def _checked_camera(camera_id: str) -> str:
+    try:
+        length = len(camera_id.encode())
+    except UnicodeEncodeError as error:  # JSON can say half of a surrogate pair
+        raise InvalidCall(f"camera_id is not text that UTF-8 can write: {error.reason}") from error
+    if not 1 <= length <= contract.MAX_CAMERA_ID_BYTES:
+        raise InvalidCall(f"camera_id has {length} bytes; it must have 1 to {contract.MAX_CAMERA_ID_BYTES}")
+    return camera_id
 
 
 def _check_filter(wanted: BoxFilter) -> None:

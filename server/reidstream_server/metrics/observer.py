@@ -98,10 +98,9 @@ class MetricsObserver(Observer):
 
     @override
     def model_retired(self, model: ServedModel) -> None:
-        """Nothing of a model is left: what only it had is shown no more. A name that goes on keeps its counters."""
+        """Nothing of a model is left: the series that only this model had are removed."""
         del self._models[model.index]
-        others = [of.model for of in self._models.values()]
-        self._series.forget(model.engine, others=[other.engine for other in others])
+        self._series.forget(model.engine, others=[of.model.engine for of in self._models.values()])
 
     def call_refused(self, refusal: Refusal) -> None:
         """A call ends with a refusal."""

@@ -106,13 +106,18 @@ class Series:
             family.labels(name)
 
     def forget(self, engine: Engine, *, others: Sequence[Engine]) -> None:
-        """Show a model no more. `others`: those that are left; one of the same name keeps the series of that name."""
+        """Remove the series that only this model had. `others`: the models that are left; one of the same name goes on
+        with the counters of that name.
+        """
         if _facts(engine) not in map(_facts, others):
             self._info.remove(*_facts(engine))
         name = engine.spec.name
-        if name not in {other.spec.name for other in others}:
-            for family in (self._fallback, *self._by_model):
-                family.remove(name)
+        same = [other for other in others if other.spec.name == name]
+        if same:
+            self._fallback.labels(name).set(bool(same[-1].info.fallback_reason))
+            return
+        for family in (self._fallback, *self._by_model):
+            family.remove(name)
 
 
 def _facts(engine: Engine) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
-"""The models at work: each with the threads that run its batches, from its coming until nothing of it is left.
+"""The models at work: each with the threads that run its batches, from its coming until its threads have ended.
 
-Trap: a model's engine may be closed only when no thread is inside it. The core says when nothing of a model is open;
-the threads end a little later, and one that a device never answers does not end at all.
+Trap: a model's engine may be closed only when no thread is inside it. The core says when nothing of a model is open
+(`over`); the threads end a little later. Until then the model stays here, whoever asks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVarTuple, Unpack
 
@@ -25,11 +25,11 @@ GRACE_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class _AtWork:
-    """`gone`: done when nothing of the model is open any more."""
+    """`over`: True when nothing of the model is open any more, False when the runtime was closed before that."""
 
     model: ServedModel
     workers: Workers
-    gone: asyncio.Future[None]
+    over: asyncio.Future[bool]
 
 
 class ModelsAtWork:
@@ -43,48 +43,58 @@ class ModelsAtWork:
         return self._by_index[index].model
 
     @property
-    def indices(self) -> Sequence[ModelIndex]:
+    def open(self) -> Sequence[ModelIndex]:
         """Of every model of which something may be open."""
-        return tuple(self._by_index)
+        return [index for index, work in self._by_index.items() if not work.over.done()]
 
-    def add(self, model: ServedModel) -> None:
-        """Start a model's threads, one for each batch that may be in flight."""
-        workers = Workers(model.engine.limits.slots, f"inference-{model.name}", self._failed)
+    @property
+    def workers(self) -> Sequence[Workers]:
+        """Of every model whose threads have not ended."""
+        return [work.workers for work in self._by_index.values()]
+
+    def threads_for(self, name: str, slots: int) -> Workers:
+        """Start threads for a model that comes, one for each batch that may be in flight."""
+        return Workers(slots, f"inference-{name}", self._failed)
+
+    def add(self, model: ServedModel, workers: Workers) -> None:
+        """The model is at work from now on."""
         self._by_index[model.index] = _AtWork(model, workers, asyncio.get_running_loop().create_future())
 
     def submit(self, index: ModelIndex, call: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Have one of the model's threads make the call."""
         self._by_index[index].workers.submit(call, *arguments)
 
-    def retired(self, index: ModelIndex) -> ServedModel:
-        """Nothing of the model is open any more: let its threads end, and forget it."""
-        work = self._by_index.pop(index)
+    def over(self, index: ModelIndex) -> ServedModel:
+        """Nothing of the model is open any more: its threads end."""
+        work = self._by_index[index]
         work.workers.end()
-        work.gone.set_result(None)
+        if not work.over.done():
+            work.over.set_result(True)
         return work.model
 
-    def gone(self, model: ServedModel) -> Awaitable[bool]:
-        """Is done when nothing of the model is open and its threads have ended; False if one has not ended in time.
+    async def gone(self, model: ServedModel) -> bool:
+        """Wait until nothing of the model is open, and forget it when its threads have ended.
 
-        The model is looked up at once, so what is awaited afterwards holds also when it has been forgotten meanwhile.
+        True: they have. False: one has not ended within the grace time, or the runtime was closed first; ask again. For
+        a model that is gone: True at once.
         """
-        return _gone(self._by_index.get(model.index))
-
-    def close(self, *others: Workers) -> bool:
-        """End the threads of all models, and these others; False if one has not ended in time. Blocks."""
-        deadline = time.monotonic() + GRACE_S
-        everybody = (*others, *(work.workers for work in self._by_index.values()))
-        ended = [workers.close(deadline - time.monotonic()) for workers in everybody]  # each, whatever the others say
-        return all(ended)
+        work = self._by_index.get(model.index)
+        if work is None:
+            return True
+        if not await asyncio.shield(work.over) or not await asyncio.to_thread(work.workers.close, GRACE_S):
+            return False
+        self._by_index.pop(model.index, None)
+        return True
 
     def abandon(self) -> None:
-        """Nobody waits for a model any more."""
+        """The runtime is closing: nobody waits for a model any more."""
         for work in self._by_index.values():
-            work.gone.cancel()
+            if not work.over.done():
+                work.over.set_result(False)
 
 
-async def _gone(work: _AtWork | None) -> bool:
-    if work is None:
-        return True
-    await asyncio.shield(work.gone)
-    return await asyncio.to_thread(work.workers.close, GRACE_S)
+def close_all(everybody: Sequence[Workers]) -> bool:
+    """End all these threads; False if one is still at work after the grace time. Blocks, in any thread."""
+    deadline = time.monotonic() + GRACE_S
+    ended = [workers.close(deadline - time.monotonic()) for workers in everybody]  # each, whatever the others say
+    return all(ended)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NewType, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class CachedRow:
     quality: float
 
 
-CropIndex = NewType("CropIndex", int)
+CropIndex: TypeAlias = int
 """The place of a crop among a job's crops."""
 
 BoxFate: TypeAlias = CropIndex | CachedRow | BoxRefusal

@@ -63,40 +63,53 @@ class Routes:
 
 
 class ModelTable:
-    """The models that new calls get, by name; the first name is the default. Event loop only."""
+    """The models that new calls get, by name. The first name is the default for ever. Event loop only."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, ServedModel] = {}
+        self._by_name: dict[str, list[ServedModel]] = {}  # the newest last; an older one steps in where it goes
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
-        """All of them, the default first."""
-        return tuple(self._by_name.values())
+        """The newest of each name, the default first."""
+        return tuple(models[-1] for models in self._by_name.values() if models)
 
     @property
     def default(self) -> ServedModel:
-        """Used where a call names none. Raises UnknownModel where there is none at all."""
-        for model in self._by_name.values():
-            return model
+        """Used where a call names none. Raises UnknownModel while it is not served."""
+        for name, models in self._by_name.items():
+            if models:
+                return models[-1]
+            raise UnknownModel(f"the default model, {name!r}, is not served at present; {self._served()}")
         raise UnknownModel("this server has no models at present; try again later")
 
     def add(self, model: ServedModel) -> None:
         """Serve a model under its name, in the place of the one that had the name."""
-        self._by_name[model.name] = model
+        self._by_name.setdefault(model.name, []).append(model)
 
     def withdraw(self, model: ServedModel) -> None:
-        """Give it to no new call. Harmless for one whose name has been taken over."""
-        if self._by_name.get(model.name) is model:
-            del self._by_name[model.name]
+        """Give it to no new call. If it was the newest of its name, the one before it has the name again."""
+        models = self._by_name.get(model.name, [])
+        if model in models:
+            models.remove(model)
+        if not models and model.name != next(iter(self._by_name), None):
+            self._by_name.pop(model.name, None)
+
+    def is_default(self, model: ServedModel) -> bool:
+        """Whether calls that name no model get this one."""
+        first = next(iter(self._by_name.values()), [])
+        return bool(first) and first[-1] is model
 
     def find(self, name: str) -> ServedModel:
         """By name; empty for the default. Raises UnknownModel, which lists the names."""
         if not name:
             return self.default
-        model = self._by_name.get(name)
-        if model is None:
-            raise UnknownModel(f"unknown model {name!r}; this server has {', '.join(sorted(self._by_name))}")
-        return model
+        models = self._by_name.get(name)
+        if not models:
+            raise UnknownModel(f"unknown model {name!r}; {self._served()}")
+        return models[-1]
+
+    def _served(self) -> str:
+        return f"this server has {', '.join(sorted(model.name for model in self.models)) or 'no models at present'}"
 
     def routes(self, choices: Sequence[ModelChoice]) -> Routes:
         """Resolve a call's wishes; none means the default model for every box.

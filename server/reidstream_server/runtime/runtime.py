@@ -44,10 +44,11 @@ from reidstream_server.core.terms import (
     SchedulerLimits,
     SessionKey,
 )
+from reidstream_server.errors import GoingAway
 from reidstream_server.logs import get_logger
 
 from .agreement import Agreement
-from .at_work import ModelsAtWork
+from .at_work import ModelsAtWork, close_all
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging, embed, stage
 from .job import FrameJob
 from .models import ModelTable, ServedModel
@@ -92,12 +93,13 @@ class Runtime:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        everybody = [self._staging, *self._at_work.workers]  # before the last sessions take their models with them
         for session in self._sessions:
             self.session_lost(session.key)
-        self.stuck = not await asyncio.to_thread(self._at_work.close, self._staging) or self.stuck
+        self._at_work.abandon()
+        self.stuck = not await asyncio.to_thread(close_all, everybody)
         self._wakeups.disarm()
         self.engine_died.cancel()
-        self._at_work.abandon()
 
     # Models.
 
@@ -106,26 +108,25 @@ class Runtime:
         which goes on for the sessions that have it until it is retired.
         """
         limits, name = engine.limits, engine.spec.name
+        workers = self._at_work.threads_for(name, limits.slots)
         terms = ModelTerms(name=name, max_batch=limits.max_batch, slots=limits.slots, cores=limits.cores)
         model = ServedModel(index=self._scheduler.add_model(terms), engine=engine)
-        self._at_work.add(model)
+        self._at_work.add(model, workers)
         self._observer.model_added(model)
         self.models.add(model)
         return model
 
     async def retire_model(self, model: ServedModel) -> bool:
-        """Give the model to no new call, and wait until every session that has it is over and its threads have ended;
-        then its engine may be closed. False if a thread is still inside the engine, which must then stay open.
+        """Give the model to no new call, and wait until every session that has it is over and its threads have ended.
 
-        Sessions end by themselves, or are asked to by `drain_session`. If this is cancelled, the model stays withdrawn,
-        and goes when the last of it is over. Harmless to repeat.
+        True: the engine may be closed. False: a thread has not ended yet, or the runtime was closed; ask again. Waits
+        for ever while a session stays open or a thread is inside the engine, so set a time-out of your own. Sessions
+        end by themselves, or are asked to by `drain_session`. Cancelling it stops the waiting alone: the model stays
+        withdrawn. Harmless to repeat.
         """
         self.models.withdraw(model)
-        gone = self._at_work.gone(model)  # looks now, before nothing of it is left
         self._carry_out(self._scheduler.retire_model(model.index, time.monotonic_ns()))
-        ended = await gone
-        self.stuck = self.stuck or not ended
-        return ended
+        return await self._at_work.gone(model)
 
     # What doors call.
 
@@ -143,9 +144,12 @@ class Runtime:
         self._sessions.refuse_when_leaving()
 
     def open_session(self, agreement: Agreement) -> Session:
-        """Begin a session. Raises GoingAway."""
+        """Begin a session. Raises GoingAway, also if one of its models was retired since the call was agreed on."""
         self.refuse_when_leaving()
-        key = self._scheduler.open_session(agreement.terms)
+        try:
+            key = self._scheduler.open_session(agreement.terms)
+        except LookupError as error:
+            raise GoingAway("the model was replaced while this call was read; call again") from error
         session = Session(key, agreement)
         session.readable.set()
         self._sessions.add(session)
@@ -154,13 +158,13 @@ class Runtime:
     def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob) -> None:
         """A frame was read and understood."""
         now = time.monotonic_ns()
-        session.counters.came(request.message_bytes)
+        session.came(request.message_bytes)
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now))
         self._gate(session)
 
     def frame_refused(self, session: Session, frame_id: int, fault: FrameFault) -> None:
         """A frame was read and is answered with a fault."""
-        session.counters.came(0)
+        session.came(0)
         self._carry_out(self._scheduler.frame_refused(session.key, frame_id, fault, time.monotonic_ns()))
         self._gate(session)
 
@@ -175,7 +179,9 @@ class Runtime:
         self._carry_out(self._scheduler.answer_written(session.key, now))
 
     def track_ended(self, session: Session, event: TrackEnded) -> None:
-        """Have the door write an event, behind the answers that were handed out before it."""
+        """Have the door write an event, behind the answers that were handed out before it. After the session's end it
+        is not written.
+        """
         session.mail.put_nowait(event)
 
     def session_lost(self, key: SessionKey) -> None:
@@ -200,7 +206,7 @@ class Runtime:
         return await self._sessions.all_over(timeout_s) and time.monotonic_ns() < deadline
 
     def session_figures(self, session: Session) -> SessionFigures:
-        """A snapshot of one session, also of one that is over."""
+        """A snapshot of one session, open or just over."""
         return session.figures(self._scheduler.session_statistics(session.key), time.monotonic_ns())
 
     def sessions(self) -> Sequence[Session]:
@@ -234,7 +240,7 @@ class Runtime:
                 case BatchFailed() | EngineDied():
                     self._report(effect)
                 case Retired():
-                    self._observer.model_retired(self._at_work.retired(effect.model))
+                    self._observer.model_retired(self._at_work.over(effect.model))
                 case _:
                     assert_never(effect)
         self._wakeups.arm(self._scheduler.next_timer_ns())
@@ -248,6 +254,7 @@ class Runtime:
                 self._observer.answered(effect, time.monotonic_ns())
                 session.mail.put_nowait(effect)
             case SendDrain():
+                session.draining = True
                 session.mail.put_nowait(effect)
             case Readable():
                 session.readable.set()
@@ -306,7 +313,7 @@ class Runtime:
             case FrameFault():
                 self._carry_out(self._scheduler.frame_staging_failed(key, ended, now))
             case Lost():
-                for index in self._at_work.indices:
+                for index in self._at_work.open:
                     self._carry_out(self._scheduler.engine_lost(index, ended.message, now))
                 fault = FrameFault(reason=FaultReason.ENGINE_LOST, message=ended.message)
                 self._carry_out(self._scheduler.frame_staging_failed(key, fault, now))

@@ -11,12 +11,13 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from reidstream_engines.protocol import Embeddings
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.statistics import SessionStatistics
 from reidstream_server.core.terms import ModelIndex, SessionKey
 
 from .agreement import Agreement
-from .job import FrameJob, Tensor
+from .job import FrameJob
 from .models import ServedModel
 from .statistics import SessionCounters, SessionFigures
 
@@ -32,7 +33,7 @@ class TrackEnded:
 
     track_id: int
     model: ModelIndex
-    total: Tensor
+    total: Embeddings
     weight: float
     count: int
     first_frame_id: int
@@ -46,15 +47,21 @@ Outgoing: TypeAlias = JobAnswer | TrackEnded | SendDrain | End
 @dataclass(slots=True, eq=False)
 class Session:
     """A door's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be read;
-    `stalled` is set when the session was ended because its client does not read.
+    `stalled` is set when the session was ended because its client does not read. `draining`: it was asked to leave.
     """
 
     key: SessionKey
     agreement: Agreement
+    draining: bool = False
     counters: SessionCounters = field(default_factory=SessionCounters)
     mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
     readable: asyncio.Event = field(default_factory=asyncio.Event)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def came(self, message_bytes: int) -> None:
+        """A frame was read. What still comes after the drain has begun is not processed, and does not count."""
+        if not self.draining:
+            self.counters.came(message_bytes)
 
     def figures(self, held: SessionStatistics | None, now_ns: int) -> SessionFigures:
         """What it did and does. `held`: the scheduler's part of it; None once the session is over."""

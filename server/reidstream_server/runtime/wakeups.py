@@ -1,7 +1,7 @@
 """How the event loop is woken: by a thread that has finished, by the next deadline, or a little later.
 
-Why in one place: nobody waits for these events, so nobody would see one fail, and somebody else would wait for ever.
-Each goes through `_carry_out`, which tells. Trap: most deadlines move on before they come. A timer that is armed for an
+Why in one place: nobody awaits these events. If one failed in silence, somebody would wait for ever; so `_call` reports
+every failure. Trap: most deadlines move on before they come. A timer that is armed for an
 earlier time stays: it wakes for nothing once, which costs less than a cancellation with every event.
 """
 
@@ -28,11 +28,11 @@ class Wakeups:
     def from_thread(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Any thread. If the loop is closed, nobody is left to tell."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._carry_out, event, *arguments)
+            self._loop.call_soon_threadsafe(self._call, event, *arguments)
 
     def soon(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Event loop only: after the event that is carried out now."""
-        self._loop.call_soon(self._carry_out, event, *arguments)
+        self._loop.call_soon(self._call, event, *arguments)
 
     def arm(self, due_ns: int | None) -> None:
         """Event loop only: call `due` at this time of the monotonic clock at the latest; None: there is no need."""
@@ -40,7 +40,7 @@ class Wakeups:
             return
         self.disarm()
         self._timer_ns = due_ns
-        self._timer = self._loop.call_at(due_ns / 1e9, self._carry_out, self._on_timer)
+        self._timer = self._loop.call_at(due_ns / 1e9, self._call, self._on_timer)
 
     def disarm(self) -> None:
         """No deadline is left."""
@@ -52,7 +52,7 @@ class Wakeups:
         self._timer = self._timer_ns = None
         self._due()
 
-    def _carry_out(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
+    def _call(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         try:
             event(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, the state behind it is not to be trusted any more

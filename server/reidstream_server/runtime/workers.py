@@ -27,8 +27,12 @@ class Workers:
         self._ending = False
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # this process may have no more threads: those that run must not wait for ever
+            self.end()
+            raise
 
     def submit(self, call: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Have a thread make the call. Any thread; never blocks."""

@@ -1,8 +1,8 @@
 """What the composition root needs of a door: a port through which frames come in and answers go out.
 
-Why a Protocol: gRPC is the first door; REST and KServe are others, and each starts, tells its health and stops in its
-own way. What a door must not do by itself is decide when: the root tells all of them at once. Trap: a door goes on
-answering what it accepted after `set_serving(serving=False)`, until `stop`.
+Why a Protocol: gRPC is the first door. Others, such as REST, listen, tell their health and stop in ways of their own;
+when they do so is the root's decision. Trap: all doors listen before one of them serves, so a port that is taken costs
+no client a frame. And a door goes on answering what it accepted after `set_serving(serving=False)`, until `stop`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from typing import Protocol
 
 
 class Door(Protocol):
-    """A listening port. Event loop only."""
+    """A port. Event loop only."""
 
     __slots__ = ()
 
     @abstractmethod
-    async def start(self) -> int:
-        """Listen and say that frames are welcome; returns the port. Raises StartupError."""
+    async def listen(self) -> int:
+        """Take the port, and answer nobody yet; returns its number. Raises StartupError."""
+        ...
+
+    @abstractmethod
+    async def serve(self) -> None:
+        """Answer calls from now on, and tell whoever watches this door's health."""
         ...
 
     @abstractmethod

@@ -139,6 +139,13 @@ def test_a_room_imports_only_what_its_layer_may(package: str, room: str) -> None
     assert wrong == []
 
 
+def test_the_port_knows_no_service() -> None:
+    """It hosts what it is given: nothing in it names a service's room."""
+    names = [name for path, name in _imports("server/reidstream_server", "transport") if "grpc_server" in path.parts]
+    assert names
+    assert not [name for name in names if name.startswith("reidstream_server.transport.embedding")]
+
+
 def test_a_room_without_a_wire_knows_only_the_contracts_facts() -> None:
     """Sizes and names that a field cannot say, and no message: what a door reads it hands over in plain values."""
     names = {name for _, name in _imports("server/reidstream_server", "intake") if name.startswith("reidstream_proto.")}

@@ -12,18 +12,16 @@ from typing import TypedDict, assert_never
 
 import numpy as np
 
-from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_engines.protocol import Embeddings
+from reidstream_proto.v1 import frame_pb2, model_pb2, session_pb2
 from reidstream_server.core.effects import FrameTimes, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, OverloadPolicy, Priority
-from reidstream_server.intake.limits import PublishedLimits
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
-from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob, Tensor
+from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer, TrackEnded
 from reidstream_server.transport.status import FRAMES
-
-from .models import limits_message
 
 _REFUSED: Mapping[BoxRefusal, frame_pb2.Outcome.ValueType] = {
     BoxRefusal.TOO_SMALL: frame_pb2.OUTCOME_TOO_SMALL,
@@ -98,7 +96,7 @@ def frame_error(fault: FrameFault) -> frame_pb2.FrameError:
 def _add_boxes(result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
     kept: dict[ModelIndex, list[int]] = {}  # the rows of each model's block, in the order of the blocks
     blocks: dict[ModelIndex, int] = {}
-    cached: dict[ModelIndex, list[Tensor]] = {}  # behind the job's own rows
+    cached: dict[ModelIndex, list[Embeddings]] = {}  # behind the job's own rows
     for fate in job.fates:
         match fate:
             case int():
@@ -137,13 +135,13 @@ def _add_boxes(result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[
         result.blocks.add(**_block_fields(models[model], chosen, job.agreement.dtype))
 
 
-def _with_cached(embedded: Tensor | None, cached: Sequence[Tensor]) -> Tensor:
+def _with_cached(embedded: Embeddings | None, cached: Sequence[Embeddings]) -> Embeddings:
     """A model's rows (n, dim): those that were embedded now, and behind them those that were known."""
     known = np.stack(cached)
     return known if embedded is None else np.concatenate([embedded, known])
 
 
-def _block_fields(model: ServedModel, rows: Tensor, dtype: AnswerDtype) -> BlockFields:
+def _block_fields(model: ServedModel, rows: Embeddings, dtype: AnswerDtype) -> BlockFields:
     """Of an EmbeddingBlock: a message that is made first, and then put into another one, is copied once more."""
     spec = model.spec
     return BlockFields(
@@ -188,7 +186,7 @@ def _since(arrived_ns: int, at_ns: int) -> int:
 
 
 def session_opened(
-    message: session_pb2.SessionOpen, agreement: Agreement, published: PublishedLimits
+    message: session_pb2.SessionOpen, agreement: Agreement, limits: model_pb2.Limits
 ) -> session_pb2.SessionOpened:
     """What was agreed."""
     terms = agreement.terms
@@ -196,7 +194,7 @@ def session_opened(
         session_id=message.session_id,
         epoch=message.epoch,
         window=session_pb2.Window(frames=terms.window.frames, bytes=terms.window.bytes),
-        limits=limits_message(published),
+        limits=limits,
         priority=_PRIORITIES[terms.priority],
         ordering=_ORDERINGS[terms.ordering],
         overload_policy=_POLICIES[terms.overload_policy],

@@ -1,6 +1,7 @@
 """A frame from the wire: its pictures' headers and its boxes, as `intake` takes them.
 
-Only words of the wire are here; every rule and every bound is in `intake`. Trap: each look at a field of bytes copies
+What is here is this wire's: its enums, its ready crops with their boxes, its shared ranges. Boxes, bounds and rows are
+`intake`'s. Trap: each look at a field of bytes copies
 all of them, and this runs for every frame.
 """
 
@@ -16,7 +17,7 @@ from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
 from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
-from reidstream_server.intake.frames import FrameIntake, Taken, source_scale
+from reidstream_server.intake.frames import FrameIntake, FrameOrFault, source_scale
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
@@ -52,7 +53,7 @@ class FrameReader:
 
     intake: FrameIntake
 
-    def read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None) -> Taken:
+    def read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None) -> FrameOrFault:
         """The frame as a job and what it asks of the scheduler; or why it has no embeddings. Never raises.
 
         `segment`: where the session's shared ranges are looked up.
@@ -65,7 +66,7 @@ class FrameReader:
             log.failure("frame_not_parsed", error)
             return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read: internal error")
 
-    def _read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None) -> Taken:
+    def _read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None) -> FrameOrFault:
         ready_crops = message.HasField("crops")
         count = len(message.crops.crops) if ready_crops else len(message.boxes)
         plan = self.intake.begin(agreement, count, ready_crops=ready_crops)
@@ -88,15 +89,15 @@ class FrameReader:
 
     def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
         """One picture, many boxes."""
-        if (fault := self.intake.too_large(plan, image)) is not None:
-            return fault
+        picture = self.intake.picture(plan, image)
+        if isinstance(picture, FrameFault):
+            return picture
         source = message.source_size
         size = (source.width, source.height) if message.HasField("source_size") else None
         scale = source_scale(image, size)
         if isinstance(scale, FrameFault):
             return scale
         scale_x, scale_y = scale
-        picture = plan.picture(image)
         scored = plan.agreement.box_filter is not None  # nobody else looks at scores, and reading them costs time
         for box in message.boxes:
             class_id = box.class_id if box.HasField("class_id") else None
@@ -105,21 +106,23 @@ class FrameReader:
                 rect = box.rect
                 x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
                 source_size = ((x2 - x1) * scale_x, (y2 - y1) * scale_y)
-                plan.add(picture, image, (x1, y1, x2, y2), source_size, class_id=class_id, score=score)
+                plan.add(picture, (x1, y1, x2, y2), source_size, class_id=class_id, score=score)
             else:
-                plan.add(picture, image, None, (0.0, 0.0), class_id=class_id, score=score)
+                plan.add(picture, None, (0.0, 0.0), class_id=class_id, score=score)
         return None
 
     def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
         """Many pictures, one crop each; a bad one harms no other."""
+        scored = plan.agreement.box_filter is not None
         for crop in message.crops.crops:
             try:
                 image = _raw(crop.raw, ranges) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
             except ImageError:
                 plan.refuse(BoxRefusal.INVALID_IMAGE)
                 continue
-            if (fault := self.intake.too_large(plan, image)) is not None:
-                return fault
+            picture = self.intake.picture(plan, image)
+            if isinstance(picture, FrameFault):
+                return picture
             box, rect = crop.box, (0.0, 0.0, float(image.width), float(image.height))
             if crop.HasField("inner_rect"):
                 inner = crop.inner_rect
@@ -129,12 +132,11 @@ class FrameReader:
                 source = box.rect
                 size = (source.x2 - source.x1, source.y2 - source.y1)
             plan.add(
-                plan.picture(image),
-                image,
+                picture,
                 rect,
                 size,
                 class_id=box.class_id if box.HasField("class_id") else None,
-                score=box.score if box.HasField("score") else None,
+                score=box.score if scored and box.HasField("score") else None,
             )
         return None
 

@@ -40,7 +40,7 @@ def summary(model: ServedModel, models: ModelTable) -> model_pb2.Model:
         version=model.spec.version,
         space_id=model.spec.space_id,
         dim=model.spec.output.dim,
-        is_default=model is models.default,
+        is_default=models.is_default(model),
         ready=model.engine.health() is Health.SERVING,
     )
 

@@ -5,15 +5,17 @@ Trap: proto3 enums are open. A number that this server does not know is refused,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+from typing_extensions import override
 
 from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.terms import Ordering, OverloadPolicy, Priority
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
-from reidstream_server.intake.terms import Asked, agree_on_call, agree_on_stream
+from reidstream_server.intake.terms import CallTerms, agree_on_call, agree_on_stream
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
 
@@ -58,6 +60,56 @@ class CallLimits:
     published: PublishedLimits
 
 
+@dataclass(frozen=True, slots=True)
+class _WireTerms(CallTerms):
+    """EmbedOptions, read when `intake` asks, so that what is wrong is told in its order."""
+
+    _client: str
+    _options: session_pb2.EmbedOptions
+
+    @property
+    @override
+    def client(self) -> str:
+        return self._client
+
+    @property
+    @override
+    def camera_id(self) -> str:
+        return self._options.camera_id
+
+    @property
+    @override
+    def latency_budget_ms(self) -> int | None:
+        return self._options.latency_budget_ms if self._options.HasField("latency_budget_ms") else None
+
+    @property
+    @override
+    def priority(self) -> Priority:
+        return _known("priority", self._options.priority, _PRIORITIES)
+
+    @property
+    @override
+    def choices(self) -> Sequence[ModelChoice]:
+        return [
+            ModelChoice(
+                name=choice.name,
+                class_ids=tuple(choice.class_ids),
+                expected_space_id=choice.expected_space_id if choice.HasField("expected_space_id") else None,
+            )
+            for choice in self._options.models
+        ]
+
+    @property
+    @override
+    def box_filter(self) -> BoxFilter | None:
+        return _box_filter(self._options.box_filter) if self._options.HasField("box_filter") else None
+
+    @property
+    @override
+    def dtype(self) -> AnswerDtype:
+        return _known("dtype", self._options.dtype, _DTYPES)
+
+
 def parse_session(
     message: session_pb2.SessionOpen, *, client: str, models: ModelTable, window: WindowLimits
 ) -> Agreement:
@@ -66,9 +118,9 @@ def parse_session(
         given, right = len(message.session_id), contract.SESSION_ID_BYTES
         raise InvalidCall(f"session_id has {given} bytes; it must have {right}")
     if message.HasField("track_options"):
-        raise NotOffered("track_options: this server does not aggregate tracks")
+        raise NotOffered("track_options: this server does not aggregate tracks; leave it out")
     return agree_on_stream(
-        _asked(message.options, client),
+        _WireTerms(client, message.options),
         models=models,
         limits=window,
         ordering=_known("ordering", message.ordering, _ORDERINGS),
@@ -82,26 +134,7 @@ def parse_unary(
     message: session_pb2.EmbedOptions, *, client: str, models: ModelTable, window: WindowLimits
 ) -> Agreement:
     """The agreement of a single call. Raises CallRefused."""
-    return agree_on_call(_asked(message, client), models=models, limits=window)
-
-
-def _asked(options: session_pb2.EmbedOptions, client: str) -> Asked:
-    return Asked(
-        client=client,
-        camera_id=options.camera_id,
-        choices=[
-            ModelChoice(
-                name=choice.name,
-                class_ids=tuple(choice.class_ids),
-                expected_space_id=choice.expected_space_id if choice.HasField("expected_space_id") else None,
-            )
-            for choice in options.models
-        ],
-        priority=_known("priority", options.priority, _PRIORITIES),
-        latency_budget_ms=options.latency_budget_ms if options.HasField("latency_budget_ms") else None,
-        box_filter=_box_filter(options.box_filter) if options.HasField("box_filter") else None,
-        dtype=_known("dtype", options.dtype, _DTYPES),
-    )
+    return agree_on_call(_WireTerms(client, message), models=models, limits=window)
 
 
 def _box_filter(message: session_pb2.BoxFilter) -> BoxFilter:

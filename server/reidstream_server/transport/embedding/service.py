@@ -20,8 +20,8 @@ from reidstream_server.identity.access import Access
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
-from reidstream_server.transport.grpc_server.guard import presented_by
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.unparsable import understood
 from reidstream_server.transport.status import FRAMES, STALLED
@@ -59,6 +59,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._models = runtime.models
         self._reader = FrameReader(intake=intake)
         self._limits = limits
+        self._published = limits_message(limits.published)
         self._streams = 0
         self._epochs = Epochs(limits.max_sessions)
 
@@ -89,7 +90,6 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """One frame, one answer."""
         try:
             client = self._access.client_of(presented_by(context))
-            self._runtime.refuse_when_leaving()
             asked = understood(request)
             agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
             taken = self._reader.read(asked.frame, agreement)
@@ -125,8 +125,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             self._access.client_of(presented_by(context))
             model = self._models.find(understood(request).name)
-            limits = limits_message(self._limits.published)
-            return service_pb2.GetModelResponse(model=details(model, self._models), limits=limits)
+            return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 
@@ -161,7 +160,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
         agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
-        opened = answers.session_opened(first, agreement, self._limits.published)
+        opened = answers.session_opened(first, agreement, self._published)
         with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
             if shared.answer is not None:
                 opened.shared_memory.CopyFrom(shared.answer)

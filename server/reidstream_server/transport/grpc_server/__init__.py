@@ -1,6 +1,7 @@
 """The gRPC port, for any number of services.
 
 hosting       what a service tells the port of itself
+caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
 unparsable    bytes that are no message
 calls         how a call ends with a status

@@ -7,16 +7,17 @@ do not pass through here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import grpc
 from typing_extensions import override
 
 from reidstream_server.errors import CallRefused, Unauthenticated
-from reidstream_server.identity.access import Access, Presented
+from reidstream_server.identity.access import Access
 from reidstream_server.logs import get_logger
 
+from .caller import authorization_of
 from .calls import CallObserver, refuse
 from .hosting import HostedService
 
@@ -24,20 +25,6 @@ log = get_logger(__name__)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-
-_NAMES_IN_CERTIFICATES = ("x509_subject_alternative_name", "x509_common_name")
-
-
-class Caller(Protocol):
-    """What a gRPC context tells of a call before anything is read."""
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """Its headers."""
-        ...
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """What its connection proved."""
-        ...
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -62,30 +49,18 @@ class Guard(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Q, A] | None:
-        service, _, method = handler_call_details.method.removeprefix("/").rpartition("/")
+        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
         hosted = self._services.get(service)
-        if hosted is not None:
-            try:
-                self._access.admit(authorization_of(handler_call_details.invocation_metadata))
-                if method not in hosted.while_leaving:
-                    self._check_leaving()
-            except CallRefused as refused:
-                return _refusal(refused, handler_call_details.method, self._observer)
-        return await continuation(handler_call_details)
-
-
-def presented_by(caller: Caller) -> Presented:
-    """What a call shows of its caller."""
-    proved = caller.auth_context()
-    return Presented(
-        authorization=authorization_of(caller.invocation_metadata()),
-        certificate_names=[name for kind in _NAMES_IN_CERTIFICATES for name in proved.get(kind, ())],
-    )
-
-
-def authorization_of(headers: Iterable[tuple[str, str | bytes]] | None) -> Sequence[str | bytes]:
-    """The values of all headers `authorization`."""
-    return [value for name, value in headers or () if name == "authorization"]
+        if hosted is None:
+            return await continuation(handler_call_details)
+        try:
+            self._access.admit(authorization_of(handler_call_details.invocation_metadata))
+            handler = await continuation(handler_call_details)
+            if handler is not None and method not in hosted.while_leaving:
+                self._check_leaving()
+        except CallRefused as refused:
+            return _refusal(refused, handler_call_details.method, self._observer)
+        return handler
 
 
 def _refusal(refused: CallRefused, method: str, observer: CallObserver) -> grpc.RpcMethodHandler[Q, A]:

@@ -1,8 +1,8 @@
 """The gRPC port: it hosts services behind one guard, and adds health and reflection.
 
-Health speaks for "" (the process), for each hosted service by its name, and for each model by its name; it is never
-behind authentication. Trap: gRPC's own receive limit is 4 MiB; ours is set here and published, and a client must set
-its own.
+Health speaks for "" (the process), for each hosted service by its name, and for each model that was served at the start
+by its name; it is never behind authentication. Trap: gRPC's own receive limit is 4 MiB; ours is set here and published,
+and a client must set its own.
 """
 
 from __future__ import annotations
@@ -81,17 +81,18 @@ class GrpcServer(Door):
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     @override
-    async def start(self) -> int:
-        """Listen and say SERVING; returns the port. Raises StartupError."""
+    async def listen(self) -> int:
         host, port = self._listen.host, self._listen.port
         address = address_of(host, port)
         try:
-            bound = self._bind(address)
+            return self._bind(address)
         except RuntimeError as error:
             raise StartupError(f"cannot listen on {address}: {_obstacle(host, port) or error}") from error
+
+    @override
+    async def serve(self) -> None:
         await self._server.start()
         await self.set_serving(serving=True)
-        return bound
 
     def _bind(self, address: str) -> int:
         tls = self._listen.tls
@@ -103,14 +104,12 @@ class GrpcServer(Door):
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
-        """Tell health watchers."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self._health.set(name, status)
 
     @override
     async def stop(self, grace_s: float) -> None:
-        """Close the port; calls that are open have `grace_s` to end."""
         await self._server.stop(grace_s)
 
 

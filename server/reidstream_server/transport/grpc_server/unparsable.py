@@ -44,7 +44,7 @@ class Unparsable(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Q | None, A] | grpc.RpcMethodHandler[Q, A] | None:
         handler = await continuation(handler_call_details)
-        service = handler_call_details.method.removeprefix("/").rpartition("/")[0]
+        service = handler_call_details.method.removeprefix("/").partition("/")[0]
         if handler is None or service not in self._names:
             return handler
         parse, serialize = _or_none(handler.request_deserializer), handler.response_serializer

@@ -15,7 +15,7 @@ from reidstream_server.errors import StartupError, Unauthenticated
 from reidstream_server.identity.access import Access, Presented
 from reidstream_server.identity.tls import TlsFiles, read_tls
 from reidstream_server.identity.tokens import TokenFile
-from reidstream_server.transport.grpc_server.guard import presented_by
+from reidstream_server.transport.grpc_server.caller import presented_by
 
 
 @dataclass(frozen=True, slots=True)

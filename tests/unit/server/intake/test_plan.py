@@ -43,7 +43,7 @@ def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> Frame
 def add(
     plan: FramePlan, rect: tuple[float, float, float, float] | None, class_id: int | None = None, width: float = 50.0
 ) -> None:
-    plan.add(0, IMAGE, rect, (width, 80.0), class_id=class_id, score=None)
+    plan.add(0, rect, (width, 80.0), class_id=class_id, score=None)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_a_tensor_of_another_shape_is_a_fault_of_its_frame(tensor: np.ndarray) -
 
 def test_a_cached_row_needs_no_crop_and_counts_for_the_answer() -> None:
     """Its vector goes out as any other; nothing is staged or embedded for it."""
-    plan = plan_of()
+    plan = plan_of(ModelChoice(name="vehicle", class_ids=(2,)), ModelChoice(name="person"))
+    with pytest.raises(ValueError, match=r"shape \(7,\); the model's have \(8,\)"):
+        plan.add_cached(CachedRow(model=ModelIndex(1), vector=np.zeros(7, np.float32), source_frame_id=1, quality=1.0))
     plan.add_cached(CachedRow(model=ModelIndex(1), vector=np.zeros(8, np.float32), source_frame_id=1, quality=1.0))
     add(plan, GOOD)
     assert (len(plan.crops), plan.rows, plan.vector_rows()) == (1, {0: 1}, {0: 1, 1: 1})

@@ -11,12 +11,16 @@ from prometheus_client import generate_latest
 
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_engines.protocol import Engine
-from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.core.terms import DrainReason
+from reidstream_server.errors import UnknownModel
+from reidstream_server.runtime import at_work
 from reidstream_server.runtime.models import ServedModel
+from reidstream_server.runtime.workers import Workers
 from tests.support.gate import Gate
-from tests.support.harness import RawStream, frame, serving, stream_to, until
+from tests.support.harness import RawStream, frame, serving, stream_to, stub_of, until
+from tests.support.patience import HANG_S
 
 
 def version(number: int, *, name: str = "person", script: FakeScript | None = None) -> FakeEngine:
@@ -159,11 +163,11 @@ async def test_many_reloads_leave_nothing(engines: int) -> None:
         assert len(server.runtime.statistics().models) == engines
 
 
-async def test_a_thread_that_is_inside_the_engine_is_told() -> None:
-    """Its engine must not be closed: the runtime says so, now and when it is closed."""
+async def test_an_engine_with_a_thread_inside_is_not_given_free() -> None:
+    """Its batch may still write into a frame, so nothing says that the engine may be closed until it is back."""
     gate = Gate()
-    stuck: Engine = version(1, script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
-    async with serving(stuck) as server, stream_to(server) as old:
+    busy: Engine = version(1, script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    async with serving(busy) as server, stream_to(server) as old:
         before = first_of(server)
         await old.open()
         await old.call.write(frame(1))
@@ -171,6 +175,111 @@ async def test_a_thread_that_is_inside_the_engine_is_told() -> None:
         retiring = asyncio.create_task(server.runtime.retire_model(before))
         old.call.cancel()
         await until(lambda: server.runtime.open_sessions == 0)
-        assert not retiring.done()  # the batch may still write into a frame
+        assert not retiring.done()
         gate.opened.set()
         assert await retiring
+        assert await server.runtime.retire_model(before)  # again: it is gone, at once
+
+
+async def test_threads_that_have_not_ended_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """False is not for ever, and a slow moment at a reload does not change how the process ends."""
+    async with serving(version(1)) as server:
+        before = first_of(server)
+        server.runtime.add_model(version(2))
+        with monkeypatch.context() as hurry:
+            hurry.setattr(Workers, "close", lambda *_: False)
+            assert not await server.runtime.retire_model(before)
+            assert not await server.runtime.retire_model(before)
+        assert await server.runtime.retire_model(before)
+    assert not server.runtime.stuck
+
+
+async def test_who_gives_up_waiting_stops_nothing() -> None:
+    """The model stays withdrawn, goes when its last session is over, and may be waited for again."""
+    async with serving(version(1)) as server, stream_to(server) as old:
+        before = first_of(server)
+        await old.open()
+        server.runtime.add_model(version(2))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(server.runtime.retire_model(before), 0.01)
+        waiting = asyncio.create_task(server.runtime.retire_model(before))
+        assert spaces(await answered(old, 1)) == [("1", 5)]
+        await old.call.done_writing()
+        await old.results()
+        assert await waiting
+
+
+async def test_a_runtime_that_closes_during_a_reload_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is cancelled who did not ask for it, and a batch that comes back late does no harm."""
+    monkeypatch.setattr(at_work, "GRACE_S", HANG_S)
+    gate = Gate()
+    busy: Engine = version(1, script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    async with serving(busy) as server:
+        before = first_of(server)
+        async with stream_to(server) as old:
+            await old.open()
+            await old.call.write(frame(1))
+            await until(lambda: gate.entered == 1)
+            retiring = asyncio.create_task(server.runtime.retire_model(before))
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.2, gate.opened.set)  # while the runtime waits for its threads
+    assert await retiring in (True, False)
+    await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.msg == "runtime_failed"]
+    assert not server.runtime.stuck
+
+
+async def test_a_newer_model_may_be_taken_back() -> None:
+    """The one before it has the name again."""
+    async with serving(version(1)) as server, stream_to(server) as stream:
+        newer = server.runtime.add_model(version(2))
+        assert await server.runtime.retire_model(newer)
+        assert (await stream.open()).models[0].space_id[-1] == "1"
+
+
+async def test_the_default_is_a_name_and_no_other_model_steps_in() -> None:
+    """Clients that name no model would get vectors of another space, and not notice."""
+    async with serving(version(1), version(2, name="vehicle")) as server:
+        models = server.runtime.models
+        assert await server.runtime.retire_model(first_of(server))
+        for name in ("", "person"):
+            with pytest.raises(UnknownModel, match="this server has vehicle"):
+                models.find(name)
+        async with stub_of(server.port) as stub:
+            listed = await stub.ListModels(service_pb2.ListModelsRequest())
+        assert [(model.name, model.is_default) for model in listed.models] == [("vehicle", False)]
+        back = server.runtime.add_model(version(3))
+        assert models.default is back
+        assert [model.name for model in models.models] == ["person", "vehicle"]
+
+
+async def test_a_model_whose_threads_cannot_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the table, not in the scheduler, and no thread that waits for ever."""
+    async with serving(version(1)) as server:
+        before = threads()
+        started = iter([True, False])
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name.startswith("inference-") and not next(started):
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", start)
+            with pytest.raises(RuntimeError, match="new thread"):
+                server.runtime.add_model(version(2, name="vehicle"))
+        assert [model.name for model in server.runtime.models.models] == ["person"]
+        assert len(server.runtime.statistics().models) == 1
+        await until(lambda: threads() == before)
+
+
+async def test_a_names_series_go_with_its_last_model() -> None:
+    """Its counters, too: who scrapes would take them for a model that is there."""
+    async with serving(version(1)) as server:
+        other = server.runtime.add_model(version(2, name="vehicle"))
+        assert 'model="vehicle"' in shown(server)
+        assert await server.runtime.retire_model(other)
+        assert 'model="vehicle"' not in shown(server)

@@ -41,7 +41,10 @@ def test_both_columns_blame_the_same_side(status: Status) -> None:
     later = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
     assert (status.grpc in later) == (status.http in (408, 429, 503, 504))
     assert (status.grpc is grpc.StatusCode.INTERNAL) == (status.http == 500)
-    assert status.http >= 400
+    assert (status.grpc is grpc.StatusCode.UNIMPLEMENTED) == (status.http == 501)
+    assert (status.grpc is grpc.StatusCode.UNAUTHENTICATED) == (status.http == 401)
+    assert (status.grpc is grpc.StatusCode.NOT_FOUND) == (status.http == 404)
+    assert (status.grpc is grpc.StatusCode.INVALID_ARGUMENT) == (status.http in (400, 413, 415))
 
 
 @pytest.mark.parametrize("refusal", Refusal)

@@ -6,9 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from itertools import count
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_engines.image import PixelBox
@@ -16,11 +19,13 @@ from reidstream_proto.v1 import frame_pb2, model_pb2, session_pb2
 from reidstream_server.core.effects import Answer, FrameTimes, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, SessionKey
+from reidstream_server.intake.answers import Embedded, box_answers
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, CropIndex, CropPlan, FrameJob, allocate_vectors
 from reidstream_server.runtime.session import JobAnswer, TrackEnded
 from reidstream_server.transport.embedding.answers import drain, frame_result, session_opened, track_ended
+from reidstream_server.transport.embedding.models import limits_message
 from reidstream_server.transport.embedding.options import parse_session
 from tests.support.models import table_of
 
@@ -145,6 +150,33 @@ def test_a_cached_row_stands_among_those_that_were_embedded_now() -> None:
     assert result.boxes[0].quality == 0.5
 
 
+FATES = st.sampled_from([PERSON, VEHICLE, "cached", BoxRefusal.FILTERED, BoxRefusal.INVALID_BOX])
+
+
+@given(fates=st.lists(FATES, max_size=12), data=st.data())
+def test_the_blocks_say_what_other_doors_are_told(fates: list[object], data: st.DataObject) -> None:
+    """Box by box the same vector, quality and source, whatever became of the others."""
+    crops = [fate for fate in fates if isinstance(fate, int)]
+    counted = count()
+    boxes: list[object] = []
+    for fate in fates:
+        known = cached(VEHICLE, len(boxes), 2.0) if fate == "cached" else fate
+        boxes.append(next(counted) if isinstance(fate, int) else known)
+    job = job_of([ModelIndex(model) for model in crops], boxes)  # type: ignore[arg-type]  # of three kinds
+    outcomes = tuple(data.draw(st.sampled_from((OK, OK, BAD, FAILED))) for _ in crops)
+    whole = Answer(session=SessionKey(1), frame_id=1, payload=job, fault=None, outcomes=outcomes, times=times())
+    result = frame_result(whole)
+    told = list(box_answers(whole))
+    assert [box.vector.tolist() if isinstance(box, Embedded) else None for box in told] == rows(result)
+    for box, said in zip(told, result.boxes, strict=True):
+        if isinstance(box, Embedded):
+            assert result.blocks[said.block].model == box.model.name
+            assert said.quality == pytest.approx(box.quality)
+            assert (said.source_frame_id if said.HasField("source_frame_id") else None) == box.source_frame_id
+        else:
+            assert frame_pb2.Outcome.Name(said.outcome) == f"OUTCOME_{box.name}"
+
+
 def test_a_frame_may_be_answered_with_cached_rows_only() -> None:
     """Nothing is embedded, and the client has its vectors; they are rounded as all others are."""
     job = job_of([], [cached(VEHICLE, 1, 2), cached(VEHICLE, 3, 4)], dtype=frame_pb2.EMBEDDING_DTYPE_FLOAT16)
@@ -222,7 +254,7 @@ def test_an_opening_is_answered_with_what_was_agreed() -> None:
         session_pb2.ModelChoice(),
     ]
     message, agreement = agree(models=choices, latency_budget_ms=250)
-    opened = session_opened(message, agreement, LIMITS)
+    opened = session_opened(message, agreement, limits_message(LIMITS))
     assert (opened.session_id, opened.epoch) == (message.session_id, 3)
     said = {field.name: value for field, value in opened.limits.ListFields()}
     assert said == asdict(LIMITS)
@@ -247,13 +279,13 @@ def test_every_choice_is_answered_as_it_was_made(name: str) -> None:
         setattr(message.options if name in ("priority", "dtype") else message, name, number)
         window = WindowLimits(max_frames=8, max_bytes=100, default_frames=4)
         agreement = parse_session(message, client="", models=MODELS, window=window)
-        assert getattr(session_opened(message, agreement, LIMITS), name) == number
+        assert getattr(session_opened(message, agreement, limits_message(LIMITS)), name) == number
 
 
 def test_without_a_budget_none_is_answered() -> None:
     """Absent is not zero."""
     message, agreement = agree()
-    assert not session_opened(message, agreement, LIMITS).HasField("latency_budget_ms")
+    assert not session_opened(message, agreement, limits_message(LIMITS)).HasField("latency_budget_ms")
 
 
 @pytest.mark.parametrize("reason", DrainReason)

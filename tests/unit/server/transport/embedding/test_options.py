@@ -230,3 +230,33 @@ def test_a_single_call_is_rejected_rather_than_kept_waiting() -> None:
     assert agreement.dtype is AnswerDtype.FLOAT16
     with pytest.raises(InvalidCall, match="camera_id"):
         parse_unary(session_pb2.EmbedOptions(), client="", models=MODELS, window=LIMITS)
+
+
+def test_the_first_that_is_wrong_is_what_the_client_is_told() -> None:
+    """In this order, in every release: each is mended in turn, and the next one is told."""
+    message = session_pb2.SessionOpen()
+    for field in ("ordering", "overload_policy"):
+        setattr(message, field, 99)
+    message.track_options.SetInParent()
+    message.options.latency_budget_ms = 0
+    message.options.models.add(name="dog")
+    message.options.box_filter.min_width = -1
+    for field in ("priority", "dtype"):
+        setattr(message.options, field, 99)
+    mend: list[tuple[str, Callable[[], object]]] = [
+        ("session_id", lambda: setattr(message, "session_id", bytes(16))),
+        ("track_options", lambda: message.ClearField("track_options")),
+        ("ordering", lambda: message.ClearField("ordering")),
+        ("overload_policy", lambda: message.ClearField("overload_policy")),
+        ("camera_id", lambda: setattr(message.options, "camera_id", "c")),
+        ("latency_budget_ms", lambda: message.options.ClearField("latency_budget_ms")),
+        ("priority", lambda: message.options.ClearField("priority")),
+        ("unknown model 'dog'", lambda: message.options.ClearField("models")),
+        ("box_filter.min_width", lambda: message.options.ClearField("box_filter")),
+        ("dtype", lambda: message.options.ClearField("dtype")),
+    ]
+    for name, repair in mend:
+        with pytest.raises(CallRefused, match=name):
+            agreed(message)
+        repair()
+    agreed(message)

@@ -18,6 +18,8 @@ from reidstream_proto.v1 import contract, service_pb2
 from reidstream_server.app import Parts, RunningServer, embedding_service, grpc_door, running_parts
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.loading import Engines
+from reidstream_server.transport.grpc_server.caller import presented_by
+from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.unparsable import understood
 from tests.support.harness import settings
@@ -36,11 +38,12 @@ class Counting:
     counted: int = 0
 
     async def count(self, request: Request | None, context: grpc.aio.ServicerContext[Request, Response]) -> Response:
-        if request is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a request")
-        understood(request)
-        self.counted += 1
-        return Response()
+        try:
+            self.parts.access.client_of(presented_by(context))
+            self.counted += 1 // (understood(request).name != "broken")
+            return Response()
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self.parts.observer)
 
     @property
     def hosted(self) -> HostedService:
@@ -113,11 +116,34 @@ async def test_a_second_service_is_unavailable_while_the_server_drains() -> None
         assert await server.runtime.drain(DrainReason.SHUTDOWN, 1.0)
 
 
-async def test_bytes_that_are_no_message_reach_no_parser_of_gRPC() -> None:  # noqa: N802 - its name
-    """The service is asked with None, and says so in its own words."""
+async def test_what_is_wrong_with_a_call_ends_it_as_everywhere() -> None:
+    """Bytes that are no message, and a fault of the service's own, whose text stays in the log."""
     async with hosting() as (_, counting, channel):
-        assert (await called(channel, f"{TOY}/Count", request=b"\xff"))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert await called(channel, f"{TOY}/Count", request=b"\xff") == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "invalid_call",
+        )
+        broken = Request(name="broken").SerializeToString()
+        assert await called(channel, f"{TOY}/Count", request=broken) == (grpc.StatusCode.INTERNAL, "internal")
         assert counting.counted == 0
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_a_stranger_is_told_nothing_else_and_a_method_that_is_none_is_said_to_be(
+    tmp_path: Path, *, leaving: bool
+) -> None:
+    """Tokens go first, whatever the method; then whether there is such a method; then whether the server leaves."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"gate {hashlib.sha256(b'right').hexdigest()}\n")
+    nothing = (grpc.StatusCode.UNIMPLEMENTED, "")
+    async with hosting(tokens_file=tokens) as (server, _, channel):
+        if leaving:
+            server.runtime.leave()
+        for method in ("Count", "Nope", "Count/more"):
+            assert await called(channel, f"{TOY}/{method}", "wrong") == STRANGER
+        assert await called(channel, f"{TOY}/Nope", "right") == nothing
+        assert await called(channel, f"{TOY}/Count/more", "right") == nothing
+        assert await called(channel, f"{TOY}/Count", "right") == (LEAVING if leaving else OK)
 
 
 @pytest.mark.parametrize("service", [TOY, EMBEDDING, ""])

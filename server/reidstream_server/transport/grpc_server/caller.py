@@ -1,0 +1,39 @@
+"""What a gRPC call shows of its caller, in the words of `identity`.
+
+Trap: headers of one name may come several times, and as bytes; `identity` decides what that means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from reidstream_server.identity.access import Presented
+
+_NAMES_IN_CERTIFICATES = ("x509_subject_alternative_name", "x509_common_name")
+
+
+class Caller(Protocol):
+    """What a gRPC context tells of a call before anything is read."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Its headers."""
+        ...
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What its connection proved."""
+        ...
+
+
+def presented_by(caller: Caller) -> Presented:
+    """What a call shows of its caller."""
+    proved = caller.auth_context()
+    return Presented(
+        authorization=authorization_of(caller.invocation_metadata()),
+        certificate_names=[name for kind in _NAMES_IN_CERTIFICATES for name in proved.get(kind, ())],
+    )
+
+
+def authorization_of(headers: Iterable[tuple[str, str | bytes]] | None) -> Sequence[str | bytes]:
+    """The values of all headers `authorization`."""
+    return [value for name, value in headers or () if name == "authorization"]
