@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -90,6 +91,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     hypothesis.settings.load_profile("patient")
     forgive_late_events()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's "&" starts it; programs that tests start
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit that, and hear of no interrupt
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
