@@ -18,7 +18,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types proto docs cuts environments simulation bench soak overload backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -30,18 +30,31 @@ serve: $(VENV)/.serve ## run the server: make serve [MODEL=osnet.onnx PROFILE=to
 	$(BIN)/reidstream-server --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE))
 
 test: $(VENV)/.dev environments lint types ## everything that CI runs; PYTEST="-k name" passes options on
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadscope $(PYTEST)
+	@echo "tests ..."
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadscope $(PYTEST)
 
 lint: $(VENV)/.dev ## ruff: rules and format
-	$(BIN)/ruff check $(CODE)
-	$(BIN)/ruff format --check $(CODE)
+	@echo "ruff ..."
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/ruff format --quiet --check $(CODE)
 
 format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-types: $(VENV)/.dev ## mypy --strict
-	$(BIN)/mypy proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
+types: $(VENV)/.dev ## mypy --strict, and what must and must not type-check under mypy and pyright (tests/typing)
+	@echo "mypy and pyright ..."
+	@$(BIN)/mypy --no-error-summary proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
+	@mkdir -p out
+	@$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python >out/pyright.txt || { cat out/pyright.txt; exit 1; }
+
+coverage: $(VENV)/.dev ## how much of each room the unit and integration tests run (two thirds more time than without)
+	@rm -rf out/coverage && mkdir -p out/coverage
+	@echo "tests, with their coverage ..."
+	@$(BIN)/coverage run -m pytest --numprocesses=auto --dist=loadscope tests/unit tests/integration $(PYTEST)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage json --quiet -o out/coverage/report.json
+	@$(BIN)/python -m tests.support.coverage_rooms out/coverage/report.json
 
 proto: $(VENV)/.dev ## generate the stubs from the .proto files
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
@@ -55,6 +68,9 @@ simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
+
+cubins: $(VENV)/.dev ## the crop kernel compiled for every architecture with every resize (a minute)
+	EVERY_CUBIN=1 $(BIN)/python -m pytest tests/unit/engines/cuda/test_compile.py
 
 bench: $(VENV)/.dev ## speed, beside its ceilings in the same run
 	$(BIN)/python -m bench $(BENCH)
@@ -83,13 +99,19 @@ gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package 
 	@echo "there: pip install --upgrade --no-index --no-deps --find-links out/gpu $(GPU_WHEELS)"
 	@echo "       PYTHONPATH=proto:engines:server:client python -m bench gpu$(if $(wildcard $(DATA)), --data out/gpu/data)"
 
-environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: the client's oldest and newest versions, engines on Python 3.10
+# The newest Python that the server and its dependencies were tried with. The oldest is the environment of all tests.
+NEWEST_PYTHON ?= python3.13
+
+environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: the client's oldest and newest versions, engines on Python 3.10, the server on 3.13
+	@if command -v $(NEWEST_PYTHON) >/dev/null 2>&1 && $(NEWEST_PYTHON) -c '' 2>/dev/null; then \
+	  $(MAKE) --no-print-directory .venv-newest-server/.server; \
+	else echo "no $(NEWEST_PYTHON) here: the server is not tested on it"; fi
 	@if command -v python3.10 >/dev/null 2>&1 && python3.10 -c '' 2>/dev/null; then \
 	  $(MAKE) --no-print-directory .venv-oldest/.client .venv-oldest-engines/.engines; \
 	else echo "no python3.10 here: client and engines are not tested on it"; fi
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-oldest .venv-oldest-engines .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
+	rm -rf .venv .venv-oldest .venv-oldest-engines .venv-newest .venv-newest-server .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -125,4 +147,10 @@ $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
 .venv-oldest-engines/.engines: constraints.txt engines/pyproject.toml
 	@python3.10 -m venv .venv-oldest-engines
 	@.venv-oldest-engines/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e engines
+	@touch $@
+
+.venv-newest-server/.server: constraints.txt $(wildcard */pyproject.toml)
+	@$(NEWEST_PYTHON) -m venv .venv-newest-server
+	@.venv-newest-server/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< \
+	  -e proto -e 'engines[pil,region]' -e server -e client hypothesis pytest pytest-asyncio pytest-timeout
 	@touch $@

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 
 from tests.support.patience import forgive_late_events, patient_clients
+from tests.support.places import place_of
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -70,6 +72,10 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
         (ROOT / ".venv-oldest-engines/bin/python").exists,
         "a CPython 3.10 on the PATH, then make environments",
     ),
+    "newest-server": (
+        (ROOT / ".venv-newest-server/bin/python").exists,
+        "a CPython 3.13 on the PATH, then make environments",
+    ),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),
 }
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
@@ -85,6 +91,20 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     hypothesis.settings.load_profile("patient")
     forgive_late_events()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's "&" starts it; programs that tests start
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit that, and hear of no interrupt
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.support.longest_first import LongestFirst  # noqa: PLC0415 - xdist is not everywhere
+
+    config.option.loadscopereorder = False
+    return LongestFirst(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
