@@ -12,11 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bench.gpu.command import ALL
+from bench.gpu.speed import drawn
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.emulation.mistakes import MISTAKES
 from tests.golden.wire import MODELS
@@ -68,21 +70,36 @@ def test_mistakes_are_told(cuda: EmulatedCuda, tmp_path: Path, mistake: str) -> 
 
 
 GPU_CHECK = """
-import sys
-from bench.gpu import command
+import json, sys
+from bench.gpu import command, speed
 
-names = sys.argv[1].split(",")
+names, networks = json.loads(sys.argv[1])
+drawn = [network for network in speed.drawn() if network.name in networks]
 command._names = lambda options: names
+speed.drawn = lambda: drawn
 sys.exit(command.gpu_main(sys.argv[2:]))
 """
-# Parts of gpu-check, a process each: its checks, the models of the data that it sees, and how many of them pass.
-PARTS: dict[str, tuple[Sequence[str], Sequence[str], int]] = {
-    "kernel": (["kernel", "graph replay", "vectors", "device memory"], [], 24),
-    "source": (["kernel against its source"], [], 8),
-    "TensorRT": (["TensorRT", "adopted plan"], MODELS, 5),
-    "golden, small": (["golden vectors"], MODELS[:1], 6),
-    "golden, large": (["golden vectors"], MODELS[1:], 6),
-    "speed": (["kernel bandwidth", "staging", "decoding", "engine", "compute-sanitizer"], [], 0),
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of gpu-check's checks, how many of them pass, and what they see: models of the data, drawn networks."""
+
+    names: Sequence[str]
+    passed: int
+    models: Sequence[str] = ()
+    networks: Sequence[str] = ()
+
+
+PARTS = {
+    "kernel": Part(["kernel", "graph replay", "vectors", "device memory"], 24),
+    "source": Part(["kernel against its source"], 8),
+    "TensorRT": Part(["TensorRT", "adopted plan"], 5, models=MODELS),
+    "golden, small": Part(["golden vectors"], 6, models=MODELS[:1]),
+    "golden, large": Part(["golden vectors"], 6, models=MODELS[1:]),
+    "speed": Part(["kernel bandwidth", "staging", "decoding", "compute-sanitizer"], 0),
+    "engine, ResNet-50": Part(["engine"], 0, networks=["ResNet-50"]),
+    "engine, OSNet": Part(["engine"], 0, networks=["OSNet"]),
 }
 SKIPPED = {"compute-sanitizer", "decoding on the GPU"}  # what this machine, or the emulated device, may lack
 
@@ -91,12 +108,12 @@ SKIPPED = {"compute-sanitizer", "decoding on the GPU"}  # what this machine, or 
 @pytest.mark.parametrize("part", PARTS)
 def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path, part: str) -> None:
     """With a TensorRT whose network is onnxruntime's; nothing is misused, and nothing is left."""
-    names, models, passed = PARTS[part]
+    made = PARTS[part]
     left, report, data = tmp_path / "left.txt", tmp_path / "report.md", tmp_path / "data"
     flags = ["--quick", "--crops", "640", "--report", str(report)]
-    if models:
-        flags += ["--data", str(only(models, shared_data, data))]
-    command = [sys.executable, "-c", GPU_CHECK, ",".join(names), *flags]
+    if made.models:
+        flags += ["--data", str(only(made.models, shared_data, data))]
+    command = [sys.executable, "-c", GPU_CHECK, json.dumps([made.names, made.networks]), *flags]
     environment = cuda.environment(left, pace_us=300)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,8 +121,9 @@ def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path,
     assert not found.faults
     assert not found.live
     checks = json.loads(report.with_suffix(".json").read_text())["checks"]
-    assert Counter(check["outcome"] for check in checks)["passed"] == passed
+    assert Counter(check["outcome"] for check in checks)["passed"] == made.passed
     assert {check["name"] for check in checks if check["outcome"] == "skipped"} <= SKIPPED
+    assert all(any(name in check["name"] for check in checks) for name in made.networks)
 
 
 def only(models: Sequence[str], data: Path, folder: Path) -> Path:
@@ -119,7 +137,7 @@ def only(models: Sequence[str], data: Path, folder: Path) -> Path:
 
 
 def test_the_parts_are_all_of_gpu_check() -> None:
-    """But the loopback, which `--quick` leaves out; each is in one part."""
-    parts = [name for names, _, _ in PARTS.values() for name in names if name != "golden vectors"]
-    assert sorted([*parts, "golden vectors", "loopback"]) == sorted(ALL)
-    assert sum(passed for _, _, passed in PARTS.values()) == 49
+    """But the loopback, which `--quick` leaves out."""
+    assert {name for part in PARTS.values() for name in part.names} == set(ALL) - {"loopback"}
+    assert {name for part in PARTS.values() for name in part.networks} == {network.name for network in drawn()}
+    assert sum(part.passed for part in PARTS.values()) == 49

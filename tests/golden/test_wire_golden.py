@@ -169,7 +169,7 @@ async def test_sixteen_cameras_at_once_meet_the_golden_vectors(engine: Engine, s
         return lowest, mixed
 
     # Batches wait a little to fill: otherwise a free core takes a frame's crops before another frame is staged.
-    async with serving(engine, linger_ms=100) as server, AsyncReidClient(f"127.0.0.1:{server.port}") as client:
+    async with serving(engine, linger_ms=1000) as server, AsyncReidClient(f"127.0.0.1:{server.port}") as client:
         outcomes = await asyncio.gather(*(camera(client, number) for number in range(CAMERAS)))
     assert min(lowest for lowest, _ in outcomes) >= MIN_COSINE
     assert all(mixed for _, mixed in outcomes)
