@@ -21,6 +21,7 @@ from reidstream_engines.spec import ModelSpec
 
 from .api import Builder, BuilderConfig, Flavour, TensorRt, TensorType, major_version
 from .manifest import TensorInfo
+from .messages import without_collection
 from .parsing import ParsedNetwork, Said, parse_network
 from .progress import BuildMonitor, Progress
 
@@ -107,7 +108,8 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
 def _made(make: Callable[[], _Made | None], said: Said, what: str) -> _Made:
     """TensorRT's constructors raise TypeError where the library gave them nothing; its methods answer None."""
     try:
-        found = make()
+        with without_collection():
+            found = make()
     except (TypeError, RuntimeError) as error:
         raise DeviceUnavailable(f"TensorRT cannot make {what} ({error}){said.text()}") from error
     if found is None:
