@@ -21,6 +21,7 @@ from reidstream_engines.spec import ModelSpec
 
 from .api import Builder, BuilderConfig, Flavour, TensorRt, TensorType, major_version
 from .manifest import TensorInfo
+from .messages import without_collection
 from .parsing import BuildLog, ParsedNetwork, parse_network
 from .progress import BuildMonitor, Progress
 
@@ -109,7 +110,8 @@ def build_plan(trt: TensorRt, flavour: Flavour, request: BuildRequest, progress:
 def _made(make: Callable[[], _Made | None], log: BuildLog, what: str) -> _Made:
     """Make an object of TensorRT. Its constructors raise TypeError if they fail; its methods return None."""
     try:
-        found = make()
+        with without_collection():
+            found = make()
     except (TypeError, RuntimeError) as error:
         raise DeviceUnavailable(f"TensorRT cannot make {what} ({error}){log.text()}") from error
     if found is None:

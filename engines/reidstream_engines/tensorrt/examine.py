@@ -24,7 +24,7 @@ from reidstream_engines.errors import EnginesError, PlanError
 from .api import CudaEngine, Flavour, TensorRt, TensorType, device_memory_size, load_tensorrt
 from .json_fields import JsonFields
 from .manifest import TensorInfo
-from .messages import Messages, logger_for
+from .messages import Messages, logger_for, without_collection
 
 PATIENCE_S = 300.0
 _SHOWN = 500
@@ -118,7 +118,8 @@ def _child(path: Path, flavour: Flavour) -> dict[str, object]:
     trt = load_tensorrt(flavour)
     messages = Messages()
     logger = logger_for(trt, messages)
-    runtime = trt.Runtime(logger)
+    with without_collection():
+        runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise PlanError(f"TensorRT {trt.__version__} refuses the plan{messages.text()}")

@@ -6,7 +6,10 @@ threads, and a logger that raises ends the process.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .api import TensorRt
 
@@ -28,6 +31,22 @@ class Messages:
     def text(self) -> str:
         """The kept messages, the latest last, for the end of an error's message."""
         return f"; TensorRT says: {' | '.join(self._kept)}" if self._kept else ""
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """For making a builder or a runtime: no garbage is collected meanwhile, in any thread.
+
+    TensorRT calls the logger while it holds a lock, and the end of a builder takes the same lock. A forgotten builder
+    (an error's traceback holds one) that is collected just then would wait for ever.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def logger_for(trt: TensorRt, messages: Messages) -> object:

@@ -34,7 +34,7 @@ from .adopt import open_adopted
 from .api import Flavour, Runtime, load_tensorrt
 from .cache import PlanCache, is_plan_folder
 from .manifest import PlanPrecision
-from .messages import Messages, logger_for
+from .messages import Messages, logger_for, without_collection
 from .opened_plan import CropKernel, OpenedPlan, open_plan
 from .plans import plan_for
 from .progress import LoggedProgress
@@ -163,7 +163,8 @@ def open_gpu(index: int, options: GpuOptions) -> Gpu:
 
     def make_runtime(messages: Messages) -> tuple[Runtime, object]:
         logger = logger_for(trt, messages)
-        return trt.Runtime(logger), logger
+        with without_collection():
+            return trt.Runtime(logger), logger
 
     def crop_kernel(resize: Resize, output: OutputType) -> bytes:
         cache = options.cache / "kernels"

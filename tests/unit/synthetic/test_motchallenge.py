@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reidstream_client.sources import Use, open_source
+from reidstream_client.cli.sources import Use, open_source
 from reidstream_synthetic import DetectorNoise, Scene, make_scene, write_motchallenge
 from reidstream_synthetic.cli import main
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reidstream_engines.tensorrt.builder import BuildRequest, build_plan
 from reidstream_engines.tensorrt.cache import PLAN, Plan, PlanCache
 from reidstream_engines.tensorrt.examine import examine
 from reidstream_engines.tensorrt.manifest import PlanPrecision
+from reidstream_engines.tensorrt.messages import Messages, logger_for
 from reidstream_engines.tensorrt.plans import plan_for
 from tests.golden.wire import MODELS
 from tests.unit.engines.networks import HEIGHT, WIDTH, convolution, save, spec
@@ -108,6 +110,19 @@ def test_a_norm_and_an_epsilon_build(tmp_path: Path) -> None:
     ]
     path = save(tmp_path / "m.onnx", nodes, "batch", 3, epsilon=np.array([1e-12], np.float32))
     assert built(path, tmp_path, PlanPrecision.FP16, spec=spec(dim=3)).manifest.input.dtype is TensorType.FP16
+
+
+def test_no_garbage_is_collected_while_tensorrt_holds_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It warns of an older builder while it makes another; the end of a forgotten one would wait for ever."""
+    trt, said = load_tensorrt(Flavour.RTX), Messages()
+    logger = logger_for(trt, said)
+    forgotten = trt.Builder(logger)
+    collecting: list[bool] = []
+    monkeypatch.setattr(Messages, "add", lambda *_: collecting.append(gc.isenabled()))
+    refused(b"no ONNX", tmp_path)
+    assert not collecting[0]
+    assert gc.isenabled()
+    del forgotten
 
 
 def test_garbage_is_refused(tmp_path: Path) -> None:
