@@ -51,7 +51,6 @@ def options() -> None:
     AsyncReidClient("gate:50051", camera_id="gate", timeout_s=1)
 
     ReidClient()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    ReidClient("gate:50051", "gate")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ReidClient("gate:50051", priority=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ReidClient("gate:50051", dtype="float16")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncReidClient("gate:50051", tls=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -19,8 +19,8 @@ from reidstream_server.app import Parts
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, OverloadPolicy
 from reidstream_server.errors import GoingAway, InvalidCall
-from reidstream_server.intake.answers import Embedded, box_answers
 from reidstream_server.intake.ask import ask
+from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.frames import FrameOrFault
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.intake.plan import FramePlan

@@ -19,7 +19,7 @@ from reidstream_proto.v1 import frame_pb2, model_pb2, session_pb2
 from reidstream_server.core.effects import Answer, FrameTimes, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, SessionKey
-from reidstream_server.intake.answers import Embedded, box_answers
+from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, CropIndex, CropPlan, FrameJob, allocate_vectors
