@@ -40,14 +40,11 @@ from .network import DeviceNetwork
 _NO_FRAME = -1
 """The kernel makes a black crop for this index; a ready tensor is then copied over it."""
 
-
 _Kept = TypeVar("_Kept", Stream, Event, PinnedBuffer, DeviceBuffer)
 
 
 class _Slot:
-    """All that one batch needs. `arguments`: the table of frames, then that of crops. `batch`: the end of the latest
-    batch.
-    """
+    """All that one batch needs. `arguments`: the tables of frames and crops. `batch`: the end of the latest batch."""
 
     def __init__(self, context: Context, network: DeviceNetwork, spec: ModelSpec) -> None:
         self.network = network
@@ -166,9 +163,7 @@ class TensorRtEngine(Engine):
         try:
             slot = self._idle.pop()
         except IndexError:
-            raise EngineFault(
-                f"{self._limits.slots} tickets are open, one for each slot; take a result before the next submit"
-            ) from None
+            raise EngineFault(f"{self._limits.slots} tickets are open, one a slot; take a result first") from None
         try:
             self._context.use()
             self._enqueue(slot, crops)
