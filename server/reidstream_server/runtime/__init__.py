@@ -5,6 +5,7 @@
     blocking, workers      what runs in threads
     at_work                the models with their threads
     wakeups                how the event loop is woken
+    dispatch               frames and batches to threads, and back
     session, statistics    a session's mailbox, and what it did
     open_sessions          all of them, and whether new ones may open
     runtime                drives the scheduler

@@ -19,7 +19,6 @@ from reidstream_engines.protocol import Engine, Stager
 from reidstream_server.core.effects import (
     Answer,
     BatchFailed,
-    CropRef,
     Effect,
     End,
     EndCause,
@@ -49,7 +48,8 @@ from reidstream_server.logs import get_logger
 
 from .agreement import Agreement
 from .at_work import ModelsAtWork, close_all
-from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging, embed, stage
+from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging
+from .dispatch import Dispatch
 from .job import FrameJob
 from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
@@ -78,12 +78,19 @@ class Runtime:
     ) -> None:
         self._scheduler: Scheduler[FrameJob] = Scheduler(limits)
         self.models = ModelTable()
-        self._stager = stager
         self._observer = observer
         self._sessions = OpenSessions()
         self._wakeups = Wakeups(self._failed, self._on_timer)
         self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
         self._at_work = ModelsAtWork(self._worker_failed)
+        self._dispatch = Dispatch(
+            stager,
+            self._staging,
+            self._at_work,
+            self._wakeups,
+            staged=self._staging_ended,
+            embedded=self._batch_ended,
+        )
         self.engine_died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.stuck = False
 
@@ -228,11 +235,10 @@ class Runtime:
         for effect in effects:
             match effect:
                 case Stage():
-                    self._begin_staging(effect.frame, effect.payload)
+                    self._dispatch.stage(effect.frame, effect.payload)
                 case Run():
                     self._observer.batch_started(effect.model, len(effect.crops))
-                    model = self._at_work[effect.model]
-                    self._at_work.submit(effect.model, self._run, model, effect.batch, effect.crops)
+                    self._dispatch.run(effect.model, effect.batch, effect.crops)
                 case Release():
                     effect.payload.release()
                 case Answer() | SendDrain() | End() | Readable():
@@ -290,20 +296,7 @@ class Runtime:
     def _on_timer(self) -> None:
         self._carry_out(self._scheduler.on_timer(time.monotonic_ns()))
 
-    # What threads do, and what comes of it.
-
-    def _begin_staging(self, key: FrameKey, job: FrameJob) -> None:
-        """In a thread; or on the loop, if a thread would cost more, but then after the effects of this event."""
-        if job.instant(self._stager):
-            self._wakeups.soon(self._stage_here, key, job)
-        else:
-            self._staging.submit(self._stage, key, job)
-
-    def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
-        self._staging_ended(key, stage(job, self._stager))
-
-    def _stage(self, key: FrameKey, job: FrameJob) -> None:
-        self._wakeups.from_thread(self._staging_ended, key, stage(job, self._stager))
+    # What comes of what threads do.
 
     def _staging_ended(self, key: FrameKey, ended: Staging) -> None:
         now = time.monotonic_ns()
@@ -319,9 +312,6 @@ class Runtime:
                 self._carry_out(self._scheduler.frame_staging_failed(key, fault, now))
             case _:
                 assert_never(ended)
-
-    def _run(self, model: ServedModel, batch: BatchKey, crops: tuple[CropRef[FrameJob], ...]) -> None:
-        self._wakeups.from_thread(self._batch_ended, model.index, batch, embed(model.engine, crops))
 
     def _batch_ended(self, model: ModelIndex, batch: BatchKey, ended: Embedding) -> None:
         now = time.monotonic_ns()
