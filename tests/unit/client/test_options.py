@@ -111,7 +111,8 @@ async def test_every_option_of_a_stream_arrives(arrived: list[StreamSettings]) -
             async with context:
                 pytest.fail("there is no session")
     with ReidClient("localhost:1") as blocking:
-        for entered in (blocking.stream(**STREAM), blocking.resuming_stream(**STREAM)):  # type: ignore[arg-type]
+        resuming = blocking.resuming_stream(**STREAM, give_up_after_s=60.0)  # type: ignore[arg-type]
+        for entered in (blocking.stream(**STREAM), resuming):  # type: ignore[arg-type]
             with pytest.raises(Stop):
                 entered.__enter__()
         with pytest.raises(Stop):
