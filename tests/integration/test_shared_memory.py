@@ -436,7 +436,7 @@ async def test_what_is_staged_counts_for_the_bound_on_staged_bytes() -> None:
     engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=lambda _: held(gate)))
     size = WIDTH * HEIGHT * 3
     async with serving(engine) as server, ReidAt(server.port) as client, sharing(client) as session:
-        assert isinstance(server.runtime._stager, FakeStager)
+        assert isinstance(server.parts.intake.stager, FakeStager)
         for _ in range(4):
             await session.send(picture(), BOXES)
         await until(lambda: server.runtime.statistics().frames == 4)
