@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from reidstream_engines import default_model
+from reidstream_engines.cores import usable_cores
 from reidstream_engines.cpu import openvino_network
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.onnx_loading import load_onnx
@@ -235,11 +236,15 @@ def as_many_rows_as_the_brightest_pixel_says(path: Path) -> Path:
 
 @openvino
 def test_a_fault_inside_openvino_has_its_cause(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """An EngineFault; the engine goes on, and nothing is printed."""
+    """An EngineFault; the engine goes on, and nothing is printed. On a single core OpenVINO raises nothing itself: it
+    answers with nothing, which is a fault, too.
+    """
     engine = engine_of(as_many_rows_as_the_brightest_pixel_says(tmp_path / "m.onnx"), spec(dim=3))
-    with pytest.raises(EngineFault, match="openvino failed on a batch of 1") as caught:
+    raises = usable_cores() > 1
+    said = "openvino failed on a batch of 1" if raises else r"answered float32 \(0, 0\) to a batch of 1"
+    with pytest.raises(EngineFault, match=said) as caught:
         engine.submit([tensor(2.0)]).result()
-    assert caught.value.__cause__ is not None
+    assert (caught.value.__cause__ is not None) == raises
     assert engine.submit([tensor(1.0)]).result().shape == (1, 3)
     assert capfd.readouterr().err == ""
 
