@@ -1,8 +1,8 @@
 """Every session that is not over, and whether new ones may open.
 
 Why together: a server that leaves takes no new session and waits until the last one is over. Doors, guards and the
-drain all ask here, so "leaving" is known in one place. Trap: a session that opened after the drain began
-would never be asked to leave; so `Runtime.open_session` checks first.
+drain all ask here, so "leaving" is known in one place. Trap: a session that opened after the drain began would never be
+asked to leave; so `Runtime.open_session` checks first.
 """
 
 from __future__ import annotations

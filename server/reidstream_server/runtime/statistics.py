@@ -23,7 +23,7 @@ _NEWEST = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFigures:
-    """A snapshot of one open session. Seconds, bytes of pixels as they came, frames a second.
+    """A snapshot of one session, open or just over. Seconds, bytes of pixels as they came, frames a second.
 
     `answered`: frames with vectors. `faults`: the others, by reason. `rate_fps`: of the newest answers, up to now.
     `age_s`: the mean age of the newest answers when they were written; None before the first. `window_frames` and

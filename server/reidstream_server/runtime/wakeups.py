@@ -1,8 +1,8 @@
 """How the event loop is woken: by a thread that has finished, by the next deadline, or a little later.
 
 Why in one place: nobody awaits these events. If one failed in silence, somebody would wait for ever; so `_call` reports
-every failure. Trap: most deadlines move on before they come. A timer that is armed for an
-earlier time stays: it wakes for nothing once, which costs less than a cancellation with every event.
+every failure. Trap: most deadlines move on before they come. A timer that is armed for an earlier time stays: it wakes
+for nothing once, which costs less than a cancellation with every event.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ Ts = TypeVarTuple("Ts")
 
 
 class Workers:
-    """`count` threads that carry out calls in the order they came. If a call raises, `failed` is told, in
-    that thread, and the thread goes on.
+    """`count` threads that carry out calls in the order they came. If a call raises, `failed` is told, in that thread,
+    and the thread goes on.
     """
 
     def __init__(self, count: int, name: str, failed: Callable[[BaseException], None]) -> None:

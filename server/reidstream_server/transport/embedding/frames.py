@@ -1,8 +1,7 @@
 """A frame from the wire: its pictures' headers and its boxes, as `intake` takes them.
 
 What is here is this wire's: its enums, its ready crops with their boxes, its shared ranges. Boxes, bounds and rows are
-`intake`'s. Trap: each look at a field of bytes copies
-all of them, and this runs for every frame.
+`intake`'s. Trap: each look at a field of bytes copies all of them, and this runs for every frame.
 """
 
 from __future__ import annotations
