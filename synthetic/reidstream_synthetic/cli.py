@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the last folder is not complete", file=sys.stderr)
         return _INTERRUPTED
-    except OSError as error:
-        print(error, file=sys.stderr)
+    except OSError as error:  # one without a number is ours, and says what to do
+        said = error if error.errno is None else f"cannot write {error.filename}: {error.strerror}; choose another OUT"
+        print(said, file=sys.stderr)
         return _FAILED
     for sequence in sequences:
         print(sequence)

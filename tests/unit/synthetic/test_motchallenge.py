@@ -139,3 +139,13 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "synthetic-0-c1").mkdir()
     assert main(["--frames", "1", "--cameras", "1", str(tmp_path)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the system's reason, and what to do."""
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    assert main(["--frames", "1", "--cameras", "1", "--people", "1", str(file / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"cannot write {file}")
+    assert said.endswith("Not a directory; choose another OUT")
