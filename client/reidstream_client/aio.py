@@ -41,7 +41,7 @@ from .options import (
     shows_options,
 )
 from .session.async_session import AsyncSession
-from .session.opener import Opener, ServerOpener
+from .session.opener import ServerOpener
 from .session.opening import check_spaces
 from .session.requests import embed_options, resolve_choices, session_open
 from .session.resuming import ResumingSession
@@ -164,7 +164,7 @@ class AsyncReidClient:
 
     @asynccontextmanager
     async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession]:
-        session = await self._opener(settings).open(0)
+        session = await self._opener(settings).open_one()
         try:
             yield session
         finally:
@@ -172,22 +172,23 @@ class AsyncReidClient:
 
     @asynccontextmanager
     async def _resuming_stream(self, settings: StreamSettings) -> AsyncIterator[ResumingSession]:
-        opener = self._opener(settings)
-        session = ResumingSession(await opener.open(0), opener)
+        session = await ResumingSession.begin(
+            self._opener(settings), give_up_after_s=settings.give_up_after_s, budget_grace_s=settings.budget_grace_s
+        )
         try:
             yield session
         finally:
             await session.close()
 
-    def _opener(self, settings: StreamSettings) -> Opener:
+    def _opener(self, settings: StreamSettings) -> ServerOpener:
         return ServerOpener(
             connection=self._connection,
             request=session_open(self._options, settings),
             choices=self._choices,
             retry=self._retry,
             timeout_s=self._timeout_s,
-            give_up_after_s=settings.give_up_after_s,
             answer_timeout_s=settings.answer_timeout_s,
+            budget_grace_s=settings.budget_grace_s,
             max_message_bytes=self._settings.max_message_bytes,
             shared_memory=settings.shared_memory,
         )

@@ -41,7 +41,9 @@ class ClientOptions(TypedDict, total=False):
     priority: Priority
     """Who goes first when the engines are busy. Default: NORMAL."""
     latency_budget_s: float | None
-    """A frame older than this before its inference is answered OVER_BUDGET. 0.001 to 3600. Default: no budget."""
+    """A frame older than this before its inference is answered OVER_BUDGET. 0.001 to 3600. Default: no budget.
+    On a stream the client sees to it by itself if the server says nothing: `budget_grace_s`.
+    """
     dtype: EmbeddingDtype
     """How vectors travel; FLOAT16 halves the answers. Default: FLOAT32."""
     box_filter: BoxFilter | None
@@ -99,7 +101,13 @@ class StreamOptions(TypedDict, total=False):
     window_bytes: int
     """How many bytes of frames may be unanswered. Default, 0: as many as the server gives."""
     answer_timeout_s: float
-    """A session with a frame that waits longer for its answer ends with CallTimeout. Default: 60."""
+    """A stream whose server owes an answer for longer ends with CallTimeout. (A session that resumes then opens another
+    stream.) Default: 60.
+    """
+    budget_grace_s: float
+    """With a latency budget: how much longer than the budget to wait for the answer to a frame that was sent. Then the
+    client answers OVER_BUDGET by itself (`local`). Longer than an inference and the way back. Default: 0.5.
+    """
     shared_memory: bool
     """Leave raw frames in memory that a server on this machine reads, instead of sending them. Where that is not
     possible they are sent, and `opened.shared_memory_refusal` says why. Default: False.
@@ -110,7 +118,9 @@ class ResumingStreamOptions(StreamOptions, total=False):
     """Options of `resuming_stream`."""
 
     give_up_after_s: float
-    """How long to try to open the next stream before the session ends with the last error. Default: 60."""
+    """How long to go on without success, from the first opening on, before the session ends with the last error. What
+    will not pass (no token, an unknown model) ends it at once. Default: 60.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +133,7 @@ class StreamSettings:
     window_frames: int = 0
     window_bytes: int = 0
     answer_timeout_s: float = 60.0
+    budget_grace_s: float = 0.5
     shared_memory: bool = False
     give_up_after_s: float = 60.0
 

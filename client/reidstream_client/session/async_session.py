@@ -9,38 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
+from reidstream_client.choices import Ordering
 from reidstream_client.connection.protocols import Call
 from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SessionDrained, SessionEnded
 from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from reidstream_client.frames.images import Image, PixelArray
-from reidstream_client.frames.results import parse_result
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
+from .alarm import Alarm
 from .endings import drain_reason, end_of_stream
 from .inbox import Inbox
-from .ledger import Delivery, FrameLedger, LedgerStatistics, LocalAnswer, Offer
-from .local_answers import local_result
+from .ledger import LedgerStatistics, Offer
+from .local_answers import Budget
+from .open_frames import OpenFrames
 from .opening import SessionInfo
 from .outbox import Outbox
-
-
-@dataclass(slots=True, kw_only=True)
-class _Pending:
-    """A frame without an answer: its boxes, its slot of shared memory, and since when it is in the window."""
-
-    boxes: int
-    slot: int | None
-    sent_s: float | None = None
 
 
 class AsyncSession:
@@ -48,6 +39,8 @@ class AsyncSession:
 
     Iteration gives the answer to every frame that `send` took exactly once, in the agreed order. Then it ends, after
     `finish`, or raises the error that ended the session, which has the ids without an answer.
+
+    `ordering`: in which order answers are given here, if not as agreed.
     """
 
     def __init__(
@@ -57,6 +50,8 @@ class AsyncSession:
         *,
         max_message_bytes: int,
         answer_timeout_s: float,
+        budget_grace_s: float,
+        ordering: Ordering | None = None,
         shared: SharedMemory | None = None,
     ) -> None:
         self.opened = opened
@@ -65,24 +60,26 @@ class AsyncSession:
         self._target = call.target
         self._max_message = min(max_message_bytes, opened.limits.max_message_bytes or max_message_bytes)
         self._answer_timeout_s = answer_timeout_s
-        self._ledger: FrameLedger[PreparedFrame, FrameEmbeddings] = FrameLedger(
-            max_frames=opened.window_frames,
-            max_bytes=opened.window_bytes,
-            ordering=opened.ordering,
-            policy=opened.overload_policy,
-        )
-        self._pending: dict[int, _Pending] = {}
+        self._budget = Budget(opened, budget_grace_s)
         self._outbox = Outbox(call, done=self._sends_no_more)
+        self._frames = OpenFrames(
+            opened,
+            ordering=opened.ordering if ordering is None else ordering,
+            budget=self._budget,
+            take_back=self._outbox.take_back,
+            shared=shared,
+        )
+        self._ledger = self._frames.ledger
         self._inbox = Inbox()
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._stall_check = self._loop.call_later(answer_timeout_s, self._check_stall)
+        self._alarm = Alarm(self._look)
+        loop = asyncio.get_running_loop()
         self._tasks: tuple[asyncio.Task[None], ...] = (
-            self._loop.create_task(self._read()),
-            self._loop.create_task(self._outbox.run()),
+            loop.create_task(self._read()),
+            loop.create_task(self._outbox.run()),
         )
 
     @shows_options(FrameOptions, FrameInput)
@@ -116,6 +113,8 @@ class AsyncSession:
     def check_size(self, frame: PreparedFrame) -> None:
         """Raises FrameTooLarge for a frame that this session can never take."""
         check_message_size(frame, self._max_message)
+        if self._shared is None:  # else its pixels may not travel at all
+            self._ledger.check_size(frame.max_bytes)
 
     async def _submit(self, frame: PreparedFrame) -> None:
         slot: int | None = None
@@ -124,18 +123,21 @@ class AsyncSession:
         try:
             offer = await self._taken(frame)
         except BaseException:
-            self._give_back(slot)
+            self._frames.give_back(slot)
             raise
-        self._pending[frame.frame_id] = _Pending(boxes=frame.boxes, slot=slot)
+        self._frames.taken(frame, slot)
         if offer is Offer.SEND:
             self._post(frame)
-        self._deliver(self._ledger.deliverable())
+        self._alarm.by(self._budget.wait_until(frame.captured_s))
+        self._inbox.put(self._frames.delivered())
 
     async def _taken(self, frame: PreparedFrame) -> Offer:
         """Wait until the frame is taken; says what became of it, which is never WAIT."""
-        self.check_size(frame)
-        self._ledger.check(frame.frame_id, frame.max_bytes)
-        while (offer := self._offer(frame)) is Offer.WAIT:
+        check_message_size(frame, self._max_message)
+        self._ledger.check_id(frame.frame_id)
+        self._ledger.check_size(frame.max_bytes)
+        while (offer := self._frames.offer(frame, time.monotonic())) is Offer.WAIT:
+            self._alarm.by(self._budget.send_until(frame.captured_s))
             self._room.clear()
             await self._room.wait()
             self._check_open()
@@ -153,8 +155,7 @@ class AsyncSession:
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
         self._finishing = True
-        self._outbox.wake()
-        self._room.set()
+        self._changed()
 
     def take(self) -> list[FrameEmbeddings]:
         """The answers that have come. Never waits, and never raises the error that ended the session."""
@@ -187,19 +188,15 @@ class AsyncSession:
         if self._drain is not None:
             raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
         self._inbox.check_open(
-            finishing=self._finishing, open_frames=len(self._pending), window_frames=self.opened.window_frames
+            finishing=self._finishing, open_frames=len(self._frames), window_frames=self.opened.window_frames
         )
-
-    def _offer(self, frame: PreparedFrame) -> Offer:
-        if self._ledger.would_hold(frame.max_bytes):
-            frame = frame.owned()
-        return self._ledger.offer(frame.frame_id, frame.max_bytes, frame)
 
     def _post(self, frame: PreparedFrame) -> None:
         """Send a frame of the window."""
         now = time.monotonic()
-        self._pending[frame.frame_id].sent_s = now
+        self._frames.posted(frame.frame_id, now)
         self._outbox.post(frame, now)
+        self._alarm.by(now + self._answer_timeout_s)
 
     def _sends_no_more(self) -> bool:
         return self._drain is not None or (self._finishing and not self._ledger.holds)
@@ -225,72 +222,52 @@ class AsyncSession:
             raise ProtocolFault(f"the server sent {kind}, which the contract does not allow here")
 
     def _on_result(self, message: frame_pb2.FrameResult) -> None:
-        pending = self._pending.get(message.frame_id)
-        if pending is None or pending.sent_s is None:
-            raise ProtocolFault(f"the server answered frame {message.frame_id}, which does not wait for an answer")
-        result = parse_result(
-            message,
-            boxes=pending.boxes,
-            models=self.opened.models,
-            round_trip_s=time.monotonic() - pending.sent_s,
-        )
-        self._ledger.answered(message.frame_id, result)
-        self._give_back(self._pending.pop(message.frame_id).slot)
-        released = self._ledger.release()
-        if released is not None:
-            self._post(released)
-        self._deliver(self._ledger.deliverable())
-        self._room.set()
-        self._outbox.wake()
+        self._frames.answered(message, time.monotonic())
+        self._changed()
 
     def _on_drain(self, drain: session_pb2.Drain) -> None:
         self._drain = drain
-        last = drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else None
-        for frame_id in self._ledger.drain(last):
-            del self._pending[frame_id]
+        self._frames.drain(drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else None)
         self._outbox.clear()
-        self._deliver(self._ledger.deliverable())
+        self._changed()
+
+    def _changed(self) -> None:
+        """Frames were answered, or no more will come: see who can go on."""
+        released = self._ledger.release()
+        if released is not None:
+            self._post(released)
+        self._inbox.put(self._frames.delivered())
+        if self._finishing and self._ledger.owed and self._ledger.all_answered:
+            self._end(None)  # the server owes only what is too late, and may be long in ending the call
         self._room.set()
+        self._outbox.wake()
 
-    def _deliver(self, deliveries: Sequence[Delivery[FrameEmbeddings]]) -> None:
-        answers: list[FrameEmbeddings] = []
-        for delivery in deliveries:
-            answer = delivery.answer
-            if isinstance(answer, LocalAnswer):
-                pending = self._pending.pop(delivery.frame_id)
-                self._give_back(pending.slot)
-                answer = local_result(delivery.frame_id, answer, pending.boxes, self.opened.models)
-            answers.append(answer)
-        if answers:
-            self._inbox.put(answers)
-
-    def _give_back(self, slot: int | None) -> None:
-        if self._shared is not None:
-            self._shared.give_back(slot)
-
-    def _check_stall(self) -> None:
-        """End the session if the server keeps the connection and says nothing, so that nobody waits for ever."""
-        oldest = next((pending.sent_s for pending in self._pending.values() if pending.sent_s is not None), None)
+    def _look(self) -> None:
+        """Answer the frames that have waited for too long. End the session if the server keeps the connection and says
+        nothing, so that nobody waits for ever.
+        """
         now = time.monotonic()
-        due = self._answer_timeout_s if oldest is None else oldest + self._answer_timeout_s - now
-        if due <= 0:
+        since = self._frames.asked_since_s()
+        if since is not None and since + self._answer_timeout_s <= now:
             self._end(CallTimeout(f"{self._target}: a frame had no answer within {self._answer_timeout_s} s"))
-        else:
-            self._stall_check = self._loop.call_later(due, self._check_stall)
+            return
+        self._frames.give_up_late(now)
+        self._changed()
+        self._alarm.by(None if since is None else since + self._answer_timeout_s)
+        self._alarm.by(self._frames.next_late_s())
 
     def _end(self, error: ReidError | None) -> None:
         """End everything because of `error`; None: the server ended the call with OK. The second time, do nothing."""
         if self._inbox.ended:
             return
-        last, unanswered = self._ledger.close()
-        self._deliver(last)
-        self._pending.clear()
+        last, unanswered = self._frames.close()
+        self._inbox.put(last)
         if error is None:
             error = end_of_stream(self._target, finished=self._finishing, drain=self._drain, unanswered=unanswered)
         if error is not None:
             error.unanswered = unanswered
         self._inbox.end(error)
-        self._stall_check.cancel()
+        self._alarm.stop()
         self._call.cancel()
         if self._shared is not None:
             self._shared.close()

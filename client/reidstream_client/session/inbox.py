@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers
 from reidstream_client.types import FrameEmbeddings
@@ -26,10 +26,11 @@ class Inbox:
         self._answers: deque[FrameEmbeddings] = deque()
         self._changed = asyncio.Event()
 
-    def put(self, answers: Iterable[FrameEmbeddings]) -> None:
-        """More answers."""
-        self._answers.extend(answers)
-        self._changed.set()
+    def put(self, answers: Sequence[FrameEmbeddings]) -> None:
+        """More answers, if there are any."""
+        if answers:
+            self._answers.extend(answers)
+            self._changed.set()
 
     def end(self, error: ReidError | None) -> None:
         """No more answers will come; `error` says why, None that all is well."""

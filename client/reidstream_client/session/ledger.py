@@ -2,7 +2,9 @@
 
 Why apart: full windows, answers out of order and a leaving server are decided here, and can be tested by the thousand.
 A frame is taken if `offer` says anything but WAIT. Each one that is taken leaves exactly once: through `deliverable`,
-or as one of the ids that `close` returns. Trap: a frame that the client drops must still be answered in its turn.
+or as one of the ids that `close` returns. Traps: a frame that the client drops must still be answered in its turn; and
+a frame that was sent and then given up is *owed*: it keeps its place in the window, because the server still has it,
+and the answer that comes late is dropped.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class Delivery(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerStatistics:
-    """`window_frames`, `window_bytes`: sent and not answered. `undelivered`: answered, waiting for their turn."""
+    """`window_frames`, `window_bytes`: sent, and not answered by the server. `undelivered`: answered, waiting for their
+    turn.
+    """
 
     window_frames: int
     window_bytes: int
@@ -83,6 +87,7 @@ class FrameLedger(Generic[F, R]):
         self._bytes = 0
         self._next_id = 0
         self._elsewhere: list[int] = []
+        self._owed: dict[int, int] = {}  # sent and given up: the sizes of frames that the server has not answered yet
 
     @property
     def next_id(self) -> int:
@@ -94,6 +99,21 @@ class FrameLedger(Generic[F, R]):
         """A frame waits for room in the window."""
         return self._held is not None
 
+    @property
+    def owed(self) -> bool:
+        """The server has not answered a frame that was given up."""
+        return bool(self._owed)
+
+    @property
+    def all_answered(self) -> bool:
+        """Every frame that was taken has an answer, and was delivered."""
+        return not self._entries and not self._elsewhere
+
+    def waits(self, frame_id: int) -> bool:
+        """The frame was taken and has no answer."""
+        entry = self._entries.get(frame_id)
+        return entry is not None and entry.answer is None
+
     def statistics(self) -> LedgerStatistics:
         """For tests and figures."""
         return LedgerStatistics(
@@ -103,10 +123,13 @@ class FrameLedger(Generic[F, R]):
             undelivered=sum(entry.answer is not None for entry in self._entries.values()),
         )
 
-    def check(self, frame_id: int, size: int) -> None:
-        """Raises InvalidRequest for an id that does not increase, FrameTooLarge for a frame over the whole window."""
+    def check_id(self, frame_id: int) -> None:
+        """Raises InvalidRequest for an id that does not increase."""
         if frame_id < self._next_id:
             raise InvalidRequest(f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}")
+
+    def check_size(self, size: int) -> None:
+        """Raises FrameTooLarge for a frame over the whole window."""
         if size > self._max_bytes:
             raise FrameTooLarge(
                 f"the frame's message has {size} bytes, and the session's window {self._max_bytes}; "
@@ -118,7 +141,7 @@ class FrameLedger(Generic[F, R]):
         return self._policy is OverloadPolicy.DROP_OLDEST and not self._has_room(size)
 
     def offer(self, frame_id: int, size: int, frame: F) -> Offer:
-        """Take a frame that passed `check`. `size`: bytes of its message, at least."""
+        """Take a frame that passed both checks. `size`: bytes of its message, at least."""
         if self._held is None and self._has_room(size):
             return self._send(frame_id, size)
         match self._policy:
@@ -136,6 +159,29 @@ class FrameLedger(Generic[F, R]):
                 self._take(frame_id, size, frame)
                 self._held = frame_id
                 return Offer.HELD
+
+    def refuse(self, frame_id: int, answer: R) -> None:
+        """Take a frame that passed both checks, and answer it at once."""
+        self._settle(frame_id, self._take(frame_id, 0, None), answer)
+
+    def give_up(self, frame_id: int, answer: R, *, sent: bool) -> None:
+        """Answer a frame that waits for an answer. `sent`: the server may have it."""
+        entry = self._entries[frame_id]
+        if frame_id == self._held:
+            self._held = None
+        elif sent:
+            self._owed[frame_id] = entry.size
+        else:
+            self._leave_window(entry.size)
+        self._settle(frame_id, entry, answer)
+
+    def drop_late(self, frame_id: int) -> bool:
+        """The server has answered a frame that was given up: its place is free. False: the frame was not given up."""
+        size = self._owed.pop(frame_id, None)
+        if size is None:
+            return False
+        self._leave_window(size)
+        return True
 
     def release(self) -> F | None:
         """The held frame, if the window has room for it now: write it."""
@@ -155,8 +201,7 @@ class FrameLedger(Generic[F, R]):
         entry = self._entries.get(frame_id)
         if entry is None or entry.answer is not None or frame_id == self._held:
             raise ProtocolFault(f"the server answered frame {frame_id}, which does not wait for an answer")
-        self._frames -= 1
-        self._bytes -= entry.size
+        self._leave_window(entry.size)
         self._settle(frame_id, entry, answer)
 
     def deliverable(self) -> list[Delivery[R]]:
@@ -176,8 +221,7 @@ class FrameLedger(Generic[F, R]):
             if frame_id == self._held:
                 self._held = None
             else:
-                self._frames -= 1
-                self._bytes -= entry.size
+                self._leave_window(entry.size)
         self._elsewhere.extend(gone)
         return gone
 
@@ -189,6 +233,7 @@ class FrameLedger(Generic[F, R]):
         self._entries.clear()
         self._elsewhere.clear()
         self._completed.clear()
+        self._owed.clear()
         self._held = None
         self._frames = self._bytes = 0
         return last, unanswered
@@ -207,6 +252,10 @@ class FrameLedger(Generic[F, R]):
         self._entries[frame_id] = entry
         self._next_id = frame_id + 1
         return entry
+
+    def _leave_window(self, size: int) -> None:
+        self._frames -= 1
+        self._bytes -= size
 
     def _settle(self, frame_id: int, entry: _Entry[F, R], answer: R | LocalAnswer) -> None:
         entry.frame, entry.answer = None, answer

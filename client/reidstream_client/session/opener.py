@@ -6,61 +6,67 @@ the same server again; another opener may choose among servers, or change what t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from typing_extensions import override
 
-from reidstream_client.choices import ModelChoice, RetryPolicy
+from reidstream_client.choices import ModelChoice, Ordering, RetryPolicy
 from reidstream_client.connection.protocols import Connection
 from reidstream_proto.v1 import session_pb2
 
 from .async_session import AsyncSession
-from .opening import open_sharing
+from .opening import Attempts, open_sharing
+from .patience import may_open_later, without_end
 
 
 class Opener(Protocol):
-    """Opens streams of one session, by their epochs."""
+    """Opens the streams of a session that resumes, by their epochs."""
 
     __slots__ = ()
 
-    async def open(self, epoch: int) -> AsyncSession:
-        """A session over a new stream. 0 is the first epoch, and each later stream has the next one.
+    async def open(self, epoch: int, *, within_s: float) -> AsyncSession:
+        """A session over a new stream, which gives its answers as they come: the session around it orders them. 0 is
+        the first epoch, and each later stream has the next one.
 
-        Raises ReidError where no stream can be opened; the session then ends with it.
+        Tries for `within_s`, while what is wrong may pass. Raises the ReidError that stood in the way at last.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOpener(Opener):
-    """Opens every stream on one server.
-
-    The first stream fails as soon as a single call would, after `timeout_s`. A later one is worth waiting for:
-    `give_up_after_s`, with any number of attempts.
-    """
+    """Opens every stream on one server. `timeout_s`: for one attempt."""
 
     connection: Connection
     request: session_pb2.SessionOpen
     choices: Sequence[ModelChoice]
     retry: RetryPolicy
     timeout_s: float
-    give_up_after_s: float
     answer_timeout_s: float
+    budget_grace_s: float
     max_message_bytes: int
     shared_memory: bool
 
+    async def open_one(self) -> AsyncSession:
+        """The only stream of a session. It fails as soon as a single call would."""
+        return await self._open(Attempts(retry=self.retry, attempt_s=self.timeout_s, timeout_s=self.timeout_s), None)
+
     @override
-    async def open(self, epoch: int) -> AsyncSession:
+    async def open(self, epoch: int, *, within_s: float) -> AsyncSession:
         self.request.epoch = epoch
+        attempts = Attempts(
+            retry=without_end(self.retry), attempt_s=self.timeout_s, timeout_s=within_s, repeats=may_open_later
+        )
+        return await self._open(attempts, Ordering.AS_COMPLETED)
+
+    async def _open(self, attempts: Attempts, ordering: Ordering | None) -> AsyncSession:
         call, opened, shared = await open_sharing(
             self.connection,
             self.request,
             choices=self.choices,
-            retry=replace(self.retry, attempts=sys.maxsize) if epoch else self.retry,
-            timeout_s=self.give_up_after_s if epoch else self.timeout_s,
+            attempts=attempts,
             shared_memory=self.shared_memory,
         )
         return AsyncSession(
@@ -68,5 +74,7 @@ class ServerOpener(Opener):
             opened,
             max_message_bytes=self.max_message_bytes,
             answer_timeout_s=self.answer_timeout_s,
+            budget_grace_s=self.budget_grace_s,
+            ordering=ordering,
             shared=shared,
         )

@@ -1,24 +1,34 @@
 """Opening a session: ask, read what was agreed, and check that the two fit.
 
 Why apart: before the server's first answer there is nothing to lose, so the opening may be repeated. Later messages may
-not.
+not. Trap: a server that is frozen takes a call and says nothing, so each attempt has a limit of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import grpc
 
 from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_client.connection.protocols import Call, Connection
-from reidstream_client.connection.retries import with_retries
-from reidstream_client.errors import CallTimeout, ProtocolFault, SpaceMismatch
+from reidstream_client.connection.retries import met_no_server, with_retries
+from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
 from reidstream_proto.v1 import service_pb2, session_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """How an opening is repeated: each attempt takes up to `attempt_s`, all together `timeout_s`."""
+
+    retry: RetryPolicy
+    attempt_s: float
+    timeout_s: float
+    repeats: Callable[[ReidError], bool] = met_no_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,25 +58,25 @@ async def open_session(
     request: session_pb2.SessionOpen,
     *,
     choices: Sequence[ModelChoice],
-    retry: RetryPolicy,
-    timeout_s: float,
+    attempts: Attempts,
 ) -> tuple[Call, SessionInfo]:
     """Open a call and read its first answer. Raises the call's error, CallTimeout, ProtocolFault or SpaceMismatch."""
 
     async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
         call = connection.stream()
         try:
-            info = await asyncio.wait_for(_exchange(call, request), left_s)
+            info = await asyncio.wait_for(_exchange(call, request), min(left_s, attempts.attempt_s))
             check_spaces(choices, info.models)
         except asyncio.TimeoutError:
             call.cancel()
-            raise CallTimeout(f"{connection.target}: the session was not opened within {timeout_s} s") from None
+            limit_s = min(attempts.attempt_s, attempts.timeout_s)
+            raise CallTimeout(f"{connection.target}: the session was not opened within {limit_s} s") from None
         except BaseException:
             call.cancel()
             raise
         return call, info
 
-    return await with_retries(attempt, retry, timeout_s=timeout_s)
+    return await with_retries(attempt, attempts.retry, timeout_s=attempts.timeout_s, repeats=attempts.repeats)
 
 
 async def open_sharing(
@@ -74,8 +84,7 @@ async def open_sharing(
     request: session_pb2.SessionOpen,
     *,
     choices: Sequence[ModelChoice],
-    retry: RetryPolicy,
-    timeout_s: float,
+    attempts: Attempts,
     shared_memory: bool,
 ) -> tuple[Call, SessionInfo, SharedMemory | None]:
     """As `open_session`. With `shared_memory`, offer new memory, and return it if the server takes it."""
@@ -89,7 +98,7 @@ async def open_sharing(
         except OSError as error:
             failure = f"this client has no memory to share: {error.strerror}"
     try:
-        call, info = await open_session(connection, request, choices=choices, retry=retry, timeout_s=timeout_s)
+        call, info = await open_session(connection, request, choices=choices, attempts=attempts)
     except BaseException:
         if shared is not None:
             shared.close()

@@ -1,14 +1,14 @@
 """Frames on their way into a call.
 
 Why a queue and a task of its own: cancelling a write of gRPC cancels the whole call, so no caller may wait in one.
-Trap: a frame that waits here must own its memory and must not be encoded yet, since its age is a part of the message.
+Traps: a frame that waits here must own its memory and must not be encoded yet, since its age is a part of the message.
+And a frame that is being written cannot be taken back, even if the server reads nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from reidstream_client.connection.protocols import Call
@@ -21,15 +21,20 @@ class Outbox:
     def __init__(self, call: Call, *, done: Callable[[], bool]) -> None:
         self._call = call
         self._done = done
-        self._frames: deque[bytes | PreparedFrame] = deque()
+        self._frames: dict[int, bytes | PreparedFrame] = {}  # by their ids, in order
         self._writing = self._ended = False
+        self.half_closed = False
         self._changed = asyncio.Event()
 
     def post(self, frame: PreparedFrame, now_s: float) -> None:
         """Queue a frame; encoded at once if it can go at once."""
         busy = self._writing or self._frames
-        self._frames.append(frame.owned() if busy else frame.stream_message(now_s))
+        self._frames[frame.frame_id] = frame.owned() if busy else frame.stream_message(now_s)
         self._changed.set()
+
+    def take_back(self, frame_id: int) -> bool:
+        """Forget a frame that is still here. False: it was written, or is being written."""
+        return self._frames.pop(frame_id, None) is not None
 
     def wake(self) -> None:
         """`done` may have become true."""
@@ -49,13 +54,16 @@ class Outbox:
         """Write until the call has ended or all was written."""
         while not self._ended:
             while self._frames:
-                item = self._frames.popleft()
+                item = self._frames.pop(next(iter(self._frames)))
                 self._writing = True
                 message = item if isinstance(item, bytes) else item.stream_message(time.monotonic())
+                del item  # it is large, and the server may be long in reading; the same below
                 if not await self._call.write(message):
                     return  # the call has ended; the reader learns how
                 self._writing = False
+                del message
             if self._done():
+                self.half_closed = True
                 await self._call.done_writing()
                 return
             self._changed.clear()

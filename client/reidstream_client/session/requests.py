@@ -74,6 +74,7 @@ def embed_options(settings: ClientSettings, choices: Sequence[ModelChoice]) -> s
 def session_open(options: session_pb2.EmbedOptions, settings: StreamSettings) -> session_pb2.SessionOpen:
     """A new session's opening, with a random id. Raises InvalidRequest for a value out of its range."""
     check_above_zero("answer_timeout_s", settings.answer_timeout_s)
+    check_above_zero("budget_grace_s", settings.budget_grace_s)
     check_above_zero("give_up_after_s", settings.give_up_after_s)
     check_unsigned("window_frames", settings.window_frames, 32)
     check_unsigned("window_bytes", settings.window_bytes, 64)

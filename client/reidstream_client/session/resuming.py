@@ -4,45 +4,35 @@ Why a wrapper: `AsyncSession` says how its stream ended and which frames have no
 new stream is opened with the same session id and the next epoch, and they are sent again. The server may embed a frame
 twice, which does no harm. The caller gets one answer, because an answer removes its frame from those that are kept.
 
-Trap: vectors may be compared only within one space, so a server that answers in another space ends the session.
+Traps: vectors may be compared only within one space, so a server that answers in another space ends the session. And a
+frame may be late while there is no stream at all, so the caller's budget is kept here as well as in each stream.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
+import time
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
+from typing_extensions import Self, Unpack
 
-from reidstream_client.choices import Ordering, OverloadPolicy
-from reidstream_client.errors import (
-    CallTimeout,
-    InvalidRequest,
-    ReidError,
-    ServerFault,
-    ServerUnavailable,
-    SessionEnded,
-    SpaceMismatch,
-)
+from reidstream_client.choices import OverloadPolicy
+from reidstream_client.errors import InvalidRequest, ReidError, SessionEnded, SpaceMismatch
 from reidstream_client.frames.framing import PreparedFrame, captured_at, prepare
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 
+from .alarm import Alarm
 from .async_session import AsyncSession
 from .inbox import Inbox
+from .kept_frames import KeptFrames
 from .ledger import LedgerStatistics, LocalAnswer
-from .local_answers import local_result
+from .local_answers import Budget, local_result
 from .opener import Opener
 from .opening import SessionInfo
-
-# Ends that a new stream may mend. Others (a refusal, a broken contract) would end the next stream too.
-_HEALS = (SessionEnded, ServerUnavailable, ServerFault, CallTimeout)
-_MAX_FRUITLESS = 5
-_FRUITLESS_PAUSE_S = 0.1
+from .patience import Patience, may_be_resumed
 
 
 class ResumingSession:
@@ -51,23 +41,29 @@ class ResumingSession:
     `send` copies a raw image once, so that it can be sent again. Belongs to one event loop; one task iterates.
     """
 
-    def __init__(self, first: AsyncSession, opener: Opener) -> None:
+    def __init__(self, first: AsyncSession, opener: Opener, *, give_up_after_s: float, budget_grace_s: float) -> None:
         self.opened: SessionInfo = first.opened
         self._session = first
         self._opener = opener
+        self._patience = Patience(give_up_after_s)
+        self._budget = Budget(first.opened, budget_grace_s)
         self._epoch = 0
         self._next_id = 0
-        self._kept: dict[int, PreparedFrame] = {}  # taken and not answered, ascending
-        self._kept_bytes = 0
-        self._unsent: deque[int] = deque()  # of these, what the present stream was not given yet
-        self._turn: deque[int] = deque()  # taken and not delivered, ascending
-        self._early: dict[int, FrameEmbeddings] = {}
-        self._served = 0  # answers of servers, over all streams
+        self._frames = KeptFrames(first.opened)
+        self._given = self._served = 0  # frames given to streams, and answers of servers
         self._inbox = Inbox()
         self._finishing = False
+        self._between_streams = False
         self._sending = asyncio.Lock()
         self._room, self._outgoing = asyncio.Event(), asyncio.Event()
+        self._alarm = Alarm(self._look)
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @classmethod
+    async def begin(cls, opener: Opener, *, give_up_after_s: float, budget_grace_s: float) -> Self:
+        """Open the first stream, with the patience that later ones have. Raises what the opening raises."""
+        first = await opener.open(0, within_s=give_up_after_s)
+        return cls(first, opener, give_up_after_s=give_up_after_s, budget_grace_s=budget_grace_s)
 
     @property
     def epoch(self) -> int:
@@ -92,7 +88,7 @@ class ResumingSession:
                     f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}"
                 )
             self._session.check_size(prepared)
-            while self.opened.overload_policy is OverloadPolicy.WAIT and not self._has_room(prepared):
+            while self.opened.overload_policy is OverloadPolicy.WAIT and not self._frames.has_room(prepared):
                 self._room.clear()
                 await self._room.wait()
                 self._check_open()
@@ -108,6 +104,7 @@ class ResumingSession:
         self._finishing = True
         self._outgoing.set()
         self._room.set()
+        self._end_if_done()
 
     def take(self) -> list[FrameEmbeddings]:
         """The answers that have come. Never waits, and never raises the error that ended the session."""
@@ -133,26 +130,18 @@ class ResumingSession:
     def _check_open(self) -> None:
         self._inbox.raise_error()
         self._inbox.check_open(
-            finishing=self._finishing, open_frames=len(self._turn), window_frames=self.opened.window_frames
+            finishing=self._finishing, open_frames=len(self._frames), window_frames=self.opened.window_frames
         )
 
-    def _has_room(self, frame: PreparedFrame) -> bool:
-        window = self.opened
-        fits = self._kept_bytes + frame.max_bytes <= window.window_bytes
-        return len(self._kept) < window.window_frames and (fits or not self._kept)
-
     def _take(self, frame: PreparedFrame) -> None:
-        """Keep a frame until it is answered. If there is no room, and the policy does not wait, give one up."""
+        """Keep a frame until it is answered. If there is no room, and the policy does not wait, give frames up."""
         self._next_id = frame.frame_id + 1
-        self._kept[frame.frame_id] = frame
-        self._kept_bytes += frame.max_bytes
-        self._unsent.append(frame.frame_id)
-        self._turn.append(frame.frame_id)
-        if len(self._unsent) > self.opened.window_frames:  # the stream is slow, or away
+        self._frames.take(frame)
+        while (excess := self._frames.too_many()) is not None:
             drop = self.opened.overload_policy is OverloadPolicy.DROP_OLDEST
-            given_up = self._unsent.popleft() if drop else self._unsent.pop()
             why = LocalAnswer.DROPPED if drop else LocalAnswer.WINDOW_FULL
-            self._arrived(local_result(given_up, why, self._kept[given_up].boxes, self.opened.models))
+            self._arrived(local_result(excess.frame_id, why, excess.boxes, self.opened.models))
+        self._alarm.by(self._budget.wait_until(frame.captured_s))
         self._outgoing.set()
 
     async def _run(self) -> None:
@@ -161,26 +150,29 @@ class ResumingSession:
         A stream is fruitless if it had frames to answer and answered none. How many frames are kept does not tell: a
         fast camera fills the window again at once, and an idle one has nothing in it.
         """
-        fruitless = 0
         while True:
-            before = self._served
+            given, served = self._given, self._served
             error = await self._use_stream()
-            if error is None:
-                self._end(None)
-                return
-            fruitless = fruitless + 1 if self._served == before and self._kept else 0
-            if not isinstance(error, _HEALS) or fruitless > _MAX_FRUITLESS:
+            if error is None or not may_be_resumed(error):
                 self._end(error)
                 return
-            if self._served == before:
-                await asyncio.sleep(
-                    _FRUITLESS_PAUSE_S
-                )  # an idle session must not hammer a server that takes no streams
+            idle = self._given == given and not self._frames.unanswered
+            if idle or self._served > served:
+                self._patience.succeeded()
+            self._patience.failed(time.monotonic())
+            self._between_streams = True
+            self._end_if_done()
+            if self._served == served:  # also an idle session must not hammer a server that takes no streams
+                await asyncio.sleep(self._patience.pause_s())
+            if self._patience.left_s(time.monotonic()) <= 0:
+                self._end(error)
+                return
             try:
                 await self._next_stream()
             except ReidError as why:
                 self._end(why)
                 return
+            self._between_streams = False
 
     async def _use_stream(self) -> ReidError | None:
         """Send and receive on the present stream until it ends. None: the session is finished and all is answered."""
@@ -193,13 +185,15 @@ class ResumingSession:
         finally:
             feeding.cancel()
             await asyncio.wait([feeding])
-        return None if self._finishing and not self._kept else SessionEnded("the stream ended with frames unanswered")
+        if self._finishing and not self._frames.unanswered:
+            return None
+        return SessionEnded("the stream ended with frames unanswered")
 
     async def _next_stream(self) -> None:
         """Open the next stream and queue all kept frames again, in order. Raises what the opening raises."""
         await self._session.close()
         self._epoch += 1
-        session = await self._opener.open(self._epoch)
+        session = await self._opener.open(self._epoch, within_s=self._patience.left_s(time.monotonic()))
         spaces = [model.space_id for model in session.opened.models]
         if spaces != [model.space_id for model in self.opened.models]:
             await session.close()
@@ -208,46 +202,58 @@ class ResumingSession:
             )
         self._session = session
         self.opened = session.opened
-        self._unsent = deque(self._kept)
+        self._frames.start_over(session.opened)
         self._outgoing.set()
 
     async def _feed(self, session: AsyncSession) -> None:
         """Give the stream the frames that it was not given yet. Ends with the stream, whose reader learns why."""
-        with contextlib.suppress(ReidError):
+        try:
             while True:
-                while self._unsent:
-                    frame = self._kept[self._unsent[0]]
+                while (frame := self._frames.next_unsent()) is not None:
+                    self._given += 1
                     await session.submit(frame)
-                    if self._unsent and self._unsent[0] == frame.frame_id:
-                        self._unsent.popleft()
+                    self._frames.sent(frame)
+                del frame  # its picture may be large, and the next one may be long in coming
                 if self._finishing:
                     await session.finish()
                     return
                 self._outgoing.clear()
                 await self._outgoing.wait()
+        except InvalidRequest as why:  # the window of this stream is smaller than that of the one before
+            self._end(why)
+        except ReidError:
+            return
 
     def _arrived(self, result: FrameEmbeddings) -> None:
         """Deliver an answer when its turn has come. A second answer to the same frame is dropped."""
-        frame = self._kept.pop(result.frame_id, None)
-        if frame is None:
+        due = self._frames.answered(result)
+        if due is None:
             return
-        self._kept_bytes -= frame.max_bytes
         self._served += not result.local
+        self._inbox.put(due)
         self._room.set()
-        if self.opened.ordering is Ordering.AS_COMPLETED:
-            self._turn.remove(result.frame_id)
-            self._inbox.put([result])
-        else:
-            self._early[result.frame_id] = result
-            while self._turn and self._turn[0] in self._early:
-                self._inbox.put([self._early.pop(self._turn.popleft())])
+        self._end_if_done()
+
+    def _look(self) -> None:
+        """Answer the frames that have waited for too long, wherever they are."""
+        now = time.monotonic()
+        for frame in self._frames.late(self._budget, now):
+            self._arrived(self._budget.over(frame.frame_id, frame.boxes, frame.captured_s, now))
+        self._alarm.by(self._frames.next_late_s(self._budget))
+
+    def _end_if_done(self) -> None:
+        """While there is no stream: end if there is nothing that another one could answer."""
+        if self._between_streams and self._finishing and not self._frames.unanswered:
+            self._end(None)
+            self._task.cancel()
 
     def _end(self, error: ReidError | None) -> None:
         """End everything because of `error`; None: all is well. The second time, do nothing."""
         if self._inbox.ended:
             return
         if error is not None:
-            error.unanswered = tuple(self._kept)
+            error.unanswered = self._frames.unanswered
         self._inbox.end(error)
+        self._alarm.stop()
         self._room.set()
         self._outgoing.set()

@@ -81,6 +81,7 @@ STREAM = {
     "window_frames": 3,
     "window_bytes": 4000,
     "answer_timeout_s": 5.0,
+    "budget_grace_s": 0.25,
     "shared_memory": True,
 }
 

@@ -36,7 +36,7 @@ async def test_an_idle_session_is_not_given_up(server: ScriptedServer) -> None:
         await session.send(b"x", BOX)
         assert (await anext(session)).frame_id == 0
         session._answer_timeout_s = 1e-9
-        session._check_stall()
+        session._look()
         session._answer_timeout_s = 60.0
         await session.send(b"x", BOX)
         await session.finish()

@@ -23,7 +23,8 @@ def ledger(
 
 
 def offer(one: Ledger, frame_id: int, size: int = 10) -> Offer:
-    one.check(frame_id, size)
+    one.check_id(frame_id)
+    one.check_size(size)
     return one.offer(frame_id, size, f"frame {frame_id}")
 
 
@@ -117,7 +118,7 @@ def test_ids_must_increase_and_may_leave_gaps() -> None:
     offer(one, 7)
     assert one.next_id == 8
     with pytest.raises(InvalidRequest, match="7 came after 7"):
-        one.check(7, 1)
+        one.check_id(7)
     offer(one, 100)
     assert one.next_id == 101
 
@@ -125,7 +126,7 @@ def test_ids_must_increase_and_may_leave_gaps() -> None:
 def test_a_frame_over_the_whole_window_is_refused_at_once() -> None:
     """It could never be sent; waiting for room would be for ever. Both numbers are named."""
     with pytest.raises(FrameTooLarge, match=r"101 bytes.*window 100"):
-        ledger().check(0, 101)
+        ledger().check_size(101)
 
 
 @pytest.mark.parametrize("frame_id", [0, 2, 5])
@@ -172,50 +173,134 @@ def test_close_delivers_what_is_known_and_names_the_rest(ordering: Ordering) -> 
     assert one.statistics() == LedgerStatistics(window_frames=0, window_bytes=0, held=0, undelivered=0)
 
 
+class Play:
+    """A camera, a server and a clock around a ledger. `server`: what the server has and has not answered."""
+
+    def __init__(self, one: Ledger) -> None:
+        self.ledger = one
+        self.taken: list[int] = []
+        self.server: list[int] = []
+        self.drained = False
+
+    def offer(self, number: int) -> None:
+        frame_id = self.ledger.next_id + number % 3
+        if self.drained or (offered := offer(self.ledger, frame_id, number or 1)) is Offer.WAIT:
+            return
+        self.taken.append(frame_id)
+        if offered is Offer.SEND:
+            self.server.append(frame_id)
+
+    def answer(self, number: int) -> None:
+        if not self.server:
+            return
+        frame_id = self.server.pop(number % len(self.server))
+        if not self.ledger.drop_late(frame_id):
+            self.ledger.answered(frame_id, "yes")
+        released = self.ledger.release()
+        if released is not None:
+            self.server.append(int(released.split()[1]))
+
+    def drain(self, number: int) -> None:
+        if not self.server:
+            return
+        last = self.server[number % len(self.server)]
+        self.ledger.drain(last)
+        for frame_id in [i for i in self.server if i > last]:
+            self.ledger.drop_late(frame_id)
+            self.server.remove(frame_id)
+        self.drained = True
+
+    def too_late(self, number: int) -> None:
+        waiting = [frame_id for frame_id in self.taken if self.ledger.waits(frame_id)]
+        if waiting:
+            frame_id = waiting[number % len(waiting)]
+            self.ledger.give_up(frame_id, "late", sent=frame_id in self.server)
+
+
 @given(
     policy=st.sampled_from(OverloadPolicy),
     ordering=st.sampled_from(Ordering),
     frames=st.integers(1, 4),
-    steps=st.lists(st.tuples(st.sampled_from("oooaad"), st.integers(0, 100)), max_size=60),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["offer"] * 3 + ["answer", "too_late"] * 2 + ["drain"]), st.integers(0, 100)),
+        max_size=60,
+    ),
 )
 def test_every_frame_leaves_exactly_once_and_the_window_holds(
     policy: OverloadPolicy, ordering: Ordering, frames: int, steps: list[tuple[str, int]]
 ) -> None:
-    """Whatever a camera and a server do: offers, answers in any order, drains, and an end at any time."""
-    one = ledger(policy, frames=frames, ordering=ordering)
-    taken: list[int] = []
-    server: list[int] = []  # what the server has and has not answered
+    """Whatever camera and server do: offers, answers in any order and too late, drains, and an end at any time."""
+    play = Play(ledger(policy, frames=frames, ordering=ordering))
     delivered: list[int] = []
-    drained = False
     for action, number in steps:
-        if action == "o" and not drained:
-            frame_id = one.next_id + number % 3
-            match offer(one, frame_id, number or 1):
-                case Offer.SEND:
-                    taken.append(frame_id)
-                    server.append(frame_id)
-                case Offer.HELD | Offer.ANSWERED:
-                    taken.append(frame_id)
-                case Offer.WAIT:
-                    assert policy is OverloadPolicy.WAIT
-        elif action == "a" and server:
-            frame_id = server.pop(number % len(server))
-            one.answered(frame_id, "yes")
-            released = one.release()
-            if released is not None:
-                server.append(int(released.split()[1]))
-        elif action == "d" and server:
-            last = server[number % len(server)]
-            one.drain(last)
-            server = [i for i in server if i <= last]
-            drained = True
-        delivered += ids(one.deliverable())
-        now = one.statistics()
-        assert now.window_frames == len(server) <= frames
+        getattr(play, action)(number)
+        delivered += ids(play.ledger.deliverable())
+        now = play.ledger.statistics()
+        assert now.window_frames == len(play.server) <= frames
         assert now.window_bytes <= 100
         assert now.held <= (policy is OverloadPolicy.DROP_OLDEST)
-    last_deliveries, unanswered = one.close()
+    last_deliveries, unanswered = play.ledger.close()
     delivered += ids(last_deliveries)
-    assert sorted([*delivered, *unanswered]) == taken
+    assert sorted([*delivered, *unanswered]) == play.taken
     if ordering is Ordering.IN_ORDER:
         assert delivered == sorted(delivered)
+
+
+def test_a_frame_that_was_sent_and_given_up_is_answered_once_and_keeps_its_place() -> None:
+    """The server may still have it; its late answer frees the place and is nobody's."""
+    one = ledger()
+    assert [offer(one, 0, 60), offer(one, 1, 40)] == [Offer.SEND, Offer.SEND]
+    one.give_up(0, "late", sent=True)
+    assert one.deliverable() == [Delivery(frame_id=0, answer="late")]
+    assert (one.owed, one.waits(0), one.waits(1), offer(one, 2, 1)) == (True, False, True, Offer.WAIT)
+    assert one.statistics() == LedgerStatistics(window_frames=2, window_bytes=100, held=0, undelivered=0)
+    assert one.drop_late(0)
+    assert not one.drop_late(0)
+    assert not one.owed
+    assert offer(one, 2, 60) is Offer.SEND
+    assert not one.drop_late(1)
+    one.answered(1, "b")
+    assert ids(one.deliverable()) == [1]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_frame_that_was_never_sent_and_is_given_up_takes_no_place(held: bool) -> None:  # noqa: FBT001
+    """Neither in the window nor behind it."""
+    one = ledger(OverloadPolicy.DROP_OLDEST, frames=1)
+    assert offer(one, 0) is Offer.SEND
+    if held:
+        assert offer(one, 1) is Offer.HELD
+    one.give_up(int(held), "late", sent=False)
+    assert (one.holds, one.owed) == (False, False)
+    assert one.release() is None
+    assert one.statistics().window_frames == int(held)
+    if held:
+        one.answered(0, "a")
+    assert one.deliverable()[-1] == Delivery(frame_id=int(held), answer="late")
+    assert one.all_answered
+
+
+def test_a_frame_may_be_answered_before_it_is_offered() -> None:
+    """It was taken, in its turn, and took no place."""
+    one = ledger()
+    offer(one, 0)
+    one.check_id(1)
+    one.refuse(1, "too old")
+    assert one.deliverable() == []
+    with pytest.raises(InvalidRequest):
+        one.check_id(1)
+    one.answered(0, "a")
+    assert ids(one.deliverable()) == [0, 1]
+    assert one.statistics().window_frames == 0
+
+
+def test_a_late_frame_is_no_frame_without_an_answer() -> None:
+    """At the end, and when the server leaves."""
+    one = ledger(frames=3)
+    for frame_id in range(3):
+        offer(one, frame_id)
+    one.give_up(2, "late", sent=True)
+    assert one.drain(0) == [1]
+    assert one.drop_late(2)
+    assert one.close() == ([Delivery(frame_id=2, answer="late")], (0, 1))
+    assert not one.owed
