@@ -19,6 +19,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.patience import forgive_late_events, patient_clients
 from tests.support.places import place_of
 
@@ -142,6 +143,12 @@ def _patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patient_clients(patch)
         yield
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of clients and event loops, which the test turns on."""
+    return Clock(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,11 @@ from reidstream_client import (
     RetryPolicy,
 )
 from reidstream_client.testing import FakeServer
-from reidstream_engines.fake import FakeEngine, fake_spec
-from tests.support.harness import JPEG, picture, serving
+from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
+from tests.support.clock import Clock
+from tests.support.gate import Gate
+from tests.support.harness import JPEG, picture, serving, until
+from tests.support.patience import HANG_S
 
 DIM = 8
 WINDOW = 4
@@ -56,6 +59,13 @@ class Side:
 
     connect: Callable[..., AsyncReidClient]
     drain: Callable[[], Awaitable[object]]
+    clock: Clock
+    silent: Callable[[], object]
+    """Leave frames without an answer from now on."""
+    holds: Callable[[int], Awaitable[object]]
+    """So many frames are at work, and have none."""
+    awake: Callable[[], object]
+    """Answer them, and all others."""
 
     @asynccontextmanager
     async def client(self, options: ClientOptions | None = None) -> AsyncIterator[AsyncReidClient]:
@@ -171,6 +181,45 @@ async def draining(side: Side) -> object:
         return first, await rest(session), await attempt(session.send(JPEG, BOXES))
 
 
+def left(kind: str) -> Scenario:
+    """The block is left with frames open, and another session follows."""
+
+    async def run(side: Side) -> object:
+        async with side.client() as client:
+            side.silent()
+            async with getattr(client, kind)() as session:
+                for _ in range(3):
+                    await session.send(JPEG, BOXES)
+            side.awake()
+            async with getattr(client, kind)() as other:
+                await other.send(JPEG, BOXES)
+                await other.finish()
+                return session.opened.takes_close, await rest(session), await rest(other)
+
+    return run
+
+
+def silent(kind: str, policy: OverloadPolicy) -> Scenario:
+    """A frame is answered by the client, and the server's answer comes too late for it; the next ones are as ever."""
+
+    async def run(side: Side) -> object:
+        async with (
+            side.client({"latency_budget_s": HANG_S}) as client,
+            getattr(client, kind)(budget_grace_s=1, answer_timeout_s=2 * HANG_S, overload_policy=policy) as session,
+        ):
+            side.silent()
+            await session.send(JPEG, BOXES, frame_id=7)
+            await side.holds(1)
+            await side.clock.turn_on(HANG_S + 1)
+            late = shape(await anext(session))
+            side.awake()
+            await session.send(JPEG, BOXES)
+            await session.finish()
+            return late, await rest(session)
+
+    return run
+
+
 async def published(side: Side) -> object:
     async with side.client() as client:
         models = [dataclasses.replace(model, space_id="", version="") for model in await client.models()]
@@ -247,32 +296,62 @@ SCENARIOS: dict[str, Scenario] = {
     "reject": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.REJECT),
     "resuming": resuming,
     "draining": draining,
+    "left": left("stream"),
+    "left, resuming": left("resuming_stream"),
+    **{
+        f"silent, {kind}, {policy.name}": silent(kind, policy)
+        for kind in ("stream", "resuming_stream")
+        for policy in OverloadPolicy
+    },
     "published": published,
     "closed": closed,
     "misused": misused,
 }
 
 
-async def on_the_real_server(scenario: Scenario) -> object:
-    engines = [FakeEngine(fake_spec(name, DIM)) for name in ("person", "vehicle")]
+async def on_the_real_server(scenario: Scenario, clock: Clock) -> object:
+    gate = Gate()
+    gate.opened.set()
+    script = FakeScript(seconds_per_batch=1.0, sleep=gate.wait)
+    engines = [FakeEngine(fake_spec(name, DIM), script=script) for name in ("person", "vehicle")]
     async with serving(*engines) as server:
 
         def connect(**options: Any) -> AsyncReidClient:
             return AsyncReidClient(f"127.0.0.1:{server.port}", **options)
 
-        return await scenario(Side(connect=connect, drain=server.drain))
+        def silent() -> None:
+            gate.entered = 0
+            gate.opened.clear()
+
+        async def holds(count: int) -> None:
+            await until(lambda: gate.entered >= count)
+
+        side = Side(connect=connect, drain=server.drain, clock=clock, silent=silent, holds=holds, awake=gate.opened.set)
+        try:
+            return await scenario(side)
+        finally:
+            gate.opened.set()
 
 
-async def on_the_fake_server(scenario: Scenario) -> object:
+async def on_the_fake_server(scenario: Scenario, clock: Clock) -> object:
     with FakeServer(dim=DIM, models=["person", "vehicle"]) as server:
 
         async def drain() -> None:
             server.drain()
 
-        return await scenario(Side(connect=server.async_client, drain=drain))
+        side = Side(
+            connect=server.async_client,
+            drain=drain,
+            clock=clock,
+            silent=server.hold,
+            holds=server.async_wait_for_frames,
+            awake=server.release,
+        )
+        return await scenario(side)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_the_fake_server_does_what_the_server_does(name: str) -> None:
+async def test_the_fake_server_does_what_the_server_does(name: str, clock: Clock) -> None:
     """Answers, outcomes, errors and their types are equal."""
-    assert await on_the_fake_server(SCENARIOS[name]) == await on_the_real_server(SCENARIOS[name])
+    scenario = SCENARIOS[name]
+    assert await on_the_fake_server(scenario, clock) == await on_the_real_server(scenario, clock)

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from reidstream_engines.fake import FakeStager
 from reidstream_engines.protocol import DeviceUsage, PoolUsage
+from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from tests.support.harness import frame, opening, serving, stream_to, until
 from tests.support.patience import HANG_S, wait_until
@@ -106,7 +107,7 @@ def ended(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     return [{k: v for k, v in record["reidstream_fields"].items() if k != "seconds"} for record in records]
 
 
-@pytest.mark.parametrize("end", ["finished", "vanished", "drained", "taken_over", "invalid_call"])
+@pytest.mark.parametrize("end", ["finished", "closed", "vanished", "drained", "taken_over", "invalid_call"])
 async def test_the_log_says_how_each_session_ended(end: str, caplog: pytest.LogCaptureFixture) -> None:
     """With the names that its opening had, and what became of its frames."""
     caplog.set_level(logging.INFO)
@@ -123,6 +124,8 @@ async def test_the_log_says_how_each_session_ended(end: str, caplog: pytest.LogC
         match end:
             case "finished":
                 await stream.call.done_writing()
+            case "closed":
+                await stream.call.write(service_pb2.EmbedStreamRequest(close=session_pb2.Close()))
             case "vanished":
                 stream.call.cancel()
             case "drained":

@@ -25,7 +25,7 @@ from reidstream_client.types import FrameEmbeddings
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
 from .alarm import Alarm
-from .endings import drain_reason, end_of_stream
+from .endings import drain_reason, end_of_stream, say_goodbye
 from .inbox import Inbox
 from .ledger import LedgerStatistics, Offer
 from .local_answers import Budget
@@ -167,9 +167,16 @@ class AsyncSession:
 
     async def close(self) -> None:
         """End the session now and give up what has no answer. Closing twice is harmless."""
-        self._end(SessionEnded(f"{self._target}: the session was closed"))
-        for task in self._tasks:
-            task.cancel()
+        listening = not (self._inbox.ended or self._ledger.owed)
+        self._stop(SessionEnded(f"{self._target}: the session was closed"))
+        try:
+            if listening:
+                reading, writing = self._tasks
+                await say_goodbye(self._call, self.opened, self._outbox, reading=reading, writing=writing)
+        finally:
+            self._call.cancel()
+            for task in self._tasks:
+                task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         tasks, self._tasks = self._tasks, ()  # a cancelled task holds the frames in which it was waiting
@@ -205,7 +212,8 @@ class AsyncSession:
         error: ReidError | None = SessionEnded(f"{self._target}: the session was closed")
         try:
             while (message := await self._call.read()) is not None:
-                self._handle(message)
+                if not self._inbox.ended:  # else nobody wants it, and the end is still to come
+                    self._handle(message)
             error = None
         except ReidError as why:
             error = why
@@ -258,6 +266,12 @@ class AsyncSession:
 
     def _end(self, error: ReidError | None) -> None:
         """End everything because of `error`; None: the server ended the call with OK. The second time, do nothing."""
+        if not self._inbox.ended:
+            self._stop(error)
+            self._call.cancel()
+
+    def _stop(self, error: ReidError | None) -> None:
+        """As `_end`, but for the call."""
         if self._inbox.ended:
             return
         last, unanswered = self._frames.close()
@@ -268,7 +282,6 @@ class AsyncSession:
             error.unanswered = unanswered
         self._inbox.end(error)
         self._alarm.stop()
-        self._call.cancel()
         if self._shared is not None:
             self._shared.close()
         self._room.set()

@@ -1,14 +1,28 @@
-"""What the end of a stream means.
+"""What the end of a stream means, and how a client ends one itself.
 
-Trap: a server may end a stream with OK although it owes answers. Only the frame ids tell.
+Traps: a server may end a stream with OK although it owes answers. Only the frame ids tell. And a call that is cancelled
+looks to the server like a client that is lost, with whatever was written just before it: so the client says that it
+leaves, and waits a moment for the server's end.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
+from typing import Final
 
+from reidstream_client.connection.protocols import Call
 from reidstream_client.errors import ReidError, SessionDrained, SessionEnded
-from reidstream_proto.v1 import session_pb2
+from reidstream_proto.v1 import service_pb2, session_pb2
+
+from .opening import SessionInfo
+from .outbox import Outbox
+
+GOODBYE_S: Final = 1.0
+"""How long leaving may take, where a server is slow to hear of it."""
+
+_CLOSE: Final = service_pb2.EmbedStreamRequest(close=session_pb2.Close()).SerializeToString()
 
 
 def end_of_stream(
@@ -32,3 +46,23 @@ def drain_reason(drain: session_pb2.Drain) -> str:
     """The server's reason as a word."""
     names = dict(zip(session_pb2.DrainReason.values(), session_pb2.DrainReason.keys(), strict=True))
     return names.get(drain.reason, f"reason {drain.reason}").removeprefix("DRAIN_REASON_").lower()
+
+
+async def say_goodbye(
+    call: Call, opened: SessionInfo, outbox: Outbox, *, reading: asyncio.Task[None], writing: asyncio.Task[None]
+) -> None:
+    """Tell the server that this client leaves, and wait for its end of the call, for a moment.
+
+    A server that does not know the word is told nothing. After half-closing there is nothing to say either, but the
+    server may be about to end the call by itself.
+    """
+
+    async def goodbye() -> None:
+        await asyncio.wait([writing])
+        if not outbox.half_closed and await call.write(_CLOSE):
+            await call.done_writing()
+        await asyncio.wait([reading])
+
+    if opened.takes_close:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(goodbye(), GOODBYE_S)

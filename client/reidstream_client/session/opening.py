@@ -37,6 +37,7 @@ class SessionInfo:
 
     `shared_memory_bytes`: how much shared memory the server reads raw frames from; 0: they are sent.
     `shared_memory_refusal`: why raw frames are sent although shared memory was asked for; else "".
+    `takes_close`: the server wants to be told when this client leaves.
     """
 
     session_id: bytes
@@ -51,6 +52,7 @@ class SessionInfo:
     latency_budget_s: float | None
     shared_memory_bytes: int = 0
     shared_memory_refusal: str = ""
+    takes_close: bool = False
 
 
 async def open_session(
@@ -70,7 +72,7 @@ async def open_session(
         except asyncio.TimeoutError:
             call.cancel()
             limit_s = min(attempts.attempt_s, attempts.timeout_s)
-            raise CallTimeout(f"{connection.target}: the session was not opened within {limit_s} s") from None
+            raise CallTimeout(f"{connection.target}: the session was not opened within {limit_s:.3g} s") from None
         except BaseException:
             call.cancel()
             raise
@@ -151,6 +153,7 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             latency_budget_s=opened.latency_budget_ms / 1000 if opened.HasField("latency_budget_ms") else None,
             shared_memory_bytes=opened.shared_memory.size_bytes,
             shared_memory_refusal=opened.shared_memory.refusal,
+            takes_close=opened.takes_close,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
         raise ProtocolFault(f"the server's SessionOpened does not say what was agreed: {error}") from None

@@ -89,6 +89,10 @@ class Hub(Backend):
             if request.HasField("session_open"):
                 self._open(call, request.session_open)
                 return
+            if request.HasField("close"):
+                self._forget([call])
+                call.end(None)
+                return
             stream = self._streams.get(call)
             if stream is None or stream.leaving:
                 return  # a frame that comes after the end, or after Drain, is not accepted

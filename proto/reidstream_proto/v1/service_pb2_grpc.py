@@ -61,7 +61,7 @@ class EmbeddingServiceServicer(object):
 
     def EmbedStream(self, request_iterator, context):
         """One camera's stream. Send SessionOpen, then frames. Read SessionOpened, then one FrameResult per frame. Half-close
-        when done: the server answers the open frames and ends the call with OK.
+        when done: the server answers the open frames and ends the call with OK. To leave at once, send Close.
 
         The call's status is about the stream only. An error of one frame is in its FrameResult. The statuses are:
 

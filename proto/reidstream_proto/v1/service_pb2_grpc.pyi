@@ -132,7 +132,7 @@ class EmbeddingServiceStub(typing.Generic[_EmbeddingServiceEmbedStreamType, _Emb
 
     EmbedStream: _EmbeddingServiceEmbedStreamType
     """One camera's stream. Send SessionOpen, then frames. Read SessionOpened, then one FrameResult per frame. Half-close
-    when done: the server answers the open frames and ends the call with OK.
+    when done: the server answers the open frames and ends the call with OK. To leave at once, send Close.
 
     The call's status is about the stream only. An error of one frame is in its FrameResult. The statuses are:
 
@@ -194,7 +194,7 @@ class EmbeddingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[reidstream_proto.v1.service_pb2.EmbedStreamResponse], collections.abc.AsyncIterator[reidstream_proto.v1.service_pb2.EmbedStreamResponse]]:
         """One camera's stream. Send SessionOpen, then frames. Read SessionOpened, then one FrameResult per frame. Half-close
-        when done: the server answers the open frames and ends the call with OK.
+        when done: the server answers the open frames and ends the call with OK. To leave at once, send Close.
 
         The call's status is about the stream only. An error of one frame is in its FrameResult. The statuses are:
 

@@ -500,6 +500,7 @@ class SessionOpened(google.protobuf.message.Message):
     DTYPE_FIELD_NUMBER: builtins.int
     LATENCY_BUDGET_MS_FIELD_NUMBER: builtins.int
     SHARED_MEMORY_FIELD_NUMBER: builtins.int
+    TAKES_CLOSE_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
     epoch: builtins.int
     priority: Global___Priority.ValueType
@@ -507,6 +508,10 @@ class SessionOpened(google.protobuf.message.Message):
     overload_policy: Global___OverloadPolicy.ValueType
     dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType
     latency_budget_ms: builtins.int
+    takes_close: builtins.bool
+    """The client may send Close. Absent in servers that do not know it: such a server would end the call with
+    INVALID_ARGUMENT, so the client cancels the call instead.
+    """
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AgreedModel]: ...
     @property
@@ -531,12 +536,27 @@ class SessionOpened(google.protobuf.message.Message):
         dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType = ...,
         latency_budget_ms: builtins.int | None = ...,
         shared_memory: Global___SharedMemoryAgreed | None = ...,
+        takes_close: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "shared_memory", b"shared_memory", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "takes_close", b"takes_close", "window", b"window"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]) -> typing.Literal["latency_budget_ms"] | None: ...
 
 Global___SessionOpened: typing_extensions.TypeAlias = SessionOpened
+
+@typing.final
+class Close(google.protobuf.message.Message):
+    """The client leaves now and reads no more answers: the last message of a stream. The server gives up what is open and
+    ends the call with OK. A client that only cancels its call cannot be told from one that is lost.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___Close: typing_extensions.TypeAlias = Close
 
 @typing.final
 class EndTracks(google.protobuf.message.Message):

@@ -94,11 +94,12 @@ class SendDrain:
 
 
 class EndCause(Enum):
-    """Why a session is over."""
+    """Why a session is over. CLOSED is its client's word, and no effect of the core says it."""
 
     FINISHED = "finished"
     DRAINED = "drained"
     STALLED = "stalled"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

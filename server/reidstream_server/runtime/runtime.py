@@ -191,10 +191,10 @@ class Runtime:
         """
         session.mail.put_nowait(event)
 
-    def session_lost(self, key: SessionKey) -> None:
-        """The client is gone, or its call has ended. Harmless for a session that is over."""
+    def session_lost(self, key: SessionKey, cause: EndCause | None = None) -> None:
+        """The client is gone, or its call has ended; CLOSED: it said so. Harmless for a session that is over."""
         if self._sessions.remove(key):
-            self._observer.session_ended(None)
+            self._observer.session_ended(cause)
             self._carry_out(self._scheduler.session_lost(key, time.monotonic_ns()))
 
     def drain_session(self, session: Session, reason: DrainReason, timeout_s: float) -> None:

@@ -219,5 +219,7 @@ class Oracle:
             case EndCause.STALLED:
                 right = bool(client.unwritten) and now >= limit
                 books.seen[Situation.CLIENT_STALLED] += 1
+            case EndCause.CLOSED:
+                right = False  # a client says so to its door, which tells the core that it is gone
         if not right:
             raise Violation("end", f"{client} ended: {effect.cause}; {len(client.unanswered)} unanswered")

@@ -7,14 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from reidstream_client.loop_thread import LoopThread
-from tests.unit.client.clock import Clock
 from tests.unit.client.scripted_server import ScriptedServer
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of client and event loop."""
-    return Clock(monkeypatch)
 
 
 @pytest.fixture

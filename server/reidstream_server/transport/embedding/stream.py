@@ -1,7 +1,8 @@
 """An open stream: one task reads it, one writes it, and the runtime is between them.
 
 Trap: whatever ends a stream (the client, a fault of the protocol, the drain, a client that does not read), `serve`
-returns or raises before a status is sent: a client that does not read never takes a status.
+returns or raises before a status is sent: a client that does not read never takes a status. So Close ends the stream
+even if an answer is being written.
 """
 
 from __future__ import annotations
@@ -48,20 +49,21 @@ class Stream:
 
     async def serve(self) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
-        write = asyncio.create_task(self._write())
+        write, read = asyncio.create_task(self._write()), asyncio.create_task(self._read())
         aged = self._watch_age()
         others: tuple[Coroutine[object, object, object], ...] = (
-            self._read(),
             self.session.stalled.wait(),
             self.holding.taken_over(),
         )
-        tasks: set[asyncio.Task[object]] = {write, *map(asyncio.create_task, others)}
+        tasks: set[asyncio.Task[object]] = {write, read, *map(asyncio.create_task, others)}
         try:
             open_tasks = tasks
             while not (write.done() or self.session.stalled.is_set()):
                 done, open_tasks = await asyncio.wait(open_tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+                if read.done() and (cause := read.result()) is not None:
+                    return cause
             if self.session.stalled.is_set():
                 flow = self.session.agreement.terms.flow
                 log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
@@ -87,23 +89,26 @@ class Stream:
         loop = asyncio.get_running_loop()
         return loop.call_later(age_s, self.runtime.drain_session, self.session, reason, limits.drain_timeout_s)
 
-    async def _read(self) -> None:
-        """Take messages while the session may be read."""
+    async def _read(self) -> EndCause | None:
+        """Take messages while the session may be read. None: no more will come, and the answers are to be written."""
         while True:
             await self.session.readable.wait()
             message = await next_message(self.context)
             if message is None:
                 self.runtime.half_closed(self.session)
-                return
+                return None
             match message.WhichOneof("message"):
                 case "frame":
                     self._take(message.frame)
                 case "session_open":
                     raise InvalidCall("session_open may be sent once only, as the first message")
+                case "close":
+                    self.runtime.session_lost(self.session.key, EndCause.CLOSED)
+                    return EndCause.CLOSED
                 case "end_tracks":
                     raise NotOffered("EndTracks: this server does not aggregate tracks")
                 case _:
-                    raise InvalidCall("the message is empty: set one of frame, end_tracks")
+                    raise InvalidCall("the message is empty: set one of frame, end_tracks, close")
             del message  # it may be large, and the next one may be long in coming
 
     def _take(self, message: frame_pb2.Frame) -> None:

@@ -27,7 +27,7 @@ from reidstream_client import (
 )
 from reidstream_client.session.alarm import Alarm
 from reidstream_client.testing import FakeServer
-from tests.unit.client.clock import Clock, settle
+from tests.support.clock import Clock, settle
 
 BUDGET_S, GRACE_S = 10.0, 5.0
 WINDOW = 2

@@ -7,6 +7,11 @@ import asyncio
 import pytest
 
 from reidstream_client import AsyncReidClient, CallTimeout, InvalidRequest, SessionEnded
+from reidstream_client.session.endings import GOODBYE_S
+from reidstream_client.testing import FakeServer
+from reidstream_client.testing.connection import FakeCall
+from reidstream_proto.v1 import service_pb2
+from tests.support.clock import Clock
 from tests.unit.client.samples import BOX, collect, frame_ids
 from tests.unit.client.scripted_server import ScriptedServer, ServerStream
 
@@ -109,6 +114,106 @@ async def test_leaving_the_block_ends_call_and_tasks(server: ScriptedServer) -> 
         assert (answers, error.unanswered) == ([], (0,))
     ours = [task for task in asyncio.all_tasks() if "reidstream_client" in repr(task)]
     assert ours == []
+
+
+def _watch(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the client of a fake server tells it at the end, as it comes."""
+    told: list[str] = []
+    hub = server._hub
+    message, half_closed, cancelled = hub.message, hub.half_closed, hub.cancelled
+
+    def seen(call: FakeCall, request: service_pb2.EmbedStreamRequest) -> None:
+        told.append(request.WhichOneof("message") or "")
+        message(call, request)
+
+    def seen_half_closing(call: FakeCall) -> None:
+        told.append("half-close")
+        half_closed(call)
+
+    def seen_cancelling(call: FakeCall) -> None:
+        told.append("cancel")
+        cancelled(call)
+
+    monkeypatch.setattr(hub, "message", seen)
+    monkeypatch.setattr(hub, "half_closed", seen_half_closing)
+    monkeypatch.setattr(hub, "cancelled", seen_cancelling)
+    return told
+
+
+@pytest.mark.parametrize("kind", ["stream", "resuming_stream"])
+async def test_leaving_the_block_is_told_to_a_server_that_takes_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it does not take the client for lost; the answers that still come are nobody's."""
+    with FakeServer() as server:
+        told = _watch(server, monkeypatch)
+        server.hold()
+        async with server.async_client() as client:
+            async with getattr(client, kind)() as session:
+                assert session.opened.takes_close
+                await session.send(b"x", BOX)
+                await server.async_wait_for_frames(1)
+            with pytest.raises(SessionEnded, match="closed") as caught:
+                await anext(session)
+            assert caught.value.unanswered == (0,)
+    assert told == ["session_open", "frame", "close"]
+
+
+async def test_after_finish_the_client_waits_for_the_servers_end_a_moment(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """It can say no more; if the end does not come, it goes."""
+    with FakeServer() as server:
+        told = _watch(server, monkeypatch)
+        async with server.async_client() as client:
+            async with client.stream() as session:
+                await session.send(b"x", BOX)
+                await session.finish()
+                await server.async_wait_for_frames(1)
+            server.hold()
+            async with client.stream() as session:
+                await session.send(b"x", BOX)
+                await session.finish()
+                await server.async_wait_for_frames(2)
+                leaving = asyncio.create_task(session.close())
+                await clock.turn_on(GOODBYE_S / 2)
+                assert not leaving.done()
+                await clock.turn_on(GOODBYE_S)
+                await leaving
+    assert told == [*["session_open", "frame", "half-close"] * 2, "cancel"]
+
+
+async def test_a_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """It owes answers for longer than they were good for: it would not hear."""
+    with FakeServer() as server:
+        told = _watch(server, monkeypatch)
+        server.hold()
+        async with server.async_client(latency_budget_s=10) as client, client.stream() as session:
+            await session.send(b"x", BOX)
+            await clock.turn_on(20)
+            await anext(session)
+    assert told == ["session_open", "frame", "cancel"]
+
+
+async def test_an_older_server_is_told_nothing_that_it_does_not_know(server: ScriptedServer) -> None:
+    """It would take Close for a fault of the protocol; the call is cancelled, as ever."""
+    seen: list[object] = []
+    gone = asyncio.Event()
+
+    async def older(stream: ServerStream) -> None:
+        await stream.opened()
+        try:
+            seen.append(await stream.frame())
+            seen.append(await stream.frame())
+        finally:
+            gone.set()
+
+    server.on_stream = older
+    async with AsyncReidClient(server.target) as client:
+        async with client.stream() as session:
+            assert not session.opened.takes_close
+            await session.send(b"x", BOX)
+            await server.streams[0].arrived.wait()
+        await gone.wait()
+    assert len([message for message in seen if message is not None]) == 1  # None: the end, however it came
 
 
 async def test_an_error_in_the_block_ends_the_session(server: ScriptedServer) -> None:

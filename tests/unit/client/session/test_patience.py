@@ -24,8 +24,8 @@ from reidstream_client import (
 from reidstream_client.session import patience
 from reidstream_client.session.patience import MAX_PAUSE_S, Patience, without_end
 from reidstream_client.testing import FakeServer
+from tests.support.clock import Clock
 from tests.support.patience import HANG_S
-from tests.unit.client.clock import Clock
 
 FRAME = np.zeros((40, 60, 3), np.uint8)
 BOX = [[1, 2, 30, 39]]

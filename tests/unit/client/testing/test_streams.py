@@ -49,6 +49,17 @@ async def test_a_session_in_an_event_loop() -> None:
     assert len(server.frames) == 21
 
 
+def test_a_session_that_is_left_is_over_at_the_server() -> None:
+    """With frames open, which it forgets."""
+    with FakeServer() as server, server.client() as client:
+        server.hold()
+        with client.stream() as session:
+            session.send(FRAME, BOX)
+            server.wait_for_frames(1)
+        assert server.held == ()
+        server.release()
+
+
 def test_answers_are_held_until_they_are_released() -> None:
     """The window fills, and the real policy decides: nothing sleeps."""
     with FakeServer(window_frames=2) as server, server.client() as client:
