@@ -69,8 +69,8 @@ class Ledger(Generic[P]):
         frame.staging_ns = now
         self.staging_frames += 1
         self.staged_bytes += frame.request.staged_bytes
-        for model in frame.request.crops:
-            self._batchers[model].staging_crops += 1
+        for model in frame.models:
+            self._batchers[model].staging_begins(frame.request.crops.count(model))
         return frame
 
     def _would_feed(self, frame: FrameState[P]) -> bool:
@@ -86,8 +86,8 @@ class Ledger(Generic[P]):
             return None
         frame.being_staged = False
         self.staging_frames -= 1
-        for model in frame.request.crops:
-            self._batchers[model].staging_crops -= 1
+        for model in frame.models:
+            self._batchers[model].staging_ends(frame.request.crops.count(model))
         self.admission.release_bytes(frame)
         return frame
 

@@ -77,6 +77,48 @@ WORK = (
         new="self.waiting.pop(now, fits=self._has_room)",
     ),
     Mutant(
+        name="one frame of many boxes is enough for all cores",
+        module="batcher",
+        old="            self._staging_frames + self._ample_frames < self._stagers\n            or ",
+        new="            ",
+    ),
+    Mutant(
+        name="frames are staged however many are ready",
+        module="batcher",
+        old="            self._staging_frames + self._ample_frames < self._stagers\n",
+        new="            self._staging_frames < self._stagers\n",
+    ),
+    Mutant(
+        name="a frame is in sight until its last crop runs",
+        module="state",
+        old="        return 2 * len(self.indices) > self.at_first\n",
+        new="        return bool(self.indices)\n",
+    ),
+    Mutant(
+        name="crops for every slot are not asked for",
+        module="batcher",
+        old="            or self.ready_crops + self._staging_crops < self.terms.max_batch * self.terms.slots\n",
+        new="",
+    ),
+    Mutant(
+        name="a frame that is given up stays in sight",
+        module="batcher",
+        old="        if self._ready.cancel(entry) and entry.item.ample:\n            self._ample_frames -= 1\n",
+        new="        self._ready.cancel(entry)\n",
+    ),
+    Mutant(
+        name="a frame that has run in part is taken out of sight twice",
+        module="batcher",
+        old="        if self._ready.cancel(entry) and entry.item.ample:\n",
+        new="        if self._ready.cancel(entry):\n",
+    ),
+    Mutant(
+        name="a frame that has run leaves what is in sight again when it is answered",
+        module="batcher",
+        old="        if self._ready.cancel(entry) and entry.item.ample:\n",
+        new="        self._ready.cancel(entry)\n        if entry.item.at_first and len(entry.item.indices) == 0:\n",
+    ),
+    Mutant(
         name="staging goes on only with the next event",
         module="scheduler",
         old="        while (frame := self._ledger.next_to_stage(now)) is not None and",

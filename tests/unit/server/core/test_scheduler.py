@@ -126,17 +126,38 @@ def test_a_batch_on_a_device_takes_no_core() -> None:
     assert (len(driver.running), set(driver.staging)) == (1, {"b"})
 
 
-def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
-    """A frame is staged when its own engine needs it: what waits undecided can still be dropped, or overtaken."""
-    driver = Driver(some_limits(staging_slots=8), models=TWO_MODELS)
+def test_no_core_is_idle_while_frames_wait() -> None:
+    """However small batches are: one frame has crops for every slot, and is no reason to leave the other core idle."""
+    driver = Driver(some_limits(cores=2), models=[a_model(slots=2)])
     session = driver.open(some_terms())
     for name in ("a", "b", "c"):
+        driver.send(session, name, 8)
+    assert set(driver.staging) == {"a", "b"}
+    driver.stage("a")
+    assert (len(driver.running), set(driver.staging)) == (1, {"b"})
+    driver.stage("b")
+    while driver.staging or driver.running:
+        assert len(driver.staging) + len(driver.running) == 2 or len(driver.answers) > 1
+        if driver.running:
+            driver.finish()
+        else:
+            driver.stage("c")
+
+
+def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
+    """A frame is staged when its own engine needs it: what waits undecided can still be dropped, or overtaken."""
+    driver = Driver(some_limits(staging_slots=2), models=TWO_MODELS)
+    session = driver.open(some_terms())
+    for name in ("a", "b", "c", "d"):
         driver.send(session, name, 4)
-    assert set(driver.staging) == {"a"}
+    driver.stage("a")
+    driver.stage("b")
+    driver.stage("c")
+    assert set(driver.staging) == set(), "two frames wait for the one batch that runs"
     request = a_request(9, 4, models=(OTHER,))
     other = driver.open(some_terms("other", models=BOTH))
     driver.take(driver.scheduler.frame_arrived(other, request, "other", driver.now))
-    assert set(driver.staging) == {"a", "other"}
+    assert set(driver.staging) == {"other"}
 
 
 def test_staged_bytes_are_bounded() -> None:
