@@ -126,7 +126,7 @@ class Audit:
                 book.ahead = sum(other.plan.terms.cores > 0 for other in books.there.values() if other is not book)
             if len(running) >= terms.slots or not (ready or alone):
                 continue
-            if terms.cores and books.cores_used() >= limits.cores:
+            if terms.cores and not books.want_work():
                 if not limits.linger_ns:
                     self._waits_for_a_core(book)
                 continue
@@ -153,10 +153,11 @@ class Audit:
 
     def _staging(self, tally: Tally) -> None:
         """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry. So no core is
-        idle while a frame waits, unless its engines have crops ready and no slot for them.
+        idle while a frame waits, unless its engines have crops ready and no slot for them; nor will a core be that is
+        free next.
         """
         books, limits = self._books, self._limits
-        if tally.staging >= limits.staging_slots or books.cores_used() >= limits.cores or not tally.queued:
+        if tally.staging >= limits.staging_slots or not books.want_work() or not tally.queued:
             return
         ready = tally.ready_crops + tally.alone_crops
         living = [index for index in books.there if index not in books.lost]

@@ -276,10 +276,15 @@ class Books:
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
     began_now: list[ModelIndex] = field(default_factory=list)
 
-    def cores_used(self) -> int:
-        """By staging, and by the batches of engines that are not lost."""
+    def want_work(self) -> bool:
+        """Whether a core is free or, if each of several has one piece of work, nothing waits for the next free one.
+        What engines that are lost still run does not count.
+        """
         living = (batch.model for batch in self.batches.values() if batch.model not in self.lost)
-        return self.staging + sum(self.models[model].plan.terms.cores for model in living)
+        pieces = [1] * self.staging
+        pieces += [cores for model in living if (cores := self.models[model].plan.terms.cores)]
+        cores = self.scenario.limits.cores
+        return sum(pieces) < cores or (cores > 1 and pieces == [1] * cores)
 
     def hungry(self, model: ModelIndex) -> bool:
         """Whether a model's engine would run dry without more frames. See `would_run_dry`."""

@@ -134,14 +134,23 @@ def test_no_core_is_idle_while_frames_wait() -> None:
         driver.send(session, name, 8)
     assert set(driver.staging) == {"a", "b"}
     driver.stage("a")
-    assert (len(driver.running), set(driver.staging)) == (1, {"b"})
-    driver.stage("b")
-    while driver.staging or driver.running:
-        assert len(driver.staging) + len(driver.running) == 2 or len(driver.answers) > 1
+    assert (len(driver.running), set(driver.staging)) == (2, {"b"}), "one piece waits for the core that is free next"
+    while len(driver.answers) < 2:
+        assert len(driver.staging) + len(driver.running) >= 2
         if driver.running:
             driver.finish()
         else:
-            driver.stage("c")
+            driver.stage(next(iter(driver.staging)))
+
+
+def test_a_piece_of_work_waits_for_the_core_that_is_free_next() -> None:
+    """One, not more; not on a single core, and not when a batch has several cores."""
+    for cores, batch_cores, running in ((2, 1, 3), (1, 1, 1), (2, 2, 1), (3, 2, 2)):
+        driver = Driver(some_limits(cores=cores), models=[a_model(max_batch=1, slots=8, cores=batch_cores)])
+        session = driver.open(some_terms())
+        driver.send(session, "a", 8)
+        driver.stage("a")
+        assert len(driver.running) == running
 
 
 def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
@@ -240,7 +249,7 @@ def test_a_lost_engine_answers_whoever_needs_it() -> None:
     assert driver.answered() == [("a", "engine_lost"), ("c", "engine_lost"), ("b", "2")]
     faults = [item.fault.message for item in driver.effects if isinstance(item, Answer) and item.fault is not None]
     assert faults == ["the engine of model 'osnet' cannot go on (sticky); send the frame elsewhere"] * 2
-    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky")]
+    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky", running=1)]
     assert sorted(driver.released) == ["a", "b", "c"]
     assert_empty(driver)
 
