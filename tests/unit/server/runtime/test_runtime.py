@@ -293,13 +293,13 @@ async def test_a_device_that_is_lost_while_staging_ends_the_process() -> None:
 async def test_nothing_waits_for_the_core_of_an_engine_that_never_comes_back() -> None:
     """On one core: while the process is leaving, frames for another model are still answered."""
     gate, script = gated()
-    async with world(FakeEngine(script=script), batch_timeout_s=0.05, cores=1) as w:
+    async with world(FakeEngine(cores=1, script=script), batch_timeout_s=0.05, cores=1) as w:
         stuck = w.open()
         w.send(stuck)
         assert "not come back" in await asyncio.wait_for(w.runtime.engine_died, HANG_S)
         assert (await w.answer(stuck)).fault is not None
         w.runtime.models.withdraw(w.runtime.models.default)
-        w.runtime.add_model(FakeEngine())
+        w.runtime.add_model(FakeEngine(cores=1))
         session = w.open()
         w.send(session)
         assert (await w.answer(session)).outcomes == (CropOutcome.EMBEDDED,)
