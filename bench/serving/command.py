@@ -34,7 +34,7 @@ _MOST = 1000
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print the table, and write the results if asked to. Raises BenchFailed, OSError."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     run = _measure(options)
     sys.stdout.write(table(run) + "\n")
     if options.output is not None:
@@ -57,7 +57,7 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def _measure(options: argparse.Namespace) -> Run:
-    scenarios = _scenarios(options)
+    scenarios = chosen(options)
     figures = _QUICK if options.quick else _FULL
     effort = Effort(
         repeats=options.repeats or int(figures["repeats"]),
@@ -86,11 +86,11 @@ def _measure(options: argparse.Namespace) -> Run:
     return Run(settings=_settings(effort), rows=tuple(rows))
 
 
-def _scenarios(options: argparse.Namespace) -> list[Scenario]:
+def chosen(options: argparse.Namespace) -> list[Scenario]:
     """What was asked for: on one core, on all of them, or both. On all cores, those whose work fills them."""
-    chosen = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS, _RAW, _SHARED)}
+    named = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS, _RAW, _SHARED)}
     if options.model is not None:
-        chosen = {
+        named = {
             options.model.stem: Scenario(
                 name=options.model.stem,
                 content=Content.FRAME,
@@ -100,10 +100,10 @@ def _scenarios(options: argparse.Namespace) -> list[Scenario]:
             )
         }
     elif options.scenario or options.quick:
-        chosen = {name: chosen[name] for name in options.scenario or ("tiny", "crops")}
+        named = {name: named[name] for name in options.scenario or ("tiny", "crops")}
     on: str = options.cores or ("one" if options.quick else "each")
     found: list[Scenario] = []
-    for scenario in chosen.values():
+    for scenario in named.values():
         if on != "all":
             found.append(scenario)
         if on == "all" or (on == "each" and not scenario.instant):
@@ -131,7 +131,8 @@ def _cpu_name() -> str:
     return platform.machine()
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options of `python -m bench`."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures the server against what this machine can do without it. See docs/benchmark.md.",
