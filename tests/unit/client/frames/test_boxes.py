@@ -40,7 +40,8 @@ def test_wrong_values_are_left_to_the_server() -> None:
         (np.zeros((1, 2, 4)), r"not shape \(1, 2, 4\)"),
         ([["a", "b", "c", "d"]], "not an array of <U1"),
         ([[1, 2, 3, 4], [1, 2]], "rows of different lengths"),
-        (None, "not an array of object"),
+        (None, "not None"),
+        ([[1, 2, 3, None]], r"not an array of objects \(is there a None among them\?\)"),
         ([[True, False, True, True]], "not an array of bool"),
     ],
 )
@@ -56,8 +57,8 @@ def test_ids_are_whole_numbers_of_their_range() -> None:
     assert parse_ids(np.array([3, 2**32 - 1]), "class_ids", 2, 32) == [3, 2**32 - 1]
     assert parse_ids(np.array([2**64 - 1], np.uint64), "track_ids", 1, 64) == [2**64 - 1]
     assert parse_ids([], "class_ids", 0, 32) == []
-    with pytest.raises(InvalidRequest, match="class_ids must be integers, not float64"):
-        parse_ids([1.0], "class_ids", 1, 32)
+    with pytest.raises(InvalidRequest, match="class_ids must be integers, not float64, and some are not whole"):
+        parse_ids([1.5], "class_ids", 1, 32)
     with pytest.raises(InvalidRequest, match="class_ids must lie in 0 to 4294967295, not -1 to 5"):
         parse_ids([5, -1], "class_ids", 2, 32)
     with pytest.raises(InvalidRequest, match=r"track_ids .*shape \(3,\), not \(2,\)"):
