@@ -72,12 +72,12 @@ def between(name: str, value: object, low: int, high: int) -> int:
     return number
 
 
-def at_least_one(name: str, value: object) -> int:
-    """A whole number above 0."""
+def at_least_one(name: str, value: object, bits: int = 32) -> int:
+    """A whole number above 0 that a field of so many bits can hold."""
     number = _whole(name, value)
     if number < 1:
         raise InvalidRequest(f"{name} must be at least 1, not {shown(number)}")
-    return number
+    return unsigned(name, number, bits)
 
 
 def number(name: str, value: object) -> float:
@@ -151,7 +151,7 @@ def several(name: str, value: object, *, example: str) -> tuple[object, ...]:
 
 def class_ids(name: str, value: object) -> tuple[int, ...]:
     """Classes of boxes: whole numbers of 32 bits."""
-    return tuple(unsigned(name, one, 32) for one in several(name, value, example=f"{name}=(0,)"))
+    return tuple(unsigned(name, one, 32) for one in several(name, value, example="(0,)"))
 
 
 def _whole(name: str, value: object) -> int:

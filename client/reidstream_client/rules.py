@@ -50,7 +50,7 @@ def camera_id(name: str, value: object) -> str:
     """Text of the length that the contract allows."""
     found = text(name, value)
     if not 1 <= len(found.encode()) <= MAX_CAMERA_ID_BYTES:
-        raise InvalidRequest(f"{name} must be 1 to {MAX_CAMERA_ID_BYTES} bytes of UTF-8, not {found!r}")
+        raise InvalidRequest(f"{name} must be 1 to {MAX_CAMERA_ID_BYTES} bytes of UTF-8, not {shown(found)}")
     return found
 
 

@@ -89,7 +89,8 @@ def _numbers(boxes: npt.ArrayLike, expected: str, name: str) -> npt.NDArray[Any]
     if array.size == 0 and array.ndim <= 2:  # noqa: PLR2004 - [] is one-dimensional, zeros((0, 4)) is two-dimensional
         return np.zeros((0, _CORNERS))
     if array.ndim != 2 or array.shape[1] != _CORNERS:  # noqa: PLR2004 - rows and columns
-        raise InvalidRequest(f"{expected}, not shape {array.shape}{_shape_advice(array.shape, name)}")
+        given = f"shape {array.shape}" if array.ndim else shown(boxes)
+        raise InvalidRequest(f"{expected}, not {given}{_shape_advice(array.shape, name)}")
     return array
 
 

@@ -31,6 +31,7 @@ _LENGTH_DELIMITED = 2
 _VARINT = 0
 _MAX_AHEAD_S = 60.0  # more is another clock; it would make every frame new, and a latency budget void
 _MAX_AGE_NS = 2**64 - 1
+_MAX_AGE_S = 2**64 / 1e9
 _MAX_OVERHEAD = 32  # tags, lengths and the age: fewer bytes than this
 
 
@@ -93,7 +94,7 @@ class PreparedFrame:
 
     def stream_message(self, now_s: float) -> bytes:
         """An EmbedStreamRequest that leaves at `now_s` of the clock that `captured_s` was read from."""
-        age_ns = min(max(0, round((now_s - self.captured_s) * 1e9)), _MAX_AGE_NS)
+        age_ns = min(round(min(max(0.0, now_s - self.captured_s), _MAX_AGE_S) * 1e9), _MAX_AGE_NS)
         age = _AGE + varint(age_ns) if age_ns else b""
         length = len(self.head) + len(self.open_image) + len(self.data) + len(age)
         return b"".join((_FRAME, varint(length), age, self.head, self.open_image, self.data))

@@ -68,7 +68,7 @@ class FakeServer:
             {name: FakeModel(name=name, dim=dim, space_id=space_of(name, dim)) for name in names},
             default if embed is None else embed,
             window_frames=at_least_one("window_frames", window_frames),
-            window_bytes=at_least_one("window_bytes", window_bytes),
+            window_bytes=at_least_one("window_bytes", window_bytes, 64),
         )
         self.target = "fake:50051"
 
@@ -197,7 +197,7 @@ class FakeServer:
         space_id = text("space_id", space_id)
         name = text("model", model) or next(iter(models))
         if name not in models:
-            raise InvalidRequest(f"there is no model {name!r}; this server has {', '.join(models)}")
+            raise InvalidRequest(f"there is no model {shown(name)}; this server has {', '.join(models)}")
         self._tell(lambda: models.__setitem__(name, replace(models[name], space_id=space_id)))
 
     @property
