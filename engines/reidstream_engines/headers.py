@@ -67,7 +67,9 @@ _KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "PDF"),
 )
 _SUPPORTED = "send JPEG, PNG or WebP, or raw pixels"
-_CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
+_COLOR = 3
+_CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: _COLOR, PixelFormat.RGB: _COLOR, PixelFormat.GRAY: 1}
+_ROUNDED_UP_BELOW = 4096  # pixels; buffers are rounded up to pages of as many bytes
 
 
 def parse_encoded(data: bytes) -> EncodedImage:
@@ -121,6 +123,8 @@ def parse_raw(
     match format:
         case PixelFormat.BGR | PixelFormat.RGB | PixelFormat.GRAY:
             row = width * _CHANNELS[format]
+            if not (stride or offset):
+                _refuse_four_channels(data, format, width * height)
             stride = _plane(data, f"{format.name} pixels", row=row, rows=height, stride=stride, offset=offset)
         case PixelFormat.NV12:
             if width % 2 or height % 2:
@@ -157,12 +161,29 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     if not stride or rows == 1:
         stride = row
     needed = offset + stride * (rows - 1) + row
-    given = len(data) if isinstance(data, bytes) else data.nbytes
+    given = _length(data)
     if given < needed:
         raise InvalidImage(
             f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} are given"
         )
     return stride
+
+
+def _refuse_four_channels(data: bytes | memoryview, format: PixelFormat, pixels: int) -> None:  # noqa: A002 - as above
+    """Packed pixels of exactly four bytes are BGRA or RGBA. Read as three they would be a picture of stripes.
+
+    Bytes after the last row may be there for any reason, but a third of a picture has no other. A small picture may
+    have as many because its buffer was rounded up.
+    """
+    if _CHANNELS[format] == _COLOR and pixels >= _ROUNDED_UP_BELOW and _length(data) == 4 * pixels:
+        raise InvalidImage(
+            f"{format.name} pixels: {3 * pixels} bytes are needed, and {4 * pixels} are given, which is 4 bytes a "
+            f"pixel, as of BGRA or RGBA: send 3 bytes a pixel, without the alpha channel (numpy: image[:, :, :3])"
+        )
+
+
+def _length(data: bytes | memoryview) -> int:
+    return len(data) if isinstance(data, bytes) else data.nbytes
 
 
 def _find_jpeg_frame(data: bytes) -> int:
