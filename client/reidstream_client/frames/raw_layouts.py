@@ -98,7 +98,7 @@ def nv12_pixels(image: Nv12) -> RawPixels:
     if not needed <= len(data) <= most:
         advice = _advice(data, offset, width=width, height=height, step=step, needed=needed)
         rows, rest = divmod(2 * (len(data) - offset), 3 * step)
-        if not rest and rows > height and chroma_step == step:
+        if not rest and height < rows < 2 * height and chroma_step == step:
             advice = f"if the decoder pads the height to {rows} rows, give chroma_offset={offset + step * rows}"
         raise InvalidRequest(
             f"an NV12 picture of {width} x {height} pixels has {needed} bytes ({_rows(step, offset)}), not "
