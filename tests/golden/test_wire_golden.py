@@ -143,7 +143,8 @@ async def test_what_becomes_nv12_meets_the_vectors_of_the_picture_that_opencv_re
 ) -> None:
     """I420 keeps all of its numbers. YUYV loses every second row of its colours: boxes of a few pixels notice it.
 
-    A picture that was turned to YUV has lost half of its colours before: to the golden vectors the median is 0.995 to 0.998.
+    A picture that was turned to YUV has lost half of its colours before. To the golden vectors, the median is 0.995 to
+    0.998.
     """
     to_plain: list[float] = []
     to_golden: list[float] = []

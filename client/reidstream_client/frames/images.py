@@ -55,7 +55,9 @@ class ColorRange(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFrame:
-    """Pixels in a buffer, whose length must fit: `height` rows of `stride` bytes behind `offset`.
+    """Pixels in a buffer, which must be as long as `height` rows of `stride` bytes.
+
+    `offset`: where row 0 starts. With one, the buffer may go on behind the last row; not so of I420.
 
     `stride`: bytes from row to row (0: packed). I420: of the luma plane; it must be even, and the rows of the planes
     behind it have half of it. `matrix` and `range`: of I420 and YUYV. The sizes of these two are even.

@@ -1,8 +1,9 @@
 """RawFrame and Nv12 for the wire: the layout is checked against the length of the data, and some are converted.
 
 Why so strict: pixels of four bytes read as three are a picture of stripes, and its vectors look like any others. The
-length is the one sign of it. So the data must be as long as its rows, padded or not. Bytes behind the last row are cut
-off by the caller, who knows that they mean nothing. Trap: an I420 picture in an Nv12 has the right length.
+length is the one sign of it. So the data must be as long as its rows, padded or not. There may be more behind them only
+where the caller has said that the buffer is a larger one, by an offset. Trap: an I420 picture in an Nv12 has the right
+length.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def raw_pixels(image: RawFrame) -> RawPixels:
     row = width * _BYTES[kind]
     step = _stride_of(f"{kind.name} picture", row, stride)
     needed = offset + step * (height - 1) + row
-    if not needed <= len(data) <= offset + step * height:
+    if not needed <= len(data) <= (len(data) if offset else step * height):
         raise InvalidRequest(
-            f"a {kind.name} picture of {width} x {height} pixels has {needed} bytes ({_rows(step, offset)}), not "
+            f"{kind.name} pixels of a picture of {width} x {height} are {needed} bytes ({_rows(step, offset)}), not "
             f"{len(data)}: {_advice(data, offset, width=width, height=height, step=step, needed=needed)}"
         )
     if kind.value > 0:
@@ -101,7 +102,7 @@ def nv12_pixels(image: Nv12) -> RawPixels:
         if not rest and height < rows < 2 * height and chroma_step == step:
             advice = f"if the decoder pads the height to {rows} rows, give chroma_offset={offset + step * rows}"
         raise InvalidRequest(
-            f"an NV12 picture of {width} x {height} pixels has {needed} bytes ({_rows(step, offset)}), not "
+            f"NV12 pixels of a picture of {width} x {height} are {needed} bytes ({_rows(step, offset)}), not "
             f"{len(data)}: {advice}"
         )
     layout = image_pb2.RawImage(
@@ -129,7 +130,7 @@ def _i420(image: RawFrame, data: bytes | memoryview, *, width: int, height: int,
     needed = chroma_at + half * (height - 1) + width // 2
     if not needed <= len(data) <= chroma_at + half * height:
         raise InvalidRequest(
-            f"an I420 picture of {width} x {height} pixels has {needed} bytes ({_rows(step, offset)}), not "
+            f"I420 pixels of a picture of {width} x {height} are {needed} bytes ({_rows(step, offset)}), not "
             f"{len(data)}: {_advice(data, offset, width=width, height=height, step=step, needed=needed)}"
         )
     luma: PixelArray = np.ndarray((height, width), np.uint8, data, offset, (step, 1))

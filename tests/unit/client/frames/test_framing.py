@@ -152,9 +152,9 @@ def test_a_borrowed_frame_can_be_made_independent() -> None:
 
 def test_typed_raw_frames_keep_their_layout() -> None:
     """RGB with a stride and an offset, and NV12 with both planes described."""
-    raw = sent(RawFrame(data=b"#" * 66, width=4, height=4, format=PixelFormat.RGB, stride=16, offset=2)).raw
+    raw = sent(RawFrame(data=b"#" * 70, width=4, height=4, format=PixelFormat.RGB, stride=16, offset=2)).raw
     assert raw == image_pb2.RawImage(
-        format=image_pb2.PIXEL_FORMAT_RGB, width=4, height=4, data=b"#" * 66, stride=16, offset=2
+        format=image_pb2.PIXEL_FORMAT_RGB, width=4, height=4, data=b"#" * 70, stride=16, offset=2
     )
     nv12 = Nv12(
         data=memoryview(b"#" * 30),

@@ -38,12 +38,15 @@ def test_rows_are_packed_or_padded_and_the_last_one_need_not_be(kind: PixelForma
     """A byte less or more than that is another layout."""
     raw(row * HEIGHT, kind)
     raw(7 + row * HEIGHT, kind, offset=7)
+    raw(7 + row * HEIGHT + 1000, kind, offset=7)  # a picture within a larger buffer
+    with pytest.raises(InvalidRequest, match=rf"are {7 + row * HEIGHT} bytes \(rows of {row}, offset 7\), not 9: "):
+        raw(9, kind, offset=7)
     for stride in (row, row + 4):
         least, most = stride * (HEIGHT - 1) + row, stride * HEIGHT
         for size in (least, most):
             raw(size, kind, stride=stride)
         for size in (least - 1, most + 1):
-            with pytest.raises(InvalidRequest, match=rf"has {least} bytes \(rows of {stride}\), not {size}: "):
+            with pytest.raises(InvalidRequest, match=rf"are {least} bytes \(rows of {stride}\), not {size}: "):
                 raw(size, kind, stride=stride)
 
 
@@ -90,7 +93,7 @@ def test_an_nv12_picture_has_the_length_of_its_planes() -> None:
     nv12(PIXELS * 3 // 2)
     nv12(9 * 16 - 4, stride=16)
     nv12(9 * 16, stride=16)
-    with pytest.raises(InvalidRequest, match=r"an NV12 picture .* has 108 bytes .*, not 216: that is 3 bytes"):
+    with pytest.raises(InvalidRequest, match=r"NV12 pixels .* are 108 bytes .*, not 216: that is 3 bytes"):
         nv12(3 * PIXELS)
     with pytest.raises(InvalidRequest, match="not 107: it is too short"):
         nv12(107)

@@ -53,7 +53,7 @@ def pixels(shared: SharedMemory, raw: image_pb2.RawImage) -> bytes:
     [
         (picture(3), bytes([3]) * BYTES),
         (picture(3)[:, :, 0], bytes([3]) * (BYTES // 3)),
-        (RawFrame(data=b"01234567", width=2, height=1, format=PixelFormat.RGB, stride=7, offset=1), b"01234567"),
+        (RawFrame(data=b"0123456789", width=2, height=1, format=PixelFormat.RGB, stride=7, offset=1), b"0123456789"),
         (Nv12(data=b"0123456789", width=2, height=2, chroma_offset=6), b"0123456789"),
     ],
 )
