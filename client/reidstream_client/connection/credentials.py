@@ -95,3 +95,5 @@ def _read(path: FilePath) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no name of any file
+        raise FileError(f"{path!r} cannot be read: {error}") from None

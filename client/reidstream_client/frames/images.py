@@ -63,7 +63,7 @@ class RawFrame:
     behind it have half of it. `matrix` and `range`: of I420 and YUYV. The sizes of these two are even.
     """
 
-    data: Buffer
+    data: Buffer | PixelArray
     width: int
     height: int
     format: PixelFormat = PixelFormat.BGR
@@ -81,7 +81,7 @@ class Nv12:
     behind the luma plane, and then the length of `data` must fit. Decoders that pad the height need `chroma_offset`.
     """
 
-    data: Buffer
+    data: Buffer | PixelArray
     width: int
     height: int
     stride: int = 0

@@ -56,6 +56,8 @@ def picture_misfit(given: object) -> str:
 
 def array_misfit(image: npt.NDArray[Any]) -> str:
     """The same for an array whose shape or dtype is wrong."""
+    if image.ndim == 2 and image.shape[1] == 4 and image.dtype.kind == "f":  # noqa: PLR2004 - (N, 4)
+        return f"an image must come first, and boxes after it; {shown(image)} looks like boxes"
     said = f"an image array must be uint8 of shape (H, W, 3) or (H, W), not {image.dtype} of shape {image.shape}"
     if not image.size:
         return f"{said}: it has no pixels; look at the box that it was cut out with, or at where it was read"

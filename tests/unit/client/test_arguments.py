@@ -61,6 +61,7 @@ STRANGE: dict[str, object] = {
     "empty text": "",
     "text": "high",
     "half a pair": HALF_A_PAIR,
+    "text with a NUL": "a\0b",
     "long text": "x" * 100_000,
     "bytes": b"high",
     "no bytes": b"",

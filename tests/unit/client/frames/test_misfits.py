@@ -86,6 +86,13 @@ def test_arrays_of_other_shapes_and_numbers_are_named(image: npt.NDArray[Any], a
     assert re.search(rf"not {image.dtype} of shape {re.escape(str(image.shape))}", said)
 
 
+def test_boxes_in_the_place_of_the_image_are_told() -> None:
+    """`embed(boxes, image)`: the two are arrays both."""
+    assert "an image must come first, and boxes after it; an array of float32 of shape (2, 4) looks" in refused(
+        np.zeros((2, 4), np.float32)
+    )
+
+
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,), (1, -1)])
 @pytest.mark.parametrize("file", [JPEG, b"\x89PNG\r\n\x1a\n a PNG", b"RIFF1234WEBP a WebP"])
 def test_an_array_of_a_files_bytes_is_the_file(file: bytes, shape: tuple[int, ...]) -> None:

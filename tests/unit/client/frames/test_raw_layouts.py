@@ -139,7 +139,7 @@ def test_formats_matrices_and_ranges_are_known_by_their_words(kind: PixelFormat)
 def test_an_array_is_a_buffer() -> None:
     """Its bytes are not copied; those of numbers that are no bytes are refused."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    found = raw_pixels(RawFrame(data=cast("Any", pixels), width=WIDTH, height=HEIGHT))
+    found = raw_pixels(RawFrame(data=pixels, width=WIDTH, height=HEIGHT))
     assert np.shares_memory(np.frombuffer(found.data, np.uint8), pixels)
     assert found.borrowed
     with pytest.raises(InvalidRequest, match="must be bytes or a uint8 array, not an array of float32"):
