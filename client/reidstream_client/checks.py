@@ -131,11 +131,11 @@ def member(kind: type[E], name: str, value: object) -> E:
 def instance(kind: type[T], name: str, value: object, *, example: str) -> T:
     """An object of one of this package's own classes."""
     if not isinstance(value, kind):
-        raise InvalidRequest(f"{name} must be {shown_class(kind)}, such as {example}, not {shown(value)}")
+        raise InvalidRequest(f"{name} must be {_class(kind)}, such as {example}, not {shown(value)}")
     return value
 
 
-def shown_class(kind: type[object]) -> str:
+def _class(kind: type[object]) -> str:
     """A class with its article."""
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 

@@ -100,6 +100,7 @@ NAMED: list[tuple[dict[str, object], str]] = [
     ({"camera_id": HALF_A_PAIR}, r"camera_id must be text that UTF-8 can write, not 'gate-\\udce4': character 5"),
     ({"timeout_s": "5"}, "timeout_s must be a number, not '5'"),
     ({"timeout_s": None}, "timeout_s must be a number, not None"),
+    ({"timeout_s": True}, "timeout_s must be a number, not True"),
     ({"max_message_bytes": "64"}, r"max_message_bytes must be a whole number, not '64'; int\(max_message_bytes\)"),
     ({"max_message_bytes": True}, "max_message_bytes must be a whole number, not True"),
     ({"models": ModelChoice(name="a")}, r"models must be a list of choices: models=\[ModelChoice\("),
