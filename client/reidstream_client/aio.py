@@ -70,7 +70,7 @@ class AsyncReidClient:
     @shows_options(ClientOptions, ClientSettings)
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
         settings = read_options(ClientOptions, ClientSettings, options, "AsyncReidClient")
-        self.target = text("the server's address", target)
+        self.target = text("target", target)
         self._settings = settings
         self._choices = resolve_choices(settings.model, settings.expected_space_id, settings.models)
         self._options = embed_options(settings, self._choices)

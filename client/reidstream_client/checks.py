@@ -125,7 +125,8 @@ def member(kind: type[E], name: str, value: object) -> E:
             if _bare(spelling) == word:
                 return found
     choices = ", ".join(f"{kind.__name__}.{found.name}" for found in kind)
-    raise InvalidRequest(f"{name} must be one of {choices}, or such a word as text, not {shown(value)}")
+    word = next(iter(kind)).name.lower()
+    raise InvalidRequest(f'{name} must be one of {choices}, or its name as text, such as "{word}", not {shown(value)}')
 
 
 def instance(kind: type[T], name: str, value: object, *, example: str) -> T:

@@ -76,8 +76,12 @@ def parse_scores(scores: npt.ArrayLike | None, count: int) -> Sequence[float] | 
 
 def _check_count(array: npt.NDArray[np.generic], name: str, count: int) -> None:
     if array.shape != (count,):
-        flat = f"; give {name}.reshape(-1)" if array.ndim > 1 and array.size == count else ""
-        raise InvalidRequest(f"{name} must have one entry per box, shape ({count},), not {array.shape}{flat}")
+        advice = ""
+        if not array.ndim:
+            advice = f"; give {name}=[...], one for each box"
+        elif array.size == count:
+            advice = f"; give {name}.reshape(-1)"
+        raise InvalidRequest(f"{name} must have one entry per box, shape ({count},), not {array.shape}{advice}")
 
 
 def _numbers(boxes: npt.ArrayLike, expected: str, name: str) -> npt.NDArray[Any]:

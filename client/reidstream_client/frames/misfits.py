@@ -51,7 +51,7 @@ _LONGEST_NAME: Final = 400
 
 def picture_misfit(given: object) -> str:
     """For a message: what an object is that is no picture, and how to give it."""
-    return f"{_TAKEN}; not {shown(given)}{_conversion(given)}"
+    return f"{shown(given)} is no image{_conversion(given)} ({_TAKEN})"
 
 
 def array_misfit(image: npt.NDArray[Any]) -> str:

@@ -92,7 +92,7 @@ def test_a_detectors_floats_are_ids() -> None:
 NAMED: list[tuple[dict[str, object], str]] = [
     (
         {"priority": 3},
-        "priority must be one of Priority.LOW, Priority.NORMAL, Priority.HIGH, or such a word as text, not 3",
+        "priority must be one of Priority.LOW, .*Priority.HIGH, or its name as text, such as .low., not 3",
     ),
     ({"dtype": "fp64"}, "dtype must be one of EmbeddingDtype.FLOAT32, EmbeddingDtype.FLOAT16, .* not 'fp64'"),
     ({"camera_id": 7}, 'camera_id must be text, not 7; camera_id="7" is its text'),

@@ -207,7 +207,7 @@ def test_crops_need_no_boxes() -> None:
         (np.zeros((4, 4, 4), np.uint8), r"not uint8 of shape \(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"of shape \(0, 4, 3\)"),
         (np.zeros(4, np.uint8), r"of shape \(4,\)"),
-        ("frame.jpg", r"not 'frame\.jpg'; give Path\(image\)\.read_bytes\(\)"),
+        ("frame.jpg", r"'frame\.jpg' is no image; give Path\(image\)\.read_bytes\(\)"),
         (RawFrame(data=b"", width=0, height=1), "width must be 1 to 2147483647, not 0"),
         (Nv12(data=b"", width=2, height=-2), "height must be 1 to 2147483647, not -2"),
         (RawFrame(data=b"xxx", width=1, height=1, stride=-3), "stride must lie in 0 to .* not -3"),
