@@ -67,9 +67,7 @@ _KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "PDF"),
 )
 _SUPPORTED = "send JPEG, PNG or WebP, or raw pixels"
-_COLOR = 3
-_CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: _COLOR, PixelFormat.RGB: _COLOR, PixelFormat.GRAY: 1}
-_ROUNDED_UP_BELOW = 4096  # pixels; buffers are rounded up to pages of as many bytes
+_CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
 def parse_encoded(data: bytes) -> EncodedImage:
@@ -150,6 +148,23 @@ def parse_raw(
     )
 
 
+def _refuse_four_channels(data: bytes | memoryview, format: PixelFormat, pixels: int) -> None:  # noqa: A002 - as above
+    """Packed pixels of exactly four bytes are BGRA or RGBA. Read as three they would be a picture of stripes.
+
+    Bytes after the last row may be there for any reason, but a third of a picture has no other. A buffer of a small
+    picture may be as long because it was rounded up to a page of 4096 bytes.
+    """
+    if format is not PixelFormat.GRAY and pixels >= 4096 and _length(data) == 4 * pixels:  # noqa: PLR2004 - a page
+        raise InvalidImage(
+            f"{format.name} pixels: {3 * pixels} bytes are needed, and {4 * pixels} are given, which is 4 bytes a "
+            "pixel, as of BGRA or RGBA: send 3 bytes a pixel, without the alpha channel (numpy: image[:, :, :3])"
+        )
+
+
+def _length(data: bytes | memoryview) -> int:
+    return len(data) if isinstance(data, bytes) else data.nbytes
+
+
 def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: int, offset: int) -> int:
     """Check that `rows` rows of `row` bytes lie in the data; returns the stride.
 
@@ -167,23 +182,6 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
             f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} are given"
         )
     return stride
-
-
-def _refuse_four_channels(data: bytes | memoryview, format: PixelFormat, pixels: int) -> None:  # noqa: A002 - as above
-    """Packed pixels of exactly four bytes are BGRA or RGBA. Read as three they would be a picture of stripes.
-
-    Bytes after the last row may be there for any reason, but a third of a picture has no other. A small picture may
-    have as many because its buffer was rounded up.
-    """
-    if _CHANNELS[format] == _COLOR and pixels >= _ROUNDED_UP_BELOW and _length(data) == 4 * pixels:
-        raise InvalidImage(
-            f"{format.name} pixels: {3 * pixels} bytes are needed, and {4 * pixels} are given, which is 4 bytes a "
-            f"pixel, as of BGRA or RGBA: send 3 bytes a pixel, without the alpha channel (numpy: image[:, :, :3])"
-        )
-
-
-def _length(data: bytes | memoryview) -> int:
-    return len(data) if isinstance(data, bytes) else data.nbytes
 
 
 def _find_jpeg_frame(data: bytes) -> int:
