@@ -121,8 +121,6 @@ def parse_raw(
     match format:
         case PixelFormat.BGR | PixelFormat.RGB | PixelFormat.GRAY:
             row = width * _CHANNELS[format]
-            if not (stride or offset):
-                _refuse_four_channels(data, format, width * height)
             stride = _plane(data, f"{format.name} pixels", row=row, rows=height, stride=stride, offset=offset)
         case PixelFormat.NV12:
             if width % 2 or height % 2:
@@ -148,23 +146,6 @@ def parse_raw(
     )
 
 
-def _refuse_four_channels(data: bytes | memoryview, format: PixelFormat, pixels: int) -> None:  # noqa: A002 - as above
-    """Packed pixels of exactly four bytes are BGRA or RGBA. Read as three they would be a picture of stripes.
-
-    Bytes after the last row may be there for any reason, but a third of a picture has no other. A buffer of a small
-    picture may be as long because it was rounded up to a page of 4096 bytes.
-    """
-    if format is not PixelFormat.GRAY and pixels >= 4096 and _length(data) == 4 * pixels:  # noqa: PLR2004 - a page
-        raise InvalidImage(
-            f"{format.name} pixels: {3 * pixels} bytes are needed, and {4 * pixels} are given, which is 4 bytes a "
-            "pixel, as of BGRA or RGBA: send 3 bytes a pixel, without the alpha channel (numpy: image[:, :, :3])"
-        )
-
-
-def _length(data: bytes | memoryview) -> int:
-    return len(data) if isinstance(data, bytes) else data.nbytes
-
-
 def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: int, offset: int) -> int:
     """Check that `rows` rows of `row` bytes lie in the data; returns the stride.
 
@@ -176,7 +157,7 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     if not stride or rows == 1:
         stride = row
     needed = offset + stride * (rows - 1) + row
-    given = _length(data)
+    given = len(data) if isinstance(data, bytes) else data.nbytes
     if given < needed:
         raise InvalidImage(
             f"{what}: {needed} bytes are needed (offset {offset}, {rows} rows, stride {stride}), {given} are given"

@@ -175,8 +175,7 @@ Global___SharedRange: typing_extensions.TypeAlias = SharedRange
 class RawImage(google.protobuf.message.Message):
     """Uncompressed pixels, in `data` or in shared memory. Exactly one of the two must be set. ERROR_REASON_INVALID_IMAGE if
     both or none are set, if there are fewer bytes than the dimensions need, or if a stride is shorter than a row. Bytes
-    after the last row are ignored. There is one exception: packed BGR or RGB with exactly 4 bytes for each of at least 4096
-    pixels is BGRA or RGBA, and ERROR_REASON_INVALID_IMAGE.
+    after the last row are ignored.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
