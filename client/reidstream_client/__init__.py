@@ -27,6 +27,7 @@ from .errors import (
     SeveralModels,
     SpaceMismatch,
     StaleEpoch,
+    UnknownOption,
     UnreadAnswers,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
@@ -101,6 +102,7 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "UnknownOption",
     "UnreadAnswers",
     "from_cxcywh",
     "from_ltwh",

@@ -7,9 +7,13 @@
     resuming        a session over as many streams as it takes
     sync_session    either of them, for programs without asyncio
     ledger          which frames wait, and in which order they are answered; pure
+    open_frames     the frames of a stream that are not done
+    kept_frames     the frames that a session keeps to send them again
     outbox, inbox   frames on their way out; answers that wait for the caller
-    local_answers   answers that the client gives by itself
-    endings         what the end of a stream means
+    local_answers   answers that the client gives by itself; how long others are worth waiting for
+    alarm           one timer for all that a session waits for
+    patience        how long a session goes on without success, and after which errors
+    endings         what the end of a stream means, and how a client ends it
 
 Looks into `frames` and `connection`; neither looks back.
 """
