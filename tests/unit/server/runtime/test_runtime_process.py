@@ -21,6 +21,7 @@ from reidstream_engines import default_model
 from reidstream_engines.decoding.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_proto.v1 import frame_pb2
 from reidstream_server import cli, loading
+from reidstream_server.config import load_config
 from tests.support.harness import RawStream, frame, stub_of
 from tests.support.process import ServerProcess
 
@@ -247,15 +248,16 @@ def test_a_model_that_cannot_be_had_is_named(kind: str, tmp_path: Path, capfd: p
 
 
 @pytest.mark.usefixtures("_own_logging")
-def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Everything but listening, so that ports may be in use."""
-    assert (
-        cli.main(["--dry-run", "--device", "cpu", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"])
-        == 0
-    )
-    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+def test_a_dry_run_loads_and_leaves(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It logs what a start logs, and prints every setting as a file that can be started again."""
+    flags = ["--device", "cpu", "--port", "0", "--metrics-port", "0", "--log-format", "json"]
+    assert cli.main(["--dry-run", *flags]) == 0
+    said = capfd.readouterr()
+    events = [json.loads(line)["event"] for line in said.err.splitlines()]
     loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
     assert events == ["configuration", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
+    (tmp_path / "printed.toml").write_text(said.out)
+    assert load_config(["--config", str(tmp_path / "printed.toml")], {}) == load_config(["--dry-run", *flags], {})
 
 
 @pytest.mark.parametrize(
