@@ -29,6 +29,7 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
+from reidstream_server.runtime.losses import watch_losses
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
 from reidstream_server.transport.addresses import address_of
@@ -135,15 +136,19 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
-        yield Parts(
-            config=config,
-            runtime=runtime,
-            intake=FrameIntake(limits=frame_limits(config), stager=loaded.stager),
-            access=access_of(config.security),
-            observer=observer,
-            series=series,
-            registry=registry,
-        )
+        watching = asyncio.create_task(watch_losses(runtime.sessions))
+        try:
+            yield Parts(
+                config=config,
+                runtime=runtime,
+                intake=FrameIntake(limits=frame_limits(config), stager=loaded.stager),
+                access=access_of(config.security),
+                observer=observer,
+                series=series,
+                registry=registry,
+            )
+        finally:
+            watching.cancel()
 
 
 @asynccontextmanager
