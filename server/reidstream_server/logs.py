@@ -7,9 +7,10 @@ An error is for a person where a person reads: as text on a terminal, its long v
 indented.
 
 Why on top of the standard library's logging: gRPC, asyncio and the warnings module log there. Their records come out in
-the same form, as the event `python_log`. gRPC's C core writes to stderr by itself, between our lines, so it is told to
-be quiet. Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before
-it kills the process.
+the same form, as the event `python_log`. gRPC's C core writes to stderr by itself, such as a line for each handshake of
+TLS that fails. A person can read that between our lines, a program that reads JSON cannot, so there the core is silent.
+Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
+the process.
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
@@ -34,7 +35,7 @@ Value = str | int | float | None | BaseException
 
 _FIELDS = "reidstream_fields"
 _CHATTER = "grpc._cython.cygrpc"  # at DEBUG it writes at least one record per call, about its own event loop only
-_CORE_VERBOSITY = "GRPC_VERBOSITY"  # read by gRPC's C core when the first server or channel is made
+_CORE_VERBOSITY = "GRPC_VERBOSITY"  # gRPC's C core reads it when gRPC is imported
 _LONG = 60
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -96,14 +97,15 @@ def get_logger(name: str) -> Logger:
 def configure(level: LogLevel, log_format: LogFormat) -> None:
     """Send every log record and warning of the process to its current stderr. A later call replaces an earlier one.
 
-    Before the first gRPC server or channel: gRPC's C core is silent from then on, unless GRPC_VERBOSITY is set.
+    Before gRPC is imported: beside JSON its C core is silent, unless GRPC_VERBOSITY is set.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(log_format))
     logging.basicConfig(force=True, handlers=[handler], level=level.name)
     logging.getLogger(_CHATTER).setLevel(max(logging.INFO, logging.getLogger().level))
     logging.captureWarnings(capture=True)
-    os.environ.setdefault(_CORE_VERBOSITY, "NONE")
+    if log_format is LogFormat.JSON:
+        os.environ.setdefault(_CORE_VERBOSITY, "NONE")
 
 
 def _formatter(log_format: LogFormat) -> logging.Formatter:

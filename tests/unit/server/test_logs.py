@@ -295,15 +295,18 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("verbosity", "others"), [(None, False), ("ERROR", True)])
-def test_no_line_of_grpcs_core_stands_between_ours(
-    monkeypatch: pytest.MonkeyPatch, verbosity: str | None, *, others: bool
+@pytest.mark.parametrize(
+    ("log_format", "verbosity", "heard"),
+    [(LogFormat.JSON, None, False), (LogFormat.JSON, "ERROR", True), (LogFormat.TEXT, None, True)],
+)
+def test_no_line_of_grpcs_core_stands_between_json(
+    monkeypatch: pytest.MonkeyPatch, log_format: LogFormat, verbosity: str | None, *, heard: bool
 ) -> None:
-    """It would write one for the port that is taken. Who wants its lines sets its variable."""
+    """It would write one for the port that is taken. A person can read it; who sets the core's variable wants it."""
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
     if verbosity is not None:
         monkeypatch.setenv("GRPC_VERBOSITY", verbosity)
-    lines = stderr_lines(LogFormat.JSON, TAKEN_PORT)
-    assert [json.loads(line)["event"] for line in lines if line.startswith("{")] == ["refused"]
-    assert any("Address already in use" in line for line in lines) is others
-    assert others or len(lines) == 1
+    lines = stderr_lines(log_format, TAKEN_PORT)
+    assert sum("refused" in line for line in lines) == 1
+    assert any("Address already in use" in line for line in lines) is heard
+    assert heard or len(lines) == 1

@@ -185,6 +185,19 @@ def test_a_wrong_configuration_is_lines_for_people_and_one_event_for_programs(ca
     assert len(lines) == 2
 
 
+def test_a_refusal_needs_no_heavy_library(tmp_path: Path) -> None:
+    """What is wrong is said at once; and gRPC is told to be quiet before it comes."""
+    program = f"""
+import sys
+from reidstream_server import cli
+assert cli.main(["--port", "x"]) == 2
+assert cli.main(["--port", "0", "--metrics-port", "0", "--tokens-file", {str(tmp_path / "no")!r}]) == 1
+print(sorted({{"grpc", "numpy", "onnxruntime", "cv2", "prometheus_client"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG_S)
+    assert done.stdout == "[]\n"
+
+
 def test_whoever_reads_the_printed_settings_may_stop() -> None:
     """`| head -1` is no error."""
     reading, writing = os.pipe()

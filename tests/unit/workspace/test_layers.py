@@ -81,7 +81,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         # What all may use.
         "errors": Room(pure=True),
         "logs": Room(),
-        # What puts them together: `bounds`, `starting` and `loading` for `app`, and `cli` around it.
+        # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
         "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
@@ -95,7 +95,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
             },
             uses={"prometheus_client"},
         ),
-        "cli": Room(sees={"allocator", "app", "config", "errors", "loading", "logs", "starting", "stopping"}),
+        "running": Room(sees={"allocator", "app", "config", "loading", "logs", "stopping"}),
+        "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }
 # Only the file or the extra that needs them may import these.

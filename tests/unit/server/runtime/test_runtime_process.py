@@ -30,7 +30,7 @@ STUCK_SERVER = """
 import sys, threading
 from contextlib import contextmanager
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
 
@@ -43,7 +43,7 @@ def loaded(config):
     script = FakeScript(seconds_per_batch=1.0, sleep=never_answer)
     yield Engines(engines=(FakeEngine(script=script),), stager=FakeStager())
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 sys.exit(cli.main())
 """
 
@@ -94,7 +94,7 @@ STUCK_LOADING = """
 import ctypes, sys
 from contextlib import contextmanager
 from functools import partial
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.logs import get_logger
 
 @contextmanager
@@ -106,7 +106,7 @@ def loaded(config):
     lock(mutex)
     yield
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 cli.stoppable = partial(cli.stoppable, PATIENCE)
 sys.exit(cli.main())
 """
@@ -144,10 +144,10 @@ def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number
 SWALLOWING = """
 import os, signal, sys
 from contextlib import contextmanager
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.logs import get_logger
 
-loaded_engines = cli.loaded_engines
+loaded_engines = running.loaded_engines
 
 @contextmanager
 def loaded(config):
@@ -159,7 +159,7 @@ def loaded(config):
             get_logger("engine").info("swallowed")
         yield engines
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 sys.exit(cli.main())
 """
 
