@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
-from reidstream_server.runtime.losses import watch_losses
+from reidstream_server.runtime import losses
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
 from reidstream_server.transport.addresses import address_of
@@ -136,7 +137,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
-        watching = asyncio.create_task(watch_losses(runtime.sessions))
+        watching = asyncio.create_task(_watch_losses(runtime))
         try:
             yield Parts(
                 config=config,
@@ -149,6 +150,13 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
             )
         finally:
             watching.cancel()
+
+
+async def _watch_losses(runtime: Runtime) -> None:
+    """Have the log told every minute who loses frames, until cancelled."""
+    while True:
+        await asyncio.sleep(losses.LOOK_S)
+        runtime.losses.look(runtime.sessions(), time.monotonic_ns())
 
 
 @asynccontextmanager

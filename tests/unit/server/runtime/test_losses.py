@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 
+import grpc
 import pytest
 
+from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.core.effects import FrameTimes
 from reidstream_server.core.faults import (
     DROPPED_BY_QUEUE,
@@ -15,11 +17,13 @@ from reidstream_server.core.faults import (
     SHUTTING_DOWN,
     FrameFault,
     invalid_frame_id,
+    queue_full,
 )
+from reidstream_server.core.terms import Flow
 from reidstream_server.runtime import losses
 from reidstream_server.runtime.losses import LossWatch
 from reidstream_server.runtime.session import Session
-from tests.support.harness import frame, serving, stream_to, until
+from tests.support.harness import frame, serving, stream_to, stub_of, until
 
 S = 1_000_000_000
 NEVER = FrameTimes(
@@ -69,6 +73,7 @@ async def test_a_session_that_loses_frames_is_named_with_what_was_lost(
             {
                 "client": "",
                 "camera_id": "gate",
+                "through": "stream",
                 "seconds": 40.0,
                 "answered": 2,
                 "given_up": 3,
@@ -102,7 +107,7 @@ async def test_a_session_is_well_again_once(sessions: Sequence[Session], caplog:
     assert [name for name, _ in told(caplog)] == ["session_degraded"]
     written(gate, None)
     watch.look(sessions, 180 * S)
-    expected = {"client": "", "camera_id": "gate", "seconds": 60.0, "answered": 1}
+    expected = {"client": "", "camera_id": "gate", "through": "stream", "seconds": 60.0, "answered": 1}
     assert told(caplog) == [("session_recovered", expected)]
     written(gate, None)
     watch.look(sessions, 240 * S)
@@ -125,6 +130,47 @@ async def test_nothing_is_kept_of_a_session_that_is_over(sessions: Sequence[Sess
     assert len(watch._seen) == 1
 
 
+def test_single_calls_of_a_camera_are_like_a_session(caplog: Logged) -> None:
+    """They have none that lasts, and are counted from one look to the next."""
+    caplog.set_level(logging.INFO)
+    watch, gate = LossWatch(), Flow(client="gate-pc", camera_id="gate")
+    full = queue_full(9, 9, 100)
+    for fault in (None, full, full):
+        watch.call_answered(gate, fault)
+    watch.call_answered(Flow(client="gate-pc", camera_id="yard"), None)
+    watch.look([], 60 * S)
+    watch.call_answered(gate, None)
+    watch.look([], 120 * S)
+    watch.call_answered(gate, None)
+    watch.look([], 180 * S)
+    whose = {"client": "gate-pc", "camera_id": "gate", "through": "calls", "seconds": 60.0}
+    lost = {"answered": 1, "given_up": 2, "failed": 0, "queue_full": 2}
+    assert told(caplog) == [("session_degraded", whose | lost), ("session_recovered", whose | {"answered": 1})]
+
+
+def test_names_that_a_client_makes_up_fill_no_memory(caplog: Logged) -> None:
+    """A camera for each call: those beyond a number are not counted until the next look."""
+    watch = LossWatch()
+    for number in range(3000):
+        watch.call_answered(Flow(client="", camera_id=str(number)), invalid_frame_id(1, 1))
+    assert len(watch._calls) == 1024
+    watch.look([], 60 * S)
+    assert len(told(caplog)) == 1024
+    watch.look([], 120 * S)
+    assert (watch._calls, watch._degraded_calls) == ({}, set())
+
+
+async def test_a_single_call_that_is_refused_is_told(caplog: Logged) -> None:
+    """Whatever door it came through."""
+    async with serving() as server, stub_of(server.port) as stub:
+        options = session_pb2.EmbedOptions(camera_id="gate")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.Embed(service_pb2.EmbedRequest(options=options, frame=frame(1, image=b"junk").frame))
+        server.runtime.losses.look(server.runtime.sessions(), 60 * S)
+    [(name, fields)] = told(caplog)
+    assert (name, fields["camera_id"], fields["invalid_image"]) == ("session_degraded", "gate", 1)
+
+
 async def test_a_running_server_looks_by_itself(monkeypatch: pytest.MonkeyPatch, caplog: Logged) -> None:
     """At every open session, as long as it runs."""
     caplog.set_level(logging.INFO)
@@ -137,6 +183,6 @@ async def test_a_running_server_looks_by_itself(monkeypatch: pytest.MonkeyPatch,
         await until(lambda: any(record.msg == "session_degraded" for record in caplog.records))
         await stream.call.write(frame(2))
         await until(lambda: any(record.msg == "session_recovered" for record in caplog.records))
-        tasks = [task for task in asyncio.all_tasks() if "watch_losses" in repr(task)]
+        tasks = [task for task in asyncio.all_tasks() if "_watch_losses" in repr(task)]
         assert len(tasks) == 1
     await until(tasks[0].done)
