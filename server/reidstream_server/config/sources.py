@@ -96,12 +96,14 @@ def read_environ(environ: Mapping[str, str]) -> Source:
     """
     source = Source()
     for name, value in _with_our_prefix(environ):
+        if _is_service_url(name, value):
+            continue
         setting = _VARIABLES.get(name)
         if setting is None:
             near = _nearest(name)
             if near is not None and near.owner == _SECURITY:
                 source.problems.append(f"{name} (environment): unknown; did you mean {near.variable}?")
-        elif value and not _is_service_url(name, value):
+        elif value:
             source.given[setting.name] = Given(value=value, origin=f"environment {name}")
     return source
 

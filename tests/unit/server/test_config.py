@@ -293,6 +293,7 @@ def test_variables_that_kubernetes_sets_for_a_service_are_ignored() -> None:
         "REIDSTREAM_PORT_50051_TCP_ADDR": "10.0.0.1",
         "REIDSTREAM_METRICS_PORT": "tcp://10.0.0.2:9464",
         "REIDSTREAM_METRICS_SERVICE_HOST": "10.0.0.2",
+        "REIDSTREAM_INSECURE_PORT": "tcp://10.0.0.3:443",
     }
     assert load_config([], environ) == ServerConfig()
     assert problems([], {"REIDSTREAM_HOST": "tcp://10.0.0.1:50051"})
