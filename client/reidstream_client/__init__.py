@@ -28,6 +28,7 @@ from .errors import (
     SpaceMismatch,
     StaleEpoch,
     UnreadAnswers,
+    WrongPlace,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
 from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
@@ -102,6 +103,7 @@ __all__ = [
     "Timing",
     "TlsOptions",
     "UnreadAnswers",
+    "WrongPlace",
     "from_cxcywh",
     "from_ltwh",
 ]

@@ -24,7 +24,7 @@ from .choices import RetryPolicy
 from .connection.grpc_connection import GrpcConnection, check_keepalive
 from .connection.protocols import SERVICE, Connection, Health, ask_health
 from .connection.retries import with_retries
-from .errors import InvalidRequest, ProtocolFault
+from .errors import CLOSED, InvalidRequest, ProtocolFault, SessionEnded
 from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from .frames.images import Image
 from .frames.results import answering_models, parse_result, without_vectors
@@ -40,6 +40,7 @@ from .options import (
     check_options,
     shows_options,
 )
+from .process import not_picklable
 from .session.async_session import AsyncSession
 from .session.opener import Opener, ServerOpener
 from .session.opening import check_spaces
@@ -85,6 +86,7 @@ class AsyncReidClient:
         self._timeout_s = settings.timeout_s
         self._retry = settings.retry or RetryPolicy()
         self._connection = _connect(target, settings)
+        self._closed = False
         self._known: dict[str, AgreedModel] = {}
 
     @shows_options(CallOptions, CallInput)
@@ -153,14 +155,19 @@ class AsyncReidClient:
     async def close(self) -> None:
         """Close the connection; open calls and sessions end. Closing twice is harmless."""
         await self._connection.close()
+        self._closed = True
 
     async def __aenter__(self) -> Self:
+        if self._closed:
+            raise SessionEnded(CLOSED)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.close()
+
+    __reduce__ = not_picklable
 
     @asynccontextmanager
     async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession]:

@@ -2,7 +2,8 @@
 
 There is one implementation: an event loop in its own thread runs `AsyncReidClient`, and every method here waits for one
 of its coroutines. Trap: the thread must end before the interpreter does, even if nobody calls `close`. A finalizer
-without a reference to the client does that. A process that is forked later needs a client of its own.
+without a reference to the client does that. In a process that is forked later, a client of this one raises
+WrongPlace.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from typing_extensions import Self, Unpack
 
 from .aio import AsyncReidClient, Ping
-from .errors import InvalidRequest, ReidError, SessionEnded
+from .errors import InvalidRequest, ReidError, SessionEnded, WrongPlace
 from .frames.images import Image
 from .loop_thread import LoopThread
 from .models import ModelInfo, ModelSummary
@@ -33,6 +34,7 @@ from .options import (
     check_options,
     shows_options,
 )
+from .process import not_picklable
 from .session.async_session import AsyncSession
 from .session.resuming import ResumingSession
 from .session.sync_session import Session
@@ -127,14 +129,17 @@ class ReidClient:
         try:
             yield Session(session, self._thread)
         finally:
-            with suppress(SessionEnded):  # the client was closed meanwhile, and the session with it
+            with suppress(SessionEnded, WrongPlace):  # the client was closed meanwhile, or this is a fork's child
                 self._thread.call(context.__aexit__(None, None, None))
 
     def close(self) -> None:
         """Close the connection and end the thread; open calls raise SessionEnded. Closing twice is harmless."""
         self._finalizer()
 
+    __reduce__ = not_picklable
+
     def __enter__(self) -> Self:
+        self._thread.check_open()
         return self
 
     def __exit__(

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers
+from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers, WrongPlace
 from reidstream_client.types import FrameEmbeddings
 
 MAX_UNREAD = 4096
@@ -18,9 +18,10 @@ MAX_UNREAD = 4096
 
 
 class Inbox:
-    """One event loop; one task waits in `next`."""
+    """One event loop; one task waits in `next`. Raises WrongPlace in another loop, where nobody would be woken."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self.error: ReidError | None = None
         self.ended = False
         self._answers: deque[FrameEmbeddings] = deque()
@@ -45,6 +46,7 @@ class Inbox:
 
     async def next(self) -> FrameEmbeddings:
         """The next answer; raises the error that ended the session, or StopAsyncIteration."""
+        self._check_loop()
         while not self._answers:
             if self.ended:
                 self.raise_error()
@@ -60,9 +62,14 @@ class Inbox:
 
     def check_open(self, *, finishing: bool, open_frames: int, window_frames: int) -> None:
         """Whether another frame may be sent. Raises InvalidRequest after `finish` or the end, UnreadAnswers."""
+        self._check_loop()
         if finishing or self.ended:
             raise InvalidRequest("this session was finished; open another one to send more")
         if open_frames + len(self._answers) >= MAX_UNREAD + window_frames:
             raise UnreadAnswers(
                 f"{len(self._answers)} answers wait to be taken; iterate over the session while sending"
             )
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongPlace("a session belongs to the event loop that opened it, and this is another one")

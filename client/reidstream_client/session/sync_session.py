@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.loop_thread import LoopThread
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
+from reidstream_client.process import not_picklable
 from reidstream_client.types import FrameEmbeddings
 
 from .async_session import AsyncSession
@@ -76,6 +77,8 @@ class Session:
     def statistics(self) -> LedgerStatistics:
         """What is in the window, held, and undelivered now."""
         return self._thread.call(self._statistics())
+
+    __reduce__ = not_picklable
 
     def __iter__(self) -> Iterator[FrameEmbeddings]:
         return self

@@ -14,8 +14,8 @@ FLOOR = {"errors", "checks", "choices", "models", "types", "options"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,
-    "connection": {"errors", "choices"},
-    "session": FLOOR | {"frames", "connection", "loop_thread"},
+    "connection": {"errors", "choices", "process"},
+    "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
     "cli": FLOOR | {"frames", "connection", "session", "sync"},
 }
