@@ -31,7 +31,7 @@ from reidstream_client.process import Home
 from reidstream_proto.v1 import service_pb2
 
 from .credentials import TlsOptions, channel_credentials, token_headers
-from .forking import Holder, check_grpc, opened
+from .forking import Holder, check_grpc, closed, opened
 from .protocols import SERVICE, Connection
 from .stream_call import StreamCall
 from .targets import check_target, hint, is_loopback
@@ -134,11 +134,14 @@ class GrpcConnection(Connection, Holder):
 
     @override
     async def close(self) -> None:
+        if self._home is not None and not self._home[0].is_here:
+            return
         self._check_home(closing=True)
         self._closed = True
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+            closed()
 
     @property
     @override
@@ -153,6 +156,7 @@ class GrpcConnection(Connection, Holder):
         self._channel = None
         with suppress(StopIteration):  # without calls there is nothing to wait for
             closing.send(None)
+        closed()
 
     def _check_home(self, *, closing: bool = False) -> None:
         """Raises WrongPlace if another process or event loop made the first call."""
