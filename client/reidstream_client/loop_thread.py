@@ -30,7 +30,7 @@ class LoopThread:
     """Runs coroutines for other threads. A daemon: it does not keep the interpreter alive."""
 
     def __init__(self) -> None:
-        check_unpatched()
+        check_unpatched("threading", "selectors")
         self._home = Home()
         self._loop = asyncio.new_event_loop()
         self._entry = threading.RLock()

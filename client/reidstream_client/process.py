@@ -37,20 +37,20 @@ class Home:
         return self._forks == Home.forks
 
     def check(self) -> None:
-        """Raises WrongPlace in a process that was forked from the client's own, and in one that is patched."""
+        """Raises WrongPlace in a process that was forked from the client's own, and in one with patched threads."""
         if not self.is_here:
             raise WrongPlace(
                 f"this client belongs to process {self._pid}, and a fork cannot take it along to process "
                 f"{os.getpid()}: make a client in each process, and start processes by {SPAWN}"
             )
-        check_unpatched()
+        check_unpatched("threading")
 
 
-def check_unpatched() -> None:
-    """Raises WrongPlace if gevent or eventlet has replaced the threads or selectors of this process."""
+def check_unpatched(*modules: str) -> None:
+    """Raises WrongPlace if gevent has replaced one of the modules of this process, or eventlet its threads."""
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None:
-        for module in ("threading", "selectors"):
+        for module in modules:
             if gevent.is_module_patched(module):
                 raise WrongPlace(f"a client cannot work where gevent has patched {module}: {_WAY_OUT}")
     eventlet = sys.modules.get("eventlet.patcher")

@@ -160,14 +160,14 @@ class GrpcConnection(Connection, Holder):
 
     def _check_home(self, *, closing: bool = False) -> None:
         """Raises WrongPlace if another process or event loop made the first call."""
-        if self._home is not None:
-            self._home[0].check()
+        home = Home() if self._home is None else self._home[0]
+        home.check()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # asyncio has none in the child of a fork, even within a coroutine
             raise WrongPlace("no event loop runs in this process: start one by asyncio.run") from None
         if self._home is None:
-            self._home = Home(), loop
+            self._home = home, loop
         first_loop = self._home[1]
         if loop is not first_loop and not (closing and first_loop.is_closed()):
             raise WrongPlace(
