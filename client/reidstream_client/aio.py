@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy.typing as npt
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, Unpack, override
 
 from reidstream_proto.v1 import frame_pb2, service_pb2
 
@@ -168,6 +168,10 @@ class AsyncReidClient:
         await self.close()
 
     __reduce__ = not_picklable
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
 
     @asynccontextmanager
     async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
 
 import numpy.typing as npt
@@ -159,12 +159,12 @@ class CallOptions(FrameOptions, total=False):
 class FrameInput:
     """A frame for `embed_many` and `send_frame`: what `send` takes, in one object. See `FrameOptions`."""
 
-    image: Image
-    boxes: npt.ArrayLike | None = None
+    image: Image = field(repr=False)
+    boxes: npt.ArrayLike | None = field(default=None, repr=False)
     frame_id: int | None = None
-    class_ids: npt.ArrayLike | None = None
-    scores: npt.ArrayLike | None = None
-    track_ids: npt.ArrayLike | None = None
+    class_ids: npt.ArrayLike | None = field(default=None, repr=False)
+    scores: npt.ArrayLike | None = field(default=None, repr=False)
+    track_ids: npt.ArrayLike | None = field(default=None, repr=False)
     source_size: tuple[int, int] | None = None
     capture_unix_ns: int | None = None
     captured_monotonic: float | None = None

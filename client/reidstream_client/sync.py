@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy.typing as npt
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, Unpack, override
 
 from .aio import AsyncReidClient, Ping
 from .errors import InvalidRequest, ReidError, SessionEnded, WrongPlace
@@ -137,6 +137,10 @@ class ReidClient:
         self._finalizer()
 
     __reduce__ = not_picklable
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
 
     def __enter__(self) -> Self:
         self._thread.check_open()

@@ -8,7 +8,7 @@ also send the pixels around it. So a stride is used for padding only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -52,7 +52,7 @@ class ColorRange(Enum):
 class RawFrame:
     """Interleaved pixels in a buffer. `stride`: bytes from row to row (0: packed). `offset`: where row 0 starts."""
 
-    data: Buffer
+    data: Buffer = field(repr=False)
     width: int
     height: int
     format: PixelFormat = PixelFormat.BGR
@@ -68,7 +68,7 @@ class Nv12:
     behind the luma plane.
     """
 
-    data: Buffer
+    data: Buffer = field(repr=False)
     width: int
     height: int
     stride: int = 0
@@ -86,8 +86,8 @@ Picture: TypeAlias = PixelArray | Buffer | RawFrame | Nv12
 class Crops:
     """Ready crops, each a picture of its own. `inner_boxes` (N, 4): which part of each to use; None: all of it."""
 
-    images: Sequence[Picture]
-    inner_boxes: npt.ArrayLike | None = None
+    images: Sequence[Picture] = field(repr=False)
+    inner_boxes: npt.ArrayLike | None = field(default=None, repr=False)
 
 
 Image: TypeAlias = Picture | Crops

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy.typing as npt
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.loop_thread import LoopThread
@@ -79,6 +79,12 @@ class Session:
         return self._thread.call(self._statistics())
 
     __reduce__ = not_picklable
+
+    @override
+    def __repr__(self) -> str:
+        opened = self.opened
+        models = ", ".join(model.name for model in opened.models)
+        return f"<Session {opened.session_id.hex()[:8]}, epoch {self.epoch}, models {models}>"
 
     def __iter__(self) -> Iterator[FrameEmbeddings]:
         return self
