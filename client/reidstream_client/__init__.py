@@ -42,6 +42,8 @@ from .session.sync_session import Session
 from .sync import ReidClient
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AgreedModel",
     "AsyncReidClient",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from reidstream_client import __version__
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
@@ -90,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Frames and boxes in, re-identification embeddings out.",
         epilog=_MAIN,
     )
+    main.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:

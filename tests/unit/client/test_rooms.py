@@ -17,7 +17,7 @@ ROOMS = {
     "connection": {"errors", "choices", "process"},
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"frames", "connection", "session", "sync"},
+    "cli": FLOOR | {"__version__", "frames", "connection", "session", "sync"},
 }
 LONGEST = 300
 
