@@ -64,12 +64,16 @@ class Ping:
 class AsyncReidClient:
     """Embeds frames and boxes on a reidstream server. `target` is "host:port"; `ClientOptions` has the options.
 
-    Opens nothing before the first call. Belongs to the event loop of that call. Raises InvalidRequest for a value out
-    of its range, FileError for a file of `tls` that cannot be used.
+    Opens nothing before the first call. Belongs to the process and the event loop of that call, and raises WrongPlace
+    elsewhere: make a client within each `asyncio.run`.
     """
 
     @shows_options(ClientOptions, ClientSettings)
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
+        """Make a client of the server at `target`, "host:port".
+
+        Raises InvalidRequest for a value out of its range, FileError for a file of `tls` that cannot be used.
+        """
         check_options(ClientOptions, options, "AsyncReidClient")
         settings = ClientSettings(**options)
         check_above_zero("timeout_s", settings.timeout_s)
@@ -95,9 +99,13 @@ class AsyncReidClient:
     ) -> FrameEmbeddings:
         """The embeddings of (N, 4) boxes x1, y1, x2, y2 in pixels of the image, or of `Crops`.
 
+        `image`: a BGR array (H, W, 3) or a grey one (H, W), uint8; the bytes of a JPEG, PNG or WebP file; `RawFrame`,
+        `Nv12` or `Crops`.
+
         The call is repeated while no ready server answers, since embedding twice does no harm. The frame ages
-        meanwhile. An error of the frame is raised, since it is the call's status. For N = 0 nothing is sent, but the
-        model's dimension is asked for once. `options`: `CallOptions`.
+        meanwhile. For N = 0 nothing is sent, but the model's dimension is asked for once. An error of the frame is
+        raised, since it is the call's status. Raises InvalidRequest or FrameTooLarge for what cannot be sent, and else
+        what the server's status says: `errors` has the list.
         """
         check_options(CallOptions, options, "embed")
         given = CallInput(image=image, boxes=boxes, **options)
@@ -115,25 +123,34 @@ class AsyncReidClient:
 
     @shows_options(StreamOptions, StreamSettings)
     def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a session. Leaving the block ends it, so `finish` and iterate first to get every answer.
+        """Open a session for one camera, in an `async with` block: send frames, take answers, each exactly once.
 
-        `options`: `StreamOptions`. Entering the block raises what a call raises, and InvalidRequest for a value out of
-        its range.
+        async with client.stream(camera_id="door") as session:
+            await session.send(image, boxes)
+            await session.finish()  # no more frames: without it the iteration waits for more answers
+            async for answer in session:
+                ...
+
+        Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
+        or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
         check_options(StreamOptions, options, "stream")
         return self._stream(StreamSettings(**options))
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
-        """As `stream`, but the session outlives its stream: if that is cut or drained, another one goes on.
+        """Open a session that outlives its stream, in an `async with` block: if that is cut or drained, another one
+        goes on.
 
-        `options`: `ResumingStreamOptions`.
+        Frames without an answer are kept and sent again, so each is still answered exactly once. Send, finish and
+        iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
+        if the next server answers in another space, or with the last error if no stream can be opened.
         """
         check_options(ResumingStreamOptions, options, "resuming_stream")
         return self._resuming_stream(StreamSettings(**options))
 
     async def models(self) -> tuple[ModelSummary, ...]:
-        """The server's models."""
+        """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""
         request = service_pb2.ListModelsRequest().SerializeToString()
         answer = await self._ask("ListModels", request, service_pb2.ListModelsResponse.FromString, self._timeout_s)
         return tuple(parse_summary(model) for model in answer.models)
@@ -143,7 +160,8 @@ class AsyncReidClient:
         return parse_info(await self._get_model(name, self._timeout_s))
 
     async def ping(self) -> Ping:
-        """Ask for the server's health twice: the first call connects, the second is timed.
+        """The server's health, and how long asking took. It is asked twice: the first call connects, the second is
+        timed.
 
         Raises ServerUnavailable or CallTimeout at once; nothing is repeated.
         """
@@ -153,7 +171,10 @@ class AsyncReidClient:
         return Ping(health=health, round_trip_s=time.monotonic() - start)
 
     async def close(self) -> None:
-        """Close the connection; open calls and sessions end. Closing twice is harmless."""
+        """Close the connection; open calls and sessions end with SessionEnded.
+
+        Closing twice is harmless. A closed client cannot be used again.
+        """
         await self._connection.close()
         self._closed = True
 

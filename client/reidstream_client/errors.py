@@ -186,7 +186,7 @@ def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, 
 
 
 def _too_large(where: str, sizes: re.Match[str], status: grpc.StatusCode) -> ReidError:
-    """GRPC says RESOURCE_EXHAUSTED for it, as for a server without room, but trying again will not help."""
+    """Why apart: gRPC gives it the status of a server without room, but trying again will not help."""
     size, most = sizes["size"], sizes["most"]
     match (sizes["side"] is not None, sizes["what"]):
         case (True, "Received"):

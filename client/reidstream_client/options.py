@@ -11,6 +11,7 @@ missing, mypy complains where the dataclass is made, or the test that compares t
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
@@ -21,6 +22,7 @@ from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadP
 from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
 from .frames.images import Image
+from .option_help import with_options
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -187,8 +189,8 @@ def check_options(allowed: type[Any], options: Collection[str], function: str) -
 
 
 def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
-    """Let `help()` and `inspect.signature` show the options of a TypedDict, with the defaults of its dataclass, where
-    the code says `**options`.
+    """Let `help()` and `inspect.signature` show the options of a TypedDict, with their meanings and the defaults of its
+    dataclass, where the code says `**options`.
     """
     fields = inspect.signature(settings).parameters
 
@@ -198,6 +200,7 @@ def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
         function.__dict__["__signature__"] = signature.replace(
             parameters=[*named, *(fields[name] for name in _names(allowed))]
         )
+        function.__doc__ = with_options(function.__doc__, sys.modules[__name__], allowed.__name__)
         return function
 
     return decorate

@@ -197,7 +197,7 @@ def _room_of(package: str, path: Path) -> str:
 
 
 def _room_named(package: str, name: str) -> str | None:
-    """The room that an imported name is in; None: it is not in this package, or it is the version, which all may say."""
+    """The room that an imported name is in; None: it is not in this package, or is the version, which all may say."""
     own, _, rest = name.partition(".")
     if own != package.split("/")[1] or rest in {"", "__version__"}:
         return None
