@@ -43,7 +43,7 @@ _STREAM: Final = """\
 SOURCE is one of
   a MOTChallenge sequence  a folder with img1/ and gt.txt or det.txt (also gt/gt.txt, det/det.txt)
   a folder of images       JPEG, PNG, WebP; without --boxes, each whole image is one box
-  a video                  needs --boxes, and pip install "reidstream-client[video]"
+  a video                  needs --boxes, and OpenCV: any distribution of it (pip install opencv-python-headless)
 Image files are sent as they are. Frame numbers are the files' names where these are numbers, else 1, 2, 3, ...
 
 boxes files, --boxes FILE:
