@@ -42,6 +42,7 @@ from .options import (
 )
 from .process import not_picklable
 from .session.async_session import AsyncSession
+from .session.block import AsyncBlock
 from .session.opener import Opener, ServerOpener
 from .session.opening import check_spaces
 from .session.requests import embed_options, resolve_choices, session_open
@@ -135,7 +136,7 @@ class AsyncReidClient:
         or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
         check_options(StreamOptions, options, "stream")
-        return self._stream(StreamSettings(**options))
+        return AsyncBlock(self._stream(StreamSettings(**options)))
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
@@ -147,7 +148,7 @@ class AsyncReidClient:
         if the next server answers in another space, or with the last error if no stream can be opened.
         """
         check_options(ResumingStreamOptions, options, "resuming_stream")
-        return self._resuming_stream(StreamSettings(**options))
+        return AsyncBlock(self._resuming_stream(StreamSettings(**options)))
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""

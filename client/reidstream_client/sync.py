@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TypeVar
 
 import numpy.typing as npt
 from typing_extensions import Self, Unpack, override
 
 from .aio import AsyncReidClient, Ping
-from .errors import InvalidRequest, ReidError, SessionEnded, WrongPlace
+from .errors import InvalidRequest, ReidError
 from .frames.images import Image
 from .loop_thread import LoopThread
 from .models import ModelInfo, ModelSummary
@@ -35,12 +34,9 @@ from .options import (
     shows_options,
 )
 from .process import not_picklable
-from .session.async_session import AsyncSession
-from .session.resuming import ResumingSession
+from .session.block import Block
 from .session.sync_session import Session
 from .types import FrameEmbeddings
-
-S = TypeVar("S", AsyncSession, ResumingSession)
 
 
 class ReidClient:
@@ -111,7 +107,7 @@ class ReidClient:
         Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
         or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
-        return self._entered(self._client.stream(**options))
+        return Block(self._client.stream(**options), self._thread)
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractContextManager[Session]:
@@ -121,7 +117,7 @@ class ReidClient:
         iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
         if the next server answers in another space, or with the last error if no stream can be opened.
         """
-        return self._entered(self._client.resuming_stream(**options))
+        return Block(self._client.resuming_stream(**options), self._thread)
 
     def models(self) -> tuple[ModelSummary, ...]:
         """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""
@@ -154,16 +150,6 @@ class ReidClient:
                 yield from session.take()
             session.finish()
             yield from session
-
-    @contextmanager
-    def _entered(self, context: AbstractAsyncContextManager[S]) -> Iterator[Session]:
-        """A session of the client's thread, for the length of a block of this one."""
-        session = self._thread.call(context.__aenter__())
-        try:
-            yield Session(session, self._thread)
-        finally:
-            with suppress(SessionEnded, WrongPlace):  # the client was closed meanwhile, or this is a fork's child
-                self._thread.call(context.__aexit__(None, None, None))
 
     def close(self) -> None:
         """Close the connection and end the thread; open calls and sessions end with SessionEnded.

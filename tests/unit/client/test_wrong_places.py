@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -88,6 +89,45 @@ def test_the_same_without_asyncio(served: ScriptedServer) -> None:
         for use in uses:
             with pytest.raises(SessionEnded, match="this client is closed"):
                 use()
+
+
+@pytest.mark.parametrize("kind", ["stream", "resuming_stream"])
+def test_a_session_without_its_block_says_how_it_is_written(served: ScriptedServer, kind: str) -> None:
+    """Sending to what `stream` gives, or iterating over it, opens nothing. What no session has is unknown as ever."""
+    with ReidClient(served.target) as client:
+        session: Any = getattr(client, kind)()
+        uses: list[Callable[[], object]] = [
+            lambda: session.send(b"x", BOX),
+            lambda: session.opened,
+            lambda: iter(session),
+        ]
+        for use in uses:
+            with pytest.raises(WrongPlace, match=r"not open yet: write with client\.stream\(\.\.\.\) as session:"):
+                use()
+        with pytest.raises(AttributeError, match="has no attribute 'sent'"):
+            session.sent  # noqa: B018
+        with session:
+            pass
+        with pytest.raises(WrongPlace, match=r"entered once: call stream\(\) again"), session:
+            pass
+    assert len(served.streams) == 1
+
+
+@pytest.mark.parametrize("kind", ["stream", "resuming_stream"])
+async def test_the_same_block_with_asyncio(server: ScriptedServer, kind: str) -> None:
+    """It is written with `async with`."""
+    async with AsyncReidClient(server.target) as client:
+        session: Any = getattr(client, kind)()
+        uses: list[Callable[[], object]] = [lambda: session.send(b"x", BOX), lambda: aiter(session)]
+        for use in uses:
+            with pytest.raises(WrongPlace, match=r"write async with client\.stream\(\.\.\.\) as session:"):
+                use()
+        with pytest.raises(AttributeError, match="has no attribute 'sent'"):
+            session.sent  # noqa: B018
+        async with session:
+            pass
+        with pytest.raises(WrongPlace, match="entered once"):
+            await session.__aenter__()
 
 
 def test_nobody_waits_in_the_clients_own_thread() -> None:
