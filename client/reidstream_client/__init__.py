@@ -27,6 +27,7 @@ from .errors import (
     SeveralModels,
     SpaceMismatch,
     StaleEpoch,
+    UnknownOption,
     UnreadAnswers,
     WrongPlace,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "UnknownOption",
     "UnreadAnswers",
     "WrongPlace",
     "from_cxcywh",

@@ -19,12 +19,13 @@ from typing_extensions import Self, Unpack, override
 
 from reidstream_proto.v1 import frame_pb2, service_pb2
 
-from .checks import check_above_zero
+from .checks import seconds, text
 from .choices import RetryPolicy
-from .connection.grpc_connection import GrpcConnection, check_keepalive
+from .connection.grpc_connection import GrpcConnection
 from .connection.protocols import SERVICE, Connection, Health, ask_health
 from .connection.retries import with_retries
-from .errors import CLOSED, InvalidRequest, ProtocolFault, SessionEnded
+from .errors import CLOSED, ProtocolFault, SessionEnded
+from .frames.doubts import BoxDoubts
 from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from .frames.images import Image
 from .frames.results import answering_models, parse_result, without_vectors
@@ -38,6 +39,7 @@ from .options import (
     StreamOptions,
     StreamSettings,
     check_options,
+    read_options,
     shows_options,
 )
 from .process import not_picklable
@@ -50,8 +52,6 @@ from .session.resuming import ResumingSession
 from .types import FrameEmbeddings, Timing
 
 T = TypeVar("T")
-
-_MOST_MESSAGE_BYTES = 2**31 - 1  # as gRPC counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +75,8 @@ class AsyncReidClient:
 
         Raises InvalidRequest for a value out of its range, FileError for a file of `tls` that cannot be used.
         """
-        check_options(ClientOptions, options, "AsyncReidClient")
-        settings = ClientSettings(**options)
-        check_above_zero("timeout_s", settings.timeout_s)
-        if not 1 <= settings.max_message_bytes <= _MOST_MESSAGE_BYTES:
-            raise InvalidRequest(
-                f"max_message_bytes must be 1 to {_MOST_MESSAGE_BYTES}, not {settings.max_message_bytes}"
-            )
-        check_keepalive(settings.keepalive_s)
-        self.target = target
+        settings = read_options(ClientOptions, ClientSettings, options, "AsyncReidClient")
+        self.target = text("target", target)
         self._settings = settings
         self._choices = resolve_choices(settings.model, settings.expected_space_id, settings.models)
         self._options = embed_options(settings, self._choices)
@@ -93,6 +86,7 @@ class AsyncReidClient:
         self._connection = _connect(target, settings)
         self._closed = False
         self._known: dict[str, AgreedModel] = {}
+        self._doubts = BoxDoubts()
 
     @shows_options(CallOptions, CallInput)
     async def embed(
@@ -110,10 +104,10 @@ class AsyncReidClient:
         """
         check_options(CallOptions, options, "embed")
         given = CallInput(image=image, boxes=boxes, **options)
-        captured_s = captured_at(given.captured_monotonic, given.age_s)
-        frame = prepare(given, frame_id=given.frame_id or 0, captured_s=captured_s)
-        budget_s = self._timeout_s if given.timeout_s is None else given.timeout_s
-        check_above_zero("timeout_s", budget_s)
+        captured_s = captured_at(given)
+        frame_id = 0 if given.frame_id is None else given.frame_id
+        frame = prepare(given, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
+        budget_s = self._timeout_s if given.timeout_s is None else seconds("timeout_s", given.timeout_s)
         if not frame.boxes:
             agreed = await self._agreed({}, timeout_s=budget_s)
             return without_vectors(frame.frame_id, 0, agreed, error=None, timing=Timing(), local=True)
@@ -135,8 +129,8 @@ class AsyncReidClient:
         Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
         or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
-        check_options(StreamOptions, options, "stream")
-        return AsyncBlock(self._stream(StreamSettings(**options)))
+        settings = read_options(StreamOptions, StreamSettings, options, "stream")
+        return AsyncBlock(self._stream(settings))
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
@@ -147,8 +141,8 @@ class AsyncReidClient:
         iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
         if the next server answers in another space, or with the last error if no stream can be opened.
         """
-        check_options(ResumingStreamOptions, options, "resuming_stream")
-        return AsyncBlock(self._resuming_stream(StreamSettings(**options)))
+        settings = read_options(ResumingStreamOptions, StreamSettings, options, "resuming_stream")
+        return AsyncBlock(self._resuming_stream(settings))
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""
@@ -158,7 +152,7 @@ class AsyncReidClient:
 
     async def info(self, name: str = "") -> ModelInfo:
         """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
-        return parse_info(await self._get_model(name, self._timeout_s))
+        return parse_info(await self._get_model(text("name", name), self._timeout_s))
 
     async def ping(self) -> Ping:
         """The server's health, and how long asking took. It is asked twice: the first call connects, the second is

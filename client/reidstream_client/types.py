@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from .checks import shown
 from .errors import InvalidRequest, SeveralModels
 from .models import AgreedModel
 
@@ -168,7 +169,7 @@ class FrameEmbeddings:
         for block in self.blocks:
             if block.model.name == name:
                 return block
-        raise InvalidRequest(f"this session has no model {name!r}; its models are {self._names()}")
+        raise InvalidRequest(f"this session has no model {shown(name)}; its models are {self._names()}")
 
     @override
     def __repr__(self) -> str:
