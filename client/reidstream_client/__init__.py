@@ -29,6 +29,7 @@ from .errors import (
     StaleEpoch,
     UnknownOption,
     UnreadAnswers,
+    WrongPlace,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
 from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
@@ -41,6 +42,8 @@ from .session.resuming import ResumingSession
 from .session.sync_session import Session
 from .sync import ReidClient
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AgreedModel",
@@ -104,6 +107,7 @@ __all__ = [
     "TlsOptions",
     "UnknownOption",
     "UnreadAnswers",
+    "WrongPlace",
     "from_cxcywh",
     "from_ltwh",
 ]
