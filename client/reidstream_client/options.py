@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
 
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class ClientSettings:
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     retry: RetryPolicy | None = None
     tls: TlsOptions | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     keepalive_s: float | None = 30.0
     connect: Connect | None = None
 
