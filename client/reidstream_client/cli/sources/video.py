@@ -21,6 +21,7 @@ from .pairing import Pairing
 
 _MISSING_FRAMES: Final = 2  # containers count a little too many
 _MISSING_PART: Final = 0.02
+_OF_A_SHORT_ONE: Final = 0.2
 _NAME: Final = "frame {}"
 
 
@@ -96,10 +97,10 @@ class Video:
         if not count:
             raise FileError(f"{self._path} has no frame that can be decoded")
         total = self._total or count
-        allowed = max(_MISSING_FRAMES, total * _MISSING_PART)
+        allowed = min(max(_MISSING_FRAMES, total * _MISSING_PART), total * _OF_A_SHORT_ONE)
         short_ms = self._duration_ms - reached_ms
         if total - count > allowed and short_ms > allowed / total * self._duration_ms:
             raise SourceCutShort(
-                f"{self._path} ends after {count} of {total} frames: the file is cut short or damaged; make a whole "
-                "copy, or repair it"
+                f"{self._path} ends after {count} of {total} frames: the file is cut short or damaged; copy it "
+                "again, or repair it"
             )

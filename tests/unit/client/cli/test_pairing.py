@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from reidstream_client import FileError
@@ -40,17 +38,6 @@ def met(source: Source) -> dict[str, int]:
 def lines(source: Source) -> list[str]:
     assert source.pairing is not None
     return source.pairing.lines()
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """A video of six frames."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for level in range(6):
-        writer.write(np.full((48, 64, 3), 40 * level, np.uint8))
-    writer.release()
-    return path
 
 
 @pytest.mark.parametrize(

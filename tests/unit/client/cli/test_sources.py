@@ -1,17 +1,15 @@
-"""Where the command's frames come from: folders, sequences and videos."""
+"""Where the command's frames come from: folders and sequences."""
 
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from reidstream_client import FileError, MissingExtra
+from reidstream_client import FileError
 from reidstream_client.cli.sources import SourceFrame, SourceOptions, Use, open_source
 from reidstream_client.frames.encoded_size import encoded_size
 from tests.unit.client.scripted_server import f32
@@ -159,43 +157,6 @@ def test_use_is_for_sequences(tmp_path: Path) -> None:
     """A folder of images has neither ground truth nor detections."""
     with pytest.raises(FileError, match="no folder img1; give --boxes"):
         opened(tmp_path, use=Use.GT)
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """Five frames of one colour each."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for i in range(5):
-        writer.write(np.full((48, 64, 3), 40 * i, np.uint8))
-    writer.release()
-    return path
-
-
-def test_a_video_gives_bgr_frames_from_1(clip: Path, tmp_path: Path) -> None:
-    """With the boxes of their numbers."""
-    frames = opened(clip, boxes=write(tmp_path / "b.txt", "2,-1,1,2,3,4,1\n"))
-    assert [frame.number for frame in frames] == [1, 2, 3, 4, 5]
-    assert [len(frame.boxes.xyxy) for frame in frames] == [0, 1, 0, 0, 0]
-    image = frames[3].image
-    assert isinstance(image, np.ndarray)
-    assert image.shape == (48, 64, 3)
-    assert abs(int(image.mean()) - 120) < 4
-
-
-def test_a_video_without_opencv_says_what_to_install(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The very line."""
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtra, match=r'pip install "reidstream-client\[video\]"'):
-        opened(clip, boxes=write(tmp_path / "b.txt", ""))
-
-
-def test_a_video_that_is_none(tmp_path: Path) -> None:
-    """Named so, and not."""
-    with pytest.raises(FileError, match="cannot be opened as a video"):
-        opened(write(tmp_path / "clip.avi", "no video"), boxes=write(tmp_path / "b.txt", ""))
 
 
 @pytest.mark.parametrize(
