@@ -85,11 +85,20 @@ def make_parser() -> argparse.ArgumentParser:
         prog="reidstream-client",
         description="Frames and boxes in, re-identification embeddings out.",
         epilog=_MAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=purpose, description=purpose, epilog=epilog)
+        return commands.add_parser(
+            name,
+            help=purpose,
+            description=purpose,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     _add_stream(add("stream", "stream a folder or a video", _STREAM))
     _add_embed(add("embed", "embed boxes of one image", _EMBED))
