@@ -12,7 +12,7 @@ import re
 _IN_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})\S*@")
 _WITHOUT_SCHEME = re.compile(r"""[^\s/@:'"]+:(?!/)[^\s@'"]*@""")
 _IN_QUERY = re.compile(
-    r"""(?<![A-Za-z])((?:access_?|api_?)?(?:token|password|passwd|pwd|pass|secret|key|signature|sig|auth)=)[^&\s'"]+""",
+    r"""(?<=[?&;_-])((?:access_?|api_?)?(?:token|password|passwd|pwd|pass|secret|key|signature|sig|auth)=)[^&\s'"]+""",
     re.IGNORECASE,
 )
 

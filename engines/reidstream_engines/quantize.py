@@ -75,7 +75,10 @@ def need_packages() -> None:
 
 
 def find_crops(folder: Path) -> tuple[Path, ...]:
-    """The pictures below `folder` to calibrate with, but hidden ones, at most MAX_CROPS. Raises ModelError if there are too few."""
+    """The pictures below `folder` to calibrate with, at most MAX_CROPS; hidden files are none.
+
+    Raises ModelError if there are too few.
+    """
     found = (path for path in folder.rglob("*") if not path.name.startswith("."))
     paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(paths) < _STEP:

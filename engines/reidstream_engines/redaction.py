@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 
 _IN_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})\S*@")
-_WITHOUT_SCHEME = re.compile(r"""[^\s/@:'"]+:(?!/)[^\s@'"]*@""")
 _IN_QUERY = re.compile(
-    r"""(?<![A-Za-z])((?:access_?|api_?)?(?:token|password|passwd|pwd|pass|secret|key|signature|sig|auth)=)[^&\s'"]+""",
+    r"""(?<=[?&;_-])((?:access_?|api_?)?(?:token|password|passwd|pwd|pass|secret|key|signature|sig|auth)=)[^&\s'"]+""",
     re.IGNORECASE,
 )
 
@@ -20,5 +19,4 @@ _IN_QUERY = re.compile(
 def without_secrets(text: str) -> str:
     """The text with *** for every user and password in an address, and for every password or token in a query."""
     text = _IN_ADDRESS.sub(r"\1***@", text)
-    text = _WITHOUT_SCHEME.sub("***@", text)
     return _IN_QUERY.sub(r"\1***", text)
