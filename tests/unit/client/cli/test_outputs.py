@@ -35,9 +35,12 @@ def test_an_output_that_cannot_be_written_is_known_before_the_server_is_asked(
     assert served.streams == []
 
 
-def test_a_name_too_long_for_its_unfinished_file_is_known_too(run: Command, sequence: Path, tmp_path: Path) -> None:
+def test_a_name_too_long_for_its_unfinished_file_is_known_too(
+    run: Command, served: ScriptedServer, sequence: Path, tmp_path: Path
+) -> None:
     """The output gets its name last; whether it can is asked first."""
     assert run("stream", sequence, "-o", tmp_path / ("x" * 253)) == 2
+    assert served.streams == []
 
 
 def test_older_outputs_stay_if_there_is_no_answer(
