@@ -19,12 +19,13 @@ from typing_extensions import Self, Unpack
 
 from reidstream_proto.v1 import frame_pb2, service_pb2
 
-from .checks import check_above_zero
+from .checks import seconds, text
 from .choices import RetryPolicy
-from .connection.grpc_connection import GrpcConnection, check_keepalive
+from .connection.grpc_connection import GrpcConnection
 from .connection.protocols import SERVICE, Connection, Health, ask_health
 from .connection.retries import with_retries
-from .errors import InvalidRequest, ProtocolFault
+from .errors import ProtocolFault
+from .frames.doubts import BoxDoubts
 from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from .frames.images import Image
 from .frames.results import answering_models, parse_result, without_vectors
@@ -38,6 +39,7 @@ from .options import (
     StreamOptions,
     StreamSettings,
     check_options,
+    read_options,
     shows_options,
 )
 from .session.async_session import AsyncSession
@@ -48,8 +50,6 @@ from .session.resuming import ResumingSession
 from .types import FrameEmbeddings, Timing
 
 T = TypeVar("T")
-
-_MOST_MESSAGE_BYTES = 2**31 - 1  # as gRPC counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +69,8 @@ class AsyncReidClient:
 
     @shows_options(ClientOptions, ClientSettings)
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
-        check_options(ClientOptions, options, "AsyncReidClient")
-        settings = ClientSettings(**options)
-        check_above_zero("timeout_s", settings.timeout_s)
-        if not 1 <= settings.max_message_bytes <= _MOST_MESSAGE_BYTES:
-            raise InvalidRequest(
-                f"max_message_bytes must be 1 to {_MOST_MESSAGE_BYTES}, not {settings.max_message_bytes}"
-            )
-        check_keepalive(settings.keepalive_s)
-        self.target = target
+        settings = read_options(ClientOptions, ClientSettings, options, "AsyncReidClient")
+        self.target = text("target", target)
         self._settings = settings
         self._choices = resolve_choices(settings.model, settings.expected_space_id, settings.models)
         self._options = embed_options(settings, self._choices)
@@ -86,6 +79,7 @@ class AsyncReidClient:
         self._retry = settings.retry or RetryPolicy()
         self._connection = _connect(target, settings)
         self._known: dict[str, AgreedModel] = {}
+        self._doubts = BoxDoubts()
 
     @shows_options(CallOptions, CallInput)
     async def embed(
@@ -99,10 +93,10 @@ class AsyncReidClient:
         """
         check_options(CallOptions, options, "embed")
         given = CallInput(image=image, boxes=boxes, **options)
-        captured_s = captured_at(given.captured_monotonic, given.age_s)
-        frame = prepare(given, frame_id=given.frame_id or 0, captured_s=captured_s)
-        budget_s = self._timeout_s if given.timeout_s is None else given.timeout_s
-        check_above_zero("timeout_s", budget_s)
+        captured_s = captured_at(given)
+        frame_id = 0 if given.frame_id is None else given.frame_id
+        frame = prepare(given, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
+        budget_s = self._timeout_s if given.timeout_s is None else seconds("timeout_s", given.timeout_s)
         if not frame.boxes:
             agreed = await self._agreed({}, timeout_s=budget_s)
             return without_vectors(frame.frame_id, 0, agreed, error=None, timing=Timing(), local=True)
@@ -118,8 +112,8 @@ class AsyncReidClient:
         `options`: `StreamOptions`. Entering the block raises what a call raises, and InvalidRequest for a value out of
         its range.
         """
-        check_options(StreamOptions, options, "stream")
-        return self._stream(StreamSettings(**options))
+        settings = read_options(StreamOptions, StreamSettings, options, "stream")
+        return self._stream(settings)
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
@@ -127,8 +121,8 @@ class AsyncReidClient:
 
         `options`: `ResumingStreamOptions`.
         """
-        check_options(ResumingStreamOptions, options, "resuming_stream")
-        return self._resuming_stream(StreamSettings(**options))
+        settings = read_options(ResumingStreamOptions, StreamSettings, options, "resuming_stream")
+        return self._resuming_stream(settings)
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """The server's models."""
@@ -138,7 +132,7 @@ class AsyncReidClient:
 
     async def info(self, name: str = "") -> ModelInfo:
         """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
-        return parse_info(await self._get_model(name, self._timeout_s))
+        return parse_info(await self._get_model(text("name", name), self._timeout_s))
 
     async def ping(self) -> Ping:
         """Ask for the server's health twice: the first call connects, the second is timed.

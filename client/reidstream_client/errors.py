@@ -2,7 +2,8 @@
 
     ReidError
     ├── InvalidRequest          the caller gave something that cannot be sent; nothing was sent (also a ValueError)
-    │   └── FrameTooLarge       the frame is larger than a message or the session's window may be
+    │   ├── FrameTooLarge       the frame is larger than a message or the session's window may be
+    │   └── UnknownOption       there is no option of that name (also a TypeError)
     ├── ServerUnavailable       nobody answers there, or the server is starting, stopping or gone
     ├── CallTimeout             no answer in time, or the frame was older than its latency budget
     ├── CallRejected            the server refuses the call; sending it again will not help
@@ -56,6 +57,10 @@ class InvalidRequest(ReidError, ValueError):
 
 class FrameTooLarge(InvalidRequest):
     """The frame is larger than a message or the session's whole window. The message has both numbers."""
+
+
+class UnknownOption(InvalidRequest, TypeError):
+    """There is no option of that name. The message has those that there are."""
 
 
 class ServerUnavailable(ReidError):

@@ -22,6 +22,7 @@ from .errors import (
     SeveralModels,
     SpaceMismatch,
     StaleEpoch,
+    UnknownOption,
     UnreadAnswers,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
@@ -96,6 +97,7 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "UnknownOption",
     "UnreadAnswers",
     "from_cxcywh",
     "from_ltwh",

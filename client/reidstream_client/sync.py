@@ -30,6 +30,8 @@ from .options import (
     ResumingStreamOptions,
     StreamOptions,
     StreamSettings,
+    as_frame,
+    check_frames,
     check_options,
     shows_options,
 )
@@ -79,6 +81,7 @@ class ReidClient:
         that it accepted come before SessionDrained. `options`: `StreamOptions`.
         """
         check_options(StreamOptions, options, "embed_many")
+        check_frames(frames)
         return self._embed_many(frames, self.stream(**options))
 
     @shows_options(StreamOptions, StreamSettings)
@@ -108,9 +111,8 @@ class ReidClient:
     ) -> Iterator[FrameEmbeddings]:
         with stream as session:
             for item in frames:
-                frame = item if isinstance(item, FrameInput) else FrameInput(image=item[0], boxes=item[1])
                 try:
-                    session.send_frame(frame)
+                    session.send_frame(as_frame(item))
                 except InvalidRequest:
                     raise
                 except ReidError:

@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
+from .checks import shown
 from .errors import InvalidRequest, SeveralModels
 from .models import AgreedModel
 
@@ -158,7 +159,7 @@ class FrameEmbeddings:
         for block in self.blocks:
             if block.model.name == name:
                 return block
-        raise InvalidRequest(f"this session has no model {name!r}; its models are {self._names()}")
+        raise InvalidRequest(f"this session has no model {shown(name)}; its models are {self._names()}")
 
     def _only(self) -> ModelEmbeddings:
         if len(self.blocks) != 1:

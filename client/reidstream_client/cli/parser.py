@@ -9,19 +9,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from typing_extensions import override
 
+from reidstream_client.checks import nearest
 from reidstream_client.redaction import without_secrets
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean --output?`, or nothing where no known word is near."""
-    spellings = {name.strip("-").replace("_", "-").lower(): name for name in known}
-    close = get_close_matches(word.strip("-").replace("_", "-").lower(), spellings, n=1)
-    return f"; did you mean {spellings[close[0]]}?" if close else ""
+    meant = nearest(word, known)
+    return "" if meant is None else f"; did you mean {meant}?"
 
 
 class Parser(argparse.ArgumentParser):

@@ -49,6 +49,7 @@ from reidstream_server.logs import get_logger
 from .agreement import Agreement
 from .at_work import ModelsAtWork, close_all
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging
+from .core_permits import CorePermits
 from .dispatch import Dispatch
 from .job import FrameJob
 from .models import ModelTable, ServedModel
@@ -88,6 +89,7 @@ class Runtime:
             self._staging,
             self._at_work,
             self._wakeups,
+            CorePermits(limits.cores),
             staged=self._staging_ended,
             embedded=self._batch_ended,
         )
@@ -281,6 +283,7 @@ class Runtime:
                 log.warning("batch_failed", model=name, size=effect.size, retried=effect.retried, error=effect.message)
             case EngineDied():
                 log.error("engine_lost", model=name, error=effect.message)
+                self._dispatch.lost(effect.model, effect.running)
                 self._die(f"{name}: {effect.message}")
             case _:
                 assert_never(effect)

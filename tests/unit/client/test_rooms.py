@@ -14,7 +14,7 @@ FLOOR = {"errors", "checks", "choices", "models", "types", "options"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,
-    "connection": {"errors", "choices", "redaction"},
+    "connection": {"errors", "checks", "choices", "redaction"},
     "session": FLOOR | {"frames", "connection", "loop_thread"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
     "cli": FLOOR | {"redaction", "frames", "connection", "session", "sync"},
