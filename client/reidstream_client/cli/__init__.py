@@ -5,7 +5,8 @@
     running         `stream`
     arguments       flags and help; `parser` has how a wrong one is told
     reaching        the client that a command line describes
-    ending          exit statuses, and the line of an error
+    ending          what an error becomes: one line, and a status
+    status          exit statuses
     sources/        where frames come from: folders, sequences, videos, and their boxes
     streaming       a source through a session
     writers/        what a run leaves behind: .npz and JSON lines

@@ -14,12 +14,13 @@ from reidstream_client.connection.protocols import Health
 from reidstream_client.errors import FileError, ReidError
 
 from .arguments import make_parser
-from .ending import Status, complain, status_of
+from .ending import complain, status_of
 from .interrupts import interruptible
 from .reaching import make_client
 from .running import stream
 from .sources import FrameBoxes
 from .sources.folder import whole_image
+from .status import Status
 from .tables import boxes_text, info_text
 from .writers.jsonl import frame_as_json
 

@@ -1,4 +1,4 @@
-"""How the command ends: its exit statuses, and the one line of an error.
+"""What an error becomes: one line, and an exit status.
 
 Trap: every failure is one line on stderr and an exit status from the table in `--help`. A traceback is a bug. And no
 line may have a password in it, whoever wrote the line.
@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
 from reidstream_client.errors import CallTimeout, FileError, InvalidRequest, MissingExtra, ReidError, ServerUnavailable
 from reidstream_client.redaction import without_secrets
 
-
-class Status(IntEnum):
-    """Exit statuses; `--help` explains them."""
-
-    ENDED_EARLY = 1
-    USAGE = 2
-    NO_SERVER = 3
-    REFUSED = 4
-    NOTHING = 5
-    INTERRUPTED = 130
-
+from .status import Status
 
 _STATUS: Final[Mapping[type[ReidError], Status]] = MappingProxyType(
     {

@@ -17,8 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-NOBODY_READS = 141  # what a shell shows for SIGPIPE
+from .status import Status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, and not when Python ends: it would print a traceback
     except BrokenPipeError:
         _read_no_more()
-        return NOBODY_READS
+        return Status.NOBODY_READS
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return Status.INTERRUPTED
     return status
 
 
@@ -54,7 +53,7 @@ def _leaving_at_once() -> Iterator[None]:
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
     os.write(2, b"interrupted\n")
-    os._exit(INTERRUPTED)
+    os._exit(Status.INTERRUPTED)
 
 
 def _read_no_more() -> None:

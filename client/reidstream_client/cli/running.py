@@ -20,9 +20,10 @@ from reidstream_client.session.sync_session import Session
 from reidstream_client.types import FrameEmbeddings
 
 from .arguments import POLICIES
-from .ending import Status, complain
+from .ending import complain
 from .reaching import make_client
 from .sources import FrameBoxes, Source, SourceCutShort, SourceOptions, Use, open_source
+from .status import Status
 from .streaming import stream_source
 from .summary import Summary
 from .writers import JsonLinesWriter, NpzWriter, Writer, check_apart

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reidstream_client import FileError
 from reidstream_client.cli.sources import Use
@@ -148,6 +150,36 @@ def test_what_could_be_read_wrongly_is_named(tmp_path: Path, name: str, text: st
     """With what it seems to be, and what to convert."""
     with pytest.raises(FileError, match=complaint):
         read_boxes(written(tmp_path, name, text))
+
+
+PIECES = [
+    *("1", "2", "-1", "0.5", "1e400", "nan", "", "x", "a.jpg", "1.5", "frame", "image", "x1", "y1", "x2", "y2"),
+    *("left", "top", "width", "height", "id", "class_id", "bbox", "boxes", "annotations", "images", "file_name"),
+    *(",", ";", "\t", " ", "\n", "\r\n", '"', "'", "{", "}", "[", "]", ":", "null", "\ufeff", "\u2028", "\0", "#"),
+    *("1,1,1,2,3,4,1,1,1\n", '{"frame": 1, "boxes": [[1, 2, 3, 4]]}\n', "frame,x1,y1,x2,y2\n", "9" * 400, "[" * 5000),
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(st.sampled_from(PIECES), max_size=30),
+    name=st.sampled_from(["b.txt", "gt.txt", "b.csv", "b.json", "b.jsonl"]),
+    use=st.sampled_from([None, *Use]),
+)
+def test_whatever_is_in_a_file_is_a_table_or_an_error_with_its_name(
+    tmp_path: Path, pieces: list[str], name: str, use: Use | None
+) -> None:
+    """Never another exception, which would be a traceback; and tables hold what sessions take."""
+    path = written(tmp_path, name, "".join(pieces))
+    try:
+        table = read_boxes(path, use=use)
+    except FileError as error:
+        said = str(error)
+        assert name in said
+        return
+    for boxes in table.frames.values():
+        assert boxes.xyxy.shape == (len(boxes.track_ids), 4)
+        assert boxes.xyxy.dtype == np.float32
 
 
 def test_a_folder_of_labels_is_named(tmp_path: Path) -> None:

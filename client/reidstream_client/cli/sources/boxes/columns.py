@@ -76,7 +76,10 @@ def read_columns(text: Text) -> BoxTable:
 def _parse(text: Text, line: str) -> list[str]:
     if text.separator is None:
         return text.cells(line)
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=text.separator, skipinitialspace=True))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=text.separator, skipinitialspace=True))]
+    except csv.Error as error:
+        raise FileError(f"{text.path} cannot be read: {error}; the line begins {line[:40]!r}") from None
 
 
 def _meanings(names: Sequence[str]) -> dict[str, int]:

@@ -22,7 +22,7 @@ def read_json(text: Text) -> BoxTable:
     """Lines, a list of the same, or COCO. Raises FileError, naming the line."""
     try:
         whole = json.loads("\n".join(line for _, line in text.lines)) if text.lines else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return make_table(text.path, _lines(text))
     if isinstance(whole, dict) and "annotations" in whole:
         return make_table(text.path, _coco(text, whole))
@@ -40,7 +40,7 @@ def _lines(text: Text) -> Iterator[tuple[FrameKey, Rows]]:
     for number, line in text.lines:
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileError(f"{text.path}, line {number}: {error!r}; expected {_EXPECTED}") from None
         yield _entry(text, f"line {number}", value)
 

@@ -79,7 +79,7 @@ def _is_truth(text: Text, rows: Numbers, use: Use | None) -> bool:
     if not rows.size or text.path.name == "gt.txt":
         return True
     classes = rows[:, _CLASS]
-    return bool(np.isin(rows[:, _CONSIDERED], (0, 1)).all() and ((classes >= 1) & (classes % 1 == 0)).all())
+    return bool(np.isin(rows[:, _CONSIDERED], (0, 1)).all() and ((classes >= 1) & (np.floor(classes) == classes)).all())
 
 
 def _left_out(text: Text, rows: int, kept: int, use: Use | None, min_visibility: float) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def _fault(text: Text) -> str:
 
 
 def _check_whole(text: Text, column: Numbers, name: str) -> None:
-    wrong = ~((np.abs(column) <= _LARGEST) & (column % 1 == 0))
+    wrong = ~((np.abs(column) <= _LARGEST) & (np.floor(column) == column))
     if wrong.any():
         at = int(wrong.argmax())
         raise FileError(

@@ -7,11 +7,13 @@ columns by semicolons, since a comma is their decimal point.
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from reidstream_client.errors import FileError
 
+_LINE_END = re.compile(r"\r\n|\r|\n")  # JSON may hold other characters that end a line
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -47,5 +49,5 @@ def read_text(path: Path) -> Text:
         raise FileError(f"the boxes file {path} cannot be read: it is no text in UTF-8 ({error.reason})") from None
     if "\0" in decoded:
         raise FileError(f"the boxes file {path} cannot be read: it is no text; save it as CSV")
-    lines = enumerate((line.strip() for line in decoded.splitlines()), 1)
+    lines = enumerate((line.strip() for line in _LINE_END.split(decoded)), 1)
     return Text(path=path, lines=tuple((number, line) for number, line in lines if line and line[0] != "#"))
