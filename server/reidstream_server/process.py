@@ -1,6 +1,6 @@
-"""`reidstream-server` as a process: Ctrl-C while libraries are loaded, and `| head` for help.
+"""`reidstream-server` as a process: Ctrl-C before the first line of the log, and a listing that nobody reads.
 
-Trap: this module imports nothing heavy; see `reidstream_engines.process`.
+Trap: this module imports nothing heavy, and `cli` neither: see `reidstream_engines.process`.
 """
 
 from __future__ import annotations

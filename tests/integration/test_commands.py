@@ -50,10 +50,18 @@ def process(name: str, *words: str, before: str = "", stdout: int = subprocess.P
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("name", ["client", "engines", "server", "demo", "bench"])
+@pytest.mark.parametrize("name", ["client", "engines", "demo", "bench"])
 def test_an_interrupt_while_libraries_are_loaded_is_one_word(name: str) -> None:
     """No traceback of somebody else's import, and a shell's status for Ctrl-C."""
     assert process(name, "--help", before=INTERRUPTED_IN_AN_IMPORT) == (130, "interrupted\n")
+
+
+def test_an_interrupt_while_the_server_loads_is_one_event() -> None:
+    """It reads its configuration before it loads anything heavy, so it knows how its log is written."""
+    status, said = process("server", "--port", "0", "--metrics-port", "0", before=INTERRUPTED_IN_AN_IMPORT)
+    assert status == 130
+    assert "stopped_before_serving signal=SIGINT exit_code=130" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 @pytest.fixture

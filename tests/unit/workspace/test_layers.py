@@ -82,21 +82,23 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "errors": Room(pure=True),
         "redaction": Room(uses={"reidstream_engines"}),
         "logs": Room(sees={"redaction"}),
-        # What puts them together: `bounds` and `loading` for `app`, and `cli` around it.
+        # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
         "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
+        "starting": Room(sees={"config", "errors", "identity", "transport"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
                 *("core", "runtime", "metrics", "identity", "intake", "transport", "config"),
-                *("bounds", "errors", "loading", "logs"),
+                *("bounds", "loading", "logs", "starting"),
             },
             uses={"prometheus_client"},
         ),
         "process": Room(uses={"reidstream_engines"}),
-        "cli": Room(sees={"allocator", "app", "config", "errors", "loading", "logs", "stopping"}),
+        "running": Room(sees={"allocator", "app", "config", "loading", "logs", "stopping"}),
+        "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }
 # Only the file or the extra that needs them may import these.
