@@ -133,7 +133,7 @@ $(VENV)/.serve: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]' -e 'engines[gpu,gpu-decode,openvino,pil,quantize]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]'
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml

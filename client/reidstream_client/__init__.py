@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from .public import *  # noqa: F403 - a type checker reads the names there
     from .public import __all__ as __all__

@@ -12,6 +12,7 @@ the test that compares the two fails.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
@@ -25,6 +26,7 @@ from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
 from .errors import InvalidRequest, UnknownOption
 from .frames.images import Image
+from .option_help import with_options
 from .rules import RULES
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -165,12 +167,12 @@ class CallOptions(FrameOptions, total=False):
 class FrameInput:
     """A frame for `embed_many` and `send_frame`: what `send` takes, in one object. See `FrameOptions`."""
 
-    image: Image
-    boxes: npt.ArrayLike | None = None
+    image: Image = field(repr=False)
+    boxes: npt.ArrayLike | None = field(default=None, repr=False)
     frame_id: int | None = None
-    class_ids: npt.ArrayLike | None = None
-    scores: npt.ArrayLike | None = None
-    track_ids: npt.ArrayLike | None = None
+    class_ids: npt.ArrayLike | None = field(default=None, repr=False)
+    scores: npt.ArrayLike | None = field(default=None, repr=False)
+    track_ids: npt.ArrayLike | None = field(default=None, repr=False)
     source_size: tuple[int, int] | None = None
     capture_unix_ns: int | None = None
     captured_monotonic: float | None = None
@@ -218,8 +220,8 @@ def as_frame(given: object) -> FrameInput:
 
 
 def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
-    """Let `help()` and `inspect.signature` show the options of a TypedDict, with the defaults of its dataclass, where
-    the code says `**options`.
+    """Let `help()` and `inspect.signature` show the options of a TypedDict, with their meanings and the defaults of its
+    dataclass, where the code says `**options`.
     """
     fields = inspect.signature(settings).parameters
 
@@ -229,6 +231,7 @@ def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
         function.__dict__["__signature__"] = signature.replace(
             parameters=[*named, *(fields[name] for name in _names(allowed))]
         )
+        function.__doc__ = with_options(function.__doc__, sys.modules[__name__], allowed.__name__)
         return function
 
     return decorate

@@ -24,6 +24,7 @@ from .errors import (
     StaleEpoch,
     UnknownOption,
     UnreadAnswers,
+    WrongPlace,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
 from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
@@ -99,6 +100,7 @@ __all__ = [
     "TlsOptions",
     "UnknownOption",
     "UnreadAnswers",
+    "WrongPlace",
     "from_cxcywh",
     "from_ltwh",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from reidstream_client import __version__
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
@@ -45,7 +46,7 @@ _STREAM: Final = """\
 SOURCE is one of
   a MOTChallenge sequence  a folder with img1/ and gt.txt or det.txt (also gt/gt.txt, det/det.txt)
   a folder of images       JPEG, PNG, WebP; without --boxes, each whole image is one box
-  a video                  needs --boxes, and pip install "reidstream-client[video]"
+  a video                  needs --boxes, and OpenCV: any distribution of it (pip install opencv-python-headless)
 Image files are sent as they are; hidden ones are skipped. A frame's number is the last number in its file's name
 (cam2_frame_000012.jpg: 12) if every name has one and all differ, else its place: 1, 2, 3, ... A video's frames are
 1, 2, 3, ... Where the boxes have a frame 0, places begin with 0.
@@ -88,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    main.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:

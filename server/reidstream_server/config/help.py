@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
+
+from reidstream_server import __version__
 
 from .fields import Switch
 from .table import CONFIG_FILE, SETTINGS, Setting
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     sections: dict[str, argparse._ArgumentGroup] = {}
     for setting in (CONFIG_FILE, *SETTINGS):
         title = setting.group.title

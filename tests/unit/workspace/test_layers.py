@@ -201,9 +201,9 @@ def _room_of(package: str, path: Path) -> str:
 
 
 def _room_named(package: str, name: str) -> str | None:
-    """The room that an imported name is in; None: it is not in this package."""
+    """The room that an imported name is in; None: it is not in this package, or is the version, which all may say."""
     own, _, rest = name.partition(".")
-    if own != package.split("/")[1] or not rest:
+    if own != package.split("/")[1] or rest in {"", "__version__"}:
         return None
     first = rest.split(".")[0]
     return first if first in PACKAGES[package] else TOP

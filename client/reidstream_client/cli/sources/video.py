@@ -1,7 +1,8 @@
 """A video file, decoded by OpenCV and sent as raw BGR frames, or as JPEG if that is asked for.
 
-Why raw: encoding the frames again changes the vectors. Traps: OpenCV is an extra of this package, so it is imported
-here and nowhere else, and only when a video is opened. And OpenCV does not tell the end of a video from a fault in it.
+Why raw: encoding the frames again changes the vectors. Traps: OpenCV is optional, so it is imported here and nowhere
+else, and only when a video is opened (`opencv` says what to do where that fails). And OpenCV does not tell the end of a
+video from a fault in it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from reidstream_client.errors import FileError, MissingExtra
+from reidstream_client.errors import FileError
 from reidstream_client.frames.images import Image, PixelArray
 
 from .boxes import BoxTable
 from .frames import SourceCutShort, SourceFrame
+from .opencv import need_opencv
 from .pairing import Pairing
 
 _MISSING_FRAMES: Final = 2  # containers count a little too many
@@ -34,10 +36,9 @@ class Video:
     def __init__(
         self, path: Path, boxes: BoxTable, first_frame: int | None = None, jpeg_quality: int | None = None
     ) -> None:
-        try:
-            import cv2  # noqa: PLC0415 - an optional extra
-        except ImportError:
-            raise MissingExtra('videos need OpenCV: pip install "reidstream-client[video]"') from None
+        need_opencv()
+        import cv2  # noqa: PLC0415 - optional
+
         self._cv2 = cv2
         self._path = path
         self.pairing = Pairing(boxes)

@@ -110,7 +110,7 @@ def test_a_video_without_any_frame_is_an_error(run: Command, clip: Path, boxes: 
 def test_a_video_without_opencv_says_what_to_install(clip: Path, boxes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The very line."""
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtra, match=r'pip install "reidstream-client\[video\]"'):
+    with pytest.raises(MissingExtra, match="pip install opencv-python-headless"):
         frames(clip, boxes)
 
 
