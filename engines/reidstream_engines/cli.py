@@ -21,9 +21,11 @@ from .cpu.options import InferenceRuntime, OnnxOptions, Precision
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ModelError, PackageMissing, SpecError, UnsupportedProfile
 from .onnx_file import read_signature
+from .parser import Parser
 from .profiles import describe_profiles
 from .protocol import EngineInfo
 from .quantize import find_crops, need_packages, quantize
+from .redaction import without_secrets
 from .selftest import self_test
 from .spec import ModelSpec
 from .spec_source import SPEC_KEY, ModelSignature, resolve_spec
@@ -56,7 +58,7 @@ examples:
   reidstream-engines build osnet.onnx --profile torchreid --precision fp16 --max-batch 64
   reidstream-engines adopt osnet.engine --profile torchreid --model osnet.onnx
 
-exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
+exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage, 130 interrupted
 """
 
 
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _run(arguments)
     except EnginesError as error:
-        print(f"reidstream-engines: {error}", file=sys.stderr)
+        print(f"reidstream-engines: {without_secrets(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -99,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="reidstream-engines",
         description=_DESCRIPTION,
         epilog=_EPILOG,
