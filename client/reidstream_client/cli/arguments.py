@@ -157,6 +157,14 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
         help="send a video's frames as JPEG, 1 to 100: a fraction of the bytes, slightly other vectors; default: raw",
     )
     add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames older than this")
+    add(
+        "--give-up-after",
+        type=_number(0, 86_400),
+        default=60.0,
+        metavar="S",
+        help="go on over another stream if one is cut, and end after S seconds without an answer; 0: end at the cut; "
+        "default: 60",
+    )
     add("--quiet", "-q", action="store_true", help="no progress bar and no summary")
     _add_model(parser)
     _add_server(parser)

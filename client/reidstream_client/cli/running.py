@@ -9,14 +9,17 @@ import argparse
 import contextlib
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from reidstream_client.errors import FileError, InvalidRequest, ReidError
+from reidstream_client.options import StreamOptions
 from reidstream_client.redaction import without_secrets
 from reidstream_client.session.sync_session import Session
+from reidstream_client.sync import ReidClient
 from reidstream_client.types import FrameEmbeddings
 
 from .arguments import POLICIES
@@ -72,9 +75,7 @@ class _Run:
         budget_s = None if said.budget_ms is None else said.budget_ms / 1000
         with (
             make_client(said, model=said.model, latency_budget_s=budget_s) as client,
-            client.stream(
-                camera_id=said.camera, overload_policy=POLICIES[said.policy], shared_memory=said.shared_memory
-            ) as session,
+            self._opening(client) as session,
         ):
             if session.opened.shared_memory_refusal and not said.quiet:
                 print(f"frames are sent: {session.opened.shared_memory_refusal}", file=sys.stderr)
@@ -88,6 +89,18 @@ class _Run:
                 complain(error)
                 return Status.ENDED_EARLY
         return 0
+
+    def _opening(self, client: ReidClient) -> AbstractContextManager[Session]:
+        said = self.arguments
+        options: StreamOptions = {
+            "camera_id": said.camera,
+            "overload_policy": POLICIES[said.policy],
+            "shared_memory": said.shared_memory,
+        }
+        if not said.give_up_after:
+            return client.stream(**options)
+        client.models()  # a wrong address shows now, and not after all that patience
+        return client.resuming_stream(**options, give_up_after_s=said.give_up_after)
 
     def _stream(self, session: Session) -> None:
         """Every frame and every answer; then, also after an error, what people should know."""
@@ -108,6 +121,8 @@ class _Run:
             bar.close()
             if not quiet and self.summary.frames:
                 print(self.summary.text(elapsed_s))
+                if session.epoch:
+                    print(f"resumed after a cut: {session.epoch}")
             if not quiet and self.source.pairing is not None:
                 for line in self.source.pairing.lines():
                     print(without_secrets(line))

@@ -167,7 +167,7 @@ def test_a_server_that_leaves_ends_the_run_early_with_what_came(
 
     served.on_stream = leaving
     output = tmp_path / "out.npz"
-    assert run("stream", sequence, "-o", output) == 1
+    assert run("stream", sequence, "-o", output, "--give-up-after", 0) == 1
     with np.load(output) as arrays:
         assert arrays["frame"].tolist() == [1, 1]
     said = capsys.readouterr()
@@ -191,11 +191,37 @@ def test_what_a_leaving_server_accepted_is_written(
 
     served.on_stream = leaving
     output = tmp_path / "out.npz"
-    assert run("stream", sequence, "-o", output) == 1
+    assert run("stream", sequence, "-o", output, "--give-up-after", 0) == 1
     assert "is leaving (shutdown)" in capsys.readouterr().err
     with np.load(output) as arrays:
         assert arrays["frame"].tolist() == [1, 1]
         assert arrays["valid"].all()
+
+
+def test_a_server_that_leaves_is_followed_by_the_next_stream(
+    run: Command, served: ScriptedServer, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless asked not to, the run goes on where it was: nothing is missing, nothing is there twice."""
+
+    async def script(stream: ServerStream) -> None:
+        await stream.opened()
+        if len(served.streams) > 1:
+            await stream.answer_all()
+            return
+        frames = await stream.take(3)
+        await stream.drain(frames[0].frame_id)
+        await stream.answer(frames[0])
+
+    served.on_stream = script
+    output = tmp_path / "out.npz"
+    assert run("stream", sequence, "-o", output) == 0
+    with np.load(output) as arrays:
+        assert arrays["frame"].tolist() == [1, 1, 5]
+        assert arrays["valid"].all()
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "resumed after a cut: 1" in said.out
+    assert [stream.open.epoch for stream in served.streams] == [0, 1]
 
 
 def test_a_file_that_vanishes_ends_the_run_with_what_came(
