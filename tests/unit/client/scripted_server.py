@@ -90,6 +90,7 @@ class ServerStream:
         size: int = 1 << 20,
         session_id: bytes | None = None,
         limits: model_pb2.Limits | None = None,
+        takes_close: bool = False,
     ) -> None:
         self.open = (await self.context.read()).session_open
         asked = self.open.window
@@ -103,6 +104,7 @@ class ServerStream:
             ordering=self.open.ordering,
             overload_policy=self.open.overload_policy,
             dtype=self.open.options.dtype,
+            takes_close=takes_close,
         )
         await self.write(service_pb2.EmbedStreamResponse(session_opened=answer))
 

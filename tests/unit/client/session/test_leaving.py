@@ -7,11 +7,13 @@ import asyncio
 import pytest
 
 from reidstream_client import AsyncReidClient, CallTimeout, InvalidRequest, SessionEnded
+from reidstream_client.session import endings
 from reidstream_client.session.endings import GOODBYE_S
 from reidstream_client.testing import FakeServer
 from reidstream_client.testing.connection import FakeCall
 from reidstream_proto.v1 import service_pb2
 from tests.support.clock import Clock
+from tests.support.patience import HANG_S
 from tests.unit.client.samples import BOX, collect, frame_ids
 from tests.unit.client.scripted_server import ScriptedServer, ServerStream
 
@@ -155,6 +157,38 @@ async def test_leaving_the_block_is_told_to_a_server_that_takes_it(kind: str, mo
                 await anext(session)
             assert caught.value.unanswered == (0,)
     assert told == ["session_open", "frame", "close"]
+
+
+async def test_answers_that_cross_the_farewell_are_read_over(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They came too late to be wanted, and are no reason to break off: the server ends the call by itself."""
+    monkeypatch.setattr(endings, "GOODBYE_S", HANG_S)
+    ended: list[str] = []
+
+    async def crossing(stream: ServerStream) -> None:
+        await stream.opened(takes_close=True)
+        frames = await stream.take(2)
+        await stream.context.read()
+        try:
+            for frame in frames:
+                await stream.answer(frame)
+            await asyncio.sleep(0.05)  # a client that breaks off has done it by now
+            ended.append("by itself")
+        except asyncio.CancelledError:
+            ended.append("broken off")
+            raise
+
+    server.on_stream = crossing
+    async with AsyncReidClient(server.target) as client, client.stream() as session:
+        await session.send(b"x", BOX)
+        await session.send(b"x", BOX)
+        await session.close()
+        answers, error = await collect(session)
+    assert ended == ["by itself"]
+    assert answers == []
+    assert error is not None
+    assert error.unanswered == (0, 1)
 
 
 async def test_after_finish_the_client_waits_for_the_servers_end_a_moment(

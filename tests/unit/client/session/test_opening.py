@@ -95,6 +95,9 @@ async def test_patience_must_be_some(server: ScriptedServer) -> None:
         with pytest.raises(InvalidRequest, match="answer_timeout_s must be above 0, not 0"):
             async with client.stream(answer_timeout_s=0):
                 pytest.fail("there is no session")
+        with pytest.raises(InvalidRequest, match="budget_grace_s must be 0 or more, not -1"):
+            async with client.stream(budget_grace_s=-1):
+                pytest.fail("there is no session")
         with pytest.raises(InvalidRequest, match="give_up_after_s must be above 0, not -1"):
             async with client.resuming_stream(give_up_after_s=-1):
                 pytest.fail("there is no session")
