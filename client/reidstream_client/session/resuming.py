@@ -235,7 +235,9 @@ class ResumingSession:
             return
 
     def _arrived(self, result: FrameEmbeddings) -> None:
-        """Deliver an answer when its turn has come. A second answer to the same frame is dropped."""
+        """Deliver an answer when its turn has come. Dropped are a second answer to the same frame, and any after the
+        end, which said that there is none.
+        """
         due = self._frames.answered(result)
         if due is None:
             return
@@ -263,6 +265,7 @@ class ResumingSession:
             return
         if error is not None:
             error.unanswered = self._frames.unanswered
+        self._frames = KeptFrames(self.opened)  # forgets the pictures, and with them who else might be answered
         self._inbox.end(error)
         self._alarm.stop()
         self._room.set()
