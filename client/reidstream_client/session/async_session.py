@@ -167,7 +167,10 @@ class AsyncSession:
         return self._ledger.statistics()
 
     async def close(self) -> None:
-        """End the session now and give up what has no answer. Closing twice is harmless."""
+        """End the session now, and give up what has no answer. Closing twice is harmless.
+
+        The server is told, which takes a moment: a second at most, where it says nothing.
+        """
         listening = not (self._inbox.ended or self._ledger.owed)
         self._stop(SessionEnded(f"{self._target}: the session was closed"))
         try:
