@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import serve
+from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ConfigError, ServerConfig, load_config, redacted
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if config.lifecycle.dry_run:
                 log.info("dry_run_passed")
                 return 0
-            keep_freed_memory()  # after loading: what loading freed goes back to the system
+            # After loading: what loading freed goes back to the system.
+            keep_freed_memory(scheduler_limits(config).cores)
             ending = asyncio.run(serve(config, loaded))
             if ending.stuck:
                 _leave_behind(ending.code)

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import assert_never
 
 from reidstream_engines import default_model
-from reidstream_engines.cores import usable_cores
+from reidstream_engines.cores import find_cores, usable_cores
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.onnx_loading import load_onnx
 from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.opencv import limit_threads
 from reidstream_engines.decoding.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
 from reidstream_engines.errors import EnginesError
 from reidstream_engines.onnx_file import CPU_PROVIDER
@@ -44,6 +45,9 @@ class Engines:
 def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
     """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
     models = config.models or (ModelFile(name=default_model.NAME, path=default_model.PATH),)
+    cores = find_cores(config.engine.cores)
+    log.info("cores", count=cores.count, because=cores.why)
+    limit_threads(cores.count)
     jpeg = _jpeg_decoder(config.engine)
     with ExitStack() as stack:
         match stack.enter_context(gpu_engines(config, models, jpeg)):
@@ -127,7 +131,7 @@ def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[RunPl
             slots=settings.slots or None,
             max_batch=settings.max_batch or None,
         ),
-        cores=usable_cores(),
+        cores=usable_cores(settings.cores),
         seconds=settings.tune_seconds if settings.providers == (CPU_PROVIDER,) else 0.0,
     )
 

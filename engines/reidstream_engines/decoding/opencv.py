@@ -40,6 +40,11 @@ def decode_whole(image: EncodedImage) -> Bytes:
     return pixels
 
 
+def limit_threads(count: int) -> None:
+    """How many threads OpenCV may use for one call, in the whole process. By itself it asks only the machine."""
+    cv2.setNumThreads(count)
+
+
 def _data(image: EncodedImage) -> bytes:
     match image.format:
         case ImageFormat.PNG:

@@ -51,7 +51,7 @@ def default_cache() -> Path:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuOptions:
     """`slots`: batches in flight for each model. `max_staged_bytes`: device memory for frames. `cache`: a folder.
-    `decode`: the device decodes JPEG, if it can.
+    `decode`: the device decodes JPEG, if it can. `cores`: as in `usable_cores`.
     """
 
     precision: PlanPrecision = PlanPrecision.FP32
@@ -59,6 +59,7 @@ class GpuOptions:
     slots: int = 2
     max_staged_bytes: int = 1 << 30
     decode: bool = False
+    cores: int = 0
     cache: Path = field(default_factory=default_cache)
 
 
@@ -101,7 +102,7 @@ class Gpu:
         """The stager for all models of the device; the caller closes it. Raises what `open_nvimgcodec` raises, if the
         device decodes.
         """
-        on_device = open_nvimgcodec(self._context) if self._options.decode else None
+        on_device = open_nvimgcodec(self._context, cores=self._options.cores) if self._options.decode else None
         most = self._options.max_staged_bytes
         return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=most, on_device=on_device)
 

@@ -76,6 +76,14 @@ class EngineSettings:
         tuple[str, ...],
         About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),
     ] = ("CPUExecutionProvider",)
+    cores: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=0, high=1024, unit="cores"),
+            help="Cores to work with: every number of threads is made for them. 0: those that the process may run on, "
+            "or the CPU quota of its container, rounded up, if that is less.",
+        ),
+    ] = 0
     threads_per_call: Annotated[
         int, About(kind=_THREADS, help="Threads that compute one batch; 0: measured at the start.")
     ] = 0

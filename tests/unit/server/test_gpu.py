@@ -107,7 +107,7 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
     asked = plugged_in(monkeypatch, driver, Script())
     rows = []
     for device in (flags, ["--device", "cpu", *CPU]):
-        with loaded_engines(load_config([*device, "--max-batch", "4"], {})) as loaded:
+        with loaded_engines(load_config([*device, "--max-batch", "4", "--cores", "5"], {})) as loaded:
             (engine,) = loaded.engines
             boxes = noise_boxes(4)
             with loaded.stager.stage(noise(), boxes) as frame:
@@ -115,7 +115,7 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
             assert engine.info.device == (devices if device == flags else "cpu")
             assert not engine.info.fallback_reason
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
-    assert [(options.max_batch, options.slots) for options in asked] == [(4, 2)] * (devices.count(",") + 1)
+    assert [(o.max_batch, o.slots, o.cores) for o in asked] == [(4, 2, 5)] * (devices.count(",") + 1)
     assert +driver.live == Counter()
 
 
@@ -326,7 +326,7 @@ def test_operators_see_the_memory_of_each_gpu(monkeypatch: pytest.MonkeyPatch, k
 def test_a_gpu_that_cannot_decode(monkeypatch: pytest.MonkeyPatch, error: EnginesError) -> None:
     """Is no reason to compute on the CPU: the server does not start."""
 
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     driver = FakeDriver()

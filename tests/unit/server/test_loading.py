@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import cv2
 import pytest
 
 from reidstream_engines.cores import usable_cores
@@ -14,6 +15,7 @@ from reidstream_engines.cpu.options import OnnxOptions
 from reidstream_engines.errors import ModelError
 from reidstream_engines.protocol import EngineLimits
 from reidstream_server import loading
+from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
@@ -27,8 +29,8 @@ def limits(*flags: str) -> EngineLimits:
         return loaded.engines[0].limits
 
 
-def tunings(caplog: Captured) -> list[dict[str, object]]:
-    return [record.reidstream_fields for record in caplog.records if record.msg == "model_tuned"]  # type: ignore[attr-defined]
+def logged(caplog: Captured, event: str) -> list[dict[str, object]]:
+    return [record.reidstream_fields for record in caplog.records if record.msg == event]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def _logged(caplog: Captured) -> None:
 def test_what_was_measured_is_one_event(caplog: Captured) -> None:
     """The plan that is served, and crops/s of every plan, or why it has none."""
     found = limits("--tune-seconds", "0.2")
-    (event,) = tunings(caplog)
+    (event,) = logged(caplog, "model_tuned")
     assert event["model"] == "stripes"
     assert (event["slots"], event["max_batch"], event["threads_per_call"]) == (
         *(found.slots, found.max_batch),
@@ -71,7 +73,7 @@ def test_what_was_measured_is_one_event(caplog: Captured) -> None:
 def test_where_nothing_is_measured_nothing_is_said(flags: list[str], expected: EngineLimits, caplog: Captured) -> None:
     """Tuning is off, or everything was given."""
     assert limits(*flags) == expected
-    assert tunings(caplog) == []
+    assert logged(caplog, "model_tuned") == []
 
 
 @pytest.mark.usefixtures("_logged")
@@ -79,8 +81,29 @@ def test_a_setting_that_is_given_is_not_measured(caplog: Captured) -> None:
     """Only the batches are."""
     found = limits("--tune-seconds", "0.2", "--threads-per-call", "2", "--slots", "1")
     assert (found.cores, found.slots) == (2, 1)
-    (event,) = tunings(caplog)
+    (event,) = logged(caplog, "model_tuned")
     assert {name for name in event if name.startswith("crops")} == {f"crops_per_s_2x1x{size}" for size in (4, 8, 16)}
+
+
+@pytest.mark.usefixtures("_logged", "_opencv_threads")
+def test_the_cores_that_are_set_count_everywhere(caplog: Captured) -> None:
+    """Slots and threads of the engine, OpenCV's threads, and the scheduler's bounds; the log says why so many."""
+    given = ["--cores", "3", "--tune-seconds", "0"]
+    assert limits(*given) == EngineLimits(max_batch=8, slots=2, cores=1)
+    assert cv2.getNumThreads() == 3
+    assert logged(caplog, "cores") == [{"count": 3, "because": "as set"}]
+    assert limits("--cores", "6", "--tune-seconds", "0") == EngineLimits(max_batch=8, slots=2, cores=3)
+    bounds = scheduler_limits(load_config(given, {}))
+    assert (bounds.cores, bounds.staging_slots) == (3, 3)
+    assert scheduler_limits(load_config([*given, "--decode-threads", "5"], {})).staging_slots == 5
+    assert scheduler_limits(load_config([], {})).cores == usable_cores()
+
+
+@pytest.fixture
+def _opencv_threads() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(before)
 
 
 def failing(condition: Callable[[OnnxOptions], bool]) -> Callable[..., OnnxEngine]:
@@ -95,10 +118,9 @@ def failing(condition: Callable[[OnnxOptions], bool]) -> Callable[..., OnnxEngin
 @pytest.mark.usefixtures("_logged")
 def test_a_plan_that_fails_is_skipped(caplog: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the server starts; the event says why it was."""
-    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
     monkeypatch.setattr(loading, "load_onnx", failing(lambda options: options.threads_per_call == 1))
-    assert limits("--tune-seconds", "0.2").cores == 2
-    (event,) = tunings(caplog)
+    assert limits("--tune-seconds", "0.2", "--cores", "2").cores == 2
+    (event,) = logged(caplog, "model_tuned")
     assert event["crops_per_s_1x2x4"] == "no such luck"
 
 

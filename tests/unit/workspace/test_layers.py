@@ -94,7 +94,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             },
             uses={"prometheus_client"},
         ),
-        "cli": Room(sees={"allocator", "app", "config", "errors", "loading", "logs", "stopping"}),
+        "cli": Room(sees={"allocator", "app", "bounds", "config", "errors", "loading", "logs", "stopping"}),
     },
 }
 # Only the file or the extra that needs them may import these.
