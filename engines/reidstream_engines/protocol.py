@@ -51,7 +51,9 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What runs the model. `fallback_reason`: why not the engine that was preferred; empty if it is that engine."""
+    """What runs the model. `precision`: what is less than fp32 on the way to a vector, in the file or in the computing,
+    such as "int8+bf16"; else "fp32". `fallback_reason`: why not the engine that was preferred; empty if it is that one.
+    """
 
     engine: str
     device: str

@@ -68,11 +68,6 @@ class ModelSignature:
     metadata: Mapping[str, str]
 
 
-def is_int8(metadata: Mapping[str, str]) -> bool:
-    """Whether the metadata say that the weights were quantised (`quantize.py`)."""
-    return metadata.get(PRECISION_KEY) == "int8"
-
-
 def resolve_spec(
     *, path: Path, signature: ModelSignature, name: str | None, profile: str | None, jpeg_scale: int = 1
 ) -> ModelSpec:

@@ -26,6 +26,7 @@ from reidstream_engines.cuda.probe import CudaDevice, probe
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import SpecError
+from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec, Resize
 from reidstream_engines.spec_source import resolve_spec
@@ -117,7 +118,8 @@ class Gpu:
         spec = resolve_spec(path=path, signature=read_signature(path), name=name, profile=profile)
         self._context.use()
         plan = self._planner(path, spec, self.device, self._options)
-        return self._open(plan, spec, max_batch=self._options.max_batch, precision=self._options.precision)
+        precision = read_facts(path).precision(self._options.precision.value)
+        return self._open(plan, spec, max_batch=self._options.max_batch, precision=precision)
 
     def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> OpenedPlan:
         if profile is not None:
@@ -126,9 +128,9 @@ class Gpu:
         manifest = adopted.plan.manifest
         most = self._options.max_batch if manifest.static_batch else min(self._options.max_batch, manifest.max_batch)
         spec = replace(adopted.spec, name=name or adopted.spec.name)
-        return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision)
+        return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision.value)
 
-    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: PlanPrecision) -> OpenedPlan:
+    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: str) -> OpenedPlan:
         return open_plan(
             self._context,
             self._runtime,
@@ -138,7 +140,7 @@ class Gpu:
             messages=self._messages,
             max_batch=max_batch,
             slots=self._options.slots,
-            precision=precision.value,
+            precision=precision,
         )
 
     def close(self) -> None:

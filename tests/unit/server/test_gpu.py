@@ -47,6 +47,7 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.series import Series
 from tests.support.patience import HANG_S
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
+from tests.unit.engines.networks import half
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
@@ -267,6 +268,15 @@ def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
         assert "a GPU is required: this machine has no NVIDIA driver" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.returncode >= 0
+
+
+@pytest.mark.needs("g++")
+def test_the_precision_is_the_files_too(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, tmp_path: Path) -> None:
+    """A file of float16 numbers is not called fp32, whatever the GPU computes in."""
+    plugged_in(monkeypatch, FakeDriver(kernel=kernel), Script())
+    flags = ["--device=cuda", f"--model={half(tmp_path / 'm.onnx')}", "--profile=torchreid", "--max-batch=4"]
+    with loaded_engines(load_config(flags, {})) as loaded:
+        assert loaded.engines[0].info.precision == "fp16"
 
 
 @pytest.mark.needs("g++", "nvimgcodec")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import pytest
@@ -19,6 +20,7 @@ from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, load_config
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import loaded_engines
+from tests.unit.engines.networks import convolution, half, only_one
 
 Captured = pytest.LogCaptureFixture
 
@@ -129,3 +131,25 @@ def test_where_all_plans_fail_the_model_is_at_fault(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(loading, "load_onnx", failing(lambda _: True))
     with pytest.raises(StartupError, match=r"model 'stripes' \(.*\): no such luck"), loaded_engines(ServerConfig()):
         pass
+
+
+def test_where_batches_fail_the_refusal_names_the_batch_that_is_served(tmp_path: Path) -> None:
+    """And that one is."""
+    path = only_one(tmp_path / "one.onnx")
+    flags = [f"--model={path}", "--profile=torchreid", "--cores=1"]
+    with (
+        pytest.raises(StartupError, match=r"--max-batch 1 serves this file.*failed on a batch of 2"),
+        loaded_engines(load_config(flags, {})),
+    ):
+        pass
+    assert limits(*flags, "--max-batch=1").max_batch == 1
+
+
+@pytest.mark.usefixtures("_logged")
+@pytest.mark.parametrize(("make", "precision"), [(half, "fp16"), (convolution, "fp32")])
+def test_the_precision_of_the_file_is_logged(
+    tmp_path: Path, caplog: Captured, make: Callable[[Path], Path], precision: str
+) -> None:
+    """A file of float16 is not called fp32."""
+    limits(f"--model={make(tmp_path / 'm.onnx')}", "--profile=torchreid", "--tune-seconds=0")
+    assert [event["precision"] for event in logged(caplog, "model_engine")] == [precision]
