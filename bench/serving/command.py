@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from bench.load.pictures import Content
 from bench.machine.processes import Place
+from reidstream_engines.tuning_file import cpu_name
 
 from .results import Row, Run, load_run
 from .scenarios import Effort, Scenario, measure
@@ -106,7 +106,7 @@ def _scenarios(options: argparse.Namespace) -> list[Scenario]:
 def _settings(effort: Effort, place: Place) -> dict[str, str]:
     return {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": f"{_cpu_name()} x{os.cpu_count()}",
+        "cpu": f"{cpu_name()} x{os.cpu_count()}",
         "server_cores": ",".join(map(str, place.server)),
         "load_cores": ",".join(map(str, place.load)),
         "repeats": str(effort.repeats),
@@ -115,13 +115,6 @@ def _settings(effort: Effort, place: Place) -> dict[str, str]:
         "boxes": str(effort.boxes),
         "jitter": str(effort.jitter),
     }
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _parser() -> argparse.ArgumentParser:

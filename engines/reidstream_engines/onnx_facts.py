@@ -16,7 +16,6 @@ from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from .errors import ModelError
 from .onnx_fields import Field, fields, messages, numbers
 
 # Numbers of fields in onnx.proto.
@@ -57,17 +56,16 @@ PLAIN_FACTS = OnnxFacts()
 
 
 def read_facts(path: Path) -> OnnxFacts:
-    """The facts of the ONNX file at `path`; those of any network for a file that is none. Takes milliseconds.
-
-    Raises ModelError if the file cannot be read.
+    """The facts of the ONNX file at `path`; for a file that is none, or cannot be read, those of any network: whoever
+    loads it says what is wrong. Takes milliseconds.
     """
     try:
         if path.stat().st_size == 0:
             return PLAIN_FACTS  # nothing to map
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             return _facts(data)
-    except OSError as error:
-        raise ModelError(f"{path}: {error}") from error
+    except OSError:
+        return PLAIN_FACTS
 
 
 def _facts(data: mmap) -> OnnxFacts:

@@ -21,10 +21,12 @@ from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.opencv import limit_threads
 from reidstream_engines.decoding.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
 from reidstream_engines.errors import EnginesError
+from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import CPU_PROVIDER
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import self_test
 from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, tune
+from reidstream_engines.tuning_file import tuned, tuned_for
 from reidstream_server.config import EngineSettings, ModelFile, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.gpu import Loaded, NoGpu, OnGpu, gpu_engines, refuse_plan
@@ -99,7 +101,7 @@ def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str)
         )
 
     try:
-        tuning = _tune(config.engine, stager, open_engine)
+        tuning = _tune(config.engine, stager, model, open_engine)
         engine = open_engine(tuning.plan)
         report = self_test(engine, stager)
     except EnginesError as error:
@@ -121,19 +123,41 @@ def _announce(loaded: Loaded) -> None:
     log.info("model_warm", model=name, **times)
 
 
-def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[RunPlan], OnnxEngine]) -> Tuning:
-    """How to run a model. What the settings leave open is measured, if the CPU runs the model."""
-    return tune(
-        open_engine,
-        stager,
-        fixed=FixedFigures(
-            threads_per_call=settings.threads_per_call or None,
-            slots=settings.slots or None,
-            max_batch=settings.max_batch or None,
-        ),
-        cores=usable_cores(settings.cores),
-        seconds=settings.tune_seconds if settings.providers == (CPU_PROVIDER,) else 0.0,
+def _tune(
+    settings: EngineSettings, stager: Stager, model: ModelFile, open_engine: Callable[[RunPlan], OnnxEngine]
+) -> Tuning:
+    """How to run a model. What the settings leave open is remembered, or else measured, if the CPU runs the model."""
+    cores = usable_cores(settings.cores)
+    on_cpu = settings.providers == (CPU_PROVIDER,)
+    fixed = FixedFigures(
+        threads_per_call=settings.threads_per_call or None,
+        slots=settings.slots or None,
+        max_batch=settings.max_batch or None,
     )
+
+    def measure() -> Tuning:
+        return tune(
+            open_engine,
+            stager,
+            fixed=fixed,
+            cores=cores,
+            seconds=settings.tune_seconds if on_cpu else 0.0,
+            fixed_batch=read_facts(model.path).fixed_batch,
+        )
+
+    file = settings.tuning_file
+    if file is None or not on_cpu:
+        return measure()
+    library, precision = settings.runtime.value, settings.precision.value
+    found = tuned(
+        file,
+        lambda: tuned_for(model.path, cores=cores, package=library, precision=precision, fixed=fixed),
+        measure,
+        lambda reason: log.warning("tuning_file_unusable", model=model.name, reason=reason),
+    )
+    if found.remembered:
+        log.info("tuning_recalled", model=model.name, file=str(file), **asdict(found.plan))
+    return found
 
 
 def _options(settings: EngineSettings, plan: RunPlan) -> OnnxOptions:

@@ -108,10 +108,18 @@ class EngineSettings:
         About(
             kind=Duration(low=0, high=60, unit="s"),
             help="How long to measure at the start, for each model on the CPU, which threads_per_call and max_batch "
-            "serve the most crops a second. A figure that is set is not measured. 0: no measuring; 2 slots share the "
-            "cores, and batches have 8 crops.",
+            "serve the most crops a second: the simplest that no other clearly beats. A figure that is set is not "
+            "measured. 0: no measuring; 2 slots share the cores, and batches have 8 crops.",
         ),
     ] = 2.0
+    tuning_file: Annotated[
+        Path | None,
+        About(
+            kind=FilePath(),
+            help="Remember in this file what was measured, for each model, processor, number of cores and version of "
+            "the libraries. The next start then uses it and measures nothing. reidstream-engines tune writes it, too.",
+        ),
+    ] = None
     spinning: Annotated[
         bool,
         About(kind=Switch(), help="Let idle engine threads spin: a little faster, but each one keeps a core busy."),

@@ -133,6 +133,45 @@ def test_where_all_plans_fail_the_model_is_at_fault(monkeypatch: pytest.MonkeyPa
         pass
 
 
+@pytest.mark.usefixtures("_logged")
+def test_a_network_of_a_fixed_batch_size_gets_whole_batches(tmp_path: Path, caplog: Captured) -> None:
+    """Measured or not: it computes sixteen crops for every one."""
+    flags = [f"--model={convolution(tmp_path / 'sixteen.onnx', 16)}", "--profile=torchreid", "--cores=2"]
+    assert limits(*flags, "--tune-seconds=0").max_batch == 16
+    assert limits(*flags, "--tune-seconds=0.2").max_batch == 16
+    (event,) = logged(caplog, "model_tuned")
+    assert {name for name in event if name.startswith("crops")} == {"crops_per_s_1x2x16", "crops_per_s_2x1x16"}
+
+
+@pytest.mark.usefixtures("_logged")
+def test_a_tuning_that_is_remembered(tmp_path: Path, caplog: Captured) -> None:
+    """The second start measures nothing and runs the same plan; other cores are measured anew."""
+    flags = ["--tune-seconds=0.2", f"--tuning-file={tmp_path / 'tunings.json'}", "--cores=2"]
+    first = limits(*flags)
+    assert (len(logged(caplog, "model_tuned")), logged(caplog, "tuning_recalled")) == (1, [])
+    assert limits(*flags) == first
+    (event,) = logged(caplog, "tuning_recalled")
+    assert len(logged(caplog, "model_tuned")) == 1
+    assert (event["slots"], event["max_batch"], event["threads_per_call"]) == (
+        *(first.slots, first.max_batch),
+        first.cores,
+    )
+    limits(*flags[:2], "--cores=1")
+    assert len(logged(caplog, "model_tuned")) == 2
+
+
+@pytest.mark.usefixtures("_logged")
+def test_a_tuning_file_that_is_none_is_told(tmp_path: Path, caplog: Captured) -> None:
+    """The server starts, and the file stays as it is."""
+    file = tmp_path / "notes.txt"
+    file.write_text("my notes")
+    limits("--tune-seconds=0.2", f"--tuning-file={file}")
+    (event,) = logged(caplog, "tuning_file_unusable")
+    assert "notes.txt is damaged, or not a file of remembered tunings" in str(event["reason"])
+    assert len(logged(caplog, "model_tuned")) == 1
+    assert file.read_text() == "my notes"
+
+
 def test_where_batches_fail_the_refusal_names_the_batch_that_is_served(tmp_path: Path) -> None:
     """And that one is."""
     path = only_one(tmp_path / "one.onnx")
