@@ -117,6 +117,8 @@ def _announce(loaded: Loaded) -> None:
     name, spec, info = loaded.model.name, loaded.engine.spec, loaded.engine.info
     log.info("model_loaded", model=name, path=str(loaded.model.path), space_id=spec.space_id, profile=spec.profile)
     log.info("model_engine", model=name, engine=info.engine, device=info.device, precision=info.precision)
+    if spec.set_aside:
+        log.warning("profile_overrides", model=name, reason=spec.set_aside)
     if info.fallback_reason:
         log.warning("engine_fallback", model=name, reason=info.fallback_reason)
     times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in loaded.report.timings}

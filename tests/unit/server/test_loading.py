@@ -185,6 +185,21 @@ def test_where_batches_fail_the_refusal_names_the_batch_that_is_served(tmp_path:
 
 
 @pytest.mark.usefixtures("_logged")
+def test_what_a_profile_replaces_is_logged(tmp_path: Path, caplog: Captured) -> None:
+    """With the file and its values; nothing where the TOML agrees."""
+    path = convolution(tmp_path / "own.onnx")
+    flags = [f"--model={path}", "--profile=torchreid", "--tune-seconds=0"]
+    path.with_suffix(".toml").write_text("mean = [0.485, 0.456, 0.406]\n")
+    limits(*flags)
+    assert logged(caplog, "profile_overrides") == []
+    path.with_suffix(".toml").write_text("mean = [0.5, 0.5, 0.5]\n")
+    limits(*flags)
+    (event,) = logged(caplog, "profile_overrides")
+    reason = f"{path.with_suffix('.toml')} says mean = [0.5, 0.5, 0.5]; the profile torchreid is used instead"
+    assert event == {"model": "own", "reason": reason}
+
+
+@pytest.mark.usefixtures("_logged")
 @pytest.mark.parametrize(("make", "precision"), [(half, "fp16"), (convolution, "fp32")])
 def test_the_precision_of_the_file_is_logged(
     tmp_path: Path, caplog: Captured, make: Callable[[Path], Path], precision: str

@@ -44,7 +44,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "v1": Room(uses={"google", "grpc"}),
     },
     "engines/reidstream_engines": {
-        TOP: Room(sees={"cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
+        TOP: Room(sees={"commands", "cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
+        "commands": Room(sees={TOP, "cpu", "default_model"}),
         "decoding": Room(sees={TOP}, uses={"cv2", "simplejpeg"}),
         "cpu": Room(sees={TOP, "decoding"}, uses={"cv2", "onnxruntime", "openvino", "PIL"}),
         "cuda": Room(sees={TOP, "decoding"}, uses={"cuda", "cv2"}),
