@@ -87,16 +87,25 @@ def what_it_is(path: Path) -> str | None:
 
     None if it may be an ONNX file; onnxruntime then knows better what is wrong. Raises OSError.
     """
-    said = _content(path)
+    said = _content(path) or _plain_text(path)
     if said is None and not _is_onnx(path):
         said = _SUFFIXES.get(path.suffix.lower())
     return None if said is None else f"is {said}"
 
 
+def not_a_plan(path: Path) -> str | None:
+    """The same for a file that was given as a TensorRT plan; None if it may be one. Raises OSError."""
+    said = _content(path)
+    return None if said in (None, _ADOPT) else f"is {said}"
+
+
 def _content(path: Path) -> str | None:
+    return next(_by_content(path, _head(path)), None)
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-    return next(_by_content(path, head), None)
+        return file.read(_HEAD)
 
 
 def _by_content(path: Path, head: bytes) -> Iterator[str]:
@@ -114,18 +123,23 @@ def _by_content(path: Path, head: bytes) -> Iterator[str]:
     if head[4:6] == b'{"':  # what ultralytics writes before a plan
         yield _ADOPT
     yield from _incomplete(path, head)
-    yield from _by_text(head)
-
-
-def _by_text(head: bytes) -> Iterator[str]:
-    text = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    start = text[:_HEAD].lower()
-    if "<html" in start or start.startswith("<!doctype"):
+    text = _text(head).lower()
+    if "<html" in text or text.startswith("<!doctype"):
         yield "an HTML page, perhaps of a log-in or an error, not the model; download the file itself, not its web page"
-    elif start.startswith(("<?xml", "<net")):
-        yield _OPENVINO if "<net" in start else f"an XML text that begins {_shown(text)}; download the model again"
-    elif start and "\ufffd" not in text[:-1] and all(letter.isprintable() or letter.isspace() for letter in text[:-1]):
-        yield f"a text that begins {_shown(text)}, not a model; look at it, and give the ONNX file"
+    if text.startswith(("<?xml", "<net")):
+        yield _OPENVINO if "<net" in text else f"an XML text that begins {_shown(text)}; download the model again"
+
+
+def _plain_text(path: Path) -> str | None:
+    text = _text(_head(path))
+    letters = text[:-1]  # the last one may be half a letter
+    if not text or "\ufffd" in letters or not all(letter.isprintable() or letter.isspace() for letter in letters):
+        return None
+    return f"a text that begins {_shown(text)}, not a model; look at it, and give the ONNX file"
+
+
+def _text(head: bytes) -> str:
+    return head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
 
 
 def _incomplete(path: Path, head: bytes) -> Iterator[str]:
