@@ -106,6 +106,10 @@ def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str)
         report = self_test(engine, stager)
     except EnginesError as error:
         raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
+    piece = read_facts(model.path).fixed_batch
+    if piece and tuning.plan.max_batch % piece:
+        reason = f"the network always computes {piece} crops; set max_batch to a multiple of it, or leave it out"
+        log.warning("batches_are_padded", model=model.name, max_batch=tuning.plan.max_batch, reason=reason)
     if tuning.crops_per_s:
         log.info("model_tuned", model=model.name, **asdict(tuning.plan), **_measured(tuning))
     _announce(Loaded(model=model, engine=engine, report=report))

@@ -141,6 +141,17 @@ def test_a_network_of_a_fixed_batch_size_gets_whole_batches(tmp_path: Path, capl
     assert limits(*flags, "--tune-seconds=0.2").max_batch == 16
     (event,) = logged(caplog, "model_tuned")
     assert {name for name in event if name.startswith("crops")} == {"crops_per_s_1x2x16", "crops_per_s_2x1x16"}
+    assert logged(caplog, "batches_are_padded") == []
+
+
+@pytest.mark.usefixtures("_logged")
+def test_an_operators_batch_that_wastes_a_networks_is_told(tmp_path: Path, caplog: Captured) -> None:
+    """It is used all the same."""
+    flags = [f"--model={convolution(tmp_path / 'sixteen.onnx', 16)}", "--profile=torchreid", "--tune-seconds=0"]
+    assert limits(*flags, "--max-batch=24").max_batch == 24
+    (event,) = logged(caplog, "batches_are_padded")
+    assert (event["model"], event["max_batch"]) == ("sixteen", 24)
+    assert "always computes 16 crops" in str(event["reason"])
 
 
 @pytest.mark.usefixtures("_logged")
