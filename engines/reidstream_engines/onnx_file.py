@@ -9,6 +9,7 @@ between calls unless told not to, which slows everything down on shared cores.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .model_kinds import no_file, what_it_is
 from .spec_source import ModelSignature, TensorSignature
 
 CPU_PROVIDER = "CPUExecutionProvider"
+_NEWER = r"Unsupported model IR version|Opset \d+ is under development"
 _LOG_FATAL = 4  # whatever is an error is raised as well
 
 
@@ -59,7 +61,15 @@ def _refusal(path: Path, error: Exception) -> str:
         said = what_it_is(path)
     except OSError as unreadable:
         return f"{path} cannot be read: {unreadable.strerror}"
-    return f"{path} {said}" if said else f"onnxruntime cannot load {path} as an ONNX model: {str(error).strip()}"
+    if said:
+        return f"{path} {said}"
+    reason = str(error).strip()
+    if re.search(_NEWER, reason):
+        return (
+            f"{path} is newer than the installed onnxruntime {onnxruntime.__version__}; install a newer one, or export "
+            f"the network with an older opset_version: {reason}"
+        )
+    return f"onnxruntime cannot load {path} as an ONNX model: {reason}"
 
 
 def read_signature(path: Path) -> ModelSignature:

@@ -188,7 +188,9 @@ def _read_json(text: str, where: str) -> dict[str, object]:
 def _image_tensor(signature: ModelSignature) -> TensorSignature:
     inputs = signature.inputs
     if len(inputs) != 1 or len(inputs[0].shape) != _IMAGE_RANK or inputs[0].dtype != _FLOAT:
-        raise SpecError(f"one float input [batch, channels, height, width] is needed; found {_list(inputs)}")
+        other = len(inputs) == 1 and inputs[0].dtype != _FLOAT
+        hint = "; export it with float32 at both ends (float16: keep_io_types=True)" if other else ""
+        raise SpecError(f"one float input [batch, channels, height, width] is needed; found {_list(inputs)}{hint}")
     return inputs[0]
 
 
@@ -228,7 +230,8 @@ def _check_channels(image: TensorSignature, fields: SpecFields) -> None:
     if image.shape[1] not in (None, needed):
         raise SpecError(
             f"the network's input has {image.shape[1]} channels ({image}, read as [batch, channels, height, width]); "
-            f"color_order {fields.color_order.value} needs {needed}"
+            f"color_order {fields.color_order.value} needs {needed}. If its axes are in another order, export it in "
+            "this one (docs/models.md)"
         )
     if not len(fields.mean) == len(fields.std) == needed:
         raise SpecError(

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,12 +157,23 @@ def test_what_may_be_onnx_is_left_to_onnxruntime(tmp_path: Path) -> None:
     """It says what it does not like in the network."""
     graph = onnx.helper.make_graph([onnx.helper.make_node("NoSuch", ["x"], ["y"])], "g", [], [])
     path = tmp_path / "model.pt"
-    onnx.save(onnx.helper.make_model(graph), path)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
     assert what_it_is(path) is None
     assert "onnxruntime cannot load" in refusal(path)
     path = tmp_path / "garbage.onnx"
     path.write_bytes(RANDOM)
     assert "as an ONNX model" in refusal(path)
+
+
+@pytest.mark.parametrize(("ir", "opset"), [(99, 17), (8, 99)])
+def test_a_file_from_the_future(tmp_path: Path, ir: int, opset: int) -> None:
+    """The version that is installed, and the two ways out."""
+    model = onnx.load(default_model.PATH)
+    model.ir_version, model.opset_import[0].version = ir, opset
+    onnx.save(model, tmp_path / "new.onnx")
+    message = refusal(tmp_path / "new.onnx")
+    assert f"is newer than the installed onnxruntime {onnxruntime.__version__}; install a newer one" in message
+    assert "99" in message
 
 
 def test_a_folder(tmp_path: Path) -> None:
