@@ -255,7 +255,7 @@ def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixtur
     )
     events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
     loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
-    assert events == ["configuration", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
+    assert events == ["configuration", "cores", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
 
 
 @pytest.mark.parametrize(
