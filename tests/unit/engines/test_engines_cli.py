@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import shutil
+import struct
+import subprocess
 import sys
+import termios
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -211,6 +217,20 @@ def test_tune_with_other_cores_and_a_file_for_the_result(tmp_path: Path, capsys:
     printed = capsys.readouterr()
     assert "chosen" in printed.out
     assert "not a file of remembered tunings" in printed.err
+
+
+def test_tune_has_a_progress_bar_on_a_terminal() -> None:
+    """On stderr, gone at the end; where there is no terminal, there is none (the tests above)."""
+    terminal, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    program = str(Path(sys.executable).with_name("reidstream-engines"))
+    command = [program, "tune", "default", "--seconds=0.5", "--cores=1"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=other, text=True, check=True)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(other)
+    os.close(terminal)
+    assert "measuring   0% |" in shown
+    assert "chosen" in done.stdout
 
 
 def test_tune_says_which_batch_works(tmp_path: Path, capsys: Captured) -> None:
