@@ -34,10 +34,16 @@ class Place:
     load: tuple[int, ...]
 
     @staticmethod
-    def of(*, both: bool) -> Place:
-        """Server on the first core, load on the second; `both`: both on both. With one core, both are on that one."""
-        cores = tuple(sorted(os.sched_getaffinity(0))[:2])
-        return Place(server=cores, load=cores) if both else Place(server=cores[:1], load=cores[-1:])
+    def apart() -> Place:
+        """Server on the first core, load on the second; on a machine of one core, both on that one."""
+        cores = sorted(os.sched_getaffinity(0))
+        return Place(server=tuple(cores[:1]), load=tuple(cores[:2][-1:]))
+
+    @staticmethod
+    def together() -> Place:
+        """Server and load on all cores. The load takes its share of them."""
+        cores = tuple(sorted(os.sched_getaffinity(0)))
+        return Place(server=cores, load=cores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
             bar.set_description(what, refresh=False)
             bar.update(min(seconds, total - bar.n))
 
-        run = overload(options.seconds, Place.of(both=False), progress)
+        run = overload(options.seconds, Place.apart(), progress)
     stretches = [figures(run, one) for one in run.stretches]
     missed = misses(stretches)
     sys.stdout.write(table(stretches) + "\n" + "".join(f"MISSED: {text}\n" for text in missed))

@@ -7,13 +7,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tqdm import tqdm
 
 from bench.load.pictures import Content
-from bench.machine.processes import Place
 from reidstream_engines.tuning_file import cpu_name
 
 from .results import Row, Run, load_run
@@ -34,7 +34,7 @@ _MOST = 1000
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print the table, and write the results if asked to. Raises BenchFailed, OSError."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     run = _measure(options)
     sys.stdout.write(table(run) + "\n")
     if options.output is not None:
@@ -57,7 +57,7 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def _measure(options: argparse.Namespace) -> Run:
-    scenarios = _scenarios(options)
+    scenarios = chosen(options)
     figures = _QUICK if options.quick else _FULL
     effort = Effort(
         repeats=options.repeats or int(figures["repeats"]),
@@ -68,7 +68,6 @@ def _measure(options: argparse.Namespace) -> Run:
         window=options.window,
         boxes=options.boxes,
     )
-    place = Place.of(both=options.both_cores)
     rows: list[Row] = []
     total = sum(effort.seconds(scenario) for scenario in scenarios)
     with (
@@ -83,32 +82,40 @@ def _measure(options: argparse.Namespace) -> Run:
             bar.update(min(seconds, total - bar.n))
 
         for scenario in scenarios:
-            rows += measure(scenario, effort, place, Path(folder), progress)
-    return Run(settings=_settings(effort, place), rows=tuple(rows))
+            rows += measure(scenario, effort, Path(folder), progress)
+    return Run(settings=_settings(effort), rows=tuple(rows))
 
 
-def _scenarios(options: argparse.Namespace) -> list[Scenario]:
+def chosen(options: argparse.Namespace) -> list[Scenario]:
+    """What was asked for: on one core, on all of them, or both. On all cores, those whose work fills them."""
+    named = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS, _RAW, _SHARED)}
     if options.model is not None:
-        return [
-            Scenario(
+        named = {
+            options.model.stem: Scenario(
                 name=options.model.stem,
                 content=Content.FRAME,
                 dim=_OSNET_DIM,
                 model=options.model,
                 profile=options.profile,
             )
-        ]
-    chosen = {scenario.name: scenario for scenario in (_TINY, _BAND, _CROPS, _RAW, _SHARED)}
-    names: list[str] = options.scenario or (["tiny", "crops"] if options.quick else list(chosen))
-    return [chosen[name] for name in names]
+        }
+    elif options.scenario or options.quick:
+        named = {name: named[name] for name in options.scenario or ("tiny", "crops")}
+    on: str = options.cores or ("one" if options.quick else "each")
+    found: list[Scenario] = []
+    for scenario in named.values():
+        if on != "all":
+            found.append(scenario)
+        if on == "all" or (on == "each" and not scenario.instant):
+            found.append(replace(scenario, all_cores=True))
+    return found
 
 
-def _settings(effort: Effort, place: Place) -> dict[str, str]:
+def _settings(effort: Effort) -> dict[str, str]:
     return {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "cpu": f"{cpu_name()} x{os.cpu_count()}",
-        "server_cores": ",".join(map(str, place.server)),
-        "load_cores": ",".join(map(str, place.load)),
+        "cores": str(len(os.sched_getaffinity(0))),
         "repeats": str(effort.repeats),
         "connections": str(effort.connections),
         "window": str(effort.window),
@@ -117,7 +124,8 @@ def _settings(effort: Effort, place: Place) -> dict[str, str]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options of `python -m bench`."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures the server against what this machine can do without it. See docs/benchmark.md.",
@@ -131,7 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="measure with this ONNX network instead")
     parser.add_argument("--profile", help="preprocessing of that network, as for the server")
-    parser.add_argument("--both-cores", action="store_true", help="server and load generator share two cores")
+    parser.add_argument(
+        "--cores",
+        choices=("one", "all", "each"),
+        help="one: the server on one core, the load on another; all: both on all cores; each (the default): one core, "
+        "and all cores where the work fills them; with --quick: one",
+    )
     parser.add_argument("--repeats", type=_positive(int), help="how often everything is measured (default 3)")
     parser.add_argument(
         "--seconds", type=_positive(float), help="length of each measurement except half load (default 4)"

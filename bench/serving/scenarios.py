@@ -7,6 +7,8 @@
     shared      the same frames by handle, in shared memory
     model       a network of the caller's, boxes all over a frame: the network is the work
 
+Each on one core; and those whose work is decoding and networks on all cores, too.
+
 Trap: the steps of a repeat (ceilings, then server) follow each other closely, because what else the machine does
 changes from minute to minute.
 """
@@ -34,22 +36,34 @@ Progress = Callable[[str, float], None]
 _MIB = 2**20
 _SERVER = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
 _HALF = 0.5
+_ON_ALL_CORES = ", all cores"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """`model` None: the embedded network. `instant`: an engine that costs nothing; half load is then not measured.
 
-    `shared`: raw frames by handle.
+    `shared`: raw frames by handle. `all_cores`: server and load generator share every core; else each has its own.
     """
 
     name: str
     content: Content
+    all_cores: bool = False
     dim: int = 64
     instant: bool = False
     shared: bool = False
     model: Path | None = None
     profile: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people and files call it."""
+        return f"{self.name}{_ON_ALL_CORES * self.all_cores}"
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        return Place.together() if self.all_cores else Place.apart()
 
     def server(self) -> tuple[str, list[str]]:
         """Module and arguments."""
@@ -80,9 +94,9 @@ class Effort:
         return self.repeats * (3 * (self.warmup_s + self.closed_s) + half)
 
 
-def measure(scenario: Scenario, effort: Effort, place: Place, folder: Path, progress: Progress) -> Iterator[Row]:
+def measure(scenario: Scenario, effort: Effort, folder: Path, progress: Progress) -> Iterator[Row]:
     """Measure a scenario; its messages are written into `folder`. Raises BenchFailed."""
-    messages = _write(scenario, effort, folder)
+    messages, place = _write(scenario, effort, folder), scenario.place
     found: dict[Subject, list[Figures]] = {}
     module, arguments = scenario.server()
     cores = len(place.server)
@@ -104,7 +118,7 @@ def measure(scenario: Scenario, effort: Effort, place: Place, folder: Path, prog
                 delays = fifo_delays(seen.sent_s, service, ceiling.workers)
                 found.setdefault(Subject.FIFO, []).append(_percentiles(delays.tolist()))
     for subject, repeats in found.items():
-        yield Row(scenario=scenario.name, subject=subject, repeats=tuple(repeats))
+        yield Row(scenario=scenario.title, subject=subject, repeats=tuple(repeats))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ class _Steps:
             profile=scenario.profile,
         )
         result = run_ceiling(task, self.place.server)
-        self.progress(f"{scenario.name}: ceiling", effort.warmup_s + effort.closed_s)
+        self.progress(f"{scenario.title}: ceiling", effort.warmup_s + effort.closed_s)
         return result
 
     def load(self, target: Server, name: str, *, rate: float | None = None, seed: int = 0) -> LoadResult:
@@ -151,7 +165,7 @@ class _Steps:
             seed=seed,
         )
         seen = run_load(load, self.place.load)
-        self.progress(f"{self.scenario.name}: {name}", effort.warmup_s + measure_s)
+        self.progress(f"{self.scenario.title}: {name}", effort.warmup_s + measure_s)
         return seen
 
 

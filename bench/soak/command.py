@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         def advance(frames: int) -> None:
             bar.update(frames)
 
-        run = soak(options.frames, seed=options.seed, place=Place.of(both=False), progress=advance)
+        run = soak(options.frames, seed=options.seed, place=Place.apart(), progress=advance)
     missed = misses(run)
     sys.stdout.write(table(run) + "\n" + "".join(f"MISSED: {text}\n" for text in missed))
     if options.output is not None:

@@ -27,7 +27,9 @@ from .errors import (
     SeveralModels,
     SpaceMismatch,
     StaleEpoch,
+    UnknownOption,
     UnreadAnswers,
+    WrongPlace,
 )
 from .frames.boxes import from_cxcywh, from_ltwh
 from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
@@ -40,6 +42,8 @@ from .session.resuming import ResumingSession
 from .session.sync_session import Session
 from .sync import ReidClient
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AgreedModel",
@@ -101,7 +105,9 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "UnknownOption",
     "UnreadAnswers",
+    "WrongPlace",
     "from_cxcywh",
     "from_ltwh",
 ]

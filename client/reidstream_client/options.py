@@ -4,25 +4,34 @@ An option is two lines in this module. The TypedDict has its name, type and mean
 since methods take `**options: Unpack[StreamOptions]` (PEP 692). The frozen dataclass beside it has the default, and is
 what the code reads. No method passes an option on by name.
 
-Traps: only type checkers check a TypedDict, so each method calls `check_options` first. If one of the two lines is
-missing, mypy complains where the dataclass is made, or the test that compares the two fails.
+Traps: only type checkers check a TypedDict, so each method gives its options to `read_options` first, which knows their
+names and, by `rules`, their values. If one of the two lines is missing, mypy complains where the dataclass is made, or
+the test that compares the two fails.
 """
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
+from .checks import shown
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
+from .errors import InvalidRequest, UnknownOption
 from .frames.images import Image
+from .option_help import with_options
+from .rules import RULES
 
 F = TypeVar("F", bound=Callable[..., object])
+S = TypeVar("S")
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 64 << 20
 
@@ -159,12 +168,12 @@ class CallOptions(FrameOptions, total=False):
 class FrameInput:
     """A frame for `embed_many` and `send_frame`: what `send` takes, in one object. See `FrameOptions`."""
 
-    image: Image
-    boxes: npt.ArrayLike | None = None
+    image: Image = field(repr=False)
+    boxes: npt.ArrayLike | None = field(default=None, repr=False)
     frame_id: int | None = None
-    class_ids: npt.ArrayLike | None = None
-    scores: npt.ArrayLike | None = None
-    track_ids: npt.ArrayLike | None = None
+    class_ids: npt.ArrayLike | None = field(default=None, repr=False)
+    scores: npt.ArrayLike | None = field(default=None, repr=False)
+    track_ids: npt.ArrayLike | None = field(default=None, repr=False)
     source_size: tuple[int, int] | None = None
     capture_unix_ns: int | None = None
     captured_monotonic: float | None = None
@@ -179,16 +188,41 @@ class CallInput(FrameInput):
 
 
 def check_options(allowed: type[Any], options: Collection[str], function: str) -> None:
-    """Raises TypeError for a name that `allowed`, a TypedDict, does not have."""
+    """Raises UnknownOption for a name that `allowed`, a TypedDict, does not have."""
     known = _names(allowed)
     for name in options:
         if name not in known:
-            raise TypeError(f"{function}() has no option {name!r}; it has {', '.join(known)}")
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = f". Did you mean {close[0]!r}?" if close else ""
+            raise UnknownOption(f"{function}() has no option {name!r}; it has {', '.join(known)}{meant}")
+
+
+def read_options(allowed: type[Any], settings: type[S], options: Mapping[str, object], function: str) -> S:
+    """What the caller gave, as settings: every value by its rule. Raises UnknownOption, or InvalidRequest."""
+    check_options(allowed, options, function)
+    return settings(**{name: RULES[name](name, value) for name, value in options.items()})
+
+
+def check_frames(frames: object) -> None:
+    """Raises InvalidRequest for what `embed_many` cannot go through."""
+    if isinstance(frames, np.ndarray | str | bytes | dict | FrameInput) or not isinstance(frames, Iterable):
+        raise InvalidRequest(
+            f"frames must be several of (image, boxes) or FrameInput, not {shown(frames)}; give [frame]"
+        )
+
+
+def as_frame(given: object) -> FrameInput:
+    """One of the frames of `embed_many`. Raises InvalidRequest."""
+    if isinstance(given, FrameInput):
+        return given
+    if isinstance(given, tuple | list) and len(given) == 2:  # noqa: PLR2004 - a picture and its boxes
+        return FrameInput(image=given[0], boxes=given[1])
+    raise InvalidRequest(f"each frame must be (image, boxes) or FrameInput(image=..., boxes=...), not {shown(given)}")
 
 
 def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
-    """Let `help()` and `inspect.signature` show the options of a TypedDict, with the defaults of its dataclass, where
-    the code says `**options`.
+    """Let `help()` and `inspect.signature` show the options of a TypedDict, with their meanings and the defaults of its
+    dataclass, where the code says `**options`.
     """
     fields = inspect.signature(settings).parameters
 
@@ -198,6 +232,7 @@ def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
         function.__dict__["__signature__"] = signature.replace(
             parameters=[*named, *(fields[name] for name in _names(allowed))]
         )
+        function.__doc__ = with_options(function.__doc__, sys.modules[__name__], allowed.__name__)
         return function
 
     return decorate

@@ -201,10 +201,11 @@ class FakeEngine(Engine):
         *,
         max_batch: int = 8,
         slots: int = 2,
+        cores: int = 0,
         script: FakeScript | None = None,
     ) -> None:
         self._spec = fake_spec() if spec is None else spec
-        self._limits = EngineLimits(max_batch=max_batch, slots=slots, cores=0)
+        self._limits = EngineLimits(max_batch=max_batch, slots=slots, cores=cores)
         self._script = FakeScript() if script is None else script
         self._serials = itertools.count()
         self._lost = False

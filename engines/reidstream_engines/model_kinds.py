@@ -77,9 +77,17 @@ def no_file(path: Path) -> str:
         return f"{path} is a folder, without an ONNX file in it; give the path of a model file"
     if path.is_symlink():
         return f"{path} is a link to {path.readlink()}, which is not there"
-    near = [item.name for item in path.parent.iterdir() if item.is_file()] if path.parent.is_dir() else []
-    close = get_close_matches(path.name, [name for name in near if name.endswith(".onnx")], n=1)
-    return f"there is no model file at {path}" + (f"; did you mean {close[0]}?" if close else "")
+    return f"there is no model file at {path}{did_you_mean(path)}"
+
+
+def did_you_mean(path: Path) -> str:
+    """The end of a message about a file that is not there: an ONNX file beside it with nearly that name, or nothing."""
+    try:
+        near = [item.name for item in path.parent.glob("*.onnx")]
+    except OSError:
+        near = []
+    close = get_close_matches(path.name, near, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def what_it_is(path: Path) -> str | None:

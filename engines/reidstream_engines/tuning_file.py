@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from . import __version__
 from .errors import TuningFileUnusable
 from .external_data import external_files
 from .space import sha256_file
@@ -64,7 +65,7 @@ def tuned_for(path: Path, *, cores: int, package: str, precision: str, fixed: Fi
         cores=cores,
         library=f"{package} {_version(package)}",
         precision=precision,
-        engines=_version("reidstream-engines"),
+        engines=__version__,
         fixed=fixed,
     )
 

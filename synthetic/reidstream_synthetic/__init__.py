@@ -31,6 +31,8 @@ from .frame import Frame
 from .motchallenge import write_motchallenge
 from .scene import Scene, make_scene
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Camera",
     "Detections",

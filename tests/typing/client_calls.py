@@ -37,6 +37,7 @@ def one_frame(client: ReidClient, file: bytes, pixels: npt.NDArray[np.uint8], fl
     assert_type(client.embed(file, boxes), FrameEmbeddings)
     assert_type(client.embed(pixels, [[1, 2, 3, 4]], class_ids=[0], scores=(0.5,)), FrameEmbeddings)
     assert_type(client.embed(RawFrame(data=file, width=2, height=1), boxes, timeout_s=1), FrameEmbeddings)
+    assert_type(client.embed(RawFrame(data=pixels, width=2, height=1), boxes), FrameEmbeddings)
     assert_type(client.embed(Crops([file, pixels])), FrameEmbeddings)
 
     client.embed("person.jpg", boxes)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from reidstream_client import __version__
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
@@ -42,7 +43,7 @@ _STREAM: Final = """\
 SOURCE is one of
   a MOTChallenge sequence  a folder with img1/ and gt.txt or det.txt (also gt/gt.txt, det/det.txt)
   a folder of images       JPEG, PNG, WebP; without --boxes, each whole image is one box
-  a video                  needs --boxes, and pip install "reidstream-client[video]"
+  a video                  needs --boxes, and OpenCV: any distribution of it (pip install opencv-python-headless)
 Image files are sent as they are. Frame numbers are the files' names where these are numbers, else 1, 2, 3, ...
 
 boxes files, --boxes FILE:
@@ -90,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Frames and boxes in, re-identification embeddings out.",
         epilog=_MAIN,
     )
+    main.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import grpc
 
+from reidstream_client.checks import text
 from reidstream_client.errors import FileError, InvalidRequest
 
 from .targets import is_loopback
@@ -39,6 +40,11 @@ class TlsOptions:
     server_name: str | None = None
 
     def __post_init__(self) -> None:
+        for name, file in (("ca_file", self.ca_file), ("cert_file", self.cert_file), ("key_file", self.key_file)):
+            if not isinstance(file, str | PathLike | None):
+                raise InvalidRequest(f"{name} of TlsOptions must be the path of a file, not {type(file).__name__}")
+        if self.server_name is not None:
+            text("server_name of TlsOptions", self.server_name)
         if (self.cert_file is None) != (self.key_file is None):
             raise InvalidRequest("cert_file and key_file of TlsOptions must be given together")
 
@@ -89,3 +95,5 @@ def _read(path: FilePath) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no name of any file
+        raise FileError(f"{path!r} cannot be read: {error}") from None

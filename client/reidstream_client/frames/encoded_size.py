@@ -1,4 +1,4 @@
-"""Width and height of an encoded image, from its header: enough to draw a box around all of it.
+"""What an encoded image is, and its width and height, from its header: enough to draw a box around all of it.
 
 Why not a decoder: an edge box has none installed, and the server decodes anyway. EXIF orientation is ignored, as the
 server ignores it.
@@ -12,6 +12,22 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 # Start of frame, all kinds; 0xC4, 0xC8 and 0xCC are something else.
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+# Those that a server reads, and those that callers often have instead.
+_KINDS: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (_PNG, "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
+
+
+def file_kind(start: bytes) -> str | None:
+    """Which image file begins with these 16 bytes; None if they are something else, or pixels."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for magic, name in _KINDS if start.startswith(magic)), None)
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:

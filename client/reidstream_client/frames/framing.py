@@ -14,20 +14,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import Message
 
-from reidstream_client.checks import check_unsigned
-from reidstream_client.errors import FrameTooLarge, InvalidRequest
+from reidstream_client.checks import not_negative, number, several, shown, unsigned
+from reidstream_client.errors import FrameTooLarge, InvalidRequest, too_large_text
 from reidstream_client.options import FrameInput
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
 from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores
-from .images import Crops, Payload, parse_picture
+from .doubts import BoxDoubts
+from .images import Crops, Picture
+from .payloads import Payload, parse_picture
 
 _LENGTH_DELIMITED = 2
 _VARINT = 0
 _MAX_AHEAD_S = 60.0  # more is another clock; it would make every frame new, and a latency budget void
 _MAX_AGE_NS = 2**64 - 1
+_MAX_AGE_S = 2**64 / 1e9
 _MAX_OVERHEAD = 32  # tags, lengths and the age: fewer bytes than this
 
 
@@ -90,7 +94,7 @@ class PreparedFrame:
 
     def stream_message(self, now_s: float) -> bytes:
         """An EmbedStreamRequest that leaves at `now_s` of the clock that `captured_s` was read from."""
-        age_ns = min(max(0, round((now_s - self.captured_s) * 1e9)), _MAX_AGE_NS)
+        age_ns = min(round(min(max(0.0, now_s - self.captured_s), _MAX_AGE_S) * 1e9), _MAX_AGE_NS)
         age = _AGE + varint(age_ns) if age_ns else b""
         length = len(self.head) + len(self.open_image) + len(self.data) + len(age)
         return b"".join((_FRAME, varint(length), age, self.head, self.open_image, self.data))
@@ -100,39 +104,41 @@ class PreparedFrame:
         return options + self.stream_message(now_s)
 
 
-def captured_at(captured_monotonic: float | None, age_s: float | None) -> float:
+def captured_at(given: FrameInput) -> float:
     """When a frame was taken, by `time.monotonic()`: as given, else now, so that it ages while it waits here.
 
-    Raises InvalidRequest if both are given, or if the age is negative or not finite.
+    Raises InvalidRequest for what is no FrameInput, if both times are given, or for an age that is none.
     """
-    if captured_monotonic is not None:
-        if age_s is not None:
+    if not isinstance(given, FrameInput):
+        raise InvalidRequest(f"a frame must be FrameInput(image=..., boxes=...), not {shown(given)}")
+    if given.captured_monotonic is not None:
+        if given.age_s is not None:
             raise InvalidRequest("give captured_monotonic or age_s, not both")
-        return captured_monotonic
-    if age_s is not None and not 0 <= age_s < math.inf:
-        raise InvalidRequest(f"age_s must be 0 or more, not {age_s}")
-    return time.monotonic() - (age_s or 0.0)
+        return number("captured_monotonic", given.captured_monotonic)
+    return time.monotonic() - (0.0 if given.age_s is None else not_negative("age_s", given.age_s))
 
 
-def prepare(given: FrameInput, *, frame_id: int, captured_s: float) -> PreparedFrame:
-    """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`."""
+def prepare(given: FrameInput, *, frame_id: int, captured_s: float, doubts: BoxDoubts | None = None) -> PreparedFrame:
+    """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`.
+
+    `doubts`: who looks at the boxes; None: nobody.
+    """
     image = given.image
     if not -math.inf < captured_s <= time.monotonic() + _MAX_AHEAD_S:
         raise InvalidRequest(
             f"captured_monotonic is {captured_s - time.monotonic():.0f} s from now; read it from time.monotonic(), not "
             "from time.time()"
         )
-    check_unsigned("frame_id", frame_id, 64)
-    check_unsigned("capture_unix_ns", given.capture_unix_ns or 0, 64)
-    frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=given.capture_unix_ns)
+    frame_id = unsigned("frame_id", frame_id, 64)
+    taken_ns = None if given.capture_unix_ns is None else unsigned("capture_unix_ns", given.capture_unix_ns, 64)
+    frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=taken_ns)
     if given.source_size is not None:
-        for side in given.source_size:
-            check_unsigned("source_size", side, 32)
-        frame.source_size.width, frame.source_size.height = given.source_size
+        frame.source_size.width, frame.source_size.height = _source_size(given.source_size)
     corners = None if given.boxes is None else parse_boxes(given.boxes)
     if corners is None and not isinstance(image, Crops):
         raise InvalidRequest("boxes are missing; for a whole picture send Crops([image])")
-    count = len(image.images) if isinstance(image, Crops) else len(corners if corners is not None else ())
+    crops = _crops(image) if isinstance(image, Crops) else ()
+    count = len(crops) if isinstance(image, Crops) else len(corners if corners is not None else ())
     columns = _Columns(
         classes=parse_ids(given.class_ids, "class_ids", count, 32),
         scores=parse_scores(given.scores, count),
@@ -142,10 +148,12 @@ def prepare(given: FrameInput, *, frame_id: int, captured_s: float) -> PreparedF
     layout: bytes | None = None
     payload = Payload(raw=None, data=b"", borrowed=False)
     if isinstance(image, Crops):
-        _add_crops(frame, image, corners, columns)
+        _add_crops(frame, crops, image.inner_boxes, corners, columns)
     elif corners is not None:
         frame.boxes.extend(columns.box(i, rect) for i, rect in enumerate(_rects(corners)))
         payload = parse_picture(image)
+        if doubts is not None:
+            doubts.look(corners, payload)
         layout = None if payload.raw is None else payload.raw.SerializeToString()
         open_image = _open_image(layout, len(payload.data))
     return PreparedFrame(
@@ -190,18 +198,44 @@ def _rects(corners: BoxArray) -> list[image_pb2.Rect]:
     return [image_pb2.Rect(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in corners.tolist()]
 
 
-def _add_crops(frame: frame_pb2.Frame, crops: Crops, corners: BoxArray | None, columns: _Columns) -> None:
-    """Crops are small: they go through the generated message."""
+def _source_size(given: object) -> tuple[int, int]:
+    """Width and height."""
+    sides = several("source_size", given, example="(1920, 1080)")
+    if len(sides) != 2:  # noqa: PLR2004 - width and height
+        raise InvalidRequest(
+            f"source_size must be (width, height), not {len(sides)} numbers; of an array that is (image.shape[1], "
+            "image.shape[0])"
+        )
+    return unsigned("source_size", sides[0], 32), unsigned("source_size", sides[1], 32)
+
+
+def _crops(crops: Crops) -> Sequence[Picture]:
     images: object = crops.images
     if isinstance(images, np.ndarray):  # its rows would look like grey pictures
         raise InvalidRequest("Crops takes a list of pictures: Crops([image]), or Crops(list(images)) for (N, H, W, 3)")
-    inner = None if crops.inner_boxes is None else _rects(parse_boxes(crops.inner_boxes))
+    if isinstance(images, bytes | bytearray | memoryview | str) or not isinstance(images, Sequence):
+        raise InvalidRequest(f"Crops takes a list of pictures: Crops([image]), not Crops of {shown(images)}")
+    return images
+
+
+def _add_crops(
+    frame: frame_pb2.Frame,
+    crops: Sequence[Picture],
+    inner_boxes: npt.ArrayLike | None,
+    corners: BoxArray | None,
+    columns: _Columns,
+) -> None:
+    """Crops are small: they go through the generated message."""
+    inner = None if inner_boxes is None else _rects(parse_boxes(inner_boxes, "inner_boxes"))
     outer = None if corners is None else _rects(corners)
     for name, rects in (("inner_boxes", inner), ("boxes", outer)):
-        if rects is not None and len(rects) != len(crops.images):
-            raise InvalidRequest(f"{name} must have one entry per crop, {len(crops.images)}, not {len(rects)}")
-    for index, image in enumerate(crops.images):
-        payload = parse_picture(image)
+        if rects is not None and len(rects) != len(crops):
+            raise InvalidRequest(f"{name} must have one entry per crop, {len(crops)}, not {len(rects)}")
+    for index, image in enumerate(crops):
+        try:
+            payload = parse_picture(image)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"crop {index}: {error}") from None
         crop = frame.crops.crops.add(
             inner_rect=None if inner is None else inner[index],
             box=columns.box(index, None if outer is None else outer[index]),
@@ -211,14 +245,11 @@ def _add_crops(frame: frame_pb2.Frame, crops: Crops, corners: BoxArray | None, c
         else:
             crop.raw.CopyFrom(payload.raw)
             crop.raw.data = bytes(payload.data)
-    if not crops.images:
+    if not crops:
         frame.crops.SetInParent()
 
 
 def check_message_size(frame: PreparedFrame, limit: int) -> None:
     """Raises FrameTooLarge for a frame that does not fit into a message of `limit` bytes."""
     if frame.max_bytes > limit:
-        raise FrameTooLarge(
-            f"the frame's message has {frame.max_bytes} bytes, and at most {limit} are read: send the picture encoded, "
-            "or raise the server's limit and the client's max_message_bytes"
-        )
+        raise FrameTooLarge(too_large_text(frame.max_bytes, limit))

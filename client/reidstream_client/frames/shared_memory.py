@@ -21,11 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from reidstream_client.checks import between
 from reidstream_proto.v1 import session_pb2
 from reidstream_proto.v1.contract import SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, SEGMENT_NONCE_BYTES, SEGMENT_SEALS
 
 from .framing import PreparedFrame
-from .images import PixelArray
+from .images import MOST_PIXELS, PixelArray
 
 SEGMENT_BYTES: Final = 512 << 20
 """Of address space. Enough for a window of 64 frames of 1920 x 1080 pixels, or of 16 frames four times as large."""
@@ -130,6 +131,13 @@ class SharedMemory:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
+
+
+def frame_buffer(shared: SharedMemory | None, height: int, width: int) -> PixelArray:
+    """An array (height, width, 3) uint8, in shared memory if there is room. Raises InvalidRequest for no size."""
+    height, width = between("height", height, 1, MOST_PIXELS), between("width", width, 1, MOST_PIXELS)
+    lent = None if shared is None else shared.lend(height, width)
+    return np.empty((height, width, _CHANNELS), np.uint8) if lent is None else lent
 
 
 def _sealed_segment(nonce: bytes) -> tuple[mmap.mmap, int]:

@@ -12,16 +12,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
 from reidstream_client.connection.protocols import Call
 from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SessionDrained, SessionEnded
+from reidstream_client.frames.doubts import BoxDoubts
 from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.frames.results import parse_result
-from reidstream_client.frames.shared_memory import SharedMemory
+from reidstream_client.frames.shared_memory import SharedMemory, frame_buffer
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
@@ -74,6 +74,7 @@ class AsyncSession:
         self._pending: dict[int, _Pending] = {}
         self._outbox = Outbox(call, done=self._sends_no_more)
         self._inbox = Inbox()
+        self._doubts = BoxDoubts()
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
         self._sending = asyncio.Lock()
@@ -99,13 +100,14 @@ class AsyncSession:
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
     async def send_frame(self, frame: FrameInput) -> int:
-        """As `send`, with the frame and its options in one object."""
-        captured_s = captured_at(frame.captured_monotonic, frame.age_s)
+        """Hand a frame over and return its id: `send` with the frame and its options in one object. Same errors."""
+        captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()
             frame_id = self._ledger.next_id if frame.frame_id is None else frame.frame_id
-            await self._submit(prepare(frame, frame_id=frame_id, captured_s=captured_s))
-            return frame_id
+            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
+            await self._submit(prepared)
+            return prepared.frame_id
 
     async def submit(self, frame: PreparedFrame) -> None:
         """Hand over a prepared frame; raises as `send` does."""
@@ -147,8 +149,7 @@ class AsyncSession:
         A sent array belongs to the session; take another one for the next frame. Without shared memory, or when all of
         it is in use, this is an ordinary array.
         """
-        lent = None if self._shared is None else self._shared.lend(height, width)
-        return np.empty((height, width, 3), np.uint8) if lent is None else lent
+        return frame_buffer(self._shared, height, width)
 
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections import deque
 
-import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
@@ -27,8 +26,10 @@ from reidstream_client.errors import (
     SessionEnded,
     SpaceMismatch,
 )
+from reidstream_client.frames.doubts import BoxDoubts
 from reidstream_client.frames.framing import PreparedFrame, captured_at, prepare
 from reidstream_client.frames.images import Image, PixelArray
+from reidstream_client.frames.shared_memory import frame_buffer
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.types import FrameEmbeddings
 
@@ -64,6 +65,7 @@ class ResumingSession:
         self._early: dict[int, FrameEmbeddings] = {}
         self._served = 0  # answers of servers, over all streams
         self._inbox = Inbox()
+        self._doubts = BoxDoubts()
         self._finishing = False
         self._sending = asyncio.Lock()
         self._room, self._outgoing = asyncio.Event(), asyncio.Event()
@@ -76,17 +78,25 @@ class ResumingSession:
 
     @shows_options(FrameOptions, FrameInput)
     async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
-        """As `AsyncSession.send`. While there is no stream, WAIT waits and the other policies give frames up."""
+        """Hand a frame over and return its id; it is copied, to be sent again if its stream is cut.
+
+        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, or there is no stream, the
+        policy WAIT waits here, and the frame ages; the other policies never wait, and give frames up.
+
+        Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or the error that
+        ended the session. If this raises, the frame was not taken.
+        """
         check_options(FrameOptions, options, "send")
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
     async def send_frame(self, frame: FrameInput) -> int:
-        """As `send`, with the frame and its options in one object."""
-        captured_s = captured_at(frame.captured_monotonic, frame.age_s)
+        """Hand a frame over and return its id: `send` with the frame and its options in one object. Same errors."""
+        captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()
             frame_id = self._next_id if frame.frame_id is None else frame.frame_id
-            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s)
+            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
+            frame_id = prepared.frame_id
             if frame_id < self._next_id:
                 raise InvalidRequest(
                     f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}"
@@ -100,8 +110,8 @@ class ResumingSession:
             return frame_id
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
-        """As `AsyncSession.frame_buffer`, but an ordinary array, since every frame is copied and kept."""
-        return np.empty((height, width, 3), np.uint8)
+        """An array (height, width, 3) uint8 for a BGR frame: an ordinary one, since every frame is copied and kept."""
+        return frame_buffer(None, height, width)
 
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""

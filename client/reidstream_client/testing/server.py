@@ -12,6 +12,7 @@ import numpy.typing as npt
 from typing_extensions import Self, Unpack
 
 from reidstream_client.aio import AsyncReidClient
+from reidstream_client.checks import at_least_one, member, not_negative, several, shown, text, unsigned
 from reidstream_client.connection.protocols import Connection, Health
 from reidstream_client.errors import InvalidRequest
 from reidstream_client.options import ClientOptions, check_options
@@ -52,21 +53,22 @@ class FakeServer:
         window_frames: int = 8,
         window_bytes: int = 64 << 20,
     ) -> None:
-        _at_least_one("dim", dim)
-        _at_least_one("window_frames", window_frames)
-        _at_least_one("window_bytes", window_bytes)
-        if not models:
+        dim = at_least_one("dim", dim)
+        names = [text("models", name) for name in several("models", models, example='("person", "vehicle")')]
+        if not names:
             raise InvalidRequest("models must name at least one model")
+        if embed is not None and not callable(embed):
+            raise InvalidRequest(f"embed must be a function of a frame and a box, not {shown(embed)}")
 
         def default(frame: ReceivedFrame, box: ReceivedBox) -> npt.NDArray[np.float64]:
             del frame
             return unit_vector(box, dim)
 
         self._hub = Hub(
-            {name: FakeModel(name=name, dim=dim, space_id=space_of(name, dim)) for name in models},
+            {name: FakeModel(name=name, dim=dim, space_id=space_of(name, dim)) for name in names},
             default if embed is None else embed,
-            window_frames=window_frames,
-            window_bytes=window_bytes,
+            window_frames=at_least_one("window_frames", window_frames),
+            window_bytes=at_least_one("window_bytes", window_bytes, 64),
         )
         self.target = "fake:50051"
 
@@ -98,11 +100,11 @@ class FakeServer:
 
     def wait_for_frames(self, count: int) -> None:
         """Block until the server has received `count` frames in all. Raises TimeoutError after 30 s."""
-        self._hub.arrivals.wait(count)
+        self._hub.arrivals.wait(unsigned("count", count, 63))
 
     async def async_wait_for_frames(self, count: int) -> None:
         """The same for asyncio."""
-        await self._hub.arrivals.async_wait(count)
+        await self._hub.arrivals.async_wait(unsigned("count", count, 63))
 
     def hold(self) -> None:
         """Hold the answers to all frames that come from now on, until `release`."""
@@ -130,11 +132,15 @@ class FakeServer:
         retry_after_s: float | None = None,
     ) -> None:
         """Answer the next `count` frames, or those of `frame_ids`, with an error. A single call raises it."""
+        reason = member(ErrorReason, "reason", reason)
         if reason is ErrorReason.UNKNOWN:
             raise InvalidRequest("ErrorReason.UNKNOWN is the client's own; choose a reason that a server can give")
-        _at_least_one("count", count)
         fault = FrameFault(
-            reason=reason, message=message, count=count, frame_ids=set(frame_ids), retry_after_s=retry_after_s
+            reason=reason,
+            message=text("message", message),
+            count=at_least_one("count", count),
+            frame_ids={unsigned("frame_ids", one, 64) for one in several("frame_ids", frame_ids, example="[1]")},
+            retry_after_s=_pause(retry_after_s),
         )
         self._tell(lambda: self._hub.script.add(fault))
 
@@ -151,15 +157,22 @@ class FakeServer:
 
         `reason`: the word in the header `reidstream-reason`, such as "stale_epoch".
         """
-        _at_least_one("calls", calls)
-        rule = Refusal(status=status, message=message, reason=reason, calls=calls, retry_after_s=retry_after_s)
+        rule = Refusal(
+            status=_failing(status),
+            message=text("message", message),
+            reason=text("reason", reason),
+            calls=at_least_one("calls", calls),
+            retry_after_s=_pause(retry_after_s),
+        )
         self._tell(lambda: self._hub.script.add(rule))
 
     def unavailable(self, attempts: int) -> None:
         """Be away for the next `attempts` calls, `ping` included, like a server that is starting again."""
-        _at_least_one("attempts", attempts)
         rule = Refusal(
-            status=grpc.StatusCode.UNAVAILABLE, message="the fake server is away", calls=attempts, health=True
+            status=grpc.StatusCode.UNAVAILABLE,
+            message="the fake server is away",
+            calls=at_least_one("attempts", attempts),
+            health=True,
         )
         self._tell(lambda: self._hub.script.add(rule))
 
@@ -173,7 +186,7 @@ class FakeServer:
         message: str = "the fake server was told to cut this stream",
     ) -> None:
         """End every open stream at once, and lose the answers that are held."""
-        self._hub.cut(status, message)
+        self._hub.cut(_failing(status), text("message", message))
 
     def change_space(self, space_id: str, model: str = "") -> None:
         """Let new calls and streams of a model answer in another space, as with other weights.
@@ -181,9 +194,10 @@ class FakeServer:
         `model` "" is the default model.
         """
         models = self._hub.models
-        name = model or next(iter(models))
+        space_id = text("space_id", space_id)
+        name = text("model", model) or next(iter(models))
         if name not in models:
-            raise InvalidRequest(f"there is no model {name!r}; this server has {', '.join(models)}")
+            raise InvalidRequest(f"there is no model {shown(name)}; this server has {', '.join(models)}")
         self._tell(lambda: models.__setitem__(name, replace(models[name], space_id=space_id)))
 
     @property
@@ -193,7 +207,7 @@ class FakeServer:
 
     @health.setter
     def health(self, health: Health) -> None:
-        self._hub.health = health
+        self._hub.health = member(Health, "health", health)
 
     def close(self) -> None:
         """End every open call with ServerUnavailable, and refuse all others. Closing twice is harmless."""
@@ -214,6 +228,12 @@ class FakeServer:
             change()
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InvalidRequest(f"{name} must be at least 1, not {value}")
+def _failing(status: object) -> grpc.StatusCode:
+    found = member(grpc.StatusCode, "status", status)
+    if found is grpc.StatusCode.OK:
+        raise InvalidRequest("status must be one that fails a call, not StatusCode.OK")
+    return found
+
+
+def _pause(retry_after_s: object) -> float | None:
+    return None if retry_after_s is None else not_negative("retry_after_s", retry_after_s)

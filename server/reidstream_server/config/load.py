@@ -39,8 +39,8 @@ class _Merged:
 def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig:
     """Read and check everything.
 
-    `argv` is without the program's name. Reads only the file that `--config` or REIDSTREAM_CONFIG names. Whether model
-    files exist is checked when they are loaded.
+    `argv` is without the program's name. Reads only the file that `--config` or REIDSTREAM_CONFIG names. Whether other
+    files exist, and what they hold, is checked later (`starting`).
 
     Raises ConfigError with all problems, one in a line, and SystemExit(0) after printing for `--help` and `--version`.
     """
@@ -53,7 +53,8 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig
     config = _build(merged.values)
     problems = [*merged.problems, *_rule_problems(config, merged)]
     if problems:
-        raise ConfigError("\n".join(_one_line(problem) for problem in problems))
+        lines = "\n".join(_one_line(problem) for problem in problems)
+        raise ConfigError(lines, log_format=config.log.log_format.value)
     return config
 
 

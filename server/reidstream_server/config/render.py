@@ -53,9 +53,14 @@ Each of them overrides the one before it:
 
 All settings are checked before anything starts.
 All problems are reported together, each with the setting, the value, what is allowed, and where the value came from.
-This includes values that another place overrides,
-unknown keys of the file, and unknown variables that begin with `REIDSTREAM_`.
+This includes values that another place overrides, and unknown keys of the file.
+
+A variable that begins with `REIDSTREAM_` and is no setting, such as `REIDSTREAM_VERSION`, stops nothing.
+The log names it once (`variable_ignored`), with the setting whose name is near.
+Only one whose name is nearly that of a setting of security stops the start: ignored, it would let everybody in.
 The variables that Kubernetes sets for a service named `reidstream` are recognised and ignored.
+One of them, `REIDSTREAM_PORT=tcp://...`, has the name of a setting. It is ignored too, and named in the log:
+`enableServiceLinks: false` in the pod's spec keeps it away.
 
 An empty variable counts as not set.
 Lists in a variable have commas between their items.
@@ -95,6 +100,12 @@ def redacted(config: ServerConfig) -> str:
     for model in config.models:
         lines += _toml_table(model)
     return "\n".join(lines)
+
+
+def changed_settings(config: ServerConfig) -> dict[str, str]:
+    """The settings that are not at their defaults, as text by name; secrets are hidden."""
+    values = {setting: _value(config, setting) for setting in SETTINGS}
+    return {setting.name: setting.show(value) for setting, value in values.items() if value != setting.default}
 
 
 def toml_line(setting: Setting, value: object) -> str:

@@ -37,18 +37,21 @@ class Batch(Generic[P]):
 class Batcher(Generic[P]):
     """Forms batches for one model. Not thread-safe.
 
-    `lost`: why the engine cannot go on. `staging_crops`: of frames that are being staged. `users`, `retiring`: see
-    `fleet`.
+    `lost`: why the engine cannot go on. `users`, `retiring`: see `fleet`. `stagers`: how many frames may be staged at a
+    time.
     """
 
-    def __init__(self, terms: ModelTerms, *, quantum: int, aging_ns: int, linger_ns: int) -> None:
+    def __init__(self, terms: ModelTerms, *, stagers: int, quantum: int, aging_ns: int, linger_ns: int) -> None:
         self.terms = terms
         self.lost: str | None = None
         self.running: dict[BatchKey, Batch[P]] = {}
-        self.staging_crops = 0
         self.users = 0
         self.retiring = False
         self.linger_timer: Timer | None = None
+        self._stagers = stagers
+        self._staging_frames = 0
+        self._staging_crops = 0
+        self._ample_frames = 0
         self._linger_ns = linger_ns
         self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
         self._alone: deque[Portion[P]] = deque()
@@ -60,8 +63,18 @@ class Batcher(Generic[P]):
 
     @property
     def hungry(self) -> bool:
-        """Whether the engine may run dry unless another frame is staged."""
-        return self.lost is None and self.ready_crops + self.staging_crops < self.terms.max_batch * self.terms.slots
+        """Whether the engine may run dry unless another frame is staged.
+
+        Two things must be in sight, being staged or ready: crops for every slot; and as many frames as can be staged at
+        a time. The first alone would let one frame of many boxes be decoded on one core while the others are idle.
+        With the second, an engine that is slower than all stagers together always has crops: each frame that it eats is
+        replaced at once. A ready frame counts while more than half of its crops are there, because frames of several
+        cameras are eaten in turns, and would otherwise be missed all at once.
+        """
+        return self.lost is None and (
+            self._staging_frames + self._ample_frames < self._stagers
+            or self.ready_crops + self._staging_crops < self.terms.max_batch * self.terms.slots
+        )
 
     def statistics(self, index: ModelIndex) -> ModelStatistics:
         """A snapshot, under the model's index."""
@@ -75,15 +88,27 @@ class Batcher(Generic[P]):
             retiring=self.retiring,
         )
 
+    def staging_begins(self, crops: int) -> None:
+        """So many crops of a frame will be ready, or not, when it is staged."""
+        self._staging_frames += 1
+        self._staging_crops += crops
+
+    def staging_ends(self, crops: int) -> None:
+        """Of a frame for which it began."""
+        self._staging_frames -= 1
+        self._staging_crops -= crops
+
     def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
         """Queue crops of a staged frame."""
         terms = frame.session.terms
-        crops = WaitingCrops(frame, payload, deque(indices))
+        crops = WaitingCrops(frame, payload, deque(indices), len(indices))
+        self._ample_frames += 1
         return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
         """Drop those of these crops that still wait."""
-        self._ready.cancel(entry)
+        if self._ready.cancel(entry) and entry.item.ample:
+            self._ample_frames -= 1
 
     def cancel_alone(self, frame: FrameState[P]) -> None:
         """Drop the frame's crops that were to run alone."""
@@ -107,8 +132,10 @@ class Batcher(Generic[P]):
         room = self.terms.max_batch
         while room and (next_boxes := self._ready.pop_boxes(now, room)) is not None:
             crops, boxes = next_boxes
+            was_ample = crops.ample
             indices = tuple(crops.indices.popleft() for _ in range(boxes))
             batch.append(Portion(crops.frame, crops.payload, indices))
+            self._ample_frames -= was_ample and not crops.ample
             room -= boxes
         return batch
 

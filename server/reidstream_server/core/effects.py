@@ -111,10 +111,13 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDied:
-    """A model's engine cannot go on: the process must end and say so. Emitted once per model."""
+    """A model's engine cannot go on: the process must end and say so. Emitted once per model. `running`: its batches
+    that are in flight, and may never come back. Nothing waits for their cores.
+    """
 
     model: ModelIndex
     message: str
+    running: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

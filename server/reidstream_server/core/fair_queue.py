@@ -105,10 +105,12 @@ class FairQueue(Generic[T]):
         self._boxes += cost
         return entry
 
-    def cancel(self, entry: Entry[T]) -> None:
-        """Take an item out. Harmless for one that is out already."""
-        if entry.number in entry.lane.entries:
-            self._remove(entry)
+    def cancel(self, entry: Entry[T]) -> bool:
+        """Take an item out. False, and harmless, for one that is out already."""
+        if entry.number not in entry.lane.entries:
+            return False
+        self._remove(entry)
+        return True
 
     def pop(
         self, now: int, *, wanted: Callable[[T], bool] | None = None, fits: Callable[[T], bool] | None = None

@@ -44,7 +44,11 @@ class Fleet(Generic[P]):
         index, limits = ModelIndex(self._added), self._limits
         self._added += 1
         self.batchers[index] = Batcher(
-            terms, quantum=limits.quantum_boxes, aging_ns=limits.aging_ns, linger_ns=limits.linger_ns
+            terms,
+            stagers=limits.staging_slots,
+            quantum=limits.quantum_boxes,
+            aging_ns=limits.aging_ns,
+            linger_ns=limits.linger_ns,
         )
         if terms.cores:
             self.sharing.append(index)

@@ -65,7 +65,7 @@ class Inference(Generic[P]):
             while taken := self._batchers[model].take(now):
                 self._start(model, taken, now, effects)
         passed, sharing = 0, self._fleet.sharing
-        while passed < len(sharing) and self._ledger.core_free:
+        while passed < len(sharing) and self._ledger.wants_work:
             model = sharing[0]
             sharing.rotate(-1)
             if taken := self._batchers[model].take(now):
@@ -109,8 +109,8 @@ class Inference(Generic[P]):
         if batcher is None or batcher.lost is not None:
             return
         batcher.lost = message
-        self._ledger.batch_cores -= len(batcher.running) * batcher.terms.cores
-        effects.append(EngineDied(model=model, message=message))
+        self._ledger.batches_end(batcher.terms.cores, len(batcher.running))
+        effects.append(EngineDied(model=model, message=message, running=len(batcher.running)))
         fault = engine_lost(batcher.terms.name, message)
         for frame in list(self._ledger.frames.values()):
             if model in frame.models:
@@ -135,7 +135,7 @@ class Inference(Generic[P]):
             self._timers.cancel(frame.budget_timer)
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
         batcher = self._batchers[model]
-        self._ledger.batch_cores += batcher.terms.cores
+        self._ledger.batch_begins(batcher.terms.cores)
         batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
         effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
@@ -145,7 +145,7 @@ class Inference(Generic[P]):
         if batcher is None or batch is None:
             return None
         if batcher.lost is None:
-            self._ledger.batch_cores -= batcher.terms.cores
+            self._ledger.batches_end(batcher.terms.cores, 1)
         self._timers.cancel(batch.timeout)
         for portion in batch.portions:
             portion.frame.running_crops -= len(portion.indices)
@@ -165,7 +165,7 @@ class Inference(Generic[P]):
     def _watch_linger(self, model: ModelIndex, batcher: Batcher[P]) -> None:
         """Set a timer for when the batch that waits to fill may wait no longer."""
         until = batcher.lingers_until()
-        if len(batcher.running) >= batcher.terms.slots or (batcher.terms.cores and not self._ledger.core_free):
+        if len(batcher.running) >= batcher.terms.slots or (batcher.terms.cores and not self._ledger.wants_work):
             until = None
         if batcher.linger_timer is not None and batcher.linger_timer.at_ns != until:
             self._timers.cancel(batcher.linger_timer)

@@ -26,7 +26,8 @@ P = TypeVar("P")
 class Ledger(Generic[P]):
     """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe.
 
-    `batch_cores`: the cores that batches keep busy, without those of lost engines.
+    `batches`, `batch_cores`: the batches that take cores, and how many, without those of lost engines: nobody waits for
+    what a lost engine still runs.
     """
 
     def __init__(self, limits: SchedulerLimits, fleet: Fleet[P], timers: Timers, delivery: Delivery[P]) -> None:
@@ -34,6 +35,7 @@ class Ledger(Generic[P]):
         self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=limits.quantum_boxes, aging_ns=limits.aging_ns)
         self.admission: Admission[P] = Admission(max_boxes=limits.max_queue_boxes, max_bytes=limits.max_queue_bytes)
         self.staging_frames = 0
+        self.batches = 0
         self.batch_cores = 0
         self.staged_bytes = 0
         self._limits = limits
@@ -43,9 +45,25 @@ class Ledger(Generic[P]):
         self._delivery = delivery
 
     @property
-    def core_free(self) -> bool:
-        """Whether there is a core for one more staging or batch. Nobody waits for what a lost engine still runs."""
-        return self.staging_frames + self.batch_cores < self._limits.cores
+    def wants_work(self) -> bool:
+        """Whether one more staging or batch may begin.
+
+        A core is free; or each of several cores has a piece of work. Then one more piece is given out: it begins on the
+        core that is free next. Otherwise that core would be idle until the event loop has seen what it did. Not with
+        one core, where the event loop works meanwhile, and the piece given too early delays what should go first.
+        """
+        busy, cores = self.staging_frames + self.batch_cores, self._limits.cores
+        return busy < cores or busy == self.staging_frames + self.batches == cores > 1
+
+    def batch_begins(self, cores: int) -> None:
+        """It takes so many cores; 0: none of this machine's."""
+        self.batches += cores > 0
+        self.batch_cores += cores
+
+    def batches_end(self, cores: int, count: int) -> None:
+        """So many batches of a model end, or are given up."""
+        self.batches -= count * (cores > 0)
+        self.batch_cores -= count * cores
 
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait to be staged."""
@@ -57,7 +75,7 @@ class Ledger(Generic[P]):
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:
         """The next frame, in fair order, without which an engine would run dry; None if there is no slot or no room."""
-        if self.staging_frames >= self._limits.staging_slots or not self.waiting or not self.core_free:
+        if self.staging_frames >= self._limits.staging_slots or not self.waiting or not self.wants_work:
             return None
         if not any(batcher.hungry for batcher in self._batchers.values()):
             return None
@@ -69,8 +87,8 @@ class Ledger(Generic[P]):
         frame.staging_ns = now
         self.staging_frames += 1
         self.staged_bytes += frame.request.staged_bytes
-        for model in frame.request.crops:
-            self._batchers[model].staging_crops += 1
+        for model in frame.models:
+            self._batchers[model].staging_begins(frame.request.crops.count(model))
         return frame
 
     def _would_feed(self, frame: FrameState[P]) -> bool:
@@ -86,8 +104,8 @@ class Ledger(Generic[P]):
             return None
         frame.being_staged = False
         self.staging_frames -= 1
-        for model in frame.request.crops:
-            self._batchers[model].staging_crops -= 1
+        for model in frame.models:
+            self._batchers[model].staging_ends(frame.request.crops.count(model))
         self.admission.release_bytes(frame)
         return frame
 

@@ -93,11 +93,17 @@ class FrameState(Generic[P]):
 
 @dataclass(slots=True, eq=False)
 class WaitingCrops(Generic[P]):
-    """Crops of a staged frame that wait for one model, the next one first."""
+    """Crops of a staged frame that wait for one model, the next one first. `at_first`: how many there were."""
 
     frame: FrameState[P]
     payload: P
     indices: deque[int]
+    at_first: int
+
+    @property
+    def ample(self) -> bool:
+        """Whether more than half of them still wait."""
+        return 2 * len(self.indices) > self.at_first
 
 
 @dataclass(frozen=True, slots=True)

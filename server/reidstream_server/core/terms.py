@@ -118,7 +118,8 @@ class ModelTerms:
 class SchedulerLimits:
     """Every bound that the scheduler keeps, whatever its models are.
 
-    `staging_slots`: frames being staged at a time, each on a core of its own. `cores`: what staging and batches share.
+    `staging_slots`: frames being staged at a time, each on a core of its own. `cores`: what staging and batches share;
+    of several, one piece of work more than fits is given out, and waits for the core that is free next.
     `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
     `max_queue_bytes`: messages admitted and not yet staged, at least twice the largest message. `max_staged_bytes`: at
     least the largest staged frame. `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a

@@ -14,6 +14,7 @@ from reidstream_server.core.terms import BatchKey, FrameKey, ModelIndex
 
 from .at_work import ModelsAtWork
 from .blocking import Embedding, Staging, embed, stage
+from .core_permits import CorePermits
 from .job import FrameJob
 from .models import ServedModel
 from .wakeups import Wakeups
@@ -29,6 +30,7 @@ class Dispatch:
         staging: Workers,
         at_work: ModelsAtWork,
         wakeups: Wakeups,
+        permits: CorePermits,
         *,
         staged: Callable[[FrameKey, Staging], None],
         embedded: Callable[[ModelIndex, BatchKey, Embedding], None],
@@ -37,6 +39,7 @@ class Dispatch:
         self._staging = staging
         self._at_work = at_work
         self._wakeups = wakeups
+        self._permits = permits
         self._staged = staged
         self._embedded = embedded
 
@@ -49,13 +52,27 @@ class Dispatch:
 
     def run(self, model: ModelIndex, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         """In one of the model's threads."""
-        self._at_work.submit(model, self._run, self._at_work[model], batch, crops)
+        served = self._at_work[model]
+        run = self._run if served.engine.limits.cores else self._run_elsewhere
+        self._at_work.submit(model, run, served, batch, crops)
+
+    def lost(self, model: ModelIndex, running: int) -> None:
+        """So many batches of a model's engine may never come back; nothing waits for their cores."""
+        if self._at_work[model].engine.limits.cores:
+            self._permits.forget(running)
 
     def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
         self._staged(key, stage(job, self._stager))
 
     def _stage(self, key: FrameKey, job: FrameJob) -> None:
-        self._wakeups.from_thread(self._staged, key, stage(job, self._stager))
+        with self._permits:
+            staged = stage(job, self._stager)
+        self._wakeups.from_thread(self._staged, key, staged)
 
     def _run(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
+        with self._permits:
+            embedded = embed(model.engine, crops)
+        self._wakeups.from_thread(self._embedded, model.index, batch, embedded)
+
+    def _run_elsewhere(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         self._wakeups.from_thread(self._embedded, model.index, batch, embed(model.engine, crops))

@@ -49,8 +49,10 @@ from reidstream_server.logs import get_logger
 from .agreement import Agreement
 from .at_work import ModelsAtWork, close_all
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging
+from .core_permits import CorePermits
 from .dispatch import Dispatch
 from .job import FrameJob
+from .losses import LossWatch
 from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
 from .session import JobAnswer, Observer, Session, TrackEnded
@@ -66,8 +68,8 @@ JobEffect = Effect[FrameJob]
 class Runtime:
     """See the module. Open it with `async with`; closing waits for the threads, but not for one that does not return.
 
-    `models`: what new calls get; it begins empty. `engine_died`: done, with the reason, when the process must end.
-    `stuck`: after closing, whether a thread still works.
+    `models`: what new calls get; it begins empty. `losses`: tells who loses frames, when asked to look. `engine_died`:
+    done, with the reason, when the process must end. `stuck`: after closing, whether a thread still works.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Runtime:
         self.models = ModelTable()
         self._observer = observer
         self._sessions = OpenSessions()
+        self.losses = LossWatch()
         self._wakeups = Wakeups(self._failed, self._on_timer)
         self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
         self._at_work = ModelsAtWork(self._worker_failed)
@@ -88,6 +91,7 @@ class Runtime:
             self._staging,
             self._at_work,
             self._wakeups,
+            CorePermits(limits.cores),
             staged=self._staging_ended,
             embedded=self._batch_ended,
         )
@@ -281,6 +285,7 @@ class Runtime:
                 log.warning("batch_failed", model=name, size=effect.size, retried=effect.retried, error=effect.message)
             case EngineDied():
                 log.error("engine_lost", model=name, error=effect.message)
+                self._dispatch.lost(effect.model, effect.running)
                 self._die(f"{name}: {effect.message}")
             case _:
                 assert_never(effect)

@@ -74,8 +74,8 @@ MODELS = (
     Mutant(
         name="nothing is staged for a retiring model",
         module="batcher",
-        old="        return self.lost is None and self.ready",
-        new="        return self.lost is None and not self.retiring and self.ready",
+        old="        return self.lost is None and (\n",
+        new="        return self.lost is None and not self.retiring and (\n",
     ),
     Mutant(
         name="a retiring model does not linger",

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from reidstream_server.core.terms import OverloadPolicy
 
-from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Violation
+from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Violation, would_run_dry
 from .models_rule import check_models
 from .reported import check_scheduler, check_session
 from .shares import Shares
@@ -126,7 +126,7 @@ class Audit:
                 book.ahead = sum(other.plan.terms.cores > 0 for other in books.there.values() if other is not book)
             if len(running) >= terms.slots or not (ready or alone):
                 continue
-            if terms.cores and books.cores_used() >= limits.cores:
+            if terms.cores and not books.want_work():
                 if not limits.linger_ns:
                     self._waits_for_a_core(book)
                 continue
@@ -152,19 +152,24 @@ class Audit:
             raise Violation("cores", f"{model.passed} batches of others began while {model} waited")
 
     def _staging(self, tally: Tally) -> None:
-        """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry."""
+        """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry. So no core is
+        idle while a frame waits, unless its engines have crops ready and no slot for them; nor will a core be that is
+        free next.
+        """
         books, limits = self._books, self._limits
-        if tally.staging >= limits.staging_slots or books.cores_used() >= limits.cores or not tally.queued:
+        if tally.staging >= limits.staging_slots or not books.want_work() or not tally.queued:
             return
+        ready = tally.ready_crops + tally.alone_crops
+        living = [index for index in books.there if index not in books.lost]
         hungry = {
             index
-            for index, model in books.there.items()
-            if index not in books.lost
-            and tally.ready_crops[index] + tally.alone_crops[index] + tally.staging_crops[index]
-            < model.plan.terms.max_batch * model.plan.terms.slots
+            for index in living
+            if not ready[index]
+            or would_run_dry(books, index, tally.frames_in_sight[index], ready[index] + tally.staging_crops[index])
         }
         wanted = [frame for frame in _first_of_each_camera(tally.queued) if not hungry.isdisjoint(frame.models)]
         if not wanted:
+            books.seen[Situation.AHEAD] += 1
             return
         if tally.staged_bytes + max(frame.plan.staged_bytes for frame in wanted) <= limits.max_staged_bytes:
             raise Violation(

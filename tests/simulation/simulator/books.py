@@ -151,6 +151,7 @@ class FrameBook:
     released: bool = False
     running: int = 0
     ready: Counter[ModelIndex] = field(default_factory=Counter)
+    ready_at_first: Counter[ModelIndex] = field(default_factory=Counter)
     alone: Counter[ModelIndex] = field(default_factory=Counter)
     queued_ns: int | None = None
     staging_ns: int = 0
@@ -175,6 +176,10 @@ class FrameBook:
     def in_window(self) -> bool:
         """Whether it takes a place in its session's window, as long as it has no fault and is not written."""
         return self.id_valid and not self.plan.refused and bool(self.plan.crops)
+
+    def is_ample(self, model: ModelIndex) -> bool:
+        """Whether more than half of its crops for the model still wait for a batch."""
+        return 2 * self.ready[model] > self.ready_at_first[model]
 
     def is_at(self, moment: Moment) -> bool:
         """Whether it has come so far, and its answer is open."""
@@ -271,18 +276,30 @@ class Books:
     ran_now: list[tuple[ModelIndex, FrameBook]] = field(default_factory=list)
     began_now: list[ModelIndex] = field(default_factory=list)
 
-    def cores_used(self) -> int:
-        """By staging, and by the batches of engines that are not lost."""
+    def want_work(self) -> bool:
+        """Whether a core is free or, if each of several has one piece of work, nothing waits for the next free one.
+        What engines that are lost still run does not count.
+        """
         living = (batch.model for batch in self.batches.values() if batch.model not in self.lost)
-        return self.staging + sum(self.models[model].plan.terms.cores for model in living)
+        pieces = [1] * self.staging
+        pieces += [cores for model in living if (cores := self.models[model].plan.terms.cores)]
+        cores = self.scenario.limits.cores
+        return sum(pieces) < cores or (cores > 1 and pieces == [1] * cores)
 
     def hungry(self, model: ModelIndex) -> bool:
-        """Whether a model's engine would run dry without more frames: too few crops for all its slots in sight."""
-        terms = self.models[model].plan.terms
-        in_sight = 0
+        """Whether a model's engine would run dry without more frames. See `would_run_dry`."""
+        frames = crops = 0
         for frame in self.frames.values():
             if frame.pixels is Pixels.STAGING:
-                in_sight += frame.models.count(model)
+                frames += model in frame.models
+                crops += frame.models.count(model)
             elif frame.pixels is Pixels.STAGED and frame.view is not None and not frame.view.resolved:
-                in_sight += frame.ready[model] + frame.alone[model]
-        return model not in self.lost and in_sight < terms.max_batch * terms.slots
+                frames += frame.is_ample(model)
+                crops += frame.ready[model] + frame.alone[model]
+        return model not in self.lost and would_run_dry(self, model, frames, crops)
+
+
+def would_run_dry(books: Books, model: ModelIndex, frames: int, crops: int) -> bool:
+    """Whether a living engine needs more than these frames and crops of it that are being staged or ready."""
+    terms = books.models[model].plan.terms
+    return frames < books.scenario.limits.staging_slots or crops < terms.max_batch * terms.slots

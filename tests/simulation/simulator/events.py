@@ -67,6 +67,7 @@ def told_staged(books: Books, frame: FrameBook, now: int) -> None:
         else:
             frame.crops[index] = Crop.READY
             frame.ready[model] += 1
+    frame.ready_at_first = frame.ready.copy()
     if frame.view is not None and frame.view.resolved:
         seen[Situation.STAGED_TOO_LATE] += 1
     elif frame.plan.undecodable:

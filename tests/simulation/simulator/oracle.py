@@ -93,6 +93,8 @@ class Oracle:
             raise Violation("engine lost", f"{effect}, for the second time or without a reason")
         if effect.model not in books.there:
             raise Violation("models", f"{effect}, though it is gone")
+        if effect.running != sum(batch.model == effect.model for batch in books.batches.values()):
+            raise Violation("engine lost", f"{effect}; {len(books.batches)} batches in flight of all models")
         books.seen[Situation.LOST_RETIRING] += books.models[effect.model].retiring
         books.lost.add(effect.model)
         books.seen[Situation.ENGINE_LOST] += 1
@@ -109,6 +111,8 @@ class Oracle:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
         if not any(books.hungry(model) for model in set(frame.models)):
             raise Violation("freshness", f"{frame} is staged, though no engine of its would run dry without it")
+        if not books.want_work():
+            raise Violation("bounds", f"{frame} is staged, though all {limits.cores} cores have enough to do")
         frame.pixels = Pixels.STAGING
         frame.staging_ns = now
         books.staged_now.append(frame)
@@ -116,8 +120,6 @@ class Oracle:
         books.staged_bytes += frame.plan.staged_bytes
         if books.staging > limits.staging_slots:
             raise Violation("bounds", f"{books.staging} frames are being staged; {limits.staging_slots} may be")
-        if books.cores_used() > limits.cores:
-            raise Violation("bounds", f"{frame} is staged, though all {limits.cores} cores are used")
         if books.staged_bytes > limits.max_staged_bytes:
             raise Violation("bounds", f"{books.staged_bytes} bytes are staged; {limits.max_staged_bytes} may be")
 
@@ -133,8 +135,8 @@ class Oracle:
             raise Violation("bounds", f"a batch of {len(effect.crops)} crops; {terms.max_batch} may be")
         if sum(batch.model == effect.model for batch in books.batches.values()) >= terms.slots:
             raise Violation("bounds", f"more than {terms.slots} batches in flight for model {effect.model}")
-        if terms.cores and books.cores_used() >= books.scenario.limits.cores:
-            raise Violation("bounds", f"{effect} begins, though all {books.scenario.limits.cores} cores are used")
+        if terms.cores and not books.want_work():
+            raise Violation("bounds", f"{effect}, though all {books.scenario.limits.cores} cores have enough to do")
         model.last_batch = effect.batch
         books.began_now.append(effect.model)
         for ref in effect.crops:

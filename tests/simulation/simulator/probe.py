@@ -43,5 +43,7 @@ def leftovers(scheduler: Scheduler[FrameBook]) -> dict[str, int]:
     for index, batcher in fleet.batchers.items():
         sizes[f"crops ready of model {index}"] = batcher.ready_crops
         sizes[f"cameras ready of model {index}"] = sum(len(level.ring) for level in batcher._ready._levels.values())
-        sizes[f"crops being staged of model {index}"] = batcher.staging_crops
+        sizes[f"crops being staged of model {index}"] = batcher._staging_crops
+        sizes[f"frames being staged of model {index}"] = batcher._staging_frames
+        sizes[f"ample frames of model {index}"] = batcher._ample_frames
     return {name: size for name, size in sizes.items() if size}

@@ -65,6 +65,7 @@ class Situation(Enum):
     CORES_BUSY = "crops waited for a core"
     LINGERED = "a batch waited to fill"
     BYTES_HELD = "a frame waited for staged bytes"
+    AHEAD = "a frame waited although a core was free: its engines had enough in sight"
     # Models that come and go.
     MODEL_CAME = "a model was added while frames were open"
     OPENED_ON_NEWER = "a session opened on a newer model, while an older one of its name was there"

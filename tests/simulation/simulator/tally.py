@@ -44,6 +44,7 @@ class Tally:
         self.ready_crops: Counter[ModelIndex] = Counter()
         self.alone_crops: Counter[ModelIndex] = Counter()
         self.staging_crops: Counter[ModelIndex] = Counter()
+        self.frames_in_sight: Counter[ModelIndex] = Counter()
         self.next_due_ns: int | None = None
 
     def due(self, at_ns: int) -> None:
@@ -114,6 +115,7 @@ def _pixels(frame: FrameBook, tally: Tally) -> None:
         tally.flow_bytes[frame.client.flow] += frame.plan.message_bytes
         for model in frame.models:
             tally.staging_crops[model] += 1
+        tally.frames_in_sight.update(set(frame.models))
     elif frame.resolved and not frame.running:
         raise Violation("release", f"{frame} is decided, nothing looks at it, and it is not released")
 
@@ -161,6 +163,7 @@ def _crops(frame: FrameBook, tally: Tally) -> None:
         if ready:
             tally.ready[model].append(frame)
             tally.ready_crops[model] += ready
+            tally.frames_in_sight[model] += frame.is_ample(model)
     for model, alone in frame.alone.items():
         tally.alone_crops[model] += alone
 

@@ -1,7 +1,7 @@
 """A video file, decoded by OpenCV and sent as raw BGR frames.
 
-Why raw: encoding the frames again would change the vectors. Trap: OpenCV is an extra of this package, so it is imported
-here and nowhere else, and only when a video is opened.
+Why raw: encoding the frames again would change the vectors. Trap: OpenCV is optional, so it is imported here and
+nowhere else, and only when a video is opened (`opencv` says what to do where that fails).
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from reidstream_client.errors import FileError, MissingExtra
+from reidstream_client.errors import FileError
 
 from .boxes_file import BoxTable
 from .frames import SourceFrame
+from .opencv import need_opencv
 
 
 class Video:
     """A Source. Frames are numbered from 1."""
 
     def __init__(self, path: Path, boxes: BoxTable) -> None:
-        try:
-            import cv2  # noqa: PLC0415 - an optional extra
-        except ImportError:
-            raise MissingExtra('videos need OpenCV: pip install "reidstream-client[video]"') from None
+        need_opencv()
+        import cv2  # noqa: PLC0415 - optional
+
         self._path = path
         self._boxes = boxes
         self._open = cv2.VideoCapture

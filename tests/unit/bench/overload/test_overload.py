@@ -43,7 +43,7 @@ def test_every_target_can_be_missed(name: str, value: float, said: str) -> None:
 
 def test_live_cameras_send_on_while_their_frames_are_given_up() -> None:
     """Every frame is answered, with vectors or a reason; a crop of the paced engine takes its time."""
-    place = Place.of(both=False)
+    place = Place.apart()
     flags = ["--port", "0", "--metrics-port", "0", "--log-format", "json", "--slots", "1", "--crop-ms", "5"]
     cameras = [LiveCamera(message=message(2), frames_per_s=100)] * 2
     terms = Terms(policy=session_pb2.OVERLOAD_POLICY_REJECT, window=2, budget_ms=500)

@@ -45,7 +45,7 @@ def test_raw_frames_are_measured_by_bytes_and_by_handle(capsys: pytest.CaptureFi
 
 def test_a_server_that_does_not_start_is_reported_with_its_last_words() -> None:
     """Its own message reaches whoever runs the benchmark."""
-    place = Place.of(both=False)
+    place = Place.apart()
     with (
         pytest.raises(BenchFailed, match="required: --boxes, --dim"),
         server("bench.ceilings.echo", [], place.server),
@@ -57,7 +57,7 @@ def test_an_answer_with_an_error_fails_the_load(tmp_path: Path) -> None:
     """Frames that are refused are fast, and must not count as served."""
     garbage = tmp_path / "garbage.bin"
     garbage.write_bytes(b"\x12\x00")  # a frame without a picture
-    place = Place.of(both=False)
+    place = Place.apart()
     with server(
         "bench.ceilings.instant", ["--port", "0", "--metrics-port", "0", "--log-format", "json"], place.server
     ) as served:

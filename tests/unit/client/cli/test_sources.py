@@ -236,7 +236,7 @@ def test_a_video_without_opencv_says_what_to_install(
 ) -> None:
     """The very line."""
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtra, match=r'pip install "reidstream-client\[video\]"'):
+    with pytest.raises(MissingExtra, match="pip install opencv-python-headless"):
         opened(clip, boxes=write(tmp_path / "b.txt", ""))
 
 

@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidstream_client import ColorMatrix, ColorRange, Crops, FrameTooLarge, InvalidRequest, Nv12, PixelFormat, RawFrame
+from reidstream_client import (
+    ColorMatrix,
+    ColorRange,
+    Crops,
+    FrameInput,
+    FrameTooLarge,
+    InvalidRequest,
+    Nv12,
+    PixelFormat,
+    RawFrame,
+)
 from reidstream_client.frames.framing import captured_at, check_message_size, varint
-from reidstream_client.frames.images import parse_picture
+from reidstream_client.frames.payloads import parse_picture
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from tests.unit.client.samples import prepare
 
@@ -197,9 +207,9 @@ def test_crops_need_no_boxes() -> None:
         (np.zeros((4, 4, 4), np.uint8), r"not uint8 of shape \(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"of shape \(0, 4, 3\)"),
         (np.zeros(4, np.uint8), r"of shape \(4,\)"),
-        ("frame.jpg", "not str"),
-        (RawFrame(data=b"", width=0, height=1), "width must be at least 1, not 0"),
-        (Nv12(data=b"", width=2, height=-2), "height must be at least 1, not -2"),
+        ("frame.jpg", r"'frame\.jpg' is no image; give Path\(image\)\.read_bytes\(\)"),
+        (RawFrame(data=b"", width=0, height=1), "width must be 1 to 2147483647, not 0"),
+        (Nv12(data=b"", width=2, height=-2), "height must be 1 to 2147483647, not -2"),
         (RawFrame(data=b"xxx", width=1, height=1, stride=-3), "stride must lie in 0 to .* not -3"),
         (RawFrame(data=b"xxx", width=1, height=1, offset=2**32), "offset must lie in 0 to .* not 4294967296"),
         (Nv12(data=b"", width=2, height=2, chroma_stride=-1), "chroma_stride must lie in 0 to .* not -1"),
@@ -251,7 +261,7 @@ def test_a_capture_time_that_is_no_moment_is_refused(moment: float) -> None:
 def test_an_age_that_is_none_is_refused(age_s: float) -> None:
     """A negative one would be a frame that is always new."""
     with pytest.raises(InvalidRequest, match="age_s must be 0 or more, not "):
-        captured_at(None, age_s)
+        captured_at(FrameInput(image=b"x", age_s=age_s))
 
 
 @pytest.mark.parametrize("frame_id", [-1, 2**64])

@@ -12,9 +12,9 @@ from .builders import MS, START_NS, a_frame, a_session
 LINGER_NS = 5 * MS
 
 
-def a_batcher(*, max_batch: int = 4, slots: int = 2, linger_ns: int = 0) -> Batcher[str]:
+def a_batcher(*, max_batch: int = 4, slots: int = 2, stagers: int = 1, linger_ns: int = 0) -> Batcher[str]:
     terms = ModelTerms(name="osnet", max_batch=max_batch, slots=slots, cores=1)
-    return Batcher(terms, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
+    return Batcher(terms, stagers=stagers, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
 
 
 def crop(frame: FrameState[str], index: int) -> Portion[str]:
@@ -29,6 +29,11 @@ def run(batcher: Batcher[str], batch: list[Portion[str]]) -> None:
     key = BatchKey(len(batcher.running) + 1)
     timeout = Timers().add(START_NS, TimerKind.BATCH_TIMEOUT, key)
     batcher.running[key] = Batch(key=key, portions=tuple(batch), size=len(indices(batch)), timeout=timeout)
+
+
+def is_hungry(batcher: Batcher[str]) -> bool:
+    """Asked anew: a type checker takes a property for a value that stays."""
+    return batcher.hungry
 
 
 def indices(batch: list[Portion[str]]) -> list[int]:
@@ -79,18 +84,62 @@ def test_a_lost_engine_gets_nothing() -> None:
     add(batcher, a_frame(a_session(), 3))
     batcher.lost = "gone"
     assert batcher.take(START_NS) == []
-    assert not batcher.hungry
+    assert not is_hungry(batcher)
 
 
 def test_hunger_ends_when_all_slots_can_be_filled() -> None:
     """Crops that are being staged count as much as those that are ready or are to run alone."""
     batcher = a_batcher(max_batch=4, slots=2)
-    assert batcher.hungry
+    assert is_hungry(batcher)
     add(batcher, a_frame(a_session(), 4))
-    batcher.staging_crops = 3
-    assert batcher.hungry
+    batcher.staging_begins(3)
+    assert is_hungry(batcher)
     batcher.retry_alone(crop(a_frame(a_session()), 0))
-    assert not batcher.hungry
+    assert not is_hungry(batcher)
+    batcher.staging_ends(3)
+    assert is_hungry(batcher)
+
+
+def test_one_frame_does_not_feed_an_engine_for_all_stagers() -> None:
+    """However many crops it has: as many frames must be in sight as can be staged at a time."""
+    batcher = a_batcher(max_batch=4, slots=2, stagers=2)
+    batcher.staging_begins(100)
+    assert is_hungry(batcher)
+    batcher.staging_begins(1)
+    assert not is_hungry(batcher)
+    batcher.staging_ends(100)
+    add(batcher, a_frame(a_session(), 100))
+    assert not is_hungry(batcher)
+
+
+def test_a_ready_frame_is_in_sight_until_half_of_it_has_run() -> None:
+    """Frames of several cameras are eaten in turns; the next ones must be staged before all of them are gone."""
+    batcher = a_batcher(max_batch=1, slots=1, stagers=2)
+    for name in ("one", "other"):
+        add(batcher, a_frame(a_session(name), 8))
+    for _ in range(3):
+        assert not is_hungry(batcher)
+        batcher.take(START_NS)
+    assert not is_hungry(batcher)
+    batcher.take(START_NS)
+    assert is_hungry(batcher)
+
+
+def test_a_frame_that_leaves_is_not_in_sight() -> None:
+    """Whether all of it was there, less than half, or nothing any more; and only once."""
+    batcher = a_batcher(max_batch=3, slots=1, stagers=3)
+    frames = [a_frame(a_session(name), 4) for name in ("one", "two", "three", "four", "five")]
+    entries = [batcher.add(frame, "", range(4), START_NS) for frame in frames]
+    batcher.take(START_NS)
+    assert not is_hungry(batcher)
+    batcher.cancel(entries[0])
+    assert not is_hungry(batcher)
+    for entry in entries[1:3]:
+        batcher.cancel(entry)
+        batcher.cancel(entry)
+    assert is_hungry(batcher)
+    batcher.staging_begins(1)
+    assert not is_hungry(batcher)
 
 
 def test_crops_of_a_failed_batch_go_first_and_alone() -> None:

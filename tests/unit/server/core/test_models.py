@@ -323,7 +323,7 @@ def test_a_batch_of_a_lost_engine_keeps_its_model(*, retire_first: bool) -> None
     if retire_first:
         retire(driver)
     driver.wait(1_000 * MS)
-    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="a batch has not come back for 1 s")]
+    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="a batch has not come back for 1 s", running=1)]
     retire(driver)
     driver.write(session)
     lose_client(driver, session)

@@ -126,17 +126,47 @@ def test_a_batch_on_a_device_takes_no_core() -> None:
     assert (len(driver.running), set(driver.staging)) == (1, {"b"})
 
 
-def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
-    """A frame is staged when its own engine needs it: what waits undecided can still be dropped, or overtaken."""
-    driver = Driver(some_limits(staging_slots=8), models=TWO_MODELS)
+def test_no_core_is_idle_while_frames_wait() -> None:
+    """However small batches are: one frame has crops for every slot, and is no reason to leave the other core idle."""
+    driver = Driver(some_limits(cores=2), models=[a_model(slots=2)])
     session = driver.open(some_terms())
     for name in ("a", "b", "c"):
+        driver.send(session, name, 8)
+    assert set(driver.staging) == {"a", "b"}
+    driver.stage("a")
+    assert (len(driver.running), set(driver.staging)) == (2, {"b"}), "one piece waits for the core that is free next"
+    while len(driver.answers) < 2:
+        assert len(driver.staging) + len(driver.running) >= 2
+        if driver.running:
+            driver.finish()
+        else:
+            driver.stage(next(iter(driver.staging)))
+
+
+def test_a_piece_of_work_waits_for_the_core_that_is_free_next() -> None:
+    """One, not more; not on a single core, and not when a batch has several cores."""
+    for cores, batch_cores, running in ((2, 1, 3), (1, 1, 1), (2, 2, 1), (3, 2, 2)):
+        driver = Driver(some_limits(cores=cores), models=[a_model(max_batch=1, slots=8, cores=batch_cores)])
+        session = driver.open(some_terms())
+        driver.send(session, "a", 8)
+        driver.stage("a")
+        assert len(driver.running) == running
+
+
+def test_an_idle_engine_does_not_make_others_decode_ahead() -> None:
+    """A frame is staged when its own engine needs it: what waits undecided can still be dropped, or overtaken."""
+    driver = Driver(some_limits(staging_slots=2), models=TWO_MODELS)
+    session = driver.open(some_terms())
+    for name in ("a", "b", "c", "d"):
         driver.send(session, name, 4)
-    assert set(driver.staging) == {"a"}
+    driver.stage("a")
+    driver.stage("b")
+    driver.stage("c")
+    assert set(driver.staging) == set(), "two frames wait for the one batch that runs"
     request = a_request(9, 4, models=(OTHER,))
     other = driver.open(some_terms("other", models=BOTH))
     driver.take(driver.scheduler.frame_arrived(other, request, "other", driver.now))
-    assert set(driver.staging) == {"a", "other"}
+    assert set(driver.staging) == {"other"}
 
 
 def test_staged_bytes_are_bounded() -> None:
@@ -219,7 +249,7 @@ def test_a_lost_engine_answers_whoever_needs_it() -> None:
     assert driver.answered() == [("a", "engine_lost"), ("c", "engine_lost"), ("b", "2")]
     faults = [item.fault.message for item in driver.effects if isinstance(item, Answer) and item.fault is not None]
     assert faults == ["the engine of model 'osnet' cannot go on (sticky); send the frame elsewhere"] * 2
-    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky")]
+    assert driver.seen(EngineDied) == [EngineDied(model=ONLY, message="sticky", running=1)]
     assert sorted(driver.released) == ["a", "b", "c"]
     assert_empty(driver)
 

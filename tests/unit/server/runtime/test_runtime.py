@@ -125,13 +125,16 @@ class World:
 
 @asynccontextmanager
 async def world(
-    engine: FakeEngine | None = None, stager: FakeStager | None = None, batch_timeout_s: float = HANG_S
+    engine: FakeEngine | None = None,
+    stager: FakeStager | None = None,
+    batch_timeout_s: float = HANG_S,
+    cores: int = 16,
 ) -> AsyncIterator[World]:
     chosen = stager or FakeStager()
     observer = Recorder()
     limits = SchedulerLimits(
         staging_slots=2,
-        cores=16,
+        cores=cores,
         max_queue_boxes=100,
         max_queue_bytes=10**9,
         max_staged_bytes=10**9,
@@ -285,6 +288,22 @@ async def test_a_device_that_is_lost_while_staging_ends_the_process() -> None:
         assert "the device is gone" in await w.runtime.engine_died
         assert w.state.models[0].lost
         assert w.stager.open_frames == 0
+
+
+async def test_nothing_waits_for_the_core_of_an_engine_that_never_comes_back() -> None:
+    """On one core: while the process is leaving, frames for another model are still answered."""
+    gate, script = gated()
+    async with world(FakeEngine(cores=1, script=script), batch_timeout_s=0.05, cores=1) as w:
+        stuck = w.open()
+        w.send(stuck)
+        assert "not come back" in await asyncio.wait_for(w.runtime.engine_died, HANG_S)
+        assert (await w.answer(stuck)).fault is not None
+        w.runtime.models.withdraw(w.runtime.models.default)
+        w.runtime.add_model(FakeEngine(cores=1))
+        session = w.open()
+        w.send(session)
+        assert (await w.answer(session)).outcomes == (CropOutcome.EMBEDDED,)
+        gate.opened.set()
 
 
 async def test_a_fault_of_our_own_that_nobody_waits_for_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
