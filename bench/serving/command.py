@@ -14,6 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench.load.pictures import Content
+from bench.machine.outputs import output_file
+from reidstream_engines.parser import Parser
 from reidstream_engines.tuning_file import cpu_name
 
 from .results import Row, Run, load_run
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(argv: Sequence[str]) -> int:
     """Print two runs side by side; 1 if a file cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description="Two results side by side.")
+    parser = Parser(prog="python -m bench compare", description="Two results side by side.")
     parser.add_argument("a", type=Path, help="a file that --output wrote")
     parser.add_argument("b", type=Path, help="another")
     options = parser.parse_args(argv)
@@ -126,7 +128,7 @@ def _settings(effort: Effort) -> dict[str, str]:
 
 def parser() -> argparse.ArgumentParser:
     """The options of `python -m bench`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench",
         description="Measures the server against what this machine can do without it. See docs/benchmark.md.",
     )
@@ -155,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=_positive(int), default=16, help="number of cameras (default 16)")
     parser.add_argument("--window", type=_positive(int), default=4, help="unanswered frames of each camera (default 4)")
     parser.add_argument("--boxes", type=_positive(int), default=8, help="boxes in each frame (default 8)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser
 
 

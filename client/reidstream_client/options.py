@@ -11,7 +11,6 @@ the test that compares the two fails.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any, Final, TypedDict, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .checks import shown
+from .checks import nearest, shown
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
@@ -89,7 +88,7 @@ class ClientSettings:
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     retry: RetryPolicy | None = None
     tls: TlsOptions | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     keepalive_s: float | None = 30.0
     connect: Connect | None = None
 
@@ -192,8 +191,8 @@ def check_options(allowed: type[Any], options: Collection[str], function: str) -
     known = _names(allowed)
     for name in options:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            meant = f". Did you mean {close[0]!r}?" if close else ""
+            close = nearest(name, known)
+            meant = "" if close is None else f". Did you mean {close!r}?"
             raise UnknownOption(f"{function}() has no option {name!r}; it has {', '.join(known)}{meant}")
 
 

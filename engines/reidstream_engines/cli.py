@@ -20,7 +20,9 @@ from .commands.write import quantize_model, write_spec
 from .cores import find_cores
 from .cpu.options import InferenceRuntime, OnnxOptions, Precision
 from .errors import EnginesError
+from .parser import Parser
 from .profiles import describe_profiles
+from .redaction import without_secrets
 from .tensorrt.commands import COMMANDS, add_commands, inspect_plan, is_plan, run_command
 
 _MOST_CORES = 1024
@@ -50,7 +52,7 @@ examples:
   reidstream-engines build osnet.onnx --profile torchreid --precision fp16 --max-batch 64
   reidstream-engines adopt osnet.engine --profile torchreid --model osnet.onnx
 
-exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
+exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage, 130 interrupted
 """
 
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _run(arguments)
     except EnginesError as error:
-        print(f"reidstream-engines: {error}", file=sys.stderr)
+        print(f"reidstream-engines: {without_secrets(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -92,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="reidstream-engines",
         description=_DESCRIPTION,
         epilog=_EPILOG,

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from .external_data import external_sizes
 from .onnx_fields import fields, missing_bytes
+from .parser import did_you_mean
 
 _HEAD = 4096
 _SHOWN = 60
@@ -77,17 +77,15 @@ def no_file(path: Path) -> str:
         return f"{path} is a folder, without an ONNX file in it; give the path of a model file"
     if path.is_symlink():
         return f"{path} is a link to {path.readlink()}, which is not there"
-    return f"there is no model file at {path}{did_you_mean(path)}"
+    return f"there is no model file at {path}{near_name(path)}"
 
 
-def did_you_mean(path: Path) -> str:
+def near_name(path: Path) -> str:
     """The end of a message about a file that is not there: an ONNX file beside it with nearly that name, or nothing."""
     try:
-        near = [item.name for item in path.parent.glob("*.onnx")]
+        return did_you_mean(path.name, [item.name for item in path.parent.glob("*.onnx")])
     except OSError:
-        near = []
-    close = get_close_matches(path.name, near, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+        return ""
 
 
 def what_it_is(path: Path) -> str | None:

@@ -30,6 +30,8 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import assert_never
 
+from reidstream_server.redaction import without_secrets
+
 Value = str | int | float | None | BaseException
 """What a field may hold. An exception is written as its type and message."""
 
@@ -208,7 +210,9 @@ def _time(record: logging.LogRecord) -> str:
 def _plain(value: Value) -> str | int | float | None:
     """As JSON can hold it; JSON has neither exceptions nor infinities."""
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
+        return without_secrets(f"{type(value).__name__}: {value}")
+    if isinstance(value, str):
+        return without_secrets(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from reidstream_engines.model_kinds import did_you_mean
+from reidstream_engines.model_kinds import near_name
 from reidstream_server.config import ModelFile, SecuritySettings, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
@@ -75,7 +75,7 @@ def _check_model(model: ModelFile) -> None:
             model.path.open("rb").close()
     except FileNotFoundError:
         here = "" if model.path.is_absolute() else f"; the path is relative to {Path.cwd()}"
-        raise StartupError(f"{what}: there is no such file{here}{did_you_mean(model.path)}") from None
+        raise StartupError(f"{what}: there is no such file{here}{near_name(model.path)}") from None
     except OSError as error:
         raise StartupError(f"{what}: cannot be read: {error.strerror}") from error
 

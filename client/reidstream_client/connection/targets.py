@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 
 from reidstream_client.errors import InvalidRequest
+from reidstream_client.redaction import without_secrets
 
 _FOREIGN_SCHEME = re.compile(r"(https?|grpcs?|tcp|tls)://", re.IGNORECASE)
 _NO_PORTS = ("unix:", "unix-abstract:", "vsock:", "xds:")
@@ -26,6 +27,11 @@ def check_target(target: str) -> None:
     """Raises InvalidRequest for text that cannot be a target."""
     if not target:
         raise InvalidRequest("the server's address is empty; it must be HOST:PORT")
+    if "@" in target and not target.startswith(_NO_PORTS):
+        raise InvalidRequest(
+            f"{without_secrets(target)}: the server's address must be HOST:PORT, without a user and password; a client "
+            "proves who it is by token= or tls= (of a command, --token-file or --tls-cert)"
+        )
     if scheme := _FOREIGN_SCHEME.match(target):
         raise InvalidRequest(
             f"{target}: the server's address must be HOST:PORT, without {scheme[0]}; for TLS give tls=TlsOptions() "

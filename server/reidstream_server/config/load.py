@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from reidstream_server.errors import ConfigError
 from reidstream_server.logs import quoted
+from reidstream_server.redaction import without_secrets
 
 from .fields import Faults
 from .help import answer_help
@@ -119,5 +120,6 @@ def _rule_problems(config: ServerConfig, merged: _Merged) -> Iterator[str]:
 
 
 def _one_line(problem: str) -> str:
-    """A problem on one line: names in it may come from outside, with any characters."""
+    """A problem on one line and without secrets: names and values in it may come from outside, with any characters."""
+    problem = without_secrets(problem)
     return problem if problem.isprintable() else quoted(problem)[1:-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reidstream_server.logs import quoted
+from reidstream_server.redaction import without_secrets
 
 from .fields import Duration, Switch, WholeNumber
 from .help import EXAMPLES, EXIT_CODES, PROGRAM
@@ -112,7 +113,7 @@ def toml_line(setting: Setting, value: object) -> str:
     """`name = value`, a secret hidden."""
     text = setting.show(value)
     bare = isinstance(setting.kind, WholeNumber | Duration | Switch) and not setting.about.secret
-    return f"{setting.name} = {text if bare else quoted(text)}"
+    return f"{setting.name} = {text if bare else quoted(without_secrets(text))}"
 
 
 def render_markdown() -> str:
@@ -130,7 +131,7 @@ def render_markdown() -> str:
 def _toml_table(model: ModelFile) -> Iterator[str]:
     yield "[[models]]"
     yield f"name = {quoted(model.name)}"
-    yield f"path = {quoted(str(model.path))}"
+    yield f"path = {quoted(without_secrets(str(model.path)))}"
     if model.profile is not None:
         yield f"profile = {quoted(model.profile)}"
 

@@ -17,6 +17,7 @@ from reidstream_server.config import (
     ModelFile,
     ServerConfig,
     load_config,
+    redacted,
     unread_variables,
 )
 from reidstream_server.config.runtimes import GpuPrecision, InferenceRuntime, Precision
@@ -35,6 +36,17 @@ def toml(folder: Path, text: str) -> str:
     path = folder / "server.toml"
     path.write_text(text)
     return str(path)
+
+
+def test_no_problem_and_no_listing_has_a_password_in_it() -> None:
+    """An address where a file or a host is asked for is shown without it."""
+    address = "https://me:sesame@hub/a.onnx"
+    said = problems(["--host", address, "--profile", "nope", "--models", address, "--max-batch", address])
+    assert any("***@hub" in line for line in said)
+    assert "sesame" not in "".join(said)
+    listed = redacted(load_config(["--model", address, "--profile", "torchreid"], {}))
+    assert "***@hub/a.onnx" in listed
+    assert "sesame" not in listed
 
 
 def test_nothing_given_is_the_default() -> None:

@@ -148,6 +148,20 @@ def test_json_says_the_same(text_lines: list[str], json_lines: list[dict[str, ob
 
 
 @pytest.mark.parametrize("log_format", LogFormat)
+def test_no_line_has_a_password_in_it(log_format: LogFormat) -> None:
+    """Cameras are often named by their address, and a library's words repeat what it was given."""
+    code = """
+    address = "rtsp://admin:sesame@10.0.0.7/live?token=sesame"
+    log.info("session_opened", camera_id=address)
+    log.failure("unexpected", ValueError(f"no {address} here"))
+    logging.getLogger("grpc").warning("cannot reach %s", address)
+    """
+    lines = stderr_lines(log_format, code)
+    assert all("rtsp://***@10.0.0.7/live?token=***" in line for line in lines)
+    assert "sesame" not in "".join(lines)
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
 def test_a_value_of_no_known_type_is_written_as_text(log_format: LogFormat) -> None:
     """A caller's slip costs no event."""
     [line] = stderr_lines(log_format, "import pathlib\nlog.info('found', path=pathlib.PurePosixPath('/a'))")

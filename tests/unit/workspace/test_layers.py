@@ -70,7 +70,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "__init__": Room(),
         # Rooms, from the inside out.
         "core": Room(pure=True),
-        "config": Room(sees={"errors", "logs"}),
+        "config": Room(sees={"errors", "logs", "redaction"}),
         "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
         "metrics": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
@@ -81,7 +81,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         ),
         # What all may use.
         "errors": Room(pure=True),
-        "logs": Room(),
+        "redaction": Room(uses={"reidstream_engines"}),
+        "logs": Room(sees={"redaction"}),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
@@ -96,6 +97,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             },
             uses={"prometheus_client"},
         ),
+        "process": Room(uses={"reidstream_engines"}),
         "running": Room(sees={"allocator", "app", "bounds", "config", "loading", "logs", "stopping"}),
         "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
