@@ -5,8 +5,8 @@ truncated files, go to the CPU's decoders, which are strict. Why batches: the GP
 more time than one, and pictures of different cameras come in different threads.
 
 Traps: the pixels differ a little from the CPU's, since the library computes differently on a GPU. A file that lacks
-bytes in its middle may be decoded to wrong pixels, as on the CPU when only a region is decoded. And the library would
-allocate memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
+bytes in its middle may be decoded to wrong pixels, where the CPU's decoders refuse it. And the library would allocate
+memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
 """
 
 from __future__ import annotations

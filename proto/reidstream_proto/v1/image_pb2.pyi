@@ -127,8 +127,8 @@ class EncodedImage(google.protobuf.message.Message):
     ERROR_REASON_INVALID_IMAGE. The size in the header is checked against `Limits.max_image_pixels` before anything is
     decoded.
 
-    A server may decode only the part of a JPEG that the boxes need. It then still refuses a file that ends early, but it
-    may not notice damage in the middle of a file.
+    A JPEG is read to its end whatever the boxes are, so damage anywhere in it is ERROR_REASON_INVALID_IMAGE. Oddities that
+    leave the pixels whole are no damage: a few bytes of junk before a marker, or a part of an ICC profile missing.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
