@@ -11,32 +11,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import NoReturn
 
 from typing_extensions import assert_never
 
 from .errors import InvalidImage, UnsupportedImage
 from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, PixelFormat, RawImage
 from .jpeg_header import MAX_SEGMENTS, parse_jpeg
+from .other_formats import refuse_unknown
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_AFTER_HEADER = 33  # signature, and IHDR's length, type, 13 bytes and checksum
 _PNG_DEPTHS = (1, 2, 4, 8)
-_KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (4, b"ftypavi", "AVIF"),
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypmsf1", "HEIF"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (0, b"%PDF", "PDF"),
-)
-_SUPPORTED = "send JPEG, PNG or WebP, or raw pixels"
 _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
@@ -55,7 +40,7 @@ def parse_encoded(data: bytes) -> EncodedImage:
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         image_format, (width, height) = ImageFormat.WEBP, _webp_size(data)
     else:
-        _refuse_unknown(data)
+        refuse_unknown(data)
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
     return EncodedImage(data=data, format=image_format, width=width, height=height)
@@ -175,10 +160,3 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if data[20] & 0x02:
         raise UnsupportedImage("the WebP is animated; send one picture")
     return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-
-
-def _refuse_unknown(data: bytes) -> NoReturn:
-    for at, magic, name in _KNOWN_OTHERS:
-        if data[at : at + len(magic)] == magic:
-            raise UnsupportedImage(f"{name} images are not supported; {_SUPPORTED}")
-    raise InvalidImage(f"the image has an unknown format (it begins with {data[:8].hex(' ')}); {_SUPPORTED}")
