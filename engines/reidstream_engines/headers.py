@@ -11,39 +11,56 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 
 from typing_extensions import assert_never
 
 from .errors import InvalidImage, UnsupportedImage
-from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, PixelFormat, RawImage
+from .exif import read_exif
+from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, Orientation, PixelFormat, RawImage
 from .jpeg_header import MAX_SEGMENTS, parse_jpeg
 from .other_formats import refuse_unknown
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_AFTER_HEADER = 33  # signature, and IHDR's length, type, 13 bytes and checksum
 _PNG_DEPTHS = (1, 2, 4, 8)
+_MAX_PNG_CHUNKS = 8_192
+_WEBP_EXIF = 0x08
 _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
-def parse_encoded(data: bytes) -> EncodedImage:
+def parse_encoded(data: bytes, *, upright: bool = False) -> EncodedImage:
     """Format and size of a compressed picture, from its bytes. Takes a few milliseconds at most.
+
+    `upright`: it is to be turned as its EXIF says; width and height are then those of the turned picture.
 
     Raises InvalidImage (empty, garbage, or a header that is damaged, too short or claims no pixels) or UnsupportedImage
     (a format or a kind that is not supported). The rest of the picture may still fail to decode.
     """
+    image = _parse(data, upright)
+    if not upright or image.orientation is Orientation.AS_STORED:
+        return image
+    width, height = image.width, image.height
+    if image.orientation.swaps_sides:
+        width, height = height, width
+    return replace(image, width=width, height=height, upright=True)
+
+
+def _parse(data: bytes, upright: bool) -> EncodedImage:  # noqa: FBT001 - private
     if not data:
         raise InvalidImage("the image is empty")
     if data.startswith(b"\xff\xd8"):
         return parse_jpeg(data)
     if data.startswith(_PNG_SIGNATURE):
-        image_format, (width, height) = ImageFormat.PNG, _png_size(data)
+        image_format, (width, height), exif = ImageFormat.PNG, _png_size(data), _png_exif(data, behind_pixels=upright)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        image_format, (width, height) = ImageFormat.WEBP, _webp_size(data)
+        image_format, (width, height), exif = ImageFormat.WEBP, _webp_size(data), _webp_exif(data)
     else:
         refuse_unknown(data)
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
-    return EncodedImage(data=data, format=image_format, width=width, height=height)
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif)
+    return EncodedImage(data=data, format=image_format, width=width, height=height, orientation=orientation)
 
 
 def parse_raw(
@@ -160,3 +177,32 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if data[20] & 0x02:
         raise UnsupportedImage("the WebP is animated; send one picture")
     return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+
+
+def _png_exif(data: bytes, *, behind_pixels: bool) -> int | None:
+    """Where the EXIF record begins; None if there is none. It is looked for behind the pixels only if it is needed."""
+    at = _PNG_AFTER_HEADER
+    for _ in range(_MAX_PNG_CHUNKS if behind_pixels else MAX_SEGMENTS):
+        kind = data[at + 4 : at + 8]
+        if kind == b"eXIf":
+            return at + 8
+        if len(kind) < len(b"eXIf") or kind == b"IEND" or (kind == b"IDAT" and not behind_pixels):
+            return None
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return None
+
+
+def _webp_exif(data: bytes) -> int | None:
+    """Where the EXIF record begins (RFC 9649, 2.7.1.5); None if there is none. Some writers put JPEG's mark before."""
+    if data[12:16] != b"VP8X" or not data[20] & _WEBP_EXIF:
+        return None
+    at = 12
+    for _ in range(MAX_SEGMENTS):
+        kind = data[at : at + 4]
+        if kind == b"EXIF":
+            return at + 14 if data[at + 8 : at + 14] == b"Exif\0\0" else at + 8
+        if len(kind) < len(b"EXIF"):
+            return None
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return None

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from .errors import InvalidImage, UnsupportedImage
-from .image import EncodedImage, ImageFormat, JpegLayout
+from .exif import read_exif
+from .image import EncodedImage, ImageFormat, JpegLayout, Orientation
 
 MAX_SEGMENTS = 1024
 """The most segments before the image data. Real files have dozens."""
@@ -40,7 +41,7 @@ _OTHER_FRAMES: Mapping[int, str] = {
 }
 _START, _END = 0xD8, 0xD9
 _ALONE = (0x01, *RESTARTS)
-_JFIF, _ADOBE = 0xE0, 0xEE
+_JFIF, _EXIF, _ADOBE = 0xE0, 0xE1, 0xEE
 _APPLICATIONS = range(0xE0, 0xF0)
 _COMMENT = 0xFE
 _SHORTEST = 2  # a segment's length counts itself
@@ -72,7 +73,7 @@ class Segment(NamedTuple):
 
 
 def parse_jpeg(data: bytes) -> EncodedImage:
-    """Size and layout of a JPEG; `data` begins with its start marker. A millisecond or two at most.
+    """Size, layout and orientation of a JPEG; `data` begins with its start marker. A millisecond or two at most.
 
     Raises InvalidImage (damaged, or no pixels) or UnsupportedImage. The EncodedImage holds `data` itself, or a copy
     without the junk in its header.
@@ -93,9 +94,12 @@ def parse_jpeg(data: bytes) -> EncodedImage:
         raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
     width, height = _size(data, frame.start)
     layout = _layout(data, frame, found)
+    orientation = next((read_exif(data, one.start + 10) for one in found if _is_exif(data, one)), Orientation.AS_STORED)
     if any(segment.junk for segment in found) and found[-1].marker == SCAN:
         data = plain_header(data, found)
-    return EncodedImage(data=data, format=ImageFormat.JPEG, width=width, height=height, layout=layout)
+    return EncodedImage(
+        data=data, format=ImageFormat.JPEG, width=width, height=height, layout=layout, orientation=orientation
+    )
 
 
 def segments(data: bytes) -> Iterator[Segment]:
@@ -152,6 +156,10 @@ def _next_marker(data: bytes, at: int) -> int:
     if found is None:
         raise InvalidImage(f"the JPEG is damaged: no segment begins within {MAX_JUNK} bytes from byte {at} on")
     return found.start()
+
+
+def _is_exif(data: bytes, segment: Segment) -> bool:
+    return segment.marker == _EXIF and data[segment.start + 4 : segment.start + 10] == b"Exif\0\0"
 
 
 def _refuse_before_frame(data: bytes, segment: Segment) -> None:

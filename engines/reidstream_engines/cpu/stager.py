@@ -155,7 +155,7 @@ class CpuStager(Stager):
             ColorOrder.BGR,
             pool=self._pool,
             buffer=buffer,
-            origin=(region.x, region.y),
+            origin=region.origin,
             scale=region.scale,
         )
 

@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.headers import parse_encoded
-from reidstream_engines.image import EncodedImage, Image, PixelFormat
+from reidstream_engines.image import EncodedImage, Image, Orientation, PixelFormat
 
 from .decoders import DeviceDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
@@ -84,8 +84,8 @@ class NvimgcodecDecoder(DeviceDecoder):
 
     @override
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        if not isinstance(image, EncodedImage) or image.layout is None:
-            return False
+        if not isinstance(image, EncodedImage) or image.layout is None or image.turn is not Orientation.AS_STORED:
+            return False  # a picture that is to be turned is turned by the CPU
         return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be read as YCbCr
 
     @override

@@ -20,13 +20,14 @@ import numpy.typing as npt
 import simplejpeg  # type: ignore[import-untyped]  # it ships stubs without the marker
 
 from reidstream_engines.errors import InvalidImage, UnsupportedImage
-from reidstream_engines.image import EncodedImage, ImageFormat, PixelBox
+from reidstream_engines.image import EncodedImage, ImageFormat, Orientation, PixelBox
 from reidstream_engines.jpeg_header import BASELINE, FRAMES, plain_header, segments
 
 from .buffers import BufferPool, buffer_size
 from .complaints import Complaint, Meaning, meaning
 from .restarts import check_scan
 from .turbojpeg import TURBOJPEG_INSTALL, TurboJpeg
+from .turning import turn_pixels
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -45,7 +46,10 @@ _LEFT_OUT = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class JpegRegion:
-    """What is decoded: pixels of the picture at 1/`scale`, from (x, y) on. `whole`: the whole picture."""
+    """What is decoded: pixels of the stored picture at 1/`scale`, from (x, y) on. `whole`: the whole picture.
+
+    Then they are turned by `turn`; `origin` is where they begin in the turned picture.
+    """
 
     x: int
     y: int
@@ -53,6 +57,13 @@ class JpegRegion:
     height: int
     scale: int
     whole: bool
+    turn: Orientation = Orientation.AS_STORED
+    origin: tuple[int, int] = (0, 0)
+
+    @property
+    def turned_size(self) -> tuple[int, int]:
+        """Width and height of its pixels when they are turned."""
+        return (self.height, self.width) if self.turn.swaps_sides else (self.width, self.height)
 
     @property
     def pixel_bytes(self) -> int:
@@ -79,11 +90,16 @@ class JpegDecoder:
 
     def plan(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> JpegRegion:
         """What to decode for `boxes`, which lie in the picture; without boxes the whole picture. A few microseconds."""
-        scale = self.scale
-        whole = JpegRegion(0, 0, _up(image.width, scale), _up(image.height, scale), scale, whole=True)
+        scale, turn = self.scale, image.turn
+        stored_width, stored_height = image.stored_size
+        whole = JpegRegion(0, 0, _up(stored_width, scale), _up(stored_height, scale), scale, whole=True, turn=turn)
         layout = image.layout
         if not self._regions or layout is None or not boxes:
             return whole
+        if turn is not Orientation.AS_STORED:
+            if scale != 1:
+                return whole  # pixels of the small picture do not begin where the turned picture's do
+            boxes = [turn.box_in_stored(box, width=image.width, height=image.height) for box in boxes]
         left, top = min(box.x1 for box in boxes) // scale, min(box.y1 for box in boxes) // scale
         right = _up(max(box.x2 for box in boxes), scale)
         x = max(0, left - _MARGIN) // (layout.unit_width // scale) * (layout.unit_width // scale)
@@ -91,7 +107,12 @@ class JpegDecoder:
         height = whole.height - top
         if width * height > whole.width * whole.height * (1 - _LEFT_OUT):
             return whole
-        return JpegRegion(x, top, width, height, scale, whole=False)
+        origin = (x, top)
+        if turn is not Orientation.AS_STORED:
+            region = PixelBox(x1=x, y1=top, x2=x + width, y2=top + height)
+            turned = turn.box_in_turned(region, width=image.width, height=image.height)
+            origin = (turned.x1, turned.y1)
+        return JpegRegion(x, top, width, height, scale, whole=False, turn=turn, origin=origin)
 
     def decode(self, image: EncodedImage, region: JpegRegion, pool: BufferPool) -> tuple[Bytes, Bytes]:
         """The BGR pixels, uint8 (H, W, 3), and the buffer of `pool` that holds them, which the caller gives back.
@@ -109,6 +130,14 @@ class JpegDecoder:
         """The BGR pixels, uint8 (H, W, 3), contiguous from the start of `buffer`, which has at least
         `region.pixel_bytes`. Raises InvalidImage.
         """
+        if region.turn is Orientation.AS_STORED:
+            return self._decode_stored(image, region, buffer)
+        width, height = region.turned_size
+        turned = buffer[: region.pixel_bytes].reshape(height, width, _CHANNELS)
+        turn_pixels(self._decode_stored(image, region, np.empty(region.pixel_bytes, np.uint8)), region.turn, turned)
+        return turned
+
+    def _decode_stored(self, image: EncodedImage, region: JpegRegion, buffer: Bytes) -> Bytes:
         try:
             return self._decode(image.data, image, region, buffer)
         except Complaint as complaint:
@@ -149,8 +178,9 @@ class JpegDecoder:
                 _refuse_rare(data, self._library)
         assert self._library is not None  # noqa: S101 - a part, or a rare sampling, was planned for it
         pixels = buffer[: region.pixel_bytes].reshape(region.height, region.width, _CHANNELS)
-        size = image.width, image.height
-        self._library.decode(data, pixels, x=region.x, y=region.y, size=size, scale=region.scale, strict=strict)
+        self._library.decode(
+            data, pixels, x=region.x, y=region.y, size=image.stored_size, scale=region.scale, strict=strict
+        )
         return pixels
 
 
@@ -183,9 +213,9 @@ def _whole(data: bytes, image: EncodedImage, region: JpegRegion, buffer: Bytes, 
         raise Complaint(str(error)) from error
     if pixels.shape != (region.height, region.width, _CHANNELS):
         height, width = pixels.shape[:2]
+        across, down = image.stored_size
         raise InvalidImage(
-            f"the header says {image.width} x {image.height} pixels, at 1/{region.scale} the picture has "
-            f"{width} x {height}"
+            f"the header says {across} x {down} pixels, at 1/{region.scale} the picture has {width} x {height}"
         )
     return pixels
 
