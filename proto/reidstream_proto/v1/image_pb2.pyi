@@ -122,7 +122,7 @@ class EncodedImage(google.protobuf.message.Message):
     """A compressed image: the bytes of a JPEG, PNG or WebP file.
 
     The server reads the format from the bytes, never from a name. It ignores EXIF orientation (boxes refer to the stored
-    pixels), drops alpha, and widens grey to three channels. It refuses CMYK, more than 8 bits per channel, and
+    pixels) unless `EmbedOptions.apply_exif_orientation` is set, drops alpha, and widens grey to three channels. It refuses CMYK, more than 8 bits per channel, and
     animations with ERROR_REASON_UNSUPPORTED_IMAGE. A file that cannot be decoded to its last row is
     ERROR_REASON_INVALID_IMAGE. The size in the header is checked against `Limits.max_image_pixels` before anything is
     decoded.
