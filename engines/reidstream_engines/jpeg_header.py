@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .errors import InvalidImage, UnsupportedImage
@@ -26,7 +26,7 @@ MAX_JUNK = 4096
 BASELINE, SCAN, RESTARTS = 0xC0, 0xDA, range(0xD0, 0xD8)
 
 _SEQUENTIAL = (BASELINE, 0xC1)
-FRAMES = (*_SEQUENTIAL, 0xC2)
+FRAMES = frozenset((*_SEQUENTIAL, 0xC2))
 _OTHER_FRAMES: Mapping[int, str] = {
     0xC3: "lossless",
     0xC5: "hierarchical",
@@ -40,13 +40,15 @@ _OTHER_FRAMES: Mapping[int, str] = {
     0xCF: "hierarchical",
 }
 _START, _END = 0xD8, 0xD9
-_ALONE = (0x01, *RESTARTS)
+_LAST = (SCAN, _START, _END)
+_ALONE = frozenset((0x01, *RESTARTS))
 _JFIF, _EXIF, _ADOBE = 0xE0, 0xE1, 0xEE
+_EXIF_MARK = b"Exif\0\0"
 _APPLICATIONS = range(0xE0, 0xF0)
 _COMMENT = 0xFE
 _SHORTEST = 2  # a segment's length counts itself
-_BEFORE_SCAN = (0xC4, 0xDB, 0xDD, _COMMENT, *_APPLICATIONS)  # tables, restart interval, comment, applications'
-_FILL = b"\xff"
+_BEFORE_SCAN = frozenset((0xC4, 0xDB, 0xDD, _COMMENT, *_APPLICATIONS))  # C4 and DB: tables; DD: the restart interval
+_FILL = 0xFF
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _END_MARKER = b"\xff\xd9"
 _TAIL = 256  # some cameras pad their files after the end marker
@@ -64,12 +66,11 @@ _WHOLE_BLOCKS = b"\x00\x3f\x00"  # how a sequential scan's header ends: all 64 c
 
 
 class Segment(NamedTuple):
-    """From the marker's 0xFF at `start` to `end`, which may lie beyond the data. `junk`: some stands before it."""
+    """From the marker's 0xFF at `start` to `end`, which may lie beyond the data."""
 
     marker: int
     start: int
     end: int
-    junk: bool
 
 
 def parse_jpeg(data: bytes) -> EncodedImage:
@@ -79,23 +80,27 @@ def parse_jpeg(data: bytes) -> EncodedImage:
     without the junk in its header.
     """
     found: list[Segment] = []
-    frame: Segment | None = None
+    frame: int | None = None
+    exif: Segment | None = None
     try:
         for segment in segments(data):
+            marker = segment.marker
+            if marker in FRAMES:
+                frame = len(found) if frame is None else frame
+            elif frame is None and marker not in _BEFORE_SCAN:
+                _refuse_before_frame(segment)
+            if marker == _EXIF and exif is None and data.startswith(_EXIF_MARK, segment.start + 4):
+                exif = segment
             found.append(segment)
-            if frame is None and segment.marker in FRAMES:
-                frame = segment
-            elif frame is None:
-                _refuse_before_frame(data, segment)
     except InvalidImage:
         if frame is None:
             raise
     if frame is None:
         raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
-    width, height = _size(data, frame.start)
-    layout = _layout(data, frame, found)
-    orientation = next((read_exif(data, one.start + 10) for one in found if _is_exif(data, one)), Orientation.AS_STORED)
-    if any(segment.junk for segment in found) and found[-1].marker == SCAN:
+    width, height = _size(data, found[frame].start)
+    layout = _layout(data, found, frame)
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif.start + 4 + len(_EXIF_MARK))
+    if found[-1].marker == SCAN and _has_junk(data, found):
         data = plain_header(data, found)
     return EncodedImage(
         data=data, format=ImageFormat.JPEG, width=width, height=height, layout=layout, orientation=orientation
@@ -107,20 +112,40 @@ def segments(data: bytes) -> Iterator[Segment]:
 
     Raises InvalidImage if the data ends, or if no marker is found within `MAX_JUNK` bytes.
     """
-    at = 2
+    at, size = 2, len(data)
     for _ in range(MAX_SEGMENTS):
-        start = _next_marker(data, at)
-        marker = data[start + 1]
-        junk = start > at and data[at:start].strip(_FILL) != b""
-        length = 0 if marker in _ALONE else int.from_bytes(data[start + 2 : start + 4], "big")
-        end = start + 2 + length
-        yield Segment(marker, start, end, junk)
-        if marker in (SCAN, _START, _END) or (length < _SHORTEST and marker not in _ALONE):
+        if at + 4 > size:
+            raise InvalidImage("the JPEG is truncated: it ends before its frame header")
+        marker = data[at + 1]
+        if data[at] != _FILL or marker in (0, _FILL):  # 0xFF00 is a coded 0xFF, and 0xFF before a marker fills
+            next_one = _MARKER.search(data, at, at + MAX_JUNK)
+            if next_one is None:
+                raise InvalidImage(f"the JPEG is damaged: no segment begins within {MAX_JUNK} bytes from byte {at} on")
+            at = next_one.start()
+            marker = data[at + 1]
+        if marker in _ALONE:
+            yield Segment(marker, at, at + 2)
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < _SHORTEST and marker not in _LAST:
+            raise InvalidImage(f"the JPEG is damaged: at byte {at} is a segment {marker:02X} of {length} bytes")
+        yield Segment(marker, at, at + 2 + length)
+        if marker in _LAST:
             return
+        at += 2 + length
+
+
+def _has_junk(data: bytes, found: Sequence[Segment]) -> bool:
+    at = 2
+    for _, start, end in found:
+        if start != at and data[at:start].strip(b"\xff"):
+            return True
         at = end
+    return False
 
 
-def plain_header(data: bytes, found: list[Segment]) -> bytes:
+def plain_header(data: bytes, found: Sequence[Segment]) -> bytes:
     """The same picture with nothing in its header that libjpeg could warn of. `found`: its `segments`, a scan the last.
 
     Without junk, comments and the applications' segments. Those that say how colours are coded stay: JFIF's (with the
@@ -146,32 +171,14 @@ def _with(body: bytes, at: int, value: int) -> bytes:
     return body[:at] + bytes([value]) + body[at + 1 :]
 
 
-def _next_marker(data: bytes, at: int) -> int:
-    """Where the next marker begins: its last 0xFF. 0xFF00 is a coded 0xFF, and belongs to the junk."""
-    if at + 4 > len(data):
-        raise InvalidImage("the JPEG is truncated: it ends before its frame header")
-    if data[at] == _FILL[0] and 0 < data[at + 1] < _FILL[0]:
-        return at
-    found = _MARKER.search(data, at, at + MAX_JUNK)
-    if found is None:
-        raise InvalidImage(f"the JPEG is damaged: no segment begins within {MAX_JUNK} bytes from byte {at} on")
-    return found.start()
-
-
-def _is_exif(data: bytes, segment: Segment) -> bool:
-    return segment.marker == _EXIF and data[segment.start + 4 : segment.start + 10] == b"Exif\0\0"
-
-
-def _refuse_before_frame(data: bytes, segment: Segment) -> None:
-    marker, length = segment.marker, segment.end - segment.start - 2
+def _refuse_before_frame(segment: Segment) -> None:
+    marker = segment.marker
     if marker in _OTHER_FRAMES:
         raise UnsupportedImage(f"the JPEG is {_OTHER_FRAMES[marker]}; send a baseline or progressive one")
     if marker in (_END, SCAN):
         raise InvalidImage("the JPEG has no frame header before its image data")
-    if marker == _START or (length < _SHORTEST and marker not in _ALONE):
-        raise InvalidImage(f"the JPEG is damaged: at byte {segment.start} is a segment {marker:02X} of {length} bytes")
-    if segment.end + 4 > len(data):
-        raise InvalidImage("the JPEG is truncated: it ends before its frame header")
+    if marker == _START:
+        raise InvalidImage(f"the JPEG is damaged: at byte {segment.start} another picture begins")
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:
@@ -189,20 +196,20 @@ def _size(data: bytes, at: int) -> tuple[int, int]:
     return width, height
 
 
-def _layout(data: bytes, frame: Segment, found: list[Segment]) -> JpegLayout | None:
-    """The layout, if the file is plain enough to be decoded in part; None is no error.
+def _layout(data: bytes, found: Sequence[Segment], frame: int) -> JpegLayout | None:
+    """The layout, if the file is plain enough to be decoded in part; None is no error. `frame`: a place in `found`.
 
     The end marker has to be in place. Entropy-coded data contains no such marker (T.81, B.1.1.5), so one after the
     scan's header is the end marker.
     """
+    marker, start, end = found[frame]
     scan = found[-1]
-    between = found[found.index(frame) + 1 : -1]
-    components = data[frame.start + 9]
-    if frame.marker != BASELINE or frame.end - frame.start - 2 != 8 + 3 * components or scan.marker != SCAN:
+    components = data[start + 9]
+    if marker != BASELINE or end - start - 2 != 8 + 3 * components or scan.marker != SCAN:
         return None
-    if any(segment.marker not in _BEFORE_SCAN for segment in between):
+    if any(segment.marker not in _BEFORE_SCAN for segment in found[frame + 1 : -1]):
         return None
-    unit = _UNITS.get(data[frame.start + 11 : frame.end : 3])
+    unit = _UNITS.get(data[start + 11 : end : 3])
     whole_scan = data[scan.start + 4 : scan.start + 5] == bytes([components])
     if unit is None or not whole_scan or data.find(_END_MARKER, max(scan.end, len(data) - _TAIL)) < 0:
         return None

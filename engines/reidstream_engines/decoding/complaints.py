@@ -14,9 +14,13 @@ from enum import Enum
 
 from reidstream_engines.errors import InvalidImage
 
+MOST_JUNK = 64
+"""The most bytes of junk before a restart marker or the end marker; of zeros, any number. Cameras leave up to a dozen.
+A decoder that lost its way in damaged data may leave hundreds."""
+
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _HARMLESS = ("bad ICC marker", "unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters")
-_RESTARTS, _END = range(0xD0, 0xD8), 0xD9
+_RESTARTS, END = range(0xD0, 0xD8), 0xD9
 
 
 class Complaint(InvalidImage):
@@ -44,6 +48,10 @@ class Junk:
     count: int
     marker: int
 
+    def harmless(self, data: bytes) -> bool:
+        """Whether a camera may have left it; `data` ends where the marker begins."""
+        return self.count <= MOST_JUNK or not data[-self.count :].strip(b"\0")
+
 
 def meaning(complaint: Complaint) -> Meaning:
     """What a complaint is about."""
@@ -52,7 +60,7 @@ def meaning(complaint: Complaint) -> Meaning:
     junk = junk_of(complaint)
     if junk is None:
         return Meaning.DAMAGE
-    return Meaning.JUNK if junk.marker in (*_RESTARTS, _END) else Meaning.HEADER
+    return Meaning.JUNK if junk.marker in (*_RESTARTS, END) else Meaning.HEADER
 
 
 def junk_of(complaint: Complaint) -> Junk | None:

@@ -24,7 +24,7 @@ from reidstream_engines.image import EncodedImage, ImageFormat, Orientation, Pix
 from reidstream_engines.jpeg_header import BASELINE, FRAMES, plain_header, segments
 
 from .buffers import BufferPool, buffer_size
-from .complaints import Complaint, Meaning, meaning
+from .complaints import END, Complaint, Meaning, junk_of, meaning
 from .restarts import check_scan
 from .turbojpeg import TURBOJPEG_INSTALL, TurboJpeg
 from .turning import turn_pixels
@@ -152,9 +152,13 @@ class JpegDecoder:
                 return self._decode(data, image, region, buffer)
             except Complaint as second:
                 complaint = second
-        if meaning(complaint) is not Meaning.JUNK:
+        junk = junk_of(complaint)
+        if junk is None or meaning(complaint) is not Meaning.JUNK:
             raise complaint
-        check_scan(data, self._check)
+        if junk.marker != END:
+            check_scan(data, self._check)  # there may be damage behind it
+        elif not junk.harmless(data[: data.find(b"\xff\xd9", list(segments(data))[-1].end)]):
+            raise complaint
         return self._decode(data, image, region, buffer, strict=False)
 
     def _check(self, data: bytes, width: int, height: int) -> None:

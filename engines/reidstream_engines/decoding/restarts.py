@@ -21,10 +21,6 @@ from reidstream_engines.jpeg_header import BASELINE, RESTARTS, SCAN, Segment, se
 
 from .complaints import Complaint, junk_of
 
-MOST_JUNK = 64
-"""The most bytes of junk before a restart marker or the end marker; of zeros, any number. Cameras leave up to a dozen.
-A decoder that lost its way in damaged data may leave hundreds."""
-
 Decode: TypeAlias = Callable[[bytes, int, int], None]
 """Decodes a JPEG of that width and height, strictly. Raises Complaint."""
 
@@ -58,7 +54,7 @@ def check_scan(data: bytes, decode: Decode) -> None:
             if junk is None:
                 raise
             sound = junk.marker - RESTARTS.start + 1 if junk.marker in RESTARTS else len(group)
-            if junk.count > MOST_JUNK and group[sound - 1][-junk.count :].strip(b"\0"):
+            if not junk.harmless(group[sound - 1]):
                 raise
             at += sound
         else:

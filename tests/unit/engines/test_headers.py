@@ -261,7 +261,7 @@ INVALID = {
     "no frame header before its image data": jpeg((0xFE, b"hi"), (0xDA, bytes(8))),
     "segment E0 of 1 bytes": b"\xff\xd8\xff\xe0\x00\x01" + bytes(40),
     "JPEG has no frame header before": jpeg() + b"\xff\xd9" + frame_header()[2:],
-    "segment D8": b"\xff\xd8" + frame_header(),
+    "at byte 2 another picture begins": b"\xff\xd8" + frame_header(),
     "no segment begins within 4096 bytes from byte 8 on": jpeg((0xFE, b"hi")) + bytes(MAX_JUNK) + frame_header()[2:],
     "within 1024 segments": jpeg(*[(0xFE, b"")] * MAX_SEGMENTS) + frame_header()[2:],
     "begins with an unknown chunk": webp(b"ANMF", bytes(30)),

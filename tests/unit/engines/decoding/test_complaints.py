@@ -88,6 +88,7 @@ WHOLE = {
     "an Adobe transform that nobody knows": with_segment(0xEE, ADOBE).replace(b"JFIF\0", b"JUNK\0"),
     "scan parameters all zero": patched(SCAN + 11, b"\0\0\0"),
 }
+PROGRESSIVE = encode(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 HALF = (SCAN + len(CLEAN)) // 2
 LATE = len(CLEAN) - 900
 JUNK = before_restarts(RESTARTS, b"\x01\x02\x03")
@@ -107,6 +108,8 @@ DAMAGED = {
     "junk before restart markers, and one of them lost": JUNK.replace(b"\xff\xd5", b"\x01\x02", 1),
     "junk in the header, and a hole": before(CLEAN, 0xDB, b"\x07")[:HALF] + CLEAN[HALF + 1400 :],
     "a part of an ICC profile missing, and a hole": with_segment(0xE2, ICC)[:HALF] + CLEAN[HALF + 1400 :],
+    "progressive, and hundreds of bytes before the end": before(PROGRESSIVE, 0xD9, b"\x31" * 300, 700),
+    "progressive, and a hole": PROGRESSIVE[:HALF] + PROGRESSIVE[HALF + 900 :],
     "hundreds of bytes before the end": before(CLEAN, 0xD9, b"\x31" * 300, SCAN),
 }
 
@@ -182,10 +185,16 @@ def taken(stager: CpuStager, data: bytes, box: PixelBox) -> bool:
     return True
 
 
+def test_junk_before_the_end_of_a_progressive_picture() -> None:
+    """It comes last, so it hides nothing."""
+    odd = before(PROGRESSIVE, 0xD9, b"\x31" * 20, 700)
+    for box in BOXES.values():
+        np.testing.assert_array_equal(cut(CpuStager(), odd, box), cut(CpuStager(), PROGRESSIVE, box))
+
+
 def test_what_cannot_be_checked_is_refused_in_words() -> None:
     """Junk between the scans of a progressive picture: no camera writes it, and damage could hide behind it."""
-    progressive = encode(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
-    odd = before(progressive, 0xDA, b"\x01" * 20, progressive.index(b"\xff\xda") + 2)
+    odd = before(PROGRESSIVE, 0xDA, b"\x01" * 20, PROGRESSIVE.index(b"\xff\xda") + 2)
     with pytest.raises(InvalidImage, match="extraneous bytes before marker"):
         cut(CpuStager(), odd, BOXES["all"])
 
