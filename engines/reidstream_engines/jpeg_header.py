@@ -22,7 +22,7 @@ from .image import EncodedImage, ImageFormat, JpegLayout, Orientation
 MAX_SEGMENTS = 1024
 """The most segments before the image data. Real files have dozens."""
 MAX_JUNK = 4096
-"""The most bytes of junk, and of fill bytes, before a marker."""
+"""The most bytes of junk, and of fill bytes, in a header."""
 BASELINE, SCAN, RESTARTS = 0xC0, 0xDA, range(0xD0, 0xD8)
 
 _SEQUENTIAL = (BASELINE, 0xC1)
@@ -110,17 +110,18 @@ def parse_jpeg(data: bytes) -> EncodedImage:
 def segments(data: bytes) -> Iterator[Segment]:
     """All segments after the start marker up to the first scan's header, or to whatever cannot stand before one.
 
-    Raises InvalidImage if the data ends, or if no marker is found within `MAX_JUNK` bytes.
+    Raises InvalidImage if the data ends, or if there is more junk than `MAX_JUNK`.
     """
-    at, size = 2, len(data)
+    at, size, junk_left = 2, len(data), MAX_JUNK
     for _ in range(MAX_SEGMENTS):
         if at + 4 > size:
             raise InvalidImage("the JPEG is truncated: it ends before its frame header")
         marker = data[at + 1]
         if data[at] != _FILL or marker in (0, _FILL):  # 0xFF00 is a coded 0xFF, and 0xFF before a marker fills
-            next_one = _MARKER.search(data, at, at + MAX_JUNK)
+            next_one = _MARKER.search(data, at, at + junk_left)
             if next_one is None:
-                raise InvalidImage(f"the JPEG is damaged: no segment begins within {MAX_JUNK} bytes from byte {at} on")
+                raise InvalidImage(f"the JPEG is damaged: no segment begins within {junk_left} bytes from byte {at} on")
+            junk_left -= next_one.start() - at
             at = next_one.start()
             marker = data[at + 1]
         if marker in _ALONE:

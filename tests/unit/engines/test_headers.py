@@ -263,6 +263,9 @@ INVALID = {
     "JPEG has no frame header before": jpeg() + b"\xff\xd9" + frame_header()[2:],
     "at byte 2 another picture begins": b"\xff\xd8" + frame_header(),
     "no segment begins within 4096 bytes from byte 8 on": jpeg((0xFE, b"hi")) + bytes(MAX_JUNK) + frame_header()[2:],
+    "no segment begins within 96 bytes from byte 4010 on": b"\xff\xd8"
+    + (bytes(2_000) + b"\xff\xfe\0\2") * 2
+    + bytes(99),
     "within 1024 segments": jpeg(*[(0xFE, b"")] * MAX_SEGMENTS) + frame_header()[2:],
     "begins with an unknown chunk": webp(b"ANMF", bytes(30)),
     "WebP is truncated: it ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
@@ -347,7 +350,7 @@ class TestRefusals:
         "hostile",
         [
             b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
-            b"\xff\xd8" + (bytes(MAX_JUNK - 9) + b"\xff\x01") * 4_000 + frame_header()[2:],
+            b"\xff\xd8" + b"\x07\xff\x01" * 1_000_000 + frame_header()[2:],
             png() + b"\x00\x00\x00\x00tEXt1234" * 300_000,
         ],
     )
