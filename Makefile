@@ -12,6 +12,8 @@ CODE := proto engines server client synthetic tests demo bench emulation README.
 MODEL ?=
 PROFILE ?=
 PORT ?= 50051
+# On another port there may be a second server: its metrics then take any free port, and the log says which.
+METRICS_PORT ?= $(if $(filter-out 50051,$(PORT)),0)
 PYTEST ?=
 BENCH ?=
 DATA ?= ../shared/data
@@ -26,8 +28,8 @@ help: ## list the targets
 demo: $(VENV)/.runtime ## server, two cameras, matched identities and a picture, in under a minute
 	@$(BIN)/python -m demo
 
-serve: $(VENV)/.serve ## run the server: make serve [MODEL=osnet.onnx PROFILE=torchreid] [PORT=50051]
-	$(BIN)/reidstream-server --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE))
+serve: $(VENV)/.serve ## run the server: make serve [MODEL=osnet.onnx PROFILE=torchreid] [PORT=50051] [METRICS_PORT=9464]
+	$(BIN)/reidstream-server --port $(PORT) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE))
 
 test: $(VENV)/.dev environments lint types ## everything that CI runs; PYTEST="-k name" passes options on
 	@echo "tests ..."
@@ -131,7 +133,7 @@ $(VENV)/.serve: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'client[video]' -e 'engines[gpu,gpu-decode,openvino,pil,quantize]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]'
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml

@@ -1,5 +1,6 @@
 """How speed, accuracy and steadiness are measured. `python -m bench --help`, docs/benchmark.md, docs/backends.md.
 
+    command     which measurement
     serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
     overload/   python -m bench overload: more than the server can do, and who gets what of it
     soak/       python -m bench soak: many frames of every kind, and what grows

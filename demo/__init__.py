@@ -1,5 +1,6 @@
 """The demonstration: two drawn cameras, one server, and who is who in both.
 
+    command    its options, and all of it in order
     clips      draws both cameras, and numbers tracks as a tracker would
     serving    a server of our own, stopped whatever happens
     streaming  both clips through the client

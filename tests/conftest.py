@@ -58,6 +58,7 @@ def _package(name: str) -> Callable[[], bool]:
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "openvino": (_package("openvino"), "make .venv/.dev (the extra openvino of engines)"),
+    "gevent": (_package("gevent"), "make .venv/.dev"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),

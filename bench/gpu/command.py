@@ -30,6 +30,7 @@ from reidstream_engines.cuda.kernel_params import OutputType
 from reidstream_engines.cuda.nvimgcodec import open_nvimgcodec
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.errors import DeviceUnavailable
+from reidstream_engines.parser import Parser
 from reidstream_engines.spec import Resize
 from reidstream_engines.tensorrt.opened_plan import CropKernel
 
@@ -87,7 +88,7 @@ def gpu_main(
     open_decoder: Callable[[Context], DeviceDecoder] = open_nvimgcodec,
 ) -> int:
     """Run the checks; returns the exit code. All arguments except `argv` are for tests."""
-    parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = Parser(prog="python -m bench gpu", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--device", type=int, default=0, help="number of the CUDA device (default 0)")
     parser.add_argument(
         "--crops", type=int, default=100_000, help="crops to embed while memory is watched (default 100000)"

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.machine.outputs import output_file
 from bench.machine.processes import Place
+from reidstream_engines.parser import Parser
 
 from .report import figures, misses, table
 from .run import duration_s, overload
@@ -39,14 +40,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench overload",
         description="32 live cameras send 1.5 times what the server can do; then one is greedy. See docs/benchmark.md.",
     )
     parser.add_argument(
         "--seconds", type=_seconds, default=SECONDS, metavar="S", help=f"length of each stretch (default {SECONDS:g})"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench.load.pictures import Content
+from bench.machine.outputs import output_file
+from reidstream_engines.parser import Parser
 
 from .results import Row, Run, load_run
 from .scenarios import Effort, Scenario, measure
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(argv: Sequence[str]) -> int:
     """Print two runs side by side; 1 if a file cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description="Two results side by side.")
+    parser = Parser(prog="python -m bench compare", description="Two results side by side.")
     parser.add_argument("a", type=Path, help="a file that --output wrote")
     parser.add_argument("b", type=Path, help="another")
     options = parser.parse_args(argv)
@@ -133,7 +135,7 @@ def _cpu_name() -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The options of `python -m bench`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench",
         description="Measures the server against what this machine can do without it. See docs/benchmark.md.",
     )
@@ -162,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=_positive(int), default=16, help="number of cameras (default 16)")
     parser.add_argument("--window", type=_positive(int), default=4, help="unanswered frames of each camera (default 4)")
     parser.add_argument("--boxes", type=_positive(int), default=8, help="boxes in each frame (default 8)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser
 
 

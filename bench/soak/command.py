@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.machine.outputs import output_file
 from bench.machine.processes import Place
+from reidstream_engines.parser import Parser
 
 from .report import as_json, misses, table
 from .run import soak
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench soak",
         description="Sends frames of every kind over streams that come and go, and looks for growth: memory, "
         "descriptors, shared memory, threads. See docs/benchmark.md.",
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"frames after the warm-up, at least {_LEAST} (default {FRAMES:,})",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (default 0)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser
 
 

@@ -1,109 +1,34 @@
 """The edge client of reidstream: numpy in, numpy out.
 
 `ReidClient` for programs without asyncio, `AsyncReidClient` for those with it; `embed` for one frame, `stream` for a
-camera. `reidstream_client.testing` has a server in memory, for your tests. Everything else that is public is named
-here; a test holds `__all__` to it.
+camera. `reidstream_client.testing` has a server in memory, for your tests. `public.py` lists everything else that is
+public; all of it is imported from here.
+
+Why not at once: Python runs this module before any other of the package. What is public needs gRPC and NumPy, which
+take half a second to load, and the command must take care of Ctrl-C before that. Trap: `from . import public` would ask
+`__getattr__` for it, and so on without end.
 """
 
-from .aio import AsyncReidClient, Ping
-from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
-from .connection.credentials import TlsOptions
-from .connection.protocols import Health
-from .errors import (
-    CallRejected,
-    CallTimeout,
-    FileError,
-    FrameTooLarge,
-    InvalidRequest,
-    MissingExtra,
-    ModelNotFound,
-    Overloaded,
-    ProtocolFault,
-    ReidError,
-    ServerFault,
-    ServerUnavailable,
-    SessionDrained,
-    SessionEnded,
-    SeveralModels,
-    SpaceMismatch,
-    StaleEpoch,
-    UnknownOption,
-    UnreadAnswers,
-)
-from .frames.boxes import from_cxcywh, from_ltwh
-from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
-from .models import AgreedModel, EngineInfo, InputSpec, Limits, ModelInfo, ModelSummary, OutputSpec
-from .options import CallOptions, ClientOptions, FrameInput, FrameOptions, ResumingStreamOptions, StreamOptions
-from .session.async_session import AsyncSession
-from .session.ledger import LedgerStatistics
-from .session.opening import SessionInfo
-from .session.resuming import ResumingSession
-from .session.sync_session import Session
-from .sync import ReidClient
-from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
+from __future__ import annotations
 
-__all__ = [
-    "AgreedModel",
-    "AsyncReidClient",
-    "AsyncSession",
-    "BoxFilter",
-    "CallOptions",
-    "CallRejected",
-    "CallTimeout",
-    "ClientOptions",
-    "ColorMatrix",
-    "ColorRange",
-    "Crops",
-    "EmbeddingDtype",
-    "EngineInfo",
-    "ErrorReason",
-    "FileError",
-    "FrameEmbeddings",
-    "FrameFailure",
-    "FrameInput",
-    "FrameOptions",
-    "FrameTooLarge",
-    "Health",
-    "InputSpec",
-    "InvalidRequest",
-    "LedgerStatistics",
-    "Limits",
-    "MissingExtra",
-    "ModelChoice",
-    "ModelEmbeddings",
-    "ModelInfo",
-    "ModelNotFound",
-    "ModelSummary",
-    "Nv12",
-    "Ordering",
-    "Outcome",
-    "OutputSpec",
-    "OverloadPolicy",
-    "Overloaded",
-    "Ping",
-    "PixelFormat",
-    "Priority",
-    "ProtocolFault",
-    "RawFrame",
-    "ReidClient",
-    "ReidError",
-    "ResumingSession",
-    "ResumingStreamOptions",
-    "RetryPolicy",
-    "ServerFault",
-    "ServerUnavailable",
-    "Session",
-    "SessionDrained",
-    "SessionEnded",
-    "SessionInfo",
-    "SeveralModels",
-    "SpaceMismatch",
-    "StaleEpoch",
-    "StreamOptions",
-    "Timing",
-    "TlsOptions",
-    "UnknownOption",
-    "UnreadAnswers",
-    "from_cxcywh",
-    "from_ltwh",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .public import *  # noqa: F403 - a type checker reads the names there
+    from .public import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> object:
+        public = import_module(f"{__name__}.public")
+        if name in globals():  # a module of the package, which has just been imported
+            return globals()[name]
+        if name != "__all__" and name not in public.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(public, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *import_module(f"{__name__}.public").__all__})

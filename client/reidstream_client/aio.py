@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy.typing as npt
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, Unpack, override
 
 from reidstream_proto.v1 import frame_pb2, service_pb2
 
@@ -24,7 +24,7 @@ from .choices import RetryPolicy
 from .connection.grpc_connection import GrpcConnection
 from .connection.protocols import SERVICE, Connection, Health, ask_health
 from .connection.retries import with_retries
-from .errors import ProtocolFault
+from .errors import CLOSED, ProtocolFault, SessionEnded
 from .frames.doubts import BoxDoubts
 from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
 from .frames.images import Image
@@ -42,7 +42,9 @@ from .options import (
     read_options,
     shows_options,
 )
+from .process import not_picklable
 from .session.async_session import AsyncSession
+from .session.block import AsyncBlock
 from .session.opener import Opener, ServerOpener
 from .session.opening import check_spaces, check_upright
 from .session.requests import embed_options, resolve_choices, session_open
@@ -63,12 +65,16 @@ class Ping:
 class AsyncReidClient:
     """Embeds frames and boxes on a reidstream server. `target` is "host:port"; `ClientOptions` has the options.
 
-    Opens nothing before the first call. Belongs to the event loop of that call. Raises InvalidRequest for a value out
-    of its range, FileError for a file of `tls` that cannot be used.
+    Opens nothing before the first call. Belongs to the process and the event loop of that call, and raises WrongPlace
+    elsewhere: make a client within each `asyncio.run`.
     """
 
     @shows_options(ClientOptions, ClientSettings)
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
+        """Make a client of the server at `target`, "host:port".
+
+        Raises InvalidRequest for a value out of its range, FileError for a file of `tls` that cannot be used.
+        """
         settings = read_options(ClientOptions, ClientSettings, options, "AsyncReidClient")
         self.target = text("target", target)
         self._settings = settings
@@ -78,6 +84,7 @@ class AsyncReidClient:
         self._timeout_s = settings.timeout_s
         self._retry = settings.retry or RetryPolicy()
         self._connection = _connect(target, settings)
+        self._closed = False
         self._known: dict[str, AgreedModel] = {}
         self._doubts = BoxDoubts(upright=settings.apply_exif_orientation)
 
@@ -87,9 +94,13 @@ class AsyncReidClient:
     ) -> FrameEmbeddings:
         """The embeddings of (N, 4) boxes x1, y1, x2, y2 in pixels of the image, or of `Crops`.
 
+        `image`: a BGR array (H, W, 3) or a grey one (H, W), uint8; the bytes of a JPEG, PNG or WebP file; `RawFrame`,
+        `Nv12` or `Crops`.
+
         The call is repeated while no ready server answers, since embedding twice does no harm. The frame ages
-        meanwhile. An error of the frame is raised, since it is the call's status. For N = 0 nothing is sent, but the
-        model's dimension is asked for once. `options`: `CallOptions`.
+        meanwhile. For N = 0 nothing is sent, but the model's dimension is asked for once. An error of the frame is
+        raised, since it is the call's status. Raises InvalidRequest or FrameTooLarge for what cannot be sent, and else
+        what the server's status says: `errors` has the list.
         """
         check_options(CallOptions, options, "embed")
         given = CallInput(image=image, boxes=boxes, **options)
@@ -107,25 +118,34 @@ class AsyncReidClient:
 
     @shows_options(StreamOptions, StreamSettings)
     def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a session. Leaving the block ends it, so `finish` and iterate first to get every answer.
+        """Open a session for one camera, in an `async with` block: send frames, take answers, each exactly once.
 
-        `options`: `StreamOptions`. Entering the block raises what a call raises, and InvalidRequest for a value out of
-        its range.
+        async with client.stream(camera_id="door") as session:
+            await session.send(image, boxes)
+            await session.finish()  # no more frames: without it the iteration waits for more answers
+            async for answer in session:
+                ...
+
+        Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
+        or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
         settings = read_options(StreamOptions, StreamSettings, options, "stream")
-        return self._stream(settings)
+        return AsyncBlock(self._stream(settings))
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
-        """As `stream`, but the session outlives its stream: if that is cut or drained, another one goes on.
+        """Open a session that outlives its stream, in an `async with` block: if that is cut or drained, another one
+        goes on.
 
-        `options`: `ResumingStreamOptions`.
+        Frames without an answer are kept and sent again, so each is still answered exactly once. Send, finish and
+        iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
+        if the next server answers in another space, or with the last error if no stream can be opened.
         """
         settings = read_options(ResumingStreamOptions, StreamSettings, options, "resuming_stream")
-        return self._resuming_stream(settings)
+        return AsyncBlock(self._resuming_stream(settings))
 
     async def models(self) -> tuple[ModelSummary, ...]:
-        """The server's models."""
+        """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""
         request = service_pb2.ListModelsRequest().SerializeToString()
         answer = await self._ask("ListModels", request, service_pb2.ListModelsResponse.FromString, self._timeout_s)
         return tuple(parse_summary(model) for model in answer.models)
@@ -135,7 +155,8 @@ class AsyncReidClient:
         return parse_info(await self._get_model(text("name", name), self._timeout_s))
 
     async def ping(self) -> Ping:
-        """Ask for the server's health twice: the first call connects, the second is timed.
+        """The server's health, and how long asking took. It is asked twice: the first call connects, the second is
+        timed.
 
         Raises ServerUnavailable or CallTimeout at once; nothing is repeated.
         """
@@ -145,16 +166,28 @@ class AsyncReidClient:
         return Ping(health=health, round_trip_s=time.monotonic() - start)
 
     async def close(self) -> None:
-        """Close the connection; open calls and sessions end. Closing twice is harmless."""
+        """Close the connection; open calls and sessions end with SessionEnded.
+
+        Closing twice is harmless. A closed client cannot be used again.
+        """
         await self._connection.close()
+        self._closed = True
 
     async def __aenter__(self) -> Self:
+        if self._closed:
+            raise SessionEnded(CLOSED)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.close()
+
+    __reduce__ = not_picklable
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
 
     @asynccontextmanager
     async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import Enum
 from typing import Final, TypeVar
 
 import numpy as np
 
 from .errors import InvalidRequest
+from .redaction import without_secrets
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -36,10 +38,21 @@ def shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _MOST_DIGITS_BITS:
         return f"a number of {value.bit_length()} bits"
     if value is None or isinstance(value, int | float | np.number | np.bool_ | str | bytes | Enum):
-        text = repr(value)
+        text = without_secrets(repr(value))
         return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}..."
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that was meant, whatever dashes and capitals the word has; None where none is near."""
+    spellings = {_spelt(name): name for name in known}
+    close = get_close_matches(_spelt(word), spellings, n=1)
+    return spellings[close[0]] if close else None
+
+
+def _spelt(name: str) -> str:
+    return name.strip("-").replace("_", "-").lower()
 
 
 def text(name: str, value: object) -> str:

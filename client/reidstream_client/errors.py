@@ -16,6 +16,7 @@
     ├── SeveralModels           an answer of several models has no single `.embeddings`
     ├── SessionEnded            the session is over
     │   └── SessionDrained      the server is leaving: it has answered all that it accepted; send the rest elsewhere
+    ├── WrongPlace              the client cannot work here: another process, event loop or thread than its own
     ├── UnreadAnswers           the caller sends frames and does not take the answers
     ├── FileError               a file or folder cannot be read or written, or has the wrong content
     └── MissingExtra            an optional part of this package is not installed
@@ -26,13 +27,17 @@ call's status.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 import grpc
 import grpc.aio
 
 from reidstream_proto.v1.contract import REASON_HEADER, RETRY_AFTER_HEADER
+
+CLOSED: Final = "this client is closed: make another one, or close it later"
 
 
 class ReidError(Exception):
@@ -113,6 +118,10 @@ class SessionDrained(SessionEnded):
     """The server is leaving. It has answered every frame that it accepted; send those in `unanswered` elsewhere."""
 
 
+class WrongPlace(ReidError):
+    """The client cannot work here: another process, event loop or thread than its own. The message has the way out."""
+
+
 class UnreadAnswers(ReidError):
     """Too many answers wait to be taken; iterate over the session while sending."""
 
@@ -151,6 +160,12 @@ ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
 _ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch": StaleEpoch})
 
 
+# What gRPC itself says, on either side; older versions do not say on which.
+_TOO_LARGE = re.compile(
+    r"(?P<side>CLIENT: )?(?P<what>Sent|Received) message larger than max \((?P<size>\d+) vs\. (?P<most>\d+)\)"
+)
+
+
 def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> ReidError:
     """The error of a call to `target` that did not end with OK. `hint`: what to check if nobody answered."""
     trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
@@ -161,6 +176,9 @@ def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> Reid
 def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, target: str, hint: str) -> ReidError:
     """The same, by its parts. `said`: trailing metadata that is text."""
     reason = said.get(REASON_HEADER, "")
+    sizes = _TOO_LARGE.search(details)
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason and sizes is not None:
+        return _too_large(f"{target}: ", sizes, status)
     kind = _ERROR_OF_REASON.get(reason, ERROR_OF_STATUS[status])
     message = f"{target}: {details or status.name}"
     if kind is ServerUnavailable and not reason:
@@ -170,3 +188,24 @@ def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, 
     if isinstance(error, Overloaded) and retry_after_ms.isdecimal():
         error.retry_after_s = int(retry_after_ms) / 1000
     return error
+
+
+def _too_large(where: str, sizes: re.Match[str], status: grpc.StatusCode) -> ReidError:
+    """Why apart: gRPC gives it the status of a server without room, but trying again will not help."""
+    size, most = sizes["size"], sizes["most"]
+    match (sizes["side"] is not None, sizes["what"]):
+        case (True, "Received"):
+            text = f"the answer has {size} bytes, and this client takes at most {most}: raise its max_message_bytes"
+        case (False, "Sent"):
+            text = f"the answer has {size} bytes, and the server sends at most {most}: send fewer boxes in a frame"
+        case _:
+            return FrameTooLarge(f"{where}{too_large_text(int(size), int(most))}", status=status)
+    return CallRejected(where + text, status=status)
+
+
+def too_large_text(size: int, most: int) -> str:
+    """A message of `size` bytes where `most` may be sent, and what to do."""
+    return (
+        f"the frame's message has {size} bytes, and at most {most} are read: send the picture encoded, "
+        "or raise the server's limit (--max-message-bytes) and the client's (max_message_bytes)"
+    )

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-from .errors import SessionEnded
+from .errors import CLOSED, ReidError, SessionEnded, WrongPlace
+from .process import Home, check_unpatched
 
 T = TypeVar("T")
 
@@ -29,21 +30,28 @@ class LoopThread:
     """Runs coroutines for other threads. A daemon: it does not keep the interpreter alive."""
 
     def __init__(self) -> None:
+        check_unpatched("threading", "selectors")
+        self._home = Home()
         self._loop = asyncio.new_event_loop()
         self._entry = threading.RLock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="reidstream-client", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+            self._loop.close()
+            raise WrongPlace(f"a client needs a thread, and there is none: {error}") from None
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it in the loop and wait. Giving up (Ctrl-C) cancels it. Raises SessionEnded if closed meanwhile."""
-        with self._entry:
-            if self._closed:
-                coroutine.close()
-                raise SessionEnded("this client is closed")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        if threading.current_thread() is self._thread:
-            raise SessionEnded("a client cannot wait in its own thread")
+        """Run it in the loop and wait. Giving up (Ctrl-C) cancels it.
+
+        Raises SessionEnded if closed meanwhile, WrongPlace where nobody would end the waiting.
+        """
+        try:
+            future = self._start(coroutine)
+        except ReidError:
+            coroutine.close()
+            raise
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -52,8 +60,18 @@ class LoopThread:
             future.cancel()
             raise
 
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        self._home.check()
+        if threading.current_thread() is self._thread:
+            raise WrongPlace("a client cannot wait in its own thread: call it from another one")
+        with self._entry:
+            self.check_open()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def close(self, resource: Closable) -> None:
-        """Close the resource in the loop, then end loop and thread. The second time, do nothing."""
+        """Close the resource in the loop, then end loop and thread. The second time, or after a fork, do nothing."""
+        if not self._home.is_here:
+            return
         with self._entry:
             if self._closed:
                 return
@@ -61,6 +79,11 @@ class LoopThread:
             asyncio.run_coroutine_threadsafe(self._shut(resource), self._loop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def check_open(self) -> None:
+        """Raises SessionEnded if this was closed."""
+        if self._closed:
+            raise SessionEnded(CLOSED)
 
     async def _shut(self, resource: Closable) -> None:
         try:

@@ -7,7 +7,7 @@ them but does not act on them. So a word that is newer than this client is no er
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reidstream_proto.v1 import model_pb2, service_pb2
@@ -106,7 +106,7 @@ class ModelInfo:
     output: OutputSpec
     engine: EngineInfo
     artifact_sha256: str
-    limits: Limits
+    limits: Limits = field(repr=False)
 
 
 def parse_summary(message: model_pb2.Model) -> ModelSummary:

@@ -11,21 +11,22 @@ the test that compares the two fails.
 
 from __future__ import annotations
 
-import difflib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .checks import shown
+from .checks import nearest, shown
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
 from .errors import InvalidRequest, UnknownOption
 from .frames.images import Image
+from .option_help import with_options
 from .rules import RULES
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -92,7 +93,7 @@ class ClientSettings:
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     retry: RetryPolicy | None = None
     tls: TlsOptions | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     keepalive_s: float | None = 30.0
     connect: Connect | None = None
 
@@ -171,12 +172,12 @@ class CallOptions(FrameOptions, total=False):
 class FrameInput:
     """A frame for `embed_many` and `send_frame`: what `send` takes, in one object. See `FrameOptions`."""
 
-    image: Image
-    boxes: npt.ArrayLike | None = None
+    image: Image = field(repr=False)
+    boxes: npt.ArrayLike | None = field(default=None, repr=False)
     frame_id: int | None = None
-    class_ids: npt.ArrayLike | None = None
-    scores: npt.ArrayLike | None = None
-    track_ids: npt.ArrayLike | None = None
+    class_ids: npt.ArrayLike | None = field(default=None, repr=False)
+    scores: npt.ArrayLike | None = field(default=None, repr=False)
+    track_ids: npt.ArrayLike | None = field(default=None, repr=False)
     source_size: tuple[int, int] | None = None
     capture_unix_ns: int | None = None
     captured_monotonic: float | None = None
@@ -195,8 +196,8 @@ def check_options(allowed: type[Any], options: Collection[str], function: str) -
     known = _names(allowed)
     for name in options:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            meant = f". Did you mean {close[0]!r}?" if close else ""
+            close = nearest(name, known)
+            meant = "" if close is None else f". Did you mean {close!r}?"
             raise UnknownOption(f"{function}() has no option {name!r}; it has {', '.join(known)}{meant}")
 
 
@@ -224,8 +225,8 @@ def as_frame(given: object) -> FrameInput:
 
 
 def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
-    """Let `help()` and `inspect.signature` show the options of a TypedDict, with the defaults of its dataclass, where
-    the code says `**options`.
+    """Let `help()` and `inspect.signature` show the options of a TypedDict, with their meanings and the defaults of its
+    dataclass, where the code says `**options`.
     """
     fields = inspect.signature(settings).parameters
 
@@ -235,6 +236,7 @@ def shows_options(allowed: type[Any], settings: type[Any]) -> Callable[[F], F]:
         function.__dict__["__signature__"] = signature.replace(
             parameters=[*named, *(fields[name] for name in _names(allowed))]
         )
+        function.__doc__ = with_options(function.__doc__, sys.modules[__name__], allowed.__name__)
         return function
 
     return decorate

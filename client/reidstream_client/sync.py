@@ -2,22 +2,22 @@
 
 There is one implementation: an event loop in its own thread runs `AsyncReidClient`, and every method here waits for one
 of its coroutines. Trap: the thread must end before the interpreter does, even if nobody calls `close`. A finalizer
-without a reference to the client does that. A process that is forked later needs a client of its own.
+without a reference to the client does that. In a process that is forked later, a client of this one raises
+WrongPlace.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TypeVar
 
 import numpy.typing as npt
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, Unpack, override
 
 from .aio import AsyncReidClient, Ping
-from .errors import InvalidRequest, ReidError, SessionEnded
+from .errors import InvalidRequest, ReidError
 from .frames.images import Image
 from .loop_thread import LoopThread
 from .models import ModelInfo, ModelSummary
@@ -35,16 +35,17 @@ from .options import (
     check_options,
     shows_options,
 )
-from .session.async_session import AsyncSession
-from .session.resuming import ResumingSession
+from .process import not_picklable
+from .session.block import Block
 from .session.sync_session import Session
 from .types import FrameEmbeddings
 
-S = TypeVar("S", AsyncSession, ResumingSession)
-
 
 class ReidClient:
-    """Embeds frames and boxes on a reidstream server; options and errors as for `AsyncReidClient`. Any thread.
+    """Embeds frames and boxes on a reidstream server, for programs without asyncio. Any number of threads may use it.
+
+    Its methods wait. In a coroutine they would stop the event loop: use `AsyncReidClient` there. It belongs to the
+    process that made it. In another one, or where gevent has patched threads, it raises WrongPlace.
 
     with ReidClient("localhost:50051") as client:
         result = client.embed(image, boxes)  # a BGR array or the bytes of a JPEG; (N, 4) x1, y1, x2, y2
@@ -53,6 +54,10 @@ class ReidClient:
 
     @shows_options(ClientOptions, ClientSettings)
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
+        """Make a client of the server at `target`, "host:port". It connects at the first call.
+
+        Raises InvalidRequest for a value out of its range, FileError for a file of `tls` that cannot be used.
+        """
         check_options(ClientOptions, options, "ReidClient")
         self._client = AsyncReidClient(target, **options)
         self._thread = LoopThread()
@@ -67,7 +72,14 @@ class ReidClient:
     def embed(
         self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[CallOptions]
     ) -> FrameEmbeddings:
-        """The embeddings of one frame; options and errors as for `AsyncReidClient.embed`."""
+        """The embeddings of (N, 4) boxes x1, y1, x2, y2 in pixels of the image, or of `Crops`. Waits for the answer.
+
+        `image`: a BGR array (H, W, 3) or a grey one (H, W), uint8; the bytes of a JPEG, PNG or WebP file; `RawFrame`,
+        `Nv12` or `Crops`. For a camera use `stream`, which keeps several frames in flight.
+
+        The call is repeated while no ready server answers. An error of the frame is raised. Raises InvalidRequest or
+        FrameTooLarge for what cannot be sent, and else what the server's status says: `errors` has the list.
+        """
         return self._thread.call(self._client.embed(image, boxes, **options))
 
     @shows_options(StreamOptions, StreamSettings)
@@ -76,9 +88,10 @@ class ReidClient:
     ) -> Iterator[FrameEmbeddings]:
         """The answers to all frames, pipelined over one stream; each frame is answered exactly once.
 
-        Frames are taken from `frames` in the caller's thread, and answers that have come are given between two of them.
-        Raises as `Session.send` and the iteration over a session do. If the server leaves, the answers to the frames
-        that it accepted come before SessionDrained. `options`: `StreamOptions`.
+        `frames`: pairs of image and boxes, or `FrameInput`. They are taken in the caller's thread, and answers that
+        have come are given between two of them. An error of a frame is in its answer. Raises InvalidRequest or
+        FrameTooLarge for a frame that cannot be sent, and the error that ended the session. If the server leaves, the
+        answers to the frames that it accepted come before SessionDrained.
         """
         check_options(StreamOptions, options, "embed_many")
         check_frames(frames)
@@ -86,16 +99,31 @@ class ReidClient:
 
     @shows_options(StreamOptions, StreamSettings)
     def stream(self, **options: Unpack[StreamOptions]) -> AbstractContextManager[Session]:
-        """Open a session; options and errors as for `AsyncReidClient.stream`."""
-        return self._entered(self._client.stream(**options))
+        """Open a session for one camera, in a `with` block: send frames, take answers, each exactly once.
+
+        with client.stream(camera_id="door") as session:
+            session.send(image, boxes)
+            session.finish()  # no more frames: without it the iteration waits for more answers
+            for answer in session:
+                ...
+
+        Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
+        or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
+        """
+        return Block(self._client.stream(**options), self._thread)
 
     @shows_options(ResumingStreamOptions, StreamSettings)
     def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractContextManager[Session]:
-        """As `stream`, but the session outlives its stream: if that is cut or drained, another one goes on."""
-        return self._entered(self._client.resuming_stream(**options))
+        """Open a session that outlives its stream, in a `with` block: if that is cut or drained, another one goes on.
+
+        Frames without an answer are kept and sent again, so each is still answered exactly once. Send, finish and
+        iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
+        if the next server answers in another space, or with the last error if no stream can be opened.
+        """
+        return Block(self._client.resuming_stream(**options), self._thread)
 
     def models(self) -> tuple[ModelSummary, ...]:
-        """The server's models."""
+        """The server's models, one line each. Raises ServerUnavailable or CallTimeout if no server answers."""
         return self._thread.call(self._client.models())
 
     def info(self, name: str = "") -> ModelInfo:
@@ -103,7 +131,10 @@ class ReidClient:
         return self._thread.call(self._client.info(name))
 
     def ping(self) -> Ping:
-        """The server's health, and how long asking took. Raises as `AsyncReidClient.ping`, at once."""
+        """The server's health, and how long asking took, without connecting. A server that is still starting answers.
+
+        Raises ServerUnavailable or CallTimeout at once; nothing is repeated.
+        """
         return self._thread.call(self._client.ping())
 
     def _embed_many(
@@ -122,21 +153,21 @@ class ReidClient:
             session.finish()
             yield from session
 
-    @contextmanager
-    def _entered(self, context: AbstractAsyncContextManager[S]) -> Iterator[Session]:
-        """A session of the client's thread, for the length of a block of this one."""
-        session = self._thread.call(context.__aenter__())
-        try:
-            yield Session(session, self._thread)
-        finally:
-            with suppress(SessionEnded):  # the client was closed meanwhile, and the session with it
-                self._thread.call(context.__aexit__(None, None, None))
-
     def close(self) -> None:
-        """Close the connection and end the thread; open calls raise SessionEnded. Closing twice is harmless."""
+        """Close the connection and end the thread; open calls and sessions end with SessionEnded.
+
+        Closing twice is harmless. A closed client cannot be used again.
+        """
         self._finalizer()
 
+    __reduce__ = not_picklable
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
+
     def __enter__(self) -> Self:
+        self._thread.check_open()
         return self
 
     def __exit__(

@@ -6,17 +6,22 @@ several models it raises, and `for_model` gives each model's own matrix.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import grpc
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from .checks import shown
 from .errors import InvalidRequest, SeveralModels
 from .models import AgreedModel
+
+_SHOWN: Final = 120
+"""Characters of a text that comes from elsewhere, where an answer is printed."""
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -117,6 +122,11 @@ class ModelEmbeddings:
     embeddings: Embeddings
     valid: npt.NDArray[np.bool_]
 
+    @override
+    def __repr__(self) -> str:
+        rows, dim = self.embeddings.shape
+        return f"ModelEmbeddings(model={_cut(self.model.name)!r}, boxes={rows}, valid={self.valid.sum()}, dim={dim})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameEmbeddings:
@@ -161,6 +171,20 @@ class FrameEmbeddings:
                 return block
         raise InvalidRequest(f"this session has no model {shown(name)}; its models are {self._names()}")
 
+    @override
+    def __repr__(self) -> str:
+        outcomes = ", ".join(f"{count} {outcome.name}" for outcome, count in Counter(self.outcomes).items())
+        models = ", ".join(f"{block.model.name} {block.embeddings.shape}" for block in self.blocks)
+        parts = [f"frame_id={self.frame_id}", f"boxes={len(self.outcomes)}", f"outcomes={outcomes!r}"]
+        parts.append(f"embeddings={_cut(models)!r}")
+        if self.error is not None:
+            parts.append(f"error={_cut(f'{self.error.reason.name}: {self.error.message}')!r}")
+        if self.timing.round_trip_s is not None:
+            parts.append(f"round_trip_s={self.timing.round_trip_s:.4g}")
+        if self.local:
+            parts.append("local=True")
+        return f"FrameEmbeddings({', '.join(parts)})"
+
     def _only(self) -> ModelEmbeddings:
         if len(self.blocks) != 1:
             raise SeveralModels(
@@ -175,3 +199,7 @@ class FrameEmbeddings:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, end - start)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -11,10 +11,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 
-from . import default_model
+from . import __version__, default_model
 from .cores import usable_cores
 from .cpu.onnx_engine import OnnxEngine
 from .cpu.onnx_loading import load_onnx
@@ -22,9 +21,11 @@ from .cpu.options import InferenceRuntime, OnnxOptions, Precision
 from .cpu.stager import CpuStager
 from .errors import EnginesError, ModelError, PackageMissing, SpecError, UnsupportedProfile
 from .onnx_file import read_signature
+from .parser import Parser
 from .profiles import describe_profiles
 from .protocol import EngineInfo
 from .quantize import find_crops, need_packages, quantize
+from .redaction import without_secrets
 from .selftest import self_test
 from .spec import ModelSpec
 from .spec_source import SPEC_KEY, ModelSignature, resolve_spec
@@ -57,7 +58,7 @@ examples:
   reidstream-engines build osnet.onnx --profile torchreid --precision fp16 --max-batch 64
   reidstream-engines adopt osnet.engine --profile torchreid --model osnet.onnx
 
-exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage
+exit codes: 0 success, 1 the model cannot be read, does not fit its profile or failed, 2 wrong usage, 130 interrupted
 """
 
 
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _run(arguments)
     except EnginesError as error:
-        print(f"reidstream-engines: {error}", file=sys.stderr)
+        print(f"reidstream-engines: {without_secrets(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -100,13 +101,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="reidstream-engines",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('reidstream-engines')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     inspect = commands.add_parser(
         "inspect",

@@ -75,8 +75,12 @@ def need_packages() -> None:
 
 
 def find_crops(folder: Path) -> tuple[Path, ...]:
-    """The pictures below `folder` to calibrate with, at most MAX_CROPS. Raises ModelError if there are too few."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """The pictures below `folder` to calibrate with, at most MAX_CROPS; hidden files are none.
+
+    Raises ModelError if there are too few.
+    """
+    found = (path for path in folder.rglob("*") if not path.name.startswith("."))
+    paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(paths) < _STEP:
         raise ModelError(
             f"{folder} has {len(paths)} pictures ({', '.join(SUFFIXES)}); at least {_STEP} crops are needed. Hundreds "
@@ -95,6 +99,7 @@ def quantize(
     ImageError for a crop, with its name; and whatever `load_onnx` raises.
     """
     need_packages()
+    _prepare(target, source)
     signature = read_signature(source)
     if is_int8(signature.metadata):
         raise ModelError(f"{source} is quantised already; use the float32 file")
@@ -189,12 +194,34 @@ def _quantize(source: Path, folder: Path, target: Path, spec: ModelSpec, inputs:
             )
         model = onnx.load(written)
         onnx.helper.set_model_props(model, _metadata(model, spec))
-        onnx.save(model, target)
+        unfinished = _unfinished(target)
+        onnx.save(model, unfinished)
+        unfinished.replace(target)  # Ctrl-C leaves no half file under this name
     except EnginesError:
         raise
     except Exception as error:  # the quantiser's exceptions share no base
         raise ModelError(f"{source} cannot be quantised: {error}") from error
     return len(chosen)
+
+
+def _prepare(target: Path, source: Path) -> None:
+    """Make the target's folder and try to write there, before minutes of calibration. Raises ModelError."""
+    if target.is_dir():
+        raise ModelError(
+            f"{target} cannot be written: it is a folder; name a file in it, such as {target / 'int8.onnx'}"
+        )
+    if target.resolve() == source.resolve():
+        raise ModelError(f"{target} is the float32 file itself; give --output another name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _unfinished(target).open("wb").close()
+        _unfinished(target).unlink()
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written: {error.strerror}") from error
+
+
+def _unfinished(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
 
 
 @contextmanager

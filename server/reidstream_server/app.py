@@ -3,27 +3,26 @@
     load -> warm up, self-test -> doors open -> SERVING ... NOT_SERVING -> Drain -> accepted frames answered -> stop
 
 Trap: a door opens only when every model is warmed, and closes only when every accepted frame is answered or the drain's
-time is over. Metrics are there before and after. "Leaving" is known in one place, the runtime; every door asks there.
+time is over. The operators' port is there before and after. "Leaving" is known in one place, the runtime; every door
+asks there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
 from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits
-from reidstream_server.config import SecuritySettings, ServerConfig
+from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
-from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
-from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls
-from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
@@ -31,11 +30,16 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
+from reidstream_server.runtime import losses
 from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.starting import access_of, tls_of
+from reidstream_server.transport.addresses import address_of
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.server import GrpcServer, Listen, address_of
+from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
+from reidstream_server.transport.operators.health import Health
+from reidstream_server.transport.operators.port import OperatorsPort
 
 log = get_logger(__name__)
 
@@ -60,18 +64,29 @@ class Parts:
 class RunningServer:
     """A server that takes frames. Event loop only."""
 
-    def __init__(self, parts: Parts, embedding: EmbeddingService, doors: Sequence[Door]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        embedding: EmbeddingService,
+        doors: Sequence[Door],
+        operators: OperatorsPort | None = None,
+    ) -> None:
         self.parts = parts
         self.embedding = embedding
         self.runtime = parts.runtime
         self.doors = doors
         self.ports: tuple[int, ...] = ()
-        self.metrics_port: int | None = None
+        self._operators = operators
 
     @property
     def port(self) -> int:
         """Of the gRPC door."""
         return self.ports[0]
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Of metrics and probes; None without them."""
+        return None if self._operators is None else self._operators.number
 
     async def start(self) -> None:
         """Take every port, then serve at all of them. Raises StartupError, with nobody served."""
@@ -79,6 +94,8 @@ class RunningServer:
         for door in self.doors:
             await door.serve()
         self.parts.series.ready.set(1)
+        if self._operators is not None:
+            self._operators.health.serves(self.runtime)
 
     async def drain(self) -> bool:
         """Answer what was accepted, then stop; False if the time was over before that."""
@@ -95,6 +112,8 @@ class RunningServer:
     async def stop(self, grace_s: float) -> None:
         """Close every door; calls that are open have `grace_s` to end. Harmless to repeat."""
         await _at_each(self.doors, lambda door: door.stop(grace_s))
+        if self._operators is not None:
+            self._operators.health.over()
 
 
 async def _at_each(doors: Sequence[Door], act: Callable[[Door], Awaitable[None]]) -> None:
@@ -118,29 +137,46 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
-        yield Parts(
-            config=config,
-            runtime=runtime,
-            intake=FrameIntake(limits=frame_limits(config), stager=loaded.stager),
-            access=access_of(config.security),
-            observer=observer,
-            series=series,
-            registry=registry,
-        )
+        watching = asyncio.create_task(_watch_losses(runtime))
+        try:
+            yield Parts(
+                config=config,
+                runtime=runtime,
+                intake=FrameIntake(limits=frame_limits(config), stager=loaded.stager),
+                access=access_of(config.security),
+                observer=observer,
+                series=series,
+                registry=registry,
+            )
+        finally:
+            watching.cancel()
+
+
+async def _watch_losses(runtime: Runtime) -> None:
+    """Have the log told every minute who loses frames, until cancelled."""
+    while True:
+        await asyncio.sleep(losses.LOOK_S)
+        runtime.losses.look(runtime.sessions(), time.monotonic_ns())
 
 
 @asynccontextmanager
-async def running_server(config: ServerConfig, loaded: Engines) -> AsyncIterator[RunningServer]:
-    """The parts and their doors, open; whatever is still open at the end is dropped. Raises StartupError."""
+async def running_server(
+    config: ServerConfig, loaded: Engines, operators: OperatorsPort | None = None
+) -> AsyncIterator[RunningServer]:
+    """The parts and their doors, open; whatever is still open at the end is dropped. Raises StartupError.
+
+    `operators`: the port that shows its metrics and health, if there is one.
+    """
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
-        server = RunningServer(parts, embedding, [grpc_door(parts, [embedding.hosted])])
-        with _metrics(config, parts.registry) as server.metrics_port:
-            try:
-                await server.start()
-                yield server
-            finally:
-                await server.stop(0.0)
+        server = RunningServer(parts, embedding, [grpc_door(parts, [embedding.hosted])], operators)
+        if operators is not None:
+            operators.show_metrics(make_wsgi_app(parts.registry))
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop(0.0)
 
 
 def embedding_service(parts: Parts) -> EmbeddingService:
@@ -181,13 +217,13 @@ class Ending:
     stuck: bool
 
 
-async def serve(config: ServerConfig, loaded: Engines) -> Ending:
+async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort | None = None) -> Ending:
     """Run until SIGTERM, SIGINT or a lost engine. Raises StartupError."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running_server(config, loaded) as server:
+    async with running_server(config, loaded, operators) as server:
         log.info(
             "serving",
             address=address_of(config.listen.host, server.port),
@@ -204,35 +240,12 @@ async def serve(config: ServerConfig, loaded: Engines) -> Ending:
     return Ending(code=code, stuck=server.runtime.stuck)
 
 
-def access_of(security: SecuritySettings) -> Access:
-    """Who may call. Raises StartupError."""
-    tokens = None if security.tokens_file is None else TokenFile(security.tokens_file)
-    return Access(tokens=tokens, certificates=security.tls_client_ca_file is not None)
-
-
-def tls_of(security: SecuritySettings) -> TlsMaterial | None:
-    """The doors' certificate; None without TLS. Raises StartupError."""
-    if security.tls_cert_file is None or security.tls_key_file is None:
-        return None
-    return read_tls(
-        TlsFiles(certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file)
-    )
-
-
 @contextmanager
-def _metrics(config: ServerConfig, registry: CollectorRegistry) -> Iterator[int | None]:
-    """Prometheus's port, in a thread of its own; None where metrics are off."""
-    if not config.listen.metrics_enabled:
+def operators_port(config: ServerConfig) -> Iterator[OperatorsPort | None]:
+    """The port of metrics and probes, listening; None where it is turned off. Raises StartupError."""
+    listen = config.listen
+    if not listen.metrics_enabled:
         yield None
         return
-    try:
-        httpd, thread = start_http_server(config.listen.metrics_port, config.listen.metrics_host, registry)
-    except OSError as error:
-        where = f"{config.listen.metrics_host}:{config.listen.metrics_port}"
-        raise StartupError(f"cannot listen on {where} for metrics: {error}; choose another --metrics-port") from error
-    try:
-        yield int(httpd.server_address[1])
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with OperatorsPort(listen.metrics_host, listen.metrics_port, health=Health()) as port:
+        yield port

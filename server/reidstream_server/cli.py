@@ -1,31 +1,26 @@
 """`reidstream-server`: configuration in, exit code out.
 
     0   stopped; every accepted frame was answered
-    1   a model cannot be loaded, or a port cannot be opened
+    1   a file, a model or a port cannot be had
     2   the configuration is wrong; every problem is printed
     70  an engine cannot continue
     75  the drain took too long
     130 SIGINT came before the server served; a server that serves drains instead
     143 SIGTERM came before the server served
 
-Trap: a device may never answer. The process must still end, with its exit code, even if a thread waits for the device.
+Trap: nothing heavy is imported before the configuration is read and the machine was looked at: see `running`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from reidstream_server.allocator import keep_freed_memory
-from reidstream_server.app import serve
-from reidstream_server.config import ConfigError, ServerConfig, load_config, redacted
+from reidstream_server.config import ConfigError, changed_settings, load_config, unread_variables
 from reidstream_server.errors import StartupError
-from reidstream_server.loading import loaded_engines
-from reidstream_server.logs import configure, get_logger
+from reidstream_server.logs import LogFormat, LogLevel, configure, get_logger
+from reidstream_server.starting import check_start
 from reidstream_server.stopping import ToldToStop, stoppable
 
 log = get_logger(__name__)
@@ -39,21 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(sys.argv[1:] if argv is None else argv, os.environ)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        _refuse(error)
         return EXIT_CONFIG
     configure(config.log.log_level, config.log.log_format)
-    log.info("configuration", **_fields(config))
+    for unread in unread_variables(os.environ):
+        log.warning("variable_ignored", variable=unread.variable, reason=unread.reason)
+    log.info("configuration", **(changed_settings(config) or {"all": "default"}))
     try:
-        with stoppable() as stop, loaded_engines(config) as loaded:
-            stop.check()
-            if config.lifecycle.dry_run:
-                log.info("dry_run_passed")
-                return 0
-            keep_freed_memory()  # after loading: what loading freed goes back to the system
-            ending = asyncio.run(serve(config, loaded))
-            if ending.stuck:
-                _leave_behind(ending.code)
-            return ending.code
+        with stoppable() as stop:
+            check_start(config)
+            from reidstream_server import running  # noqa: PLC0415 - see the module
+
+            return running.dry_run(config, stop) if config.lifecycle.dry_run else running.run(config, stop)
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - the message says everything
         return EXIT_STARTUP
@@ -62,22 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return told.exit_code
 
 
-def _leave_behind(code: int) -> NoReturn:
-    """End the process although a thread is still inside an engine.
-
-    Nothing is closed: to close the engine or the interpreter under that thread could crash, or never end.
-    """
-    log.warning("threads_left", exit_code=code)
-    logging.shutdown()
-    os._exit(code)
-
-
-def _fields(config: ServerConfig) -> dict[str, str]:
-    """The configuration as fields of one event; models by name."""
-    settings, _, _ = redacted(config).partition("[[models]]")
-    fields = dict(line.split(" = ", 1) for line in settings.splitlines() if " = " in line)
-    models = ", ".join(f"{model.name}={model.path}" for model in config.models)
-    return {name: value.strip('"') for name, value in fields.items()} | {"models": models or "the embedded one"}
+def _refuse(error: ConfigError) -> None:
+    """For people a line for each problem; for programs one event, where that much was understood."""
+    if error.log_format == LogFormat.JSON.value:
+        configure(LogLevel.INFO, LogFormat.JSON)
+        log.error("cannot_start", reason=str(error))
+    else:
+        print(error, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     ServerError
     ├── ConfigError             the configuration is wrong; nothing was started
-    ├── StartupError            a model cannot be loaded, or a port cannot be opened
+    ├── StartupError            a file, a model or a port cannot be had
     ├── SharedMemoryRefused     the server does not use the memory that a client offers; the session goes on without it
     └── CallRefused             a call is refused; its status ends the call
         ├── Unauthenticated     no token, or a wrong one
@@ -44,11 +44,18 @@ class ServerError(Exception):
 
 
 class ConfigError(ServerError):
-    """The configuration is wrong. The message has all problems, one per line."""
+    """The configuration is wrong. The message has all problems, one per line.
+
+    `log_format`: the value of that setting, as far as it was understood.
+    """
+
+    def __init__(self, message: str, *, log_format: str = "text") -> None:
+        super().__init__(message)
+        self.log_format = log_format
 
 
 class StartupError(ServerError):
-    """A model cannot be loaded, or a port cannot be opened."""
+    """A file, a model or a port cannot be had. The message has all that was found, one per line."""
 
 
 class SharedMemoryRefused(ServerError):

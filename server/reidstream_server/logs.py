@@ -3,9 +3,14 @@
     2026-01-31T12:00:00.000Z info session_opened camera_id=gate-1 models=1
     {"ts": ..., "level": "info", "logger": "...", "event": "session_opened", "fields": {"camera_id": "gate-1", ...}}
 
+An error is for a person where a person reads: as text on a terminal, its long values stand below it, on lines that are
+indented.
+
 Why on top of the standard library's logging: gRPC, asyncio and the warnings module log there. Their records come out in
-the same form, as the event `python_log`. The exception is gRPC's C core: it writes its own lines to stderr, such as one
-for each TLS handshake that fails. The environment variable GRPC_VERBOSITY=NONE turns them off.
+the same form, as the event `python_log`. gRPC's C core writes to stderr by itself, such as a line for each handshake of
+TLS that fails. A person can read that between our lines, a program that reads JSON cannot, so there the core is silent.
+Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
+the process.
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
@@ -16,6 +21,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import sys
 import traceback
@@ -24,11 +30,15 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import assert_never
 
+from reidstream_server.redaction import without_secrets
+
 Value = str | int | float | None | BaseException
 """What a field may hold. An exception is written as its type and message."""
 
 _FIELDS = "reidstream_fields"
 _CHATTER = "grpc._cython.cygrpc"  # at DEBUG it writes at least one record per call, about its own event loop only
+_CORE_VERBOSITY = "GRPC_VERBOSITY"  # gRPC's C core reads it when gRPC is imported
+_LONG = 60
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LAST_BMP = 0xFFFF
@@ -87,19 +97,28 @@ def get_logger(name: str) -> Logger:
 
 
 def configure(level: LogLevel, log_format: LogFormat) -> None:
-    """Send every log record and warning of the process to its current stderr. A later call replaces an earlier one."""
-    match log_format:
-        case LogFormat.TEXT:
-            formatter: logging.Formatter = _TextFormatter()
-        case LogFormat.JSON:
-            formatter = _JsonFormatter()
-        case _:
-            assert_never(log_format)
+    """Send every log record and warning of the process to its current stderr. A later call replaces an earlier one.
+
+    Before gRPC is imported: beside JSON its C core is silent, unless GRPC_VERBOSITY is set.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_formatter(log_format))
     logging.basicConfig(force=True, handlers=[handler], level=level.name)
     logging.getLogger(_CHATTER).setLevel(max(logging.INFO, logging.getLogger().level))
     logging.captureWarnings(capture=True)
+    if log_format is LogFormat.JSON:
+        os.environ.setdefault(_CORE_VERBOSITY, "NONE")
+
+
+def _formatter(log_format: LogFormat) -> logging.Formatter:
+    match log_format:
+        case LogFormat.TEXT:
+            on_terminal = sys.stderr is not None and sys.stderr.isatty()  # it is None where stderr is closed
+            return _TerminalFormatter() if on_terminal else _TextFormatter()
+        case LogFormat.JSON:
+            return _JsonFormatter()
+        case _:
+            assert_never(log_format)
 
 
 def quoted(text: str) -> str:
@@ -122,12 +141,27 @@ class _TextFormatter(logging.Formatter):
     """`ts level event key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        return _line(record, *_event(record))
+
+
+class _TerminalFormatter(logging.Formatter):
+    """The same, but the long values of an error stand below it, each of their lines indented.
+
+    So no line that begins with a time can come from a client.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
         event, fields = _event(record)
-        if not hasattr(record, _FIELDS):
-            fields = {"logger": record.name, **fields}
-        words = [_time(record), record.levelname.lower(), event]
-        words += [f"{key}={_text(value)}" for key, value in fields.items()]
-        return " ".join(words)
+        if record.levelno < logging.ERROR:
+            return _line(record, event, fields)
+        texts = {key: str(_plain(value)) for key, value in fields.items()}
+        below = {key: text for key, text in texts.items() if len(text) > _LONG or "\n" in text}
+        lines = [_line(record, event, {key: value for key, value in fields.items() if key not in below})]
+        for key, text in below.items():
+            if len(below) > 1:
+                lines.append(f"  {key}:")
+            lines += [f"  {_shown(line)}" for line in text.rstrip("\n").split("\n")]
+        return "\n".join(lines)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -155,6 +189,19 @@ def _event(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:
     return "python_log" if own is None else record.msg, fields
 
 
+def _line(record: logging.LogRecord, event: str, fields: dict[str, Value]) -> str:
+    if not hasattr(record, _FIELDS):
+        fields = {"logger": record.name, **fields}
+    words = [_time(record), record.levelname.lower(), event]
+    words += [f"{key}={_text(value)}" for key, value in fields.items()]
+    return " ".join(words)
+
+
+def _shown(line: str) -> str:
+    """A line for a person to read: what is printable as it is, and all else escaped."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in line)
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, timezone.utc)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
@@ -163,7 +210,9 @@ def _time(record: logging.LogRecord) -> str:
 def _plain(value: Value) -> str | int | float | None:
     """As JSON can hold it; JSON has neither exceptions nor infinities."""
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
+        return without_secrets(f"{type(value).__name__}: {value}")
+    if isinstance(value, str):
+        return without_secrets(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

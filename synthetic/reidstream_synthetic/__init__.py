@@ -18,6 +18,7 @@ scene as MOTChallenge sequences; `python -m reidstream_synthetic --help` is the 
     frame         a frame with its truth
     detections    what an inaccurate detector finds in a frame
     motchallenge  sequences in files
+    cli, parser   the command, and how a wrong word is told
     people/       who they are, how they walk, how they are painted
     places/       a plaza and a crossing
     painting/     projection, brush, shadows, cloth, sensor
@@ -30,6 +31,8 @@ from .detections import Detections, DetectorNoise, detect
 from .frame import Frame
 from .motchallenge import write_motchallenge
 from .scene import Scene, make_scene
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Camera",

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from .detections import DetectorNoise
 from .motchallenge import write_motchallenge
+from .parser import Parser
 from .people.cast import MAX_PEOPLE
 from .scene import MAX_CAMERAS, MAX_FRAMES, make_scene
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m reidstream_synthetic",
         description="Draws people who walk past cameras, and writes what each camera saw, with the truth, as "
         "MOTChallenge sequences. The folders of the sequences are printed.",

@@ -20,6 +20,7 @@ from tests.support.harness import encode, picture
 from tests.support.process import server_process
 
 ROOT = Path(__file__).parents[2]
+FREE_PORTS = ("--port", "0", "--metrics-port", "0")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIENT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 
@@ -114,7 +115,7 @@ def test_the_server_command_runs(tmp_path: Path, shared_data: Path) -> None:
     (command,) = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("reidstream-server")]
     shutil.copy(shared_data / "models" / "osnet_x0_25_msmt17.onnx", tmp_path / "osnet_x0_25.onnx")
     done = subprocess.run(
-        [sys.executable, "-m", "reidstream_server.cli", *shlex.split(command)[1:], "--dry-run"],
+        [sys.executable, "-m", "reidstream_server.cli", *shlex.split(command)[1:], "--dry-run", *FREE_PORTS],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -140,6 +140,8 @@ async def test_the_log_says_how_each_session_ended(end: str, caplog: pytest.LogC
             "answered": 1,
             "given_up": 1,
             "failed": 1,
+            "over_budget": 1,
+            "invalid_image": 1,
         }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import re
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +20,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from reidstream_client import AsyncReidClient, CallRejected, Health, RetryPolicy, ServerUnavailable, TlsOptions
+from reidstream_client import (
+    AsyncReidClient,
+    CallRejected,
+    Health,
+    ReidClient,
+    RetryPolicy,
+    ServerUnavailable,
+    TlsOptions,
+)
 from reidstream_client.cli import main as client_cli
 from reidstream_client.connection.credentials import read_token
 from reidstream_engines.fake import FakeEngine, FakeStager
@@ -31,6 +41,8 @@ from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.loading import Engines
 from tests.support.certificates import Pair, authority, signed
 from tests.support.harness import JPEG, serving
+from tests.support.patience import HANG_S
+from tests.support.process import server_process
 
 ROOT = Path(__file__).parents[2]
 BOXES = np.array([[10, 10, 60, 120]], np.float32)
@@ -167,15 +179,40 @@ async def test_without_the_right_certificate_there_is_no_connection(world: World
 
 
 @pytest.mark.needs("openssl")
-@pytest.mark.parametrize("wrong", ["key of another", "locked key", "no authority"])
-async def test_files_that_do_not_fit_are_refused_at_the_start(world: World, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("key of another", "the key belongs to another certificate"),
+        ("locked key", "the key has a password"),
+        ("no authority", "tls_client_ca_file"),
+    ],
+)
+async def test_files_that_do_not_fit_are_refused_at_the_start(world: World, wrong: str, said: str) -> None:
     """And a key with a password does not ask a terminal for it."""
     pair = world.locked if wrong == "locked key" else world.server
     key = world.client.key if wrong == "key of another" else pair.key
     ca = world.server.key if wrong == "no authority" else None
-    with pytest.raises(StartupError, match="tls_client_ca_file" if ca else "its own key in PEM, without a password"):
+    with pytest.raises(StartupError, match=said):
         async with serving(tls_cert_file=pair.certificate, tls_key_file=key, tls_client_ca_file=ca):
             pass
+
+
+@pytest.mark.needs("openssl")
+def test_callers_without_tls_leave_no_foreign_line_in_a_log_for_programs(world: World) -> None:
+    """One that speaks in the clear, and one that shows no certificate."""
+    files = ("--tls-cert-file", str(world.server.certificate), "--tls-key-file", str(world.server.key))
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with server_process(*files, "--tls-client-ca-file", str(world.ca), environment=environment) as (server, address):
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=HANG_S) as caller:
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while caller.recv(4096):
+                pass
+        with ReidClient(address, tls=world.tls(), retry=ONCE) as client, pytest.raises(ServerUnavailable):
+            client.ping()
+        server.terminate()
+        assert server.wait() == 0
+    assert "text" not in {event["event"] for event in server.log}
 
 
 async def _stream(client: AsyncReidClient) -> None:

@@ -24,7 +24,7 @@ from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.fake import FakeEngine, FakeStager
 from reidstream_engines.protocol import Engine
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, service_pb2_grpc, session_pb2
-from reidstream_server.app import RunningServer, running_server
+from reidstream_server.app import RunningServer, operators_port, running_server
 from reidstream_server.config import ServerConfig
 from reidstream_server.loading import Engines
 from tests.support.patience import HANG_S
@@ -38,7 +38,7 @@ TIMEOUTS = ("batch_timeout_s", "stall_timeout_s", "open_timeout_s", "drain_timeo
 def settings(**changes: object) -> ServerConfig:
     """The default configuration on free ports, with changes: `max_queue_boxes=100` finds its group by itself.
 
-    Metrics are off unless asked for: their HTTP server takes half a second to stop. Time-outs are for hangs.
+    Metrics are off unless asked for: they are a thread and a port more. Time-outs are for hangs.
     """
     config = ServerConfig()
     config = replace(config, listen=replace(config.listen, port=0, metrics_port=0, metrics_enabled=False))
@@ -57,8 +57,10 @@ async def serving(*engines: Engine, **changes: object) -> AsyncIterator[RunningS
     """A running server; with the deterministic fake unless engines are given."""
     chosen = engines or (FakeEngine(),)
     stager = FakeStager() if isinstance(chosen[0], FakeEngine) else CpuStager()
-    async with running_server(settings(**changes), Engines(engines=chosen, stager=stager)) as server:
-        yield server
+    config = settings(**changes)
+    with operators_port(config) as operators:
+        async with running_server(config, Engines(engines=chosen, stager=stager), operators) as server:
+            yield server
 
 
 @cache

@@ -1,7 +1,12 @@
 """`reidstream-client`: the command line.
 
-    command         the four commands and their exit statuses
-    arguments       flags and help
+    process         how the process begins and ends: Ctrl-C while it loads, `| head`
+    command         which command runs; `embed`, `ping` and `info`
+    running         `stream`
+    arguments       flags and help; `parser` has how a wrong one is told
+    reaching        the client that a command line describes
+    ending          what an error becomes: one line, and a status
+    status          exit statuses
     sources/        where frames come from: folders, sequences, videos, and their boxes
     streaming       a source through a session
     writers/        what a run leaves behind: .npz and JSON lines
@@ -11,6 +16,6 @@
 Uses the client as anybody would; nothing outside this room imports it.
 """
 
-from .command import main
+from .process import main
 
 __all__ = ["main"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final
 
+from reidstream_client import __version__
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
+from .parser import Parser
 from .sources import Use
 
 DEFAULT_SERVER: Final = "127.0.0.1:50051"
@@ -30,36 +33,43 @@ examples:
 
 exit status:
   0    every frame was answered (this includes dropped and refused frames: see the summary)
-  1    the run ended early; the output has the answers that came before
-  2    wrong usage, or a file that cannot be read or written
+  1    the run ended early, or a video did; the output has the answers that came before
+  2    wrong usage, a file that cannot be read or written, or boxes none of which belongs to a frame
   3    the server cannot be reached, or is not serving
   4    the server refuses: unknown model, another embedding space, a broken answer
   5    there were boxes, and none of them was embedded
   130  interrupted
+  141  whoever read the output has gone, such as `| head`
 """
 
 _STREAM: Final = """\
 SOURCE is one of
   a MOTChallenge sequence  a folder with img1/ and gt.txt or det.txt (also gt/gt.txt, det/det.txt)
   a folder of images       JPEG, PNG, WebP; without --boxes, each whole image is one box
-  a video                  needs --boxes, and pip install "reidstream-client[video]"
-Image files are sent as they are. Frame numbers are the files' names where these are numbers, else 1, 2, 3, ...
+  a video                  needs --boxes, and OpenCV: any distribution of it (pip install opencv-python-headless)
+Image files are sent as they are; hidden ones are skipped. A frame's number is the last number in its file's name
+(cam2_frame_000012.jpg: 12) if every name has one and all differ, else its place: 1, 2, 3, ... A video's frames are
+1, 2, 3, ... Where the boxes have a frame 0, places begin with 0.
 
-boxes files, --boxes FILE:
-  MOTChallenge text   frame,id,left,top,width,height,...  used as it is: no 1 is subtracted from left and top;
-                      from ground truth (8 or 9 columns) only rows with considered 1 and class 1
-  .csv with a header  frame or image; x1,y1,x2,y2 or left,top,width,height; track_id, class_id if there
-  .jsonl              {"frame": 1, "boxes": [[x1, y1, x2, y2], ...]}, or "image": "a.jpg"; "format": "ltwh",
-                      "track_ids" and "class_ids" if there
+boxes files, --boxes FILE; columns are separated by commas, semicolons, tabs or spaces:
+  MOTChallenge text  frame,id,left,top,width,height,...  used as it is: no 1 is subtracted from left and top.
+                     8 or 9 columns are ground truth if the file is gt.txt, with --use gt, or if column 7 holds only 0
+                     and 1: then only rows with considered 1 and class 1 count, and the others are counted aloud
+  with a header      frame or image; x1,y1,x2,y2 or left,top,width,height or cx,cy,width,height; track_id, class_id
+                     if there; also under the names of other tools: xmin, bb_left, filename, ...
+  JSON lines         {"frame": 1, "boxes": [[x1, y1, x2, y2], ...]}, or "image": "a.jpg"; "format": "ltwh",
+                     "track_ids" and "class_ids" if there
+  COCO dataset       images with file_name, annotations with bbox
 
-OUT.npz has one entry per box: frame, box_index, box_xyxy, valid, embedding, quality, track_id, outcome;
-and once: space_id, model.
+OUT.npz has one entry per box: frame, name, box_index, box_xyxy, valid, embedding, quality, track_id, outcome;
+and once: space_id, model. The name is the image file's.
 
 examples:
   reidstream-client stream MOT17-04-FRCNN --output out.npz
   reidstream-client stream MOT17-04-FRCNN --output out.npz --use det --model osnet --server gpu1:50051
   reidstream-client stream crops/ --output out.npz --jsonl out.jsonl
   reidstream-client stream clip.mp4 --boxes boxes.jsonl --output out.npz --realtime 25 --policy drop-oldest
+  reidstream-client stream clip.mp4 --boxes boxes.csv --output out.npz --jpeg-quality 90
 """
 
 _EMBED: Final = """\
@@ -70,30 +80,27 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Prints help as it was written; an error is one line that says where to find help."""
-
-    def __init__(self, *, epilog: str = "", **options: Any) -> None:  # noqa: ANN401 - argparse's own
-        super().__init__(
-            epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """One line, and status 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Four commands; `command` of the parsed arguments names the chosen one."""
-    main = _Parser(
+    main = Parser(
         prog="reidstream-client",
         description="Frames and boxes in, re-identification embeddings out.",
         epilog=_MAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
+    main.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=purpose, description=purpose, epilog=epilog)
+        return commands.add_parser(
+            name,
+            help=purpose,
+            description=purpose,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     _add_stream(add("stream", "stream a folder or a video", _STREAM))
     _add_embed(add("embed", "embed boxes of one image", _EMBED))
@@ -107,11 +114,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_stream(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", type=Path, metavar="SOURCE", help="sequence, folder or video; see below")
+    add("source", type=_source, metavar="SOURCE", help="sequence, folder or video; see below")
     add("--output", "-o", type=Path, required=True, metavar="OUT.npz", help="where the arrays go")
     add("--jsonl", type=Path, metavar="OUT.jsonl", help="also write one line of JSON per frame, as it comes")
     add("--boxes", type=Path, metavar="FILE", help="the boxes; see below")
-    add("--use", choices=[use.value for use in Use], help="which of a sequence's boxes; default: gt if there is any")
+    add(
+        "--use",
+        choices=[use.value for use in Use],
+        help="ground truth, or detections (all rows): which of a sequence's boxes, or how to read FILE; default: gt "
+        "if there is any",
+    )
+    add(
+        "--first-frame",
+        type=_whole(0, 1 << 62),
+        metavar="N",
+        help="the number that the boxes have for the first frame; the others follow it",
+    )
     add(
         "--min-visibility",
         type=_number(0, 1),
@@ -131,6 +149,12 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
         "--shared-memory",
         action="store_true",
         help="leave a video's frames in memory that a server on this machine reads; send them if that is not possible",
+    )
+    add(
+        "--jpeg-quality",
+        type=_whole(1, 100),
+        metavar="Q",
+        help="send a video's frames as JPEG, 1 to 100: a fraction of the bytes, slightly other vectors; default: raw",
     )
     add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames older than this")
     add("--quiet", "-q", action="store_true", help="no progress bar and no summary")
@@ -193,6 +217,26 @@ def _number(least: float, most: float) -> Callable[[str], float]:
 
     parse.__name__ = "number"
     return parse
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not in {least} to {most}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse
+
+
+def _source(text: str) -> Path:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is an address, and SOURCE is a folder or a file on this machine; for a live camera use the Python "
+            "client, or record a file first"
+        )
+    return Path(text)
 
 
 def _keepalive(text: str) -> float | None:

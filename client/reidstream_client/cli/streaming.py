@@ -1,19 +1,19 @@
 """A source through a session: paced, pipelined, every answer with its boxes.
 
-Trap: if a session ends early, the answers that have come must not be lost. They are handed out before the error is
-raised.
+Trap: if a session or its source ends early, the answers must not be lost. Those that have come, and those that a
+session will still get, are handed out before the error is raised.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from reidstream_client.errors import InvalidRequest, ReidError
+from reidstream_client.errors import FileError, InvalidRequest, ReidError
 from reidstream_client.session.sync_session import Session
 from reidstream_client.types import FrameEmbeddings
 
-from .sources import FrameBoxes, Source
+from .sources import FrameBoxes, Source, SourceFrame
 
 
 def stream_source(
@@ -37,7 +37,8 @@ def stream_source(
 
     start = time.monotonic()
     try:
-        for index, frame in enumerate(source):
+        faults: list[FileError] = []
+        for index, frame in enumerate(_until_fault(source, faults)):
             captured = time.monotonic()
             if fps is not None:
                 captured = start + index / fps
@@ -59,5 +60,15 @@ def stream_source(
             hand_out(session.take())
         session.finish()
         hand_out(session)
+        if faults:
+            raise faults[0]
     finally:
         hand_out(session.take())
+
+
+def _until_fault(source: Source, faults: list[FileError]) -> Iterator[SourceFrame]:
+    """The source's frames; what ended it early is put into `faults`."""
+    try:
+        yield from source
+    except FileError as fault:
+        faults.append(fault)

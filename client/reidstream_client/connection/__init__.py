@@ -3,6 +3,7 @@
     protocols       what the client asks of a connection and a call
     grpc_connection a gRPC channel and its calls
     stream_call     the EmbedStream call below a session
+    forking         what a fork does to gRPC, and what to do before one
     retries         calls that met no ready server, repeated
     credentials     TLS files and tokens
     targets         HOST:PORT, and what people get wrong in it

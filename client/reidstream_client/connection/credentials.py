@@ -83,8 +83,16 @@ def token_headers(token: str | None, target: str, tls: TlsOptions | None) -> tup
 
 
 def read_token(path: FilePath) -> str:
-    """The token in a file, without white space around it. Raises FileError."""
-    token = _read(path).decode("ascii", errors="replace").strip()
+    """The token in a file, without white space around it. Raises FileError.
+
+    Trap: people give the token itself where its file is asked for, so no error has a name that is no file's.
+    """
+    try:
+        token = Path(path).read_bytes().decode("ascii", errors="replace").strip()
+    except OSError as error:
+        raise FileError(
+            f"the token file cannot be read: {error.strerror}; give the path of a file, not the token itself"
+        ) from None
     if not _TOKEN.fullmatch(token):
         raise FileError(f"{path} must contain one token and nothing else")
     return token

@@ -1,24 +1,37 @@
 """One channel to a server, and its calls with our errors instead of gRPC's.
 
 Why not the generated stub: our requests are already bytes (`frames.framing`), and health is asked without the health
-package's generated code, which an edge box would need for one enum. Trap: a channel belongs to the event loop that
-first used it, so it is opened at the first call and not before.
+package's generated code, which an edge box would need for one enum.
+
+Traps: a channel belongs to the event loop that first used it, so it is opened at the first call and not before. And a
+process that has one cannot be forked well, so a channel without calls is closed before a fork (`forking`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import grpc
 import grpc.aio
 from typing_extensions import override
 
-from reidstream_client.errors import InvalidRequest, SessionEnded, from_status
+from reidstream_client.errors import (
+    CLOSED,
+    CallTimeout,
+    InvalidRequest,
+    ReidError,
+    SessionEnded,
+    WrongPlace,
+    from_status,
+)
+from reidstream_client.process import Home
 from reidstream_proto.v1 import service_pb2
 
 from .credentials import TlsOptions, channel_credentials, token_headers
+from .forking import Holder, check_grpc, closed, opened
 from .protocols import SERVICE, Connection
 from .stream_call import StreamCall
 from .targets import check_target, hint, is_loopback
@@ -28,15 +41,19 @@ T = TypeVar("T")
 MIN_KEEPALIVE_S: Final = 10.0
 """A server treats more frequent pings on an idle connection as abuse, and ends the connection."""
 
+_GRACE_S: Final = 5.0
+"""How long after its time-out a call may live. gRPC ends it then, unless gRPC does not work in this process."""
+
 _MAX_KEEPALIVE_S: Final = 86_400.0
 _KEEPALIVE_TIMEOUT_MS = 20_000
 _FIRST_RECONNECT_MS, _MAX_RECONNECT_MS, _CONNECT_MS = 100, 5_000, 5_000
 
 
-class GrpcConnection(Connection):
-    """A lazily opened channel. One event loop; closing twice is harmless.
+class GrpcConnection(Connection, Holder):
+    """A lazily opened channel. One process and one event loop, those of the first call; closing twice is harmless.
 
-    Raises InvalidRequest, FileError for a target, a token or files that cannot be used.
+    Raises InvalidRequest, FileError for a target, a token or files that cannot be used. Calls raise WrongPlace
+    elsewhere.
     """
 
     def __init__(
@@ -66,6 +83,8 @@ class GrpcConnection(Connection):
             *_keepalive(keepalive_s),
         )
         self._channel: grpc.aio.Channel | None = None
+        self._home: tuple[Home, asyncio.AbstractEventLoop] | None = None
+        self._calls: set[object] = set()
         self._closed = False
 
     @property
@@ -75,17 +94,31 @@ class GrpcConnection(Connection):
 
     @override
     async def unary(self, method: str, request: bytes, parse: Callable[[bytes], T], *, timeout_s: float) -> T:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, T] = self._open().unary_unary(
+        answer = await self._unary(method, request, parse, timeout_s)
+        if isinstance(answer, ReidError):
+            raise answer  # here, where no frame of the traceback holds a call, which would hold its channel
+        return answer
+
+    async def _unary(self, method: str, request: bytes, parse: Callable[[bytes], T], timeout_s: float) -> T | ReidError:
+        start: grpc.aio.UnaryUnaryMultiCallable[bytes, T] = self._open().unary_unary(
             method, request_serializer=None, response_deserializer=parse
         )
+        call = start(request, timeout=timeout_s, metadata=self._headers)
+        self._calls.add(call)
+        net = asyncio.get_running_loop().call_later(timeout_s + _GRACE_S, call.cancel)
         try:
-            answer: T = await call(request, timeout=timeout_s, metadata=self._headers)
+            answer: T = await call
         except grpc.aio.AioRpcError as error:
-            raise from_status(error, target=self.target, hint=self._hint) from None
+            return from_status(error, target=self.target, hint=self._hint)
         except asyncio.CancelledError:
             if self._closed:  # closing the channel cancels its calls
-                raise SessionEnded(f"{self.target}: this client was closed") from None
+                return SessionEnded(f"{self.target}: this client was closed")
+            if call.cancelled() and net.when() <= asyncio.get_running_loop().time():
+                return CallTimeout(f"{self.target}: gRPC itself did not end the call after {timeout_s} s")
             raise
+        finally:
+            net.cancel()
+            self._calls.discard(call)
         return answer
 
     @override
@@ -95,19 +128,60 @@ class GrpcConnection(Connection):
             request_serializer=None,
             response_deserializer=service_pb2.EmbedStreamResponse.FromString,
         )
-        return StreamCall(start(metadata=self._headers), target=self.target, hint=self._hint)
+        call = start(metadata=self._headers)
+        self._calls.add(call)
+        return StreamCall(call, target=self.target, hint=self._hint, ended=self._calls.discard)
 
     @override
     async def close(self) -> None:
+        if self._home is not None and not self._home[0].is_here:
+            return
+        self._check_home(closing=True)
         self._closed = True
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+            closed()
+
+    @property
+    @override
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        return None if self._channel is None or self._home is None else self._home[1]
+
+    @override
+    def rest(self) -> None:
+        if self._channel is None or self._calls:
+            return
+        closing = self._channel.close()
+        self._channel = None
+        with suppress(StopIteration):  # without calls there is nothing to wait for
+            closing.send(None)
+        closed()
+
+    def _check_home(self, *, closing: bool = False) -> None:
+        """Raises WrongPlace if another process or event loop made the first call."""
+        home = Home() if self._home is None else self._home[0]
+        home.check()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # asyncio has none in the child of a fork, even within a coroutine
+            raise WrongPlace("no event loop runs in this process: start one by asyncio.run") from None
+        if self._home is None:
+            self._home = home, loop
+        first_loop = self._home[1]
+        if loop is not first_loop and not (closing and first_loop.is_closed()):
+            raise WrongPlace(
+                "an AsyncReidClient belongs to the event loop of its first call, and this is another one: make a "
+                "client within each asyncio.run, or use ReidClient, which any thread may use"
+            )
 
     def _open(self) -> grpc.aio.Channel:
+        self._check_home()
         if self._closed:
-            raise SessionEnded("this client is closed")
+            raise SessionEnded(CLOSED)
         if self._channel is None:
+            check_grpc()
+            opened(self)
             if self._credentials is None:
                 self._channel = grpc.aio.insecure_channel(self.target, options=self._options)
             else:

@@ -12,6 +12,7 @@ through its traceback. So a cancelled call drops its reference.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeAlias
 
 import grpc.aio
@@ -26,12 +27,13 @@ GrpcCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, service_pb2.EmbedStreamR
 
 
 class StreamCall(Call):
-    """A call of `grpc.aio`. `hint`: what to check where nobody answers."""
+    """A call of `grpc.aio`. `hint`: what to check where nobody answers. `ended`: told when the call is let go."""
 
-    def __init__(self, call: GrpcCall, *, target: str, hint: str) -> None:
+    def __init__(self, call: GrpcCall, *, target: str, hint: str, ended: Callable[[GrpcCall], None]) -> None:
         self._target = target
         self._hint = hint
         self._call: GrpcCall | None = call
+        self._ended = ended
 
     @property
     @override
@@ -76,3 +78,4 @@ class StreamCall(Call):
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+            self._ended(call)

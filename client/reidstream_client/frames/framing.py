@@ -18,7 +18,7 @@ import numpy.typing as npt
 from google.protobuf.message import Message
 
 from reidstream_client.checks import not_negative, number, several, shown, unsigned
-from reidstream_client.errors import FrameTooLarge, InvalidRequest
+from reidstream_client.errors import FrameTooLarge, InvalidRequest, too_large_text
 from reidstream_client.options import FrameInput
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
@@ -252,7 +252,4 @@ def _add_crops(
 def check_message_size(frame: PreparedFrame, limit: int) -> None:
     """Raises FrameTooLarge for a frame that does not fit into a message of `limit` bytes."""
     if frame.max_bytes > limit:
-        raise FrameTooLarge(
-            f"the frame's message has {frame.max_bytes} bytes, and at most {limit} are read: send the picture encoded, "
-            "or raise the server's limit and the client's max_message_bytes"
-        )
+        raise FrameTooLarge(too_large_text(frame.max_bytes, limit))

@@ -7,7 +7,7 @@ picture, whose vectors look right. Trap: a record is not checked when it is made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -63,7 +63,7 @@ class RawFrame:
     behind it have half of it. `matrix` and `range`: of I420 and YUYV. The sizes of these two are even.
     """
 
-    data: Buffer | PixelArray
+    data: Buffer | PixelArray = field(repr=False)
     width: int
     height: int
     format: PixelFormat = PixelFormat.BGR
@@ -81,7 +81,7 @@ class Nv12:
     behind the luma plane, and then the length of `data` must fit. Decoders that pad the height need `chroma_offset`.
     """
 
-    data: Buffer | PixelArray
+    data: Buffer | PixelArray = field(repr=False)
     width: int
     height: int
     stride: int = 0
@@ -99,8 +99,8 @@ Picture: TypeAlias = PixelArray | Buffer | RawFrame | Nv12
 class Crops:
     """Ready crops, each a picture of its own. `inner_boxes` (N, 4): which part of each to use; None: all of it."""
 
-    images: Sequence[Picture]
-    inner_boxes: npt.ArrayLike | None = None
+    images: Sequence[Picture] = field(repr=False)
+    inner_boxes: npt.ArrayLike | None = field(default=None, repr=False)
 
 
 Image: TypeAlias = Picture | Crops

@@ -6,6 +6,7 @@
     async_session   a session over one stream, for asyncio
     resuming        a session over as many streams as it takes
     sync_session    either of them, for programs without asyncio
+    block           the block in which a session is open
     ledger          which frames wait, and in which order they are answered; pure
     outbox, inbox   frames on their way out; answers that wait for the caller
     local_answers   answers that the client gives by itself

@@ -100,7 +100,7 @@ class AsyncSession:
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
     async def send_frame(self, frame: FrameInput) -> int:
-        """As `send`, with the frame and its options in one object."""
+        """Hand a frame over and return its id: `send` with the frame and its options in one object. Same errors."""
         captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()

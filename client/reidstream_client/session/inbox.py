@@ -2,33 +2,55 @@
 
 Why apart: a session of one stream and one of many give their answers in the same way. Trap: the same error may be
 raised many times, so it is raised without its traceback, which would grow each time.
+
+A program that forgets `finish` waits in its iteration for ever. This is no error, since another task or thread may
+send or finish later. But where the one that waits has sent all frames itself, and all are answered, the log says it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Final
 
-from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers
+from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers, WrongPlace
 from reidstream_client.types import FrameEmbeddings
+
+LOG: Final = logging.getLogger("reidstream_client")
+
+CALLER: ContextVar[object] = ContextVar("CALLER", default=None)
+"""Who calls, if it is not the present task: a thread, for which a task of its own runs each call."""
+
+SILENCE_S: Final = 5.0
+"""How long an iteration waits for what nobody seems to send, before the log says so."""
+
+_SEVERAL: Final = 2
 
 MAX_UNREAD = 4096
 """Answers that may wait to be taken, beside the window, before `send` says so."""
 
 
 class Inbox:
-    """One event loop; one task waits in `next`."""
+    """One event loop; one task waits in `next`. Raises WrongPlace in another loop, where nobody would be woken."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self.error: ReidError | None = None
         self.ended = False
         self._answers: deque[FrameEmbeddings] = deque()
         self._changed = asyncio.Event()
+        self._owed = 0
+        self._senders: set[object] = set()
+        self._reminded = False
 
     def put(self, answers: Iterable[FrameEmbeddings]) -> None:
         """More answers."""
+        before = len(self._answers)
         self._answers.extend(answers)
+        self._owed -= len(self._answers) - before
         self._changed.set()
 
     def end(self, error: ReidError | None) -> None:
@@ -45,12 +67,20 @@ class Inbox:
 
     async def next(self) -> FrameEmbeddings:
         """The next answer; raises the error that ended the session, or StopAsyncIteration."""
+        self._check_loop()
         while not self._answers:
             if self.ended:
                 self.raise_error()
                 raise StopAsyncIteration
             self._changed.clear()
-            await self._changed.wait()
+            if self._owed > 0 or self._reminded or self._senders != {_caller()}:
+                await self._changed.wait()
+                continue
+            reminder = self._loop.call_later(SILENCE_S, self._remind)
+            try:
+                await self._changed.wait()
+            finally:
+                reminder.cancel()
         return self._answers.popleft()
 
     def raise_error(self) -> None:
@@ -60,9 +90,29 @@ class Inbox:
 
     def check_open(self, *, finishing: bool, open_frames: int, window_frames: int) -> None:
         """Whether another frame may be sent. Raises InvalidRequest after `finish` or the end, UnreadAnswers."""
+        self._check_loop()
         if finishing or self.ended:
             raise InvalidRequest("this session was finished; open another one to send more")
+        if len(self._senders) < _SEVERAL:
+            self._senders.add(_caller())
+        self._owed = open_frames + 1
         if open_frames + len(self._answers) >= MAX_UNREAD + window_frames:
             raise UnreadAnswers(
                 f"{len(self._answers)} answers wait to be taken; iterate over the session while sending"
             )
+
+    def _remind(self) -> None:
+        self._reminded = True
+        LOG.warning(
+            "an iteration over a session waits, and all its frames were answered %g s ago: if you send no more, call "
+            "finish() before you iterate, and the iteration ends after the last answer",
+            SILENCE_S,
+        )
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongPlace("a session belongs to the event loop that opened it, and this is another one")
+
+
+def _caller() -> object:
+    return CALLER.get() or asyncio.current_task()

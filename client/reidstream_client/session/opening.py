@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import grpc
 
@@ -34,7 +34,7 @@ class SessionInfo:
     models: tuple[AgreedModel, ...]
     window_frames: int
     window_bytes: int
-    limits: Limits
+    limits: Limits = field(repr=False)
     priority: Priority
     ordering: Ordering
     overload_policy: OverloadPolicy

@@ -78,12 +78,19 @@ class ResumingSession:
 
     @shows_options(FrameOptions, FrameInput)
     async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
-        """As `AsyncSession.send`. While there is no stream, WAIT waits and the other policies give frames up."""
+        """Hand a frame over and return its id; it is copied, to be sent again if its stream is cut.
+
+        `boxes`: (N, 4) x1, y1, x2, y2 in pixels of the image. While the window is full, or there is no stream, the
+        policy WAIT waits here, and the frame ages; the other policies never wait, and give frames up.
+
+        Raises InvalidRequest, FrameTooLarge or UnreadAnswers, which leave the session as it was, or the error that
+        ended the session. If this raises, the frame was not taken.
+        """
         check_options(FrameOptions, options, "send")
         return await self.send_frame(FrameInput(image=image, boxes=boxes, **options))
 
     async def send_frame(self, frame: FrameInput) -> int:
-        """As `send`, with the frame and its options in one object."""
+        """Hand a frame over and return its id: `send` with the frame and its options in one object. Same errors."""
         captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()
@@ -103,7 +110,7 @@ class ResumingSession:
             return frame_id
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
-        """As `AsyncSession.frame_buffer`, but an ordinary array, since every frame is copied and kept."""
+        """An array (height, width, 3) uint8 for a BGR frame: an ordinary one, since every frame is copied and kept."""
         return frame_buffer(None, height, width)
 
     async def finish(self) -> None:

@@ -14,6 +14,7 @@ from reidstream_engines import default_model
 from reidstream_engines.cuda.probe import probe
 from reidstream_engines.errors import DeviceUnavailable, PackageMissing, PlanError
 from reidstream_engines.onnx_file import read_signature
+from reidstream_engines.parser import Parser
 from reidstream_engines.spec_source import resolve_spec
 
 from .adopt import adopt_plan
@@ -32,7 +33,7 @@ _BAR = 1000  # steps of the progress bar
 _SERVED = GpuOptions()  # the server's defaults: it does not find a plan that was built with other values
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register `build` and `adopt`."""
     build = commands.add_parser(
         "build",

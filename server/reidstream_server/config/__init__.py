@@ -5,7 +5,7 @@ from reidstream_server.errors import ConfigError
 from .engine_settings import EngineSettings
 from .load import load_config
 from .model_files import ModelFile
-from .render import redacted, render_markdown
+from .render import changed_settings, redacted, render_markdown
 from .settings import (
     LifecycleSettings,
     LimitSettings,
@@ -15,6 +15,7 @@ from .settings import (
     SecuritySettings,
     ServerConfig,
 )
+from .sources import Unread, unread_variables
 
 __all__ = [
     "ConfigError",
@@ -27,7 +28,10 @@ __all__ = [
     "SchedulingSettings",
     "SecuritySettings",
     "ServerConfig",
+    "Unread",
+    "changed_settings",
     "load_config",
     "redacted",
     "render_markdown",
+    "unread_variables",
 ]

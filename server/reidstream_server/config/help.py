@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
+
+from reidstream_server import __version__
 
 from .fields import Switch
 from .table import CONFIG_FILE, SETTINGS, Setting
@@ -26,13 +27,13 @@ EXAMPLES = (
         "--model person=osnet.onnx --model vehicle=vehicles.onnx --profile fastreid",
     ),
     ("Many cameras on a large machine", "--max-batch 32 --max-queue-boxes 32768 --max-staged-bytes 4GiB"),
-    ("Check a file and its models, and exit", "--config server.toml --dry-run"),
+    ("Check a file, all that it names and the ports, and exit", "--config server.toml --dry-run"),
 )
 """For each: what it does, and its flags."""
 
 EXIT_CODES = (
     (0, "stopped; every accepted frame was answered"),
-    (1, "a model cannot be loaded or a port cannot be opened; the last line of the log says why"),
+    (1, "a file, a model or a port cannot be had; the end of the log says why"),
     (2, "the configuration is wrong; every problem is printed"),
     (70, "an engine cannot go on; start the server again"),
     (75, "the drain took longer than --drain-timeout-s; some frames were not answered"),
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     sections: dict[str, argparse._ArgumentGroup] = {}
     for setting in (CONFIG_FILE, *SETTINGS):
         title = setting.group.title

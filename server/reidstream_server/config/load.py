@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from reidstream_server.errors import ConfigError
 from reidstream_server.logs import quoted
+from reidstream_server.redaction import without_secrets
 
 from .fields import Faults
 from .help import answer_help
@@ -39,8 +40,8 @@ class _Merged:
 def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig:
     """Read and check everything.
 
-    `argv` is without the program's name. Reads only the file that `--config` or REIDSTREAM_CONFIG names. Whether model
-    files exist is checked when they are loaded.
+    `argv` is without the program's name. Reads only the file that `--config` or REIDSTREAM_CONFIG names. Whether other
+    files exist, and what they hold, is checked later (`starting`).
 
     Raises ConfigError with all problems, one in a line, and SystemExit(0) after printing for `--help` and `--version`.
     """
@@ -53,7 +54,8 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig
     config = _build(merged.values)
     problems = [*merged.problems, *_rule_problems(config, merged)]
     if problems:
-        raise ConfigError("\n".join(_one_line(problem) for problem in problems))
+        lines = "\n".join(_one_line(problem) for problem in problems)
+        raise ConfigError(lines, log_format=config.log.log_format.value)
     return config
 
 
@@ -118,5 +120,6 @@ def _rule_problems(config: ServerConfig, merged: _Merged) -> Iterator[str]:
 
 
 def _one_line(problem: str) -> str:
-    """A problem on one line: names in it may come from outside, with any characters."""
+    """A problem on one line and without secrets: names and values in it may come from outside, with any characters."""
+    problem = without_secrets(problem)
     return problem if problem.isprintable() else quoted(problem)[1:-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reidstream_server.logs import quoted
+from reidstream_server.redaction import without_secrets
 
 from .fields import Duration, Switch, WholeNumber
 from .help import EXAMPLES, EXIT_CODES, PROGRAM
@@ -53,9 +54,14 @@ Each of them overrides the one before it:
 
 All settings are checked before anything starts.
 All problems are reported together, each with the setting, the value, what is allowed, and where the value came from.
-This includes values that another place overrides,
-unknown keys of the file, and unknown variables that begin with `REIDSTREAM_`.
+This includes values that another place overrides, and unknown keys of the file.
+
+A variable that begins with `REIDSTREAM_` and is no setting, such as `REIDSTREAM_VERSION`, stops nothing.
+The log names it once (`variable_ignored`), with the setting whose name is near.
+Only one whose name is nearly that of a setting of security stops the start: ignored, it would let everybody in.
 The variables that Kubernetes sets for a service named `reidstream` are recognised and ignored.
+One of them, `REIDSTREAM_PORT=tcp://...`, has the name of a setting. It is ignored too, and named in the log:
+`enableServiceLinks: false` in the pod's spec keeps it away.
 
 An empty variable counts as not set.
 Lists in a variable have commas between their items.
@@ -97,11 +103,17 @@ def redacted(config: ServerConfig) -> str:
     return "\n".join(lines)
 
 
+def changed_settings(config: ServerConfig) -> dict[str, str]:
+    """The settings that are not at their defaults, as text by name; secrets are hidden."""
+    values = {setting: _value(config, setting) for setting in SETTINGS}
+    return {setting.name: setting.show(value) for setting, value in values.items() if value != setting.default}
+
+
 def toml_line(setting: Setting, value: object) -> str:
     """`name = value`, a secret hidden."""
     text = setting.show(value)
     bare = isinstance(setting.kind, WholeNumber | Duration | Switch) and not setting.about.secret
-    return f"{setting.name} = {text if bare else quoted(text)}"
+    return f"{setting.name} = {text if bare else quoted(without_secrets(text))}"
 
 
 def render_markdown() -> str:
@@ -119,7 +131,7 @@ def render_markdown() -> str:
 def _toml_table(model: ModelFile) -> Iterator[str]:
     yield "[[models]]"
     yield f"name = {quoted(model.name)}"
-    yield f"path = {quoted(str(model.path))}"
+    yield f"path = {quoted(without_secrets(str(model.path)))}"
     if model.profile is not None:
         yield f"profile = {quoted(model.profile)}"
 

@@ -18,14 +18,11 @@ from reidstream_server.logs import LogFormat, LogLevel
 from .about import About, Group
 from .engine_settings import EngineSettings
 from .fields import ByteSize, Duration, OneOf, Switch, Text, WholeNumber
+from .hosts import PORT, Host
 from .model_files import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
 
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
-_HOST = Text(
-    pattern=r"[A-Za-z0-9_.:%-]{1,253}", allowed="a host name or an IP address, without brackets", metavar="HOST"
-)
-_PORT = WholeNumber(low=0, high=65_535)
 _THREADS = WholeNumber(low=0, high=1024, unit="threads")
 _WEEK_S = 7 * 24 * 3600.0
 _TIMEOUT = Duration(low=0.01, high=3600, unit="s")
@@ -35,13 +32,27 @@ _TIMEOUT = Duration(low=0.01, high=3600, unit="s")
 class ListenSettings:
     """Where the server listens."""
 
-    host: Annotated[str, About(kind=_HOST, help="Address to serve gRPC on; 0.0.0.0 or :: for every interface.")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, About(kind=_PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
-    metrics_enabled: Annotated[bool, About(kind=Switch(), help="Serve Prometheus metrics over HTTP.")] = True
-    metrics_host: Annotated[str, About(kind=_HOST, help="Address to serve metrics on.")] = "127.0.0.1"
-    metrics_port: Annotated[int, About(kind=_PORT, help="Port to serve metrics on; 0 takes any free one.")] = 9464
+    host: Annotated[
+        str,
+        About(
+            kind=Host(flag="--host", port_flag="--port"),
+            help="Address to serve gRPC on; 0.0.0.0 or :: for every interface.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, About(kind=PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
+    metrics_enabled: Annotated[
+        bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
+    ] = True
+    metrics_host: Annotated[
+        str,
+        About(
+            kind=Host(flag="--metrics-host", port_flag="--metrics-port"),
+            help="Address to serve metrics and probes on.",
+        ),
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        int, About(kind=PORT, help="Port to serve metrics and probes on; 0 takes any free one and prints it.")
+    ] = 9464
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +231,13 @@ class LifecycleSettings:
             "never.",
         ),
     ] = 0.0
-    dry_run: Annotated[bool, About(kind=Switch(), help="Load, warm up, self-test, print, and exit.")] = False
+    dry_run: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Check files and ports, load, warm up and self-test as a start does, print every setting, and exit.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

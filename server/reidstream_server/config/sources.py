@@ -3,15 +3,16 @@
 Why not argparse for the flags: it stops at the first error, and somebody who starts a service wants all of them.
 It still draws the help (`help.py`).
 
-Trap: Kubernetes gives every pod variables named after the services around it. A service called `reidstream` brings
-REIDSTREAM_PORT=tcp://10.0.0.1:50051, REIDSTREAM_SERVICE_HOST and more; those are recognised and left alone, since the
-pod would otherwise never start.
+Trap: an environment is shared. Images and charts set REIDSTREAM_VERSION, and Kubernetes gives every pod variables named
+after the services around it: one called `reidstream` brings REIDSTREAM_PORT=tcp://10.0.0.1:50051. So a variable that is
+no setting stops nothing, and is only told (`unread_variables`). One exception: who misspells a setting of security
+meant to keep somebody out, and would let everybody in.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,9 @@ _SERVICE_NAME = re.compile(
 # What `reidstream-client` reads; both programs may share an environment.
 _CLIENT_VARIABLES = {PREFIX + "SERVER", PREFIX + "TOKEN_FILE"}
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
+_VARIABLES = {setting.variable: setting for setting in (*SETTINGS, CONFIG_FILE)}
+_SECURITY = "security"
+_NEAR = 0.75  # of names without their prefix: VERSION is not near to PRECISION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,14 @@ class Source:
 
     given: dict[str, Given] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A variable that begins like ours and sets nothing. The value is not shown, since it may be a secret."""
+
+    variable: str
+    reason: str
 
 
 def read_flags(argv: Sequence[str]) -> Source:
@@ -78,20 +90,54 @@ def read_flags(argv: Sequence[str]) -> Source:
 
 
 def read_environ(environ: Mapping[str, str]) -> Source:
-    """Every variable with the prefix. An empty one counts as not set, as composed environments need."""
+    """The variables that are settings. An empty one counts as not set, as composed environments need.
+
+    A name that is nearly one of a security setting is a problem; other strangers are left to `unread_variables`.
+    """
     source = Source()
-    variables = {setting.variable: setting for setting in (*SETTINGS, CONFIG_FILE)}
-    for name in sorted(environ):
-        value = environ[name]
-        if not name.startswith(PREFIX) or name in _CLIENT_VARIABLES:
+    for name, value in _with_our_prefix(environ):
+        if _is_service_url(name, value):
             continue
-        if _SERVICE_NAME.fullmatch(name) or _is_service_url(name, value):
-            continue
-        if name not in variables:
-            source.problems.append(_unknown(name, "environment", variables))
+        setting = _VARIABLES.get(name)
+        if setting is None:
+            near = _nearest(name)
+            if near is not None and near.owner == _SECURITY:
+                source.problems.append(f"{name} (environment): unknown; did you mean {near.variable}?")
         elif value:
-            source.given[variables[name].name] = Given(value=value, origin=f"environment {name}")
+            source.given[setting.name] = Given(value=value, origin=f"environment {name}")
     return source
+
+
+def unread_variables(environ: Mapping[str, str]) -> Iterator[Unread]:
+    """Those that begin like ours and set nothing, each with what to do; without those that are surely for others."""
+    for name, value in _with_our_prefix(environ):
+        if name in _VARIABLES:
+            if _is_service_url(name, value):
+                yield Unread(
+                    variable=name,
+                    reason="it has the address of a Kubernetes service, not a value of this setting. Set "
+                    "enableServiceLinks: false in the pod's spec, or the variable in the container's env",
+                )
+        elif not _is_service_url(name, value):
+            near = _nearest(name)
+            hint = f"did you mean {near.variable}?" if near is not None else "see --help for those that have"
+            yield Unread(variable=name, reason=f"no setting has this name; {hint}")
+
+
+def _with_our_prefix(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Names and values in order, without what others read: the client, and programs that look for a service."""
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in _CLIENT_VARIABLES and not _SERVICE_NAME.fullmatch(name):
+            yield name, environ[name]
+
+
+def _nearest(variable: str) -> Setting | None:
+    """The setting that was probably meant: spelt nearly so, or with another word at its end."""
+    names = {name.removeprefix(PREFIX): setting for name, setting in _VARIABLES.items()}
+    given = variable.removeprefix(PREFIX).upper()
+    shortened = [name for name in names if name.startswith(f"{given}_")]
+    close = shortened or get_close_matches(given, names, n=1, cutoff=_NEAR)
+    return names[close[0]] if close else None
 
 
 def read_file(path: Path, origin: str) -> Source:

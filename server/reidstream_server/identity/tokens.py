@@ -40,8 +40,10 @@ class TokenFile:
         self._complaint = ""
         try:
             self._version, self._clients = _read(path)
-        except (OSError, ValueError) as error:
-            raise StartupError(f"tokens_file: {error}") from error
+        except OSError as error:
+            raise StartupError(f"tokens_file {path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise StartupError(f"tokens_file {error}") from error
 
     def client_of(self, token: str) -> str | None:
         """The client whose token this is. How long it takes does not tell how nearly right a token was."""

@@ -35,6 +35,7 @@ async def ask(runtime: Runtime, agreement: Agreement, frame_id: int, taken: Fram
             match item := await session.mail.get():
                 case Answer():
                     runtime.answer_written(session, item)
+                    runtime.losses.call_answered(agreement.terms.flow, item.fault)
                     return item
                 case SendDrain() | TrackEnded():
                     pass  # there is nobody to tell: the call ends with its answer

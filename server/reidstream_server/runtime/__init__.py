@@ -7,6 +7,7 @@
     wakeups                how the event loop is woken
     dispatch               frames and batches to threads, and back
     session, statistics    a session's mailbox, and what it did
+    losses                 sessions that lose frames, told once a minute
     open_sessions          all of them, and whether new ones may open
     runtime                drives the scheduler
 

@@ -52,6 +52,7 @@ from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging
 from .core_permits import CorePermits
 from .dispatch import Dispatch
 from .job import FrameJob
+from .losses import LossWatch
 from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
 from .session import JobAnswer, Observer, Session, TrackEnded
@@ -67,8 +68,8 @@ JobEffect = Effect[FrameJob]
 class Runtime:
     """See the module. Open it with `async with`; closing waits for the threads, but not for one that does not return.
 
-    `models`: what new calls get; it begins empty. `engine_died`: done, with the reason, when the process must end.
-    `stuck`: after closing, whether a thread still works.
+    `models`: what new calls get; it begins empty. `losses`: tells who loses frames, when asked to look. `engine_died`:
+    done, with the reason, when the process must end. `stuck`: after closing, whether a thread still works.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Runtime:
         self.models = ModelTable()
         self._observer = observer
         self._sessions = OpenSessions()
+        self.losses = LossWatch()
         self._wakeups = Wakeups(self._failed, self._on_timer)
         self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
         self._at_work = ModelsAtWork(self._worker_failed)

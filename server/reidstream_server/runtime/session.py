@@ -73,6 +73,7 @@ class Session:
             bytes=counters.bytes,
             answered=counters.answered,
             faults=dict(counters.faults),
+            dropped_by_queue=counters.dropped_by_queue,
             rate_fps=counters.rate_fps(now_ns),
             age_s=counters.age_s(),
             window=terms.window,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reidstream_server.core.effects import FrameTimes
-from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.faults import DROPPED_BY_QUEUE, FaultReason, FrameFault
 from reidstream_server.core.terms import Flow, Window
 
 GIVEN_UP = frozenset({FaultReason.DROPPED, FaultReason.WINDOW_FULL, FaultReason.QUEUE_FULL, FaultReason.OVER_BUDGET})
@@ -25,9 +26,10 @@ _NEWEST = 64
 class SessionFigures:
     """A snapshot of one session, open or just over. Seconds, bytes of pixels as they came, frames a second.
 
-    `answered`: frames with vectors. `faults`: the others, by reason. `rate_fps`: of the newest answers, up to now.
-    `age_s`: the mean age of the newest answers when they were written; None before the first. `window_frames` and
-    `window_bytes`: held of `window` now.
+    `answered`: frames with vectors. `faults`: the others, by reason. `dropped_by_queue`: those of the dropped ones for
+    which the server's queue had no room, and not the window. `rate_fps`: of the newest answers, up to now. `age_s`: the
+    mean age of the newest answers when they were written; None before the first. `window_frames` and `window_bytes`:
+    held of `window` now.
     """
 
     flow: Flow
@@ -36,6 +38,7 @@ class SessionFigures:
     bytes: int
     answered: int
     faults: dict[FaultReason, int]
+    dropped_by_queue: int
     rate_fps: float
     age_s: float | None
     window: Window
@@ -52,15 +55,28 @@ class SessionFigures:
         """Frames with any other fault."""
         return sum(self.faults.values()) - self.given_up
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """Frames without vectors, by the words of `losses`."""
+        return losses(self.faults, self.dropped_by_queue)
+
+
+def losses(faults: Mapping[FaultReason, int], dropped_by_queue: int) -> dict[str, int]:
+    """Lost frames by reason, as the log has them: a frame is dropped by the window or by the queue. No zeros."""
+    found = {reason.value: count for reason, count in faults.items() if reason is not FaultReason.DROPPED}
+    found["dropped_by_window"] = faults.get(FaultReason.DROPPED, 0) - dropped_by_queue
+    found["dropped_by_queue"] = dropped_by_queue
+    return {name: count for name, count in found.items() if count}
+
 
 class SessionCounters:
     """Counts as frames come and answers go: a few additions each. Event loop only; the clock is given."""
 
-    __slots__ = ("_newest", "answered", "began_ns", "bytes", "faults", "frames")
+    __slots__ = ("_newest", "answered", "began_ns", "bytes", "dropped_by_queue", "faults", "frames")
 
     def __init__(self, now_ns: int | None = None) -> None:
         self.began_ns = time.monotonic_ns() if now_ns is None else now_ns
-        self.frames = self.bytes = self.answered = 0
+        self.frames = self.bytes = self.answered = self.dropped_by_queue = 0
         self.faults: Counter[FaultReason] = Counter()
         self._newest: deque[tuple[int, int]] = deque(maxlen=_NEWEST)  # (written, age then)
 
@@ -75,6 +91,7 @@ class SessionCounters:
             self.answered += 1
         else:
             self.faults[fault.reason] += 1
+            self.dropped_by_queue += fault == DROPPED_BY_QUEUE
         self._newest.append((now_ns, times.age_ns + now_ns - times.arrived_ns))
 
     def rate_fps(self, now_ns: int) -> float:

@@ -1,7 +1,9 @@
 """Doors: a wire's bytes become typed values once, here, and the runtime never sees a message.
 
+addresses      ports: how they are written, and why one cannot be taken
 door           what the composition root needs of a port
 status         the one table of what callers are told, a column for each kind of door
 grpc_server    the gRPC port: hosted services, guard, health, reflection, how calls end
 embedding      EmbeddingService on it: the stream, the single call, the models
+operators      the operators' port, which is no door: metrics and probes over HTTP
 """

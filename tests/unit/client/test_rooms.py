@@ -14,10 +14,10 @@ FLOOR = {"errors", "checks", "choices", "models", "types", "options"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,
-    "connection": {"errors", "checks", "choices"},
-    "session": FLOOR | {"frames", "connection", "loop_thread"},
+    "connection": {"errors", "checks", "choices", "redaction", "process"},
+    "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"frames", "connection", "session", "sync"},
+    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync"},
 }
 LONGEST = 300
 

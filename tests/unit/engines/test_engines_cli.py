@@ -69,14 +69,40 @@ def test_help_teaches(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["inspect"], ["polish", "default"], ["selftest", "default", "--max-batch", "x"]]
+    ("arguments", "said"),
+    [
+        ([], "required: COMMAND; see reidstream-engines --help"),
+        (["inspect"], "required: MODEL; see reidstream-engines inspect --help"),
+        (["polish", "default"], "invalid choice: 'polish' (choose from inspect, selftest, tune"),
+        (["selftset", "default"], "did you mean selftest? See reidstream-engines --help"),
+        (["selftest", "default", "--max-batch", "x"], "invalid int value: 'x'"),
+        (["selftest", "default", "--max-bacth", "4"], "unknown option --max-bacth; did you mean --max-batch? See"),
+        (["selftest", "default", "--runtime", "opnvino"], "did you mean openvino? See"),
+        (["quantize", "a.onnx", "--calibraton", "c", "-o", "b.onnx"], "did you mean --calibration? See"),
+    ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
-    """With the usage on stderr."""
+def test_wrong_usage_is_exit_code_2(arguments: list[str], said: str, capsys: Captured) -> None:
+    """With one line on stderr: what is wrong, what was meant, and where to read on."""
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage: reidstream-engines" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_an_option_can_be_abbreviated(capsys: Captured) -> None:
+    """As it always could."""
+    assert main(["selftest", "default", "--max-b", "1", "--thr=1"]) == 0
+    assert "passed" in capsys.readouterr().out
+
+
+def test_a_password_in_a_path_is_hidden(capsys: Captured) -> None:
+    """Somebody gives the address of a model where its file is asked for."""
+    assert main(["inspect", "https://me:sesame@hub/osnet.onnx"]) == 1
+    error = capsys.readouterr().err
+    assert "***@hub/osnet.onnx" in error
+    assert "sesame" not in error
 
 
 def test_inspect_default(capsys: Captured) -> None:

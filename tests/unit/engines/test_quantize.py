@@ -182,6 +182,34 @@ def test_without_the_packages_the_line_that_installs_them_is_said(
         made(source, folder)
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("", "it is a folder; name a file in it"),
+        ("crop/x.onnx", "cannot be written"),
+        ("float.onnx", "the float32 file itself"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_known_before_the_calibration(
+    tmp_path: Path, folder: Path, output: str, said: str
+) -> None:
+    """Which takes minutes; an older file that an interrupted run would replace stays."""
+    source = gated(tmp_path / "float.onnx")
+    (tmp_path / "crop").write_text("a file")
+    ticks: list[int] = []
+    with pytest.raises(ModelError, match=said):
+        quantize(source, tmp_path / output, profile="torchreid", crops=find_crops(folder), tick=lambda: ticks.append(1))
+    assert ticks == []
+
+
+def test_hidden_files_are_no_crops(folder: Path) -> None:
+    """A Mac leaves one beside each picture on a foreign disk."""
+    before = find_crops(folder)
+    for path in before:
+        path.with_name(f"._{path.name}").write_bytes(b"not a picture")
+    assert find_crops(folder) == before
+
+
 def test_the_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Writes the file, and says its space and how near it is; failures are exit code 1 with one message."""
     source, target = gated(tmp_path / "m.onnx"), tmp_path / "out.onnx"

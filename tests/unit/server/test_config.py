@@ -17,6 +17,8 @@ from reidstream_server.config import (
     ModelFile,
     ServerConfig,
     load_config,
+    redacted,
+    unread_variables,
 )
 from reidstream_server.config.runtimes import GpuPrecision, InferenceRuntime, Precision
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
@@ -34,6 +36,17 @@ def toml(folder: Path, text: str) -> str:
     path = folder / "server.toml"
     path.write_text(text)
     return str(path)
+
+
+def test_no_problem_and_no_listing_has_a_password_in_it() -> None:
+    """An address where a file or a host is asked for is shown without it."""
+    address = "https://me:sesame@hub/a.onnx"
+    said = problems(["--host", address, "--profile", "nope", "--models", address, "--max-batch", address])
+    assert any("***@hub" in line for line in said)
+    assert "sesame" not in "".join(said)
+    listed = redacted(load_config(["--model", address, "--profile", "torchreid"], {}))
+    assert "***@hub/a.onnx" in listed
+    assert "sesame" not in listed
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -197,7 +210,7 @@ def test_all_problems_are_reported_at_once_with_value_range_and_origin(tmp_path:
     environ = {
         "REIDSTREAM_CONFIG": path,
         "REIDSTREAM_MAX_SESSIONS": "0",
-        "REIDSTREAM_LOG_LEVL": "info",
+        "REIDSTREAM_TOKENS_FLIE": "tokens",
         "REIDSTREAM_MAX_QUEUE_BOXES": "500",
     }
     assert problems(argv, environ) == [
@@ -205,7 +218,7 @@ def test_all_problems_are_reported_at_once_with_value_range_and_origin(tmp_path:
         "host (flag --host): needs a value: HOST",
         'spinning = "1" (flag --no-spinning): takes no value',
         "stray (command line): unknown; see --help",
-        "REIDSTREAM_LOG_LEVL (environment): unknown; did you mean REIDSTREAM_LOG_LEVEL?",
+        "REIDSTREAM_TOKENS_FLIE (environment): unknown; did you mean REIDSTREAM_TOKENS_FILE?",
         f"max_bach (file {path}): unknown; did you mean max_batch?",
         f'models[0].path = "" (file {path}): must be the path of a model file',
         'port = "70000" (flag --port): must be a whole number, 0 to 65535',
@@ -292,9 +305,42 @@ def test_variables_that_kubernetes_sets_for_a_service_are_ignored() -> None:
         "REIDSTREAM_PORT_50051_TCP_ADDR": "10.0.0.1",
         "REIDSTREAM_METRICS_PORT": "tcp://10.0.0.2:9464",
         "REIDSTREAM_METRICS_SERVICE_HOST": "10.0.0.2",
+        "REIDSTREAM_INSECURE_PORT": "tcp://10.0.0.3:443",
     }
     assert load_config([], environ) == ServerConfig()
     assert problems([], {"REIDSTREAM_HOST": "tcp://10.0.0.1:50051"})
+    told = list(unread_variables(environ))
+    assert [item.variable for item in told] == ["REIDSTREAM_METRICS_PORT", "REIDSTREAM_PORT"]  # names of settings
+    assert all("enableServiceLinks: false" in item.reason for item in told)
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("REIDSTREAM_VERSION", "see --help"),
+        ("REIDSTREAM_IMAGE", "see --help"),
+        ("REIDSTREAM_TOKEN", "see --help"),
+        ("REIDSTREAM_LOG_LEVL", "did you mean REIDSTREAM_LOG_LEVEL?"),
+        ("REIDSTREAM_MODELS", "did you mean REIDSTREAM_MODEL?"),
+        ("REIDSTREAM_max_batch", "did you mean REIDSTREAM_MAX_BATCH?"),
+    ],
+)
+def test_a_variable_that_is_no_setting_stops_nothing_and_is_told(variable: str, hint: str) -> None:
+    """An image's version, or a slip of the pen; its value is not shown, since it may be a secret."""
+    assert load_config([], {variable: "hunter2"}) == ServerConfig()
+    [told] = unread_variables({variable: "hunter2", "REIDSTREAM_PORT": "1", "REIDSTREAM_SERVER": "gate:1", "PATH": "x"})
+    assert told.variable == variable
+    assert hint in told.reason
+    assert "hunter2" not in told.reason
+
+
+@pytest.mark.parametrize(
+    "variable", ["TOKENS_FLIE", "TOKENS", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "TLS", "INSECUR"]
+)
+def test_a_misspelt_setting_of_security_stops_the_start(variable: str) -> None:
+    """Who wrote it meant to keep somebody out; ignored, it would let everybody in."""
+    [problem] = problems([], {f"REIDSTREAM_{variable}": "x"})
+    assert problem.startswith(f"REIDSTREAM_{variable} (environment): unknown; did you mean REIDSTREAM_")
 
 
 def test_no_variable_of_ours_looks_like_one_of_kubernetes() -> None:

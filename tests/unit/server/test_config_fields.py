@@ -21,6 +21,7 @@ from reidstream_server.config.fields import (
     WholeNumber,
     shown,
 )
+from reidstream_server.config.hosts import Host
 from reidstream_server.config.model_files import ModelList
 from reidstream_server.config.paths import FilePath
 from reidstream_server.config.table import SETTINGS, Setting
@@ -29,6 +30,7 @@ from reidstream_server.logs import LogLevel
 NUMBER = WholeNumber(low=-5, high=2_000_000, unit="boxes")
 DURATION = Duration(low=0, high=1000, unit="ms")
 SIZE = ByteSize(low=1, high=2**40)
+HOST = Host(flag="--host", port_flag="--port")
 
 
 def refused(result: object) -> bool:
@@ -180,8 +182,43 @@ def test_a_shown_value_stays_on_its_line(text: str) -> None:
         assert tomllib.loads(f"x = {result}") == {"x": text}
 
 
+@pytest.mark.parametrize("host", ["gate-1.example.org", "127.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0", "a_b"])  # noqa: S104
+def test_hosts(host: str) -> None:
+    """Names and addresses, an interface's name behind them where one is needed."""
+    assert HOST.parse(host) == host
+
+
 @pytest.mark.parametrize(
-    "kind", [WholeNumber, Duration, ByteSize, Switch, OneOf, NumberOf, Text, NameList, FilePath, ModelList]
+    ("given", "advice"),
+    [
+        ("127.0.0.1:50051", "the port is given by itself: --host 127.0.0.1 --port 50051"),
+        ("localhost:0", "the port is given by itself: --host localhost --port 0"),
+        ("[::1]:50051", "the port is given by itself: --host ::1 --port 50051"),
+        (":50051", "the port is given by itself: --port 50051"),
+        ("localhost:99999", "the port is given by itself: --port, 0 to 65535"),
+        ("localhost:", "the port is given by itself: --port, 0 to 65535"),
+        ("http://gate", "leave out http://"),
+        ("[::1]", "write ::1"),
+        ("*", "0.0.0.0 or :: is every interface"),
+    ],
+)
+def test_what_people_write_into_a_host_is_answered_with_what_is_right(given: str, advice: str) -> None:
+    """Which flag takes the port, above all."""
+    result = HOST.parse(given)
+    assert isinstance(result, Faults)
+    assert result.faults[0].message == f"must be {HOST.allowed}; {advice}"
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a:b:c", "fe80::1%", "::1%a\nb", "h" * 254, 7, True, ["a"]])
+def test_what_is_no_host(bad: object) -> None:
+    """Whatever else is refused without a guess."""
+    result = HOST.parse(bad)
+    assert isinstance(result, Faults)
+    assert result.faults[0].message == f"must be {HOST.allowed}"
+
+
+@pytest.mark.parametrize(
+    "kind", [WholeNumber, Duration, ByteSize, Switch, OneOf, NumberOf, Text, NameList, FilePath, Host, ModelList]
 )
 def test_every_kind_implements_all_of_kind(kind: type) -> None:
     """None is abstract, and the base gives none of them a dict."""

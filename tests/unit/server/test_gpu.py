@@ -261,7 +261,8 @@ def no_library() -> bool:
 def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
     """Without a driver: exit code 1 and a sentence, no traceback and no crash."""
     program = Path(sys.executable).with_name("reidstream-server")
-    done = subprocess.run([program, "--dry-run", *flags], capture_output=True, text=True, check=False, timeout=HANG_S)
+    command = [str(program), "--dry-run", "--port", "0", "--metrics-port", "0", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
     if no_library():
         assert done.returncode == 1
         assert "a GPU is required: this machine has no NVIDIA driver" in done.stderr

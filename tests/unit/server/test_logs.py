@@ -1,6 +1,9 @@
 """Structured logs, on the real stderr of a process."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -145,6 +148,20 @@ def test_json_says_the_same(text_lines: list[str], json_lines: list[dict[str, ob
 
 
 @pytest.mark.parametrize("log_format", LogFormat)
+def test_no_line_has_a_password_in_it(log_format: LogFormat) -> None:
+    """Cameras are often named by their address, and a library's words repeat what it was given."""
+    code = """
+    address = "rtsp://admin:sesame@10.0.0.7/live?token=sesame"
+    log.info("session_opened", camera_id=address)
+    log.failure("unexpected", ValueError(f"no {address} here"))
+    logging.getLogger("grpc").warning("cannot reach %s", address)
+    """
+    lines = stderr_lines(log_format, code)
+    assert all("rtsp://***@10.0.0.7/live?token=***" in line for line in lines)
+    assert "sesame" not in "".join(lines)
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
 def test_a_value_of_no_known_type_is_written_as_text(log_format: LogFormat) -> None:
     """A caller's slip costs no event."""
     [line] = stderr_lines(log_format, "import pathlib\nlog.info('found', path=pathlib.PurePosixPath('/a'))")
@@ -227,3 +244,83 @@ def test_quoted_text_is_one_printable_word(text: str) -> None:
     assert word.isprintable()
     if "\\U" not in word.replace("\\\\", ""):
         assert json.loads(word) == text
+
+
+# On a terminal.
+
+
+def on_a_terminal(code: str, log_format: LogFormat = LogFormat.TEXT) -> list[str]:
+    """What a person sees of a process that configures its logs and runs the code, without the times."""
+    program = f"{PRELUDE}\nconfigure({LogLevel.INFO}, {log_format})\n{textwrap.dedent(code)}"
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-X", "utf8", "-c", program], check=True, stderr=theirs)
+    finally:
+        os.close(theirs)
+    shown = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # EIO: nobody writes any more
+        while part := terminal.read(4096):
+            shown += part
+    return [re.sub(f"^{STAMP.pattern}", "", line) for line in shown.decode().split("\r\n")[:-1]]
+
+
+def test_an_error_is_plain_text_on_a_terminal() -> None:
+    """What is long stands below the event, on lines of its own, as it was written."""
+    lines = on_a_terminal(
+        r"""log.error("cannot_start", reason='model "net" (a\\b): no spec\ngive --profile', code=1)"""
+    )
+    assert lines == ["error cannot_start code=1", r'  model "net" (a\b): no spec', "  give --profile"]
+
+
+def test_several_long_values_have_their_names() -> None:
+    """A traceback reads as Python wrote it."""
+    lines = on_a_terminal('log.failure("unexpected", ValueError("one\\ntwo"), model="m")')
+    assert lines == ["error unexpected model=m", "  error:", "  ValueError: one", "  two", "  traceback:", *lines[5:]]
+    assert lines[-2:] == ["  ValueError: one", "  two"]
+
+
+def test_a_client_cannot_forge_a_line_on_a_terminal() -> None:
+    """Below an error every line is indented; no sequence reaches the terminal."""
+    lines = on_a_terminal(r"""log.error("bad", camera_id="gate\n2026-01-01T00:00:00.000Z info fake\r\x1b[2J\u2028")""")
+    assert lines == ["error bad", "  gate", r"  2026-01-01T00:00:00.000Z info fake\r\u001b[2J\u2028"]
+
+
+def test_other_events_stay_one_line_on_a_terminal() -> None:
+    """Only an error is worth several; JSON is for programs wherever it goes."""
+    assert on_a_terminal(r"""log.warning("odd", camera_id="a\nb")""") == [r'warning odd camera_id="a\nb"']
+    [line] = on_a_terminal(r"""log.error("odd", camera_id="a\nb")""", LogFormat.JSON)
+    assert json.loads(line)["fields"] == {"camera_id": "a\nb"}
+
+
+# gRPC's C core.
+
+TAKEN_PORT = """
+import grpc
+async def main():
+    first, second = (grpc.aio.server(options=[("grpc.so_reuseport", 0)]) for _ in range(2))
+    port = first.add_insecure_port("127.0.0.1:0")
+    await first.start()
+    try:
+        second.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError:
+        log.info("refused")
+    await first.stop(0)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("log_format", "verbosity", "heard"),
+    [(LogFormat.JSON, None, False), (LogFormat.JSON, "ERROR", True), (LogFormat.TEXT, None, True)],
+)
+def test_no_line_of_grpcs_core_stands_between_json(
+    monkeypatch: pytest.MonkeyPatch, log_format: LogFormat, verbosity: str | None, *, heard: bool
+) -> None:
+    """It would write one for the port that is taken. A person can read it; who sets the core's variable wants it."""
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    if verbosity is not None:
+        monkeypatch.setenv("GRPC_VERBOSITY", verbosity)
+    lines = stderr_lines(log_format, TAKEN_PORT)
+    assert sum("refused" in line for line in lines) == 1
+    assert any("Address already in use" in line for line in lines) is heard
+    assert heard or len(lines) == 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reidstream_client.cli.sources import Use, open_source
+from reidstream_client.cli.sources import SourceOptions, Use, open_source
 from reidstream_synthetic import DetectorNoise, Scene, make_scene, write_motchallenge
 from reidstream_synthetic.cli import main
 
@@ -85,15 +85,15 @@ def test_detections_have_ten_columns_and_no_ids(written: tuple[Path, ...]) -> No
 def test_the_client_reads_what_was_written(scene: Scene, written: tuple[Path, ...]) -> None:
     """Its MOTChallenge source: every image, with the boxes and ids of the truth, or the detections."""
     for path, camera in zip(written, scene.cameras, strict=True):
-        source = open_source(path, boxes=None, use=None, min_visibility=0)
+        source = open_source(path, SourceOptions())
         assert source.total == FRAMES
         for read, frame in zip(source, camera, strict=True):
             assert (read.number, read.image) == (frame.number, frame.jpeg())
             np.testing.assert_array_equal(read.boxes.xyxy, frame.boxes.astype(np.float32))
             np.testing.assert_array_equal(read.boxes.track_ids, frame.people)
-        seen = list(open_source(path, boxes=None, use=Use.GT, min_visibility=0.5))
+        seen = list(open_source(path, SourceOptions(use=Use.GT, min_visibility=0.5)))
         assert sum(len(one.boxes.xyxy) for one in seen) == sum((f.visibility >= 0.5).sum() for f in camera)
-        found = list(open_source(path, boxes=None, use=Use.DET, min_visibility=0))
+        found = list(open_source(path, SourceOptions(use=Use.DET)))
         assert sum(len(one.boxes.xyxy) for one in found) == len(rows(path / "det" / "det.txt"))
 
 

@@ -69,7 +69,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "__init__": Room(),
         # Rooms, from the inside out.
         "core": Room(pure=True),
-        "config": Room(sees={"errors", "logs"}),
+        "config": Room(sees={"errors", "logs", "redaction"}),
         "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
         "metrics": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
@@ -80,21 +80,25 @@ PACKAGES: dict[str, dict[str, Room]] = {
         ),
         # What all may use.
         "errors": Room(pure=True),
-        "logs": Room(),
-        # What puts them together: `bounds` and `loading` for `app`, and `cli` around it.
+        "redaction": Room(uses={"reidstream_engines"}),
+        "logs": Room(sees={"redaction"}),
+        # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
         "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
+        "starting": Room(sees={"config", "errors", "identity", "transport"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
                 *("core", "runtime", "metrics", "identity", "intake", "transport", "config"),
-                *("bounds", "errors", "loading", "logs"),
+                *("bounds", "loading", "logs", "starting"),
             },
             uses={"prometheus_client"},
         ),
-        "cli": Room(sees={"allocator", "app", "config", "errors", "loading", "logs", "stopping"}),
+        "process": Room(uses={"reidstream_engines"}),
+        "running": Room(sees={"allocator", "app", "config", "loading", "logs", "stopping"}),
+        "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }
 # Only the file or the extra that needs them may import these.
@@ -197,9 +201,9 @@ def _room_of(package: str, path: Path) -> str:
 
 
 def _room_named(package: str, name: str) -> str | None:
-    """The room that an imported name is in; None: it is not in this package."""
+    """The room that an imported name is in; None: it is not in this package, or is the version, which all may say."""
     own, _, rest = name.partition(".")
-    if own != package.split("/")[1] or not rest:
+    if own != package.split("/")[1] or rest in {"", "__version__"}:
         return None
     first = rest.split(".")[0]
     return first if first in PACKAGES[package] else TOP

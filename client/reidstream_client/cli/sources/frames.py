@@ -1,14 +1,13 @@
-"""A frame of a source: data only, and the Protocol that sources satisfy."""
+"""A frame of a source: data only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from reidstream_client.errors import FileError
 from reidstream_client.frames.boxes import BoxArray
 from reidstream_client.frames.images import Image
 
@@ -32,15 +31,8 @@ class SourceFrame:
     boxes: FrameBoxes
 
 
-class Source(Protocol):
-    """Frames in order; iterating again starts again. Files are read while iterating; raises FileError."""
-
-    @property
-    def total(self) -> int | None:
-        """How many frames; None if unknown."""
-        ...
-
-    def __iter__(self) -> Iterator[SourceFrame]: ...
+class SourceCutShort(FileError):
+    """A source ended before its time: the frames that came are right, and others are missing."""
 
 
 def no_boxes() -> FrameBoxes:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 
 from reidstream_client.errors import FileError
 
-from .boxes_file import BoxTable, read_mot
-
-
-class Use(Enum):
-    """Which of a sequence's boxes."""
-
-    GT = "gt"
-    DET = "det"
+from .boxes import BoxTable, Use, read_boxes
 
 
 def sequence_boxes(folder: Path, use: Use | None, *, min_visibility: float) -> BoxTable:
     """Ground truth or detections; None takes ground truth if there is any. Raises FileError."""
     wanted = (use,) if use is not None else (Use.GT, Use.DET)
-    places = [place for kind in wanted for place in _places(folder, kind)]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        names = " nor ".join(str(place.relative_to(folder)) for place in places)
+    places = [(kind, place) for kind in wanted for place in _places(folder, kind)]
+    found = next(((kind, place) for kind, place in places if place.is_file()), None)
+    if found is None:
+        names = " nor ".join(str(place.relative_to(folder)) for _, place in places)
         raise FileError(f"{folder} has neither {names}; give --boxes FILE")
-    return read_mot(path, min_visibility=min_visibility)
+    kind, path = found
+    return read_boxes(path, use=kind, min_visibility=min_visibility)
 
 
 def _places(folder: Path, kind: Use) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -12,9 +13,11 @@ from typing_extensions import Self
 
 from reidstream_client.cli.sources.frames import FrameBoxes
 from reidstream_client.errors import FileError
+from reidstream_client.models import AgreedModel
 from reidstream_client.types import FrameEmbeddings, Timing
 
 from .protocol import outcome_words
+from .targets import is_special, make_folder
 
 _DECIMALS = 8  # of vectors whose numbers are around 0.05: as exact as float32
 
@@ -26,15 +29,30 @@ class JsonLinesWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        make_folder(path)
+        self._path = path
+        self._made = not path.exists()
+        self._begun = False
         try:
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8")  # what is there stays until there is an answer
         except OSError as error:
-            raise FileError(f"{path} cannot be written: {error}") from None
+            raise FileError(f"{path} cannot be written: {error.strerror}") from None
+
+    def begin(self, model: AgreedModel) -> None:  # noqa: ARG002 - each line has the model of its answer
+        """Empty the file."""
+        self._begun = True
+        if self._file.seekable() and not is_special(self._path):
+            self._file.truncate(0)
 
     def add(self, name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> None:
         """An answer, and the name and the boxes of its frame."""
-        self._file.write(json.dumps(frame_as_json(name, boxes, answer), separators=(",", ":")) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(frame_as_json(name, boxes, answer), separators=(",", ":")) + "\n")
+            self._file.flush()
+        except BrokenPipeError:  # whoever read along has gone, and has what it wanted
+            raise
+        except OSError as error:
+            raise FileError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +60,10 @@ class JsonLinesWriter:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written was told when it was written
+            self._file.close()
+        if self._made and not self._begun:
+            self._path.unlink(missing_ok=True)
 
 
 def frame_as_json(name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> dict[str, object]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Protocol
 
 from reidstream_client.cli.sources.frames import FrameBoxes
+from reidstream_client.models import AgreedModel
 from reidstream_client.types import FrameEmbeddings
 
 
 class Writer(Protocol):
-    """Takes the answers one by one."""
+    """Made before the work, which shows that its file can be written; then takes the answers one by one."""
+
+    def begin(self, model: AgreedModel) -> None:
+        """The session is open: what was in the file before may go."""
+        ...
 
     def add(self, name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> None:
         """An answer, and the name and the boxes of its frame."""

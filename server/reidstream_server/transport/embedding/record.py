@@ -26,7 +26,7 @@ class SessionRecord:
     """Logs `session_opened` and `session_ended`; a `with` block is the session. Set `cause` before leaving it.
 
     `session_ended` has the written answers by their kind: `answered`, `given_up` (dropped, window or queue full, over
-    budget), `failed`. `figures` is asked once, at the end.
+    budget), `failed`; and then a field for each reason of the last two. `figures` is asked once, at the end.
     """
 
     def __init__(self, flow: Flow, epoch: int, figures: Callable[[], SessionFigures]) -> None:
@@ -53,6 +53,7 @@ class SessionRecord:
             answered=total.answered,
             given_up=total.given_up,
             failed=total.failed,
+            **total.losses,
         )
 
 

@@ -7,8 +7,6 @@ and a client must set its own.
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ from typing_extensions import override
 from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
 from reidstream_server.identity.tls import TlsMaterial
+from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
 from .calls import CallObserver
@@ -87,7 +86,8 @@ class GrpcServer(Door):
         try:
             return self._bind(address)
         except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address}: {_obstacle(host, port) or error}") from error
+            check_port(host, port, GRPC)  # gRPC says only that it cannot
+            raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
 
     @override
     async def serve(self) -> None:
@@ -116,22 +116,3 @@ class GrpcServer(Door):
 def _age(seconds: float) -> list[tuple[str, int]]:
     """The option for a connection's age. gRPC varies it by a tenth, so clients do not all come back at once."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
-
-
-def _obstacle(host: str, port: int) -> str | None:
-    """Why nobody can listen there, and what to do; gRPC says only that it cannot. None: by now the port is free."""
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
-                probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return "the port is in use, perhaps by another reidstream-server; stop that, or choose another --port"
-        return f"{error.strerror}; choose another --host or --port"
-    return None
-
-
-def address_of(host: str, port: int) -> str:
-    """As gRPC clients write it: an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

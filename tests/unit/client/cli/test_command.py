@@ -30,8 +30,32 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, va
     ("words", "status", "complaint"),
     [
         (["stream", "nowhere", "-o", "out.npz"], 2, "nowhere does not exist"),
-        (["stream", "{sequence}", "-o", "nowhere/out.npz"], 2, "nowhere/out.npz cannot be written"),
-        (["stream", "{sequence}", "-o", "out.npz", "--jsonl", "nowhere/out.jsonl"], 2, "out.jsonl cannot be written"),
+        (
+            ["stream", "{sequence}", "-o", "{sequence}"],
+            2,
+            "sequence cannot be written: it is a folder; name a file",
+        ),
+        (["stream", "{sequence}", "-o", "{sequence}/gt.txt/x.npz"], 2, "its folder cannot be made: File exists"),
+        (["stream", "{sequence}", "-o", "out.npz", "--jsonl", "."], 2, ". cannot be written: it is a folder"),
+        (["stream", "{sequence}", "-o", "a", "--jsonl", "./a"], 2, "--jsonl and --output are both a"),
+        (
+            ["stream", "x.csv", "-o", "b.csv", "--boxes", "b.csv"],
+            2,
+            "the boxes file b.csv cannot be read",
+        ),
+        (["stream", "rtsp://me:pw@cam/1", "-o", "a"], 2, "rtsp://***@cam/1 is an address, and SOURCE is a folder or"),
+        (["stream", "rtsp:/me:pw@cam/1", "-o", "a"], 2, "rtsp:/***@cam/1 does not exist"),
+        (["stream", "{sequence}", "-o", "a", "--first-frame", "-1"], 2, "--first-frame: -1 is not in 0 to"),
+        (["stream", "{sequence}", "-o", "a", "--jpeg-quality", "90"], 2, "--jpeg-quality is for videos"),
+        (["stream", "{sequence}", "-o", "a", "--jpeg-quality", "101"], 2, "--jpeg-quality: 101 is not in 1 to 100"),
+        (["stream", "{sequence}", "-o", "a", "--jpeg-quality", "9", "--shared-memory"], 2, "exclude each other"),
+        (["stream", "{sequence}", "--outptu", "a"], 2, "unknown option --outptu; did you mean --output? See"),
+        (["stream", "{sequence}", "-o", "a", "--jsnol=b"], 2, "unknown option --jsnol; did you mean --jsonl? See"),
+        (["stream", "{sequence}", "-o", "a", "--xyzzy"], 2, "unknown option --xyzzy; see reidstream-client stream"),
+        (["stream", "{sequence}", "-o", "a", "--policy", "drop_oldest"], 2, "did you mean drop-oldest? See"),
+        (["--verson"], 2, "unknown option --verson"),
+        (["straem"], 2, "did you mean stream? See reidstream-client --help"),
+        (["ping", "--token-file", "secret0token"], 2, "the token file cannot be read: No such file or directory; give"),
         (["stream", "{sequence}"], 2, "required: --output/-o; see reidstream-client stream --help"),
         (["stream", "{sequence}", "-o", "out.npz", "--realtime", "0"], 2, "--realtime: 0 is not in 0.01 to 10000"),
         (["stream", "{sequence}", "-o", "out.npz", "--realtime", "fast"], 2, "invalid number value: 'fast'"),
@@ -61,6 +85,8 @@ def test_errors_are_one_line_that_says_what_to_do(
     assert (run(*command) if command else main([])) == status
     said = capsys.readouterr()
     assert complaint in said.err
+    assert "pw" not in said.err
+    assert "secret0token" not in said.err
     assert said.err.count("\n") == 1
     assert not (tmp_path / "out.npz").exists()
 

@@ -93,3 +93,38 @@ def test_an_interrupted_run_keeps_what_came(served: ScriptedServer, sequence: Pa
     assert "1 frames and 2 boxes" in out
     with np.load(output) as arrays:
         assert arrays["frame"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("words", [["info"], ["ping"]])
+def test_a_reader_that_has_gone_ends_the_command_quietly(served: ScriptedServer, words: list[str]) -> None:
+    """As `| head` does: nothing is printed about it, and the status is a shell's for a closed pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "reidstream_client.cli", *words, "--server", served.target]
+    try:
+        done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=HANG_S, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_run_whose_summary_nobody_reads_is_complete(served: ScriptedServer, sequence: Path, tmp_path: Path) -> None:
+    """The output was written before anybody was told of it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    output = tmp_path / "out.npz"
+    program = [sys.executable, "-m", "reidstream_client.cli", "stream", str(sequence), "--output", str(output)]
+    try:
+        done = subprocess.run(
+            [*program, "--server", served.target],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=HANG_S,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+    with np.load(output) as arrays:
+        assert arrays["frame"].tolist() == [1, 1, 5]

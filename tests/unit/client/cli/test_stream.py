@@ -25,6 +25,7 @@ def test_stream_writes_arrays_by_box(
     with np.load(output) as arrays:
         assert {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} == {
             "frame": (np.int64, (3,)),
+            "name": (np.dtype("U10"), (3,)),
             "box_index": (np.int64, (3,)),
             "box_xyxy": (np.float32, (3, 4)),
             "valid": (np.bool_, (3,)),
@@ -36,6 +37,7 @@ def test_stream_writes_arrays_by_box(
             "model": (np.dtype("U8"), ()),
         }
         assert arrays["frame"].tolist() == [1, 1, 5]
+        assert arrays["name"].tolist() == ["000001.jpg", "000001.jpg", "000005.jpg"]
         assert arrays["box_index"].tolist() == [0, 1, 0]
         assert arrays["box_xyxy"].tolist() == [[10, 20, 40, 60], [50, 60, 120, 140], [11, 21, 41, 61]]
         assert arrays["embedding"].tolist() == [[1, 0, 10, 60], [1, 1, 50, 140], [5, 0, 11, 61]]
@@ -50,6 +52,7 @@ def test_stream_writes_arrays_by_box(
     assert "3 frames and 3 boxes in" in said.out
     assert re.search(r"inference +4\.00 +4\.00\n", said.out)
     assert "boxes: 3 embedded" in said.out
+    assert "frames without boxes: 1 of 3 (2)" in said.out
     assert [path.name for path in tmp_path.iterdir() if path != sequence] == ["out.npz"]
 
 

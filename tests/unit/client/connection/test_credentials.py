@@ -78,7 +78,7 @@ def test_files_that_cannot_be_used_are_refused_before_connecting(tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--token-file", "none"], "none cannot be read"),
+        (["--token-file", "sesame"], "the token file cannot be read: No such file or directory; give the path"),
         (["--token-file", "token"], "would go to gate:1 without TLS"),
         (["--tls-ca", "none"], "none cannot be read"),
         (["--tls-cert", "none"], "given together"),

@@ -12,6 +12,7 @@ from reidstream_client import (
     AsyncReidClient,
     CallRejected,
     CallTimeout,
+    FrameTooLarge,
     ModelNotFound,
     Overloaded,
     ReidError,
@@ -21,6 +22,8 @@ from reidstream_client import (
     SessionEnded,
     SpaceMismatch,
 )
+from reidstream_client.connection import grpc_connection
+from reidstream_client.errors import error_of
 from reidstream_proto.v1 import service_pb2
 from tests.unit.client.samples import BOXES, IMAGE, ONCE
 from tests.unit.client.scripted_server import ScriptedServer, result
@@ -166,3 +169,58 @@ async def test_a_proxy_is_not_asked_for_this_machine(server: ScriptedServer, mon
     monkeypatch.delenv("no_proxy", raising=False)
     async with AsyncReidClient(server.target, retry=RetryPolicy(attempts=1)) as client:
         assert (await client.embed(IMAGE, BOXES)).valid.all()
+
+
+LIMIT = 10_000
+
+
+async def test_a_frame_beyond_the_servers_limit_is_too_large() -> None:
+    """GRPC itself refuses it, with the status of a server that has no room; but a later try would not help."""
+    small = ScriptedServer()
+    async with small.running([("grpc.max_receive_message_length", LIMIT)]), AsyncReidClient(small.target) as client:
+        with pytest.raises(FrameTooLarge, match=rf"has \d+ bytes, and at most {LIMIT} are read: .*--max-message-bytes"):
+            await client.embed(bytes(LIMIT), BOXES)
+        with pytest.raises(FrameTooLarge) as caught:
+            await client.embed(bytes(LIMIT), BOXES)
+        assert caught.value.status is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await client.embed(b"x", BOXES)).valid.all()
+
+
+async def test_an_answer_beyond_a_limit_is_no_overload_either(server: ScriptedServer) -> None:
+    """Of a call and of a stream, at the client and at the server; each error says which limit."""
+    few = ScriptedServer()
+    async with few.running([("grpc.max_send_message_length", 100)]), AsyncReidClient(few.target) as client:
+        with pytest.raises(CallRejected, match="the server sends at most 100"):
+            await client.info()
+    async with AsyncReidClient(server.target, max_message_bytes=250) as client:
+        with pytest.raises(CallRejected, match=r"takes at most 250: raise its max_message_bytes"):
+            await client.info()
+        async with client.stream() as session:
+            await session.send(b"x", [[1, 2, 3, 4]] * 5)
+            with pytest.raises(CallRejected, match="takes at most 250") as caught:
+                await anext(session)
+        assert caught.value.unanswered == (0,)
+
+
+@pytest.mark.parametrize("side", ["", "SERVER: "])
+def test_older_versions_of_grpc_do_not_say_on_which_side(side: str) -> None:
+    """Then it is about what was sent."""
+    details = f"{side}Received message larger than max (20 vs. 10)"
+    error = error_of(grpc.StatusCode.RESOURCE_EXHAUSTED, details, {}, target="gpu:1", hint="")
+    assert isinstance(error, FrameTooLarge)
+    assert str(error).startswith("gpu:1: the frame's message has 20 bytes, and at most 10 are read")
+
+
+async def test_a_call_that_grpc_never_ends_is_ended(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gRPC that does not work in this process keeps no time-out either."""
+    monkeypatch.setattr(grpc_connection, "_GRACE_S", -599.9)
+    stuck = asyncio.Event()
+
+    async def wait(*_: object) -> None:
+        await stuck.wait()
+
+    server.on_embed = wait  # type: ignore[assignment]
+    async with AsyncReidClient(server.target, timeout_s=600, retry=ONCE) as client:
+        with pytest.raises(CallTimeout, match="gRPC itself did not end the call"):
+            await client.embed(IMAGE, BOXES)
+    stuck.set()

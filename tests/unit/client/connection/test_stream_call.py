@@ -26,14 +26,18 @@ class OtherCall:
         self.written.append(message)
 
 
+def stream_call(call: OtherCall) -> StreamCall:
+    return StreamCall(cast("GrpcCall", call), target="t", hint="", ended=lambda _: None)
+
+
 async def test_without_an_inner_call_the_public_one_is_used() -> None:
     """Then a failed write may cost the server's status, but frames go out."""
     call = OtherCall()
-    assert await StreamCall(cast("GrpcCall", call), target="t", hint="").write(b"message")
+    assert await stream_call(call).write(b"message")
     assert call.written == [b"message"]
 
 
 @pytest.mark.parametrize("failure", [asyncio.InvalidStateError("finished")])
 async def test_a_call_that_has_ended_takes_no_message(failure: Exception) -> None:
     """That is no error of the writer's: the reader learns how it ended."""
-    assert not await StreamCall(cast("GrpcCall", OtherCall(failure)), target="t", hint="").write(b"message")
+    assert not await stream_call(OtherCall(failure)).write(b"message")

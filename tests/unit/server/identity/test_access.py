@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from reidstream_server.identity.access import Access, Presented
 from reidstream_server.identity.tls import TlsFiles, read_tls
 from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.transport.grpc_server.caller import presented_by
+from tests.support.certificates import authority, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def test_a_broken_list_is_refused_at_the_start_without_being_shown(tmp_path: Pat
 
 def test_a_list_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
     """With the path."""
-    with pytest.raises(StartupError, match=r"No such file.*tokens"):
+    with pytest.raises(StartupError, match=r"tokens_file .*tokens: cannot be read: No such file"):
         TokenFile(tmp_path / "tokens")
 
 
@@ -176,9 +178,30 @@ def test_files_that_are_no_certificates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=f"tls_cert_file {path}: cannot be read: No such file"):
         read_tls(TlsFiles(certificate=path, key=path, client_ca=None))
     path.write_text("sesame")
-    with pytest.raises(StartupError, match=f"tls_cert_file {path} and .* in PEM, without a password") as caught:
+    with pytest.raises(StartupError, match=f"tls_cert_file {path}: must hold certificates in PEM") as caught:
         read_tls(TlsFiles(certificate=path, key=path, client_ca=None))
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.needs("openssl")
+def test_what_is_wrong_with_a_key_is_said(tmp_path: Path) -> None:
+    """Another's, one with a password, a certificate in its place, and one that is damaged."""
+    root = authority(tmp_path, "root")
+    one, other, locked = signed(root, "one"), signed(root, "other"), signed(root, "locked", password="sesame")  # noqa: S106
+    damaged = tmp_path / "damaged.key"
+    damaged.write_text(one.key.read_text().replace("\nM", "\nN", 1))
+    expected = {
+        other.key: "the key belongs to another certificate; give the certificate and its own key",
+        locked.key: f"tls_key_file {locked.key}: the key has a password; write it without one: openssl pkey",
+        one.certificate: f"tls_key_file {one.certificate}: must hold a private key in PEM",
+        damaged: "one of them is damaged",
+    }
+    read_tls(TlsFiles(certificate=one.certificate, key=one.key, client_ca=root.certificate))
+    for key, words in expected.items():
+        with pytest.raises(StartupError, match=re.escape(words)):
+            read_tls(TlsFiles(certificate=one.certificate, key=key, client_ca=None))
+    with pytest.raises(StartupError, match=f"tls_client_ca_file {one.key}: must hold certificates in PEM"):
+        read_tls(TlsFiles(certificate=one.certificate, key=one.key, client_ca=one.key))
 
 
 def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from reidstream_engines import default_model
 from reidstream_engines.decoding.turbojpeg import TurboJpeg, find_turbojpeg
 from reidstream_proto.v1 import frame_pb2
 from reidstream_server import cli, loading
+from reidstream_server.config import load_config
 from tests.support.harness import RawStream, frame, stub_of
 from tests.support.process import ServerProcess
 
@@ -29,7 +30,7 @@ STUCK_SERVER = """
 import sys, threading
 from contextlib import contextmanager
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
 
@@ -42,7 +43,7 @@ def loaded(config):
     script = FakeScript(seconds_per_batch=1.0, sleep=never_answer)
     yield Engines(engines=(FakeEngine(script=script),), stager=FakeStager())
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 sys.exit(cli.main())
 """
 
@@ -93,7 +94,7 @@ STUCK_LOADING = """
 import ctypes, sys
 from contextlib import contextmanager
 from functools import partial
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.logs import get_logger
 
 @contextmanager
@@ -105,7 +106,7 @@ def loaded(config):
     lock(mutex)
     yield
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 cli.stoppable = partial(cli.stoppable, PATIENCE)
 sys.exit(cli.main())
 """
@@ -143,10 +144,10 @@ def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number
 SWALLOWING = """
 import os, signal, sys
 from contextlib import contextmanager
-from reidstream_server import cli
+from reidstream_server import cli, running
 from reidstream_server.logs import get_logger
 
-loaded_engines = cli.loaded_engines
+loaded_engines = running.loaded_engines
 
 @contextmanager
 def loaded(config):
@@ -158,7 +159,7 @@ def loaded(config):
             get_logger("engine").info("swallowed")
         yield engines
 
-cli.loaded_engines = loaded
+running.loaded_engines = loaded
 sys.exit(cli.main())
 """
 
@@ -247,15 +248,16 @@ def test_a_model_that_cannot_be_had_is_named(kind: str, tmp_path: Path, capfd: p
 
 
 @pytest.mark.usefixtures("_own_logging")
-def test_a_dry_run_loads_and_leaves(taken_port: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Everything but listening, so that ports may be in use."""
-    assert (
-        cli.main(["--dry-run", "--device", "cpu", "--port", taken_port, "--metrics-port", "0", "--log-format", "json"])
-        == 0
-    )
-    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+def test_a_dry_run_loads_and_leaves(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It logs what a start logs, and prints every setting as a file that can be started again."""
+    flags = ["--device", "cpu", "--port", "0", "--metrics-port", "0", "--log-format", "json"]
+    assert cli.main(["--dry-run", *flags]) == 0
+    said = capfd.readouterr()
+    events = [json.loads(line)["event"] for line in said.err.splitlines()]
     loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
     assert events == ["configuration", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
+    (tmp_path / "printed.toml").write_text(said.out)
+    assert load_config(["--config", str(tmp_path / "printed.toml")], {}) == load_config(["--dry-run", *flags], {})
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from reidstream_server.core.effects import FrameTimes
-from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.faults import (
+    DROPPED_BY_QUEUE,
+    DROPPED_BY_WINDOW,
+    FaultReason,
+    FrameFault,
+    invalid_frame_id,
+)
 from reidstream_server.core.terms import Flow, Window
-from reidstream_server.runtime.statistics import GIVEN_UP, SessionCounters, SessionFigures
+from reidstream_server.runtime.statistics import GIVEN_UP, SessionCounters, SessionFigures, losses
 from tests.support.harness import frame, serving, stream_to, until
 
 S = 1_000_000_000
@@ -58,6 +64,7 @@ def test_a_fault_is_given_up_or_failed(reason: FaultReason) -> None:
         bytes=0,
         answered=counters.answered,
         faults=dict(counters.faults),
+        dropped_by_queue=counters.dropped_by_queue,
         rate_fps=0.0,
         age_s=None,
         window=Window(frames=1, bytes=1),
@@ -66,6 +73,16 @@ def test_a_fault_is_given_up_or_failed(reason: FaultReason) -> None:
     )
     assert found.answered == 0
     assert (found.given_up, found.failed) == ((1, 0) if reason in GIVEN_UP else (0, 1))
+
+
+def test_a_dropped_frame_had_no_room_in_the_window_or_in_the_queue() -> None:
+    """The first is the camera's, the second the server's; what did not happen is not named."""
+    counters = SessionCounters(0)
+    for fault in (DROPPED_BY_WINDOW, DROPPED_BY_QUEUE, DROPPED_BY_QUEUE, DROPPED_BY_QUEUE, invalid_frame_id(1, 1)):
+        counters.written(fault, arrived(0), S)
+    expected = {"dropped_by_window": 1, "dropped_by_queue": 3, "invalid_frame_id": 1}
+    assert losses(counters.faults, counters.dropped_by_queue) == expected
+    assert losses({}, 0) == {}
 
 
 async def test_the_runtime_tells_of_every_open_session() -> None:

@@ -1,0 +1,29 @@
+"""The client that a command line describes."""
+
+from __future__ import annotations
+
+import argparse
+
+from reidstream_client.connection.credentials import TlsOptions, read_token
+from reidstream_client.sync import ReidClient
+
+
+def make_client(
+    arguments: argparse.Namespace, *, model: str | None = None, latency_budget_s: float | None = None
+) -> ReidClient:
+    """Raises FileError, InvalidRequest for what cannot be used; nothing is connected yet."""
+    tls = TlsOptions(
+        ca_file=arguments.tls_ca,
+        cert_file=arguments.tls_cert,
+        key_file=arguments.tls_key,
+        server_name=arguments.tls_server_name,
+    )
+    return ReidClient(
+        arguments.server,
+        model=model,
+        latency_budget_s=latency_budget_s,
+        timeout_s=arguments.timeout,
+        keepalive_s=arguments.keepalive,
+        tls=tls if tls != TlsOptions() else None,
+        token=None if arguments.token_file is None else read_token(arguments.token_file),
+    )

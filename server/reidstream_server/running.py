@@ -1,0 +1,58 @@
+"""A checked configuration in, exit code out: models are loaded and served, or a dry run ends before it serves.
+
+Why apart from `cli`: this brings in gRPC and the inference libraries, which takes seconds. `cli` says what is wrong
+with a configuration without them, and tells gRPC's core to be quiet before it comes.
+
+Trap: a device may never answer. The process must still end, with its exit code, even if a thread waits for the device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from reidstream_server.allocator import keep_freed_memory
+from reidstream_server.app import operators_port, serve
+from reidstream_server.config import ServerConfig, redacted
+from reidstream_server.loading import loaded_engines
+from reidstream_server.logs import get_logger
+from reidstream_server.stopping import Stop
+
+log = get_logger(__name__)
+
+
+def run(config: ServerConfig, stop: Stop) -> int:
+    """Serve until told to stop. Raises StartupError, ToldToStop."""
+    with operators_port(config) as operators, loaded_engines(config) as loaded:
+        stop.check()
+        keep_freed_memory()  # after loading: what loading freed goes back to the system
+        ending = asyncio.run(serve(config, loaded, operators))
+        if ending.stuck:
+            _leave_behind(ending.code)
+        return ending.code
+
+
+def dry_run(config: ServerConfig, stop: Stop) -> int:
+    """Everything but serving; prints every setting, as a file that `--config` reads. Raises as `run` does."""
+    with loaded_engines(config):
+        stop.check()
+        log.info("dry_run_passed")
+    try:
+        sys.stdout.write(f"{redacted(config)}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _leave_behind(code: int) -> NoReturn:
+    """End the process although a thread is still inside an engine.
+
+    Nothing is closed: to close the engine or the interpreter under that thread could crash, or never end.
+    """
+    log.warning("threads_left", exit_code=code)
+    logging.shutdown()
+    os._exit(code)

@@ -1,0 +1,88 @@
+"""What a start needs of the machine, checked before models take their time; a dry run checks the same.
+
+    files of TLS -> tokens -> model files -> folders -> ports
+
+Why all of it first: a model may load for minutes, and a wrong key or a port that is in use should not wait for that.
+Why all problems at once: whoever starts a service wants to mend them in one go.
+
+Trap: nothing is kept here. A file may change and a port may be taken before it is used, so each is checked again then,
+by the same code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from reidstream_server.config import ModelFile, SecuritySettings, ServerConfig
+from reidstream_server.errors import StartupError
+from reidstream_server.identity.access import Access
+from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls
+from reidstream_server.identity.tokens import TokenFile
+from reidstream_server.transport.addresses import GRPC, OPERATORS, check_port
+
+
+def check_start(config: ServerConfig) -> None:
+    """Raises StartupError with every obstacle, one in a line. Blocks for a moment; opens nothing for good."""
+    problems = []
+    for check in _checks(config):
+        try:
+            check()
+        except StartupError as error:
+            problems.append(str(error))
+    if problems:
+        raise StartupError("\n".join(problems))
+
+
+def access_of(security: SecuritySettings) -> Access:
+    """Who may call. Raises StartupError."""
+    tokens = None if security.tokens_file is None else TokenFile(security.tokens_file)
+    return Access(tokens=tokens, certificates=security.tls_client_ca_file is not None)
+
+
+def tls_of(security: SecuritySettings) -> TlsMaterial | None:
+    """The doors' certificate; None without TLS. Raises StartupError."""
+    if security.tls_cert_file is None or security.tls_key_file is None:
+        return None
+    return read_tls(
+        TlsFiles(certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file)
+    )
+
+
+def _checks(config: ServerConfig) -> Iterator[Callable[[], object]]:
+    listen = config.listen
+    yield partial(tls_of, config.security)
+    yield partial(access_of, config.security)
+    for model in config.models:
+        yield partial(_check_model, model)
+    if config.engine.gpu_cache is not None:
+        yield partial(_check_folder, "gpu_cache", config.engine.gpu_cache)
+    yield partial(check_port, listen.host, listen.port, GRPC)
+    if listen.metrics_enabled:
+        yield partial(check_port, listen.metrics_host, listen.metrics_port, OPERATORS)
+
+
+def _check_model(model: ModelFile) -> None:
+    """That there is something to read; what is in it, its loading finds out."""
+    what = f"model {model.name!r} ({model.path})"
+    try:
+        if not model.path.is_dir():  # a folder may be a plan
+            model.path.open("rb").close()
+    except FileNotFoundError:
+        here = "" if model.path.is_absolute() else f"; the path is relative to {Path.cwd()}"
+        raise StartupError(f"{what}: there is no such file{here}") from None
+    except OSError as error:
+        raise StartupError(f"{what}: cannot be read: {error.strerror}") from error
+
+
+def _check_folder(setting: str, path: Path) -> None:
+    """That files can be made in it. It need not be there; then its nearest parent counts."""
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise StartupError(f"{setting} {path}: {nearest} is not a folder; give another --{setting.replace('_', '-')}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StartupError(
+            f"{setting} {path}: this user may not write to {nearest}; give another --{setting.replace('_', '-')}"
+        )

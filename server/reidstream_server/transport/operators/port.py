@@ -1,0 +1,162 @@
+"""The operators' port: it listens from before the models load until the process ends, in a thread of its own.
+
+Why a thread: models load on the main thread, for minutes where a GPU's plan is built, and a probe should hear of it.
+And an event loop that stands still could not say so. Why one event loop in it, and no thread for each connection:
+whatever reaches the port can open connections, so they cost little, their number is bounded, and each has its time.
+
+Trap: a scrape reads state that the server's event loop must take, so it waits. One is made at a time, in a worker, and
+whoever asks for the same meanwhile gets the same page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+from wsgiref.types import WSGIApplication
+
+from reidstream_server.logs import get_logger
+from reidstream_server.transport.addresses import OPERATORS, refused
+
+from .health import Health, Verdict
+from .http import MAX_HEAD_BYTES, BadRequest, Page, Request, page_of, read_request, rendered
+
+log = get_logger(__name__)
+
+MAX_CONNECTIONS = 512
+REQUEST_S = 10.0
+"""How long a connection may take, from its opening to its end."""
+
+_BACKLOG = 512
+_LOADING = Page(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"the models are loading\n")
+_NOT_HERE = Page(status=HTTPStatus.NOT_FOUND, body=b"this port has /metrics, /healthz and /readyz\n")
+_FAILED = Page(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=b"the server's log has the details\n")
+
+
+class OperatorsPort:
+    """A `with` block is its life. `number`: of the port. `health`: what its probes are told.
+
+    Raises StartupError where the port cannot be taken.
+    """
+
+    def __init__(self, host: str, number: int, *, health: Health, request_s: float = REQUEST_S) -> None:
+        self.health = health
+        self._request_s = request_s
+        self._socket = _listening(host, number)
+        self.number = int(self._socket.getsockname()[1])
+        self._metrics: WSGIApplication | None = None
+        self._scrapes: dict[tuple[str, ...], asyncio.Future[Page]] = {}
+        self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def show_metrics(self, application: WSGIApplication) -> None:
+        """What /metrics answers from now on. Called in a worker, one call at a time."""
+        self._metrics = application
+
+    # In the thread.
+
+    def _run(self) -> None:
+        with self._worker, asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_HEAD_BYTES, backlog=_BACKLOG)
+        await self._stop.wait()
+        server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("the callback of a connection is a task")
+        if len(self._connections) >= MAX_CONNECTIONS:  # the newest may be a probe; the oldest had its time
+            next(iter(self._connections)).cancel()
+        self._connections[task] = None
+        try:
+            async with asyncio.timeout(self._request_s):
+                await self._converse(reader, writer)
+        except (OSError, TimeoutError):  # the caller is gone, or too slow
+            pass
+        finally:
+            self._connections.pop(task, None)
+            writer.transport.abort()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer."""
+        with_body = True
+        try:
+            request = await read_request(reader)
+            if request is None:
+                return
+            with_body = request.method != "HEAD"
+            page = await self._page(request)
+        except BadRequest as error:
+            page = error.page
+        except Exception as error:  # noqa: BLE001 - whatever it was, the caller is told
+            log.failure("page_failed", error)
+            page = _FAILED
+        writer.write(rendered(page, with_body=with_body))
+        writer.write_eof()
+        await writer.drain()
+        while await reader.read(MAX_HEAD_BYTES):  # what is left unread when we close would destroy the answer
+            pass
+
+    async def _page(self, request: Request) -> Page:
+        match request.path:
+            case "/metrics":
+                return await self._scraped(request)
+            case "/healthz":
+                return _told((await self.health.look()).alive)
+            case "/readyz":
+                return _told((await self.health.look()).ready)
+            case _:
+                return _NOT_HERE
+
+    async def _scraped(self, request: Request) -> Page:
+        application = self._metrics
+        if application is None:
+            return _LOADING
+        wanted = (request.query, request.header("accept"), request.header("accept-encoding"))
+        scrape = self._scrapes.get(wanted)
+        if scrape is None:
+            scrape = self._loop.run_in_executor(self._worker, page_of, application, request)
+            self._scrapes[wanted] = scrape
+            scrape.add_done_callback(lambda _: self._scrapes.pop(wanted))
+        return await asyncio.shield(scrape)
+
+
+def _told(verdict: Verdict) -> Page:
+    status = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
+    return Page(status=status, body=f"{verdict.why}\n".encode())
+
+
+def _listening(host: str, number: int) -> socket.socket:
+    """The port, taken. Raises StartupError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with ExitStack() as undo:
+            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(_BACKLOG)
+            undo.pop_all()
+            return found
+    except OSError as error:
+        raise refused(host, number, OPERATORS, error) from error
