@@ -112,7 +112,8 @@ class Stager(Protocol):
         """Decode or upload a picture. Raises ImageError if the picture is at fault, EngineLost if the device is lost.
 
         `boxes`: every rectangle that will be cut from the picture, all inside it. Pixels outside them need not be
-        staged, and a fault in them need not be noticed. Without boxes the whole picture is decoded.
+        staged, but a picture that is refused for one box is refused for every other. Without boxes the whole picture
+        is decoded.
         """
         ...
 

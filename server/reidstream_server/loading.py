@@ -79,7 +79,7 @@ def _on_cpu(
 
 
 def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
-    jpeg = JpegDecoder(find_turbojpeg() if settings.jpeg_region else None, scale=settings.jpeg_scale)
+    jpeg = JpegDecoder(find_turbojpeg(), scale=settings.jpeg_scale, regions=settings.jpeg_region)
     if jpeg.library is not None:
         log.info("jpeg_decoder", decodes="the boxes' region", library=jpeg.library, scale=jpeg.scale)
     elif settings.jpeg_region:

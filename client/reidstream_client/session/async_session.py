@@ -74,7 +74,7 @@ class AsyncSession:
         self._pending: dict[int, _Pending] = {}
         self._outbox = Outbox(call, done=self._sends_no_more)
         self._inbox = Inbox()
-        self._doubts = BoxDoubts()
+        self._doubts = BoxDoubts(upright=opened.apply_exif_orientation)
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
         self._sending = asyncio.Lock()

@@ -15,7 +15,7 @@ import grpc
 from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_client.connection.protocols import Call, Connection
 from reidstream_client.connection.retries import with_retries
-from reidstream_client.errors import CallTimeout, ProtocolFault, SpaceMismatch
+from reidstream_client.errors import CallRejected, CallTimeout, ProtocolFault, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
 from reidstream_proto.v1 import service_pb2, session_pb2
@@ -27,6 +27,7 @@ class SessionInfo:
 
     `shared_memory_bytes`: how much shared memory the server reads raw frames from; 0: they are sent.
     `shared_memory_refusal`: why raw frames are sent although shared memory was asked for; else "".
+    `apply_exif_orientation`: encoded images are turned as their EXIF says.
     """
 
     session_id: bytes
@@ -41,6 +42,7 @@ class SessionInfo:
     latency_budget_s: float | None
     shared_memory_bytes: int = 0
     shared_memory_refusal: str = ""
+    apply_exif_orientation: bool = False
 
 
 async def open_session(
@@ -58,6 +60,7 @@ async def open_session(
         try:
             info = await asyncio.wait_for(_exchange(call, request), left_s)
             check_spaces(choices, info.models)
+            check_upright(call.target, asked=request.options.apply_exif_orientation, given=info.apply_exif_orientation)
         except asyncio.TimeoutError:
             call.cancel()
             raise CallTimeout(f"{connection.target}: the session was not opened within {timeout_s} s") from None
@@ -142,6 +145,7 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             latency_budget_s=opened.latency_budget_ms / 1000 if opened.HasField("latency_budget_ms") else None,
             shared_memory_bytes=opened.shared_memory.size_bytes,
             shared_memory_refusal=opened.shared_memory.refusal,
+            apply_exif_orientation=opened.apply_exif_orientation,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
         raise ProtocolFault(f"the server's SessionOpened does not say what was agreed: {error}") from None
@@ -160,3 +164,13 @@ def check_spaces(choices: Sequence[ModelChoice], models: Sequence[AgreedModel]) 
                 f"model {model.name!r} has space {model.space_id}, expected was {choice.expected_space_id}",
                 status=grpc.StatusCode.FAILED_PRECONDITION,
             )
+
+
+def check_upright(target: str, *, asked: bool, given: bool) -> None:
+    """Raises CallRejected if a server does not turn pictures although it was asked to: an older one cannot."""
+    if asked and not given:
+        raise CallRejected(
+            f"{target}: the server does not know apply_exif_orientation, so boxes of turned pictures would be cut "
+            "elsewhere: update the server, or send arrays (cv2.imread turns them) without this option",
+            status=grpc.StatusCode.UNIMPLEMENTED,
+        )

@@ -65,7 +65,7 @@ class ResumingSession:
         self._early: dict[int, FrameEmbeddings] = {}
         self._served = 0  # answers of servers, over all streams
         self._inbox = Inbox()
-        self._doubts = BoxDoubts()
+        self._doubts = BoxDoubts(upright=first.opened.apply_exif_orientation)
         self._finishing = False
         self._sending = asyncio.Lock()
         self._room, self._outgoing = asyncio.Event(), asyncio.Event()

@@ -90,6 +90,7 @@ def session_opened(
         ordering=asked.ordering,
         overload_policy=asked.overload_policy,
         dtype=asked.options.dtype,
+        apply_exif_orientation=asked.options.apply_exif_orientation,
         latency_budget_ms=asked.options.latency_budget_ms if asked.options.HasField("latency_budget_ms") else None,
     )
     if asked.HasField("shared_memory"):

@@ -5,8 +5,8 @@ truncated files, go to the CPU's decoders, which are strict. Why batches: the GP
 more time than one, and pictures of different cameras come in different threads.
 
 Traps: the pixels differ a little from the CPU's, since the library computes differently on a GPU. A file that lacks
-bytes in its middle may be decoded to wrong pixels, as on the CPU when only a region is decoded. And the library would
-allocate memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
+bytes in its middle may be decoded to wrong pixels, where the CPU's decoders refuse it. And the library would allocate
+memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing_extensions import override
 from reidstream_engines.cores import usable_cores
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.headers import parse_encoded
-from reidstream_engines.image import EncodedImage, Image, PixelFormat
+from reidstream_engines.image import EncodedImage, Image, Orientation, PixelFormat
 
 from .decoders import DeviceDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
@@ -86,8 +86,8 @@ class NvimgcodecDecoder(DeviceDecoder):
 
     @override
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        if not isinstance(image, EncodedImage) or image.layout is None:
-            return False
+        if not isinstance(image, EncodedImage) or image.layout is None or image.turn is not Orientation.AS_STORED:
+            return False  # a picture that is to be turned is turned by the CPU
         return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be read as YCbCr
 
     @override

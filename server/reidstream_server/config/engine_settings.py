@@ -129,8 +129,8 @@ class EngineSettings:
         bool,
         About(
             kind=Switch(),
-            help="Decode only the part of a JPEG that has boxes: the same pixels in less time. Truncated files are "
-            "still refused, but a file that lacks bytes in its middle may not be noticed; with false it is refused.",
+            help="Decode only the part of a JPEG that its boxes need: the same pixels in less time. Damaged files are "
+            "refused either way.",
         ),
     ] = True
     jpeg_scale: Annotated[

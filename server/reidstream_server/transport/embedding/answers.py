@@ -199,6 +199,7 @@ def session_opened(
         ordering=_ORDERINGS[terms.ordering],
         overload_policy=_POLICIES[terms.overload_policy],
         dtype=_DTYPES[agreement.dtype],
+        apply_exif_orientation=agreement.upright,
     )
     if terms.latency_budget_ns is not None:
         opened.latency_budget_ms = terms.latency_budget_ns // 1_000_000
