@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure crops/s with different threads per call, calls at a time and crops per call, and print "
         "what the server would choose when it starts.",
     )
-    tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long to measure at most (default: 5)")
+    tuned.add_argument("--seconds", type=float, default=5.0, metavar="S", help="most time to measure (default: 5)")
     tuned.add_argument(
         "--tuning-file", type=Path, metavar="FILE", help="remember the result there, for the server's --tuning-file"
     )
