@@ -45,12 +45,6 @@ def _turbojpeg() -> bool:
     return find_turbojpeg() is not None
 
 
-def _control_groups() -> bool:
-    from tests.support.control_groups import can_be_made  # noqa: PLC0415 - only where a test asks for it
-
-    return can_be_made()
-
-
 def _package(name: str) -> Callable[[], bool]:
     def present() -> bool:
         try:
@@ -68,7 +62,6 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
-    "control-groups": (_control_groups, "the right to make control groups: root, outside of a container"),
     "g++": (_program("g++"), "apt-get install g++"),
     "nvimgcodec": (_package("nvidia.nvimgcodec"), "make .venv/.dev (the extra gpu-decode of engines)"),
     "nvrtc": (_package("cuda.bindings.nvrtc"), "pip install 'reidstream-engines[gpu]'"),

@@ -21,12 +21,6 @@ def limited_group(share: float) -> Iterator[Path | None]:
         yield next((made for folder in group_folders() if (made := _made(stack, folder, share)) is not None), None)
 
 
-def can_be_made() -> bool:
-    """Whether this process may make groups here."""
-    with limited_group(1.0) as group:
-        return group is not None
-
-
 def _made(stack: ExitStack, folder: Path, share: float) -> Path | None:
     group = folder / f"reidstream-test-{os.getpid()}"
     quota = int(share * 100_000)
