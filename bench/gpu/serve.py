@@ -24,6 +24,7 @@ from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.spec import Resize
 from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import serve
+from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
@@ -42,7 +43,7 @@ def main() -> int:
     own, flags = parser.parse_known_args()
     config = load_config(flags, os.environ)
     configure(config.log.log_level, config.log.log_format)
-    keep_freed_memory()
+    keep_freed_memory(scheduler_limits(config).cores)
     probed = probe()
     device = probed.device(own.cuda_device)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from bench.load.pictures import Content
 from bench.machine.outputs import output_file
 from reidstream_engines.parser import Parser
+from reidstream_engines.tuning_file import cpu_name
 
 from .results import Row, Run, load_run
 from .scenarios import Effort, Scenario, measure
@@ -116,7 +116,7 @@ def chosen(options: argparse.Namespace) -> list[Scenario]:
 def _settings(effort: Effort) -> dict[str, str]:
     return {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": f"{_cpu_name()} x{os.cpu_count()}",
+        "cpu": f"{cpu_name()} x{os.cpu_count()}",
         "cores": str(len(os.sched_getaffinity(0))),
         "repeats": str(effort.repeats),
         "connections": str(effort.connections),
@@ -124,13 +124,6 @@ def _settings(effort: Effort) -> dict[str, str]:
         "boxes": str(effort.boxes),
         "jitter": str(effort.jitter),
     }
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def parser() -> argparse.ArgumentParser:

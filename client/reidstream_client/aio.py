@@ -46,7 +46,7 @@ from .process import not_picklable
 from .session.async_session import AsyncSession
 from .session.block import AsyncBlock
 from .session.opener import ServerOpener
-from .session.opening import check_spaces
+from .session.opening import check_spaces, check_upright
 from .session.requests import embed_options, resolve_choices, session_open
 from .session.resuming import ResumingSession
 from .types import FrameEmbeddings, Timing
@@ -86,7 +86,7 @@ class AsyncReidClient:
         self._connection = _connect(target, settings)
         self._closed = False
         self._known: dict[str, AgreedModel] = {}
-        self._doubts = BoxDoubts()
+        self._doubts = BoxDoubts(upright=settings.apply_exif_orientation)
 
     @shows_options(CallOptions, CallInput)
     async def embed(
@@ -237,7 +237,9 @@ class AsyncReidClient:
             start = time.monotonic()
             message = frame.embed_message(self._embed_prefix, start)
             answer = await self._connection.unary(method, message, parse, timeout_s=left_s)
-            return answer.result, time.monotonic() - start
+            took_s = time.monotonic() - start
+            check_upright(self.target, asked=self._settings.apply_exif_orientation, given=answer.apply_exif_orientation)
+            return answer.result, took_s
 
         result, round_trip_s = await with_retries(attempt, self._retry, timeout_s=timeout_s)
         if result.HasField("error") or result.frame_id != frame.frame_id:

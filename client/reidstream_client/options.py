@@ -56,6 +56,10 @@ class ClientOptions(TypedDict, total=False):
     """How vectors travel; FLOAT16 halves the answers. Default: FLOAT32."""
     box_filter: BoxFilter | None
     """Which boxes to embed. Default: all."""
+    apply_exif_orientation: bool
+    """Turn encoded images as their EXIF says, as `cv2.imread` does: boxes are then in pixels of the turned image. A
+    server that cannot is refused (CallRejected). Default: False, images as they are stored.
+    """
     timeout_s: float
     """Limit of a whole call, repetitions included, and of opening a session. Default: 10."""
     max_message_bytes: int
@@ -86,6 +90,7 @@ class ClientSettings:
     latency_budget_s: float | None = None
     dtype: EmbeddingDtype = EmbeddingDtype.FLOAT32
     box_filter: BoxFilter | None = None
+    apply_exif_orientation: bool = False
     timeout_s: float = 10.0
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     retry: RetryPolicy | None = None

@@ -150,6 +150,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "latency_budget_s": _optional(_latency_budget),
         "dtype": _dtype,
         "box_filter": _optional(_box_filter),
+        "apply_exif_orientation": flag,
         "timeout_s": seconds,
         "max_message_bytes": lambda name, value: between(name, value, 1, _MOST_MESSAGE_BYTES),
         "retry": _optional(_retry),

@@ -6,6 +6,7 @@
     │   └── UnsupportedImage    a kind that is refused: CMYK, 16-bit, animated, unknown format
     ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
     ├── ModelError              the model file cannot be read or run
+    ├── TuningFileUnusable      the file of remembered tunings cannot be read, or written; nothing depends on it
     ├── PackageMissing          an optional package is not installed; says which line installs it
     ├── UnsupportedProfile      the profile cannot be reproduced exactly on this device; says what to install
     ├── DeviceUnavailable       something is missing for a device (`Missing`); says what to install or to choose
@@ -54,6 +55,10 @@ class SpecError(EnginesError):
 
 class ModelError(EnginesError):
     """The model file cannot be read or run."""
+
+
+class TuningFileUnusable(EnginesError):
+    """The file of remembered tunings is damaged, or somebody else's, or cannot be written. Measure instead."""
 
 
 class PackageMissing(EnginesError):

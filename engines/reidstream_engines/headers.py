@@ -11,86 +11,56 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import NoReturn
+from dataclasses import replace
 
 from typing_extensions import assert_never
 
 from .errors import InvalidImage, UnsupportedImage
-from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, JpegLayout, PixelFormat, RawImage
-
-MAX_SEGMENTS = 1024
-"""JPEG segments and fill bytes before the frame header, PNG chunks before the pixels. Real files have dozens."""
+from .exif import read_exif
+from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, Orientation, PixelFormat, RawImage
+from .jpeg_header import MAX_SEGMENTS, parse_jpeg
+from .other_formats import refuse_unknown
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_AFTER_HEADER = 33  # signature, and IHDR's length, type, 13 bytes and checksum
 _PNG_DEPTHS = (1, 2, 4, 8)
-_JPEG_FRAMES = (0xC0, 0xC1, 0xC2)
-_JPEG_OTHER_FRAMES: Mapping[int, str] = {
-    0xC3: "lossless",
-    0xC5: "hierarchical",
-    0xC6: "hierarchical",
-    0xC7: "hierarchical",
-    0xC9: "arithmetic-coded",
-    0xCA: "arithmetic-coded",
-    0xCB: "arithmetic-coded lossless",
-    0xCD: "hierarchical",
-    0xCE: "hierarchical",
-    0xCF: "hierarchical",
-}
-_JPEG_FILL = 0xFF
-_JPEG_ALONE = (0x01, *range(0xD0, 0xD8))
-_JPEG_BASELINE = 0xC0
-_JPEG_SCAN = 0xDA
-_JPEG_BEFORE_SCAN = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restart interval, comment, applications'
-_JPEG_END = b"\xff\xd9"
-_JPEG_TAIL = 256  # some cameras pad their files after the end marker
-_JPEG_UNITS: Mapping[bytes, tuple[int, int]] = {  # by the components' sampling factors
-    b"\x11": (8, 8),  # grey
-    b"\x11\x11\x11": (8, 8),  # 4:4:4
-    b"\x21\x11\x11": (16, 8),  # 4:2:2
-    b"\x12\x11\x11": (8, 16),  # 4:4:0
-    b"\x22\x11\x11": (16, 16),  # 4:2:0
-    b"\x41\x11\x11": (32, 8),  # 4:1:1
-}
-_KNOWN_OTHERS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (4, b"ftypavi", "AVIF"),
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypmsf1", "HEIF"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (0, b"%PDF", "PDF"),
-)
-_SUPPORTED = "send JPEG, PNG or WebP, or raw pixels"
+_MAX_PNG_CHUNKS = 8_192
+_WEBP_EXIF = 0x08
 _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
-def parse_encoded(data: bytes) -> EncodedImage:
+def parse_encoded(data: bytes, *, upright: bool = False) -> EncodedImage:
     """Format and size of a compressed picture, from its bytes. Takes a few milliseconds at most.
+
+    `upright`: it is to be turned as its EXIF says; width and height are then those of the turned picture.
 
     Raises InvalidImage (empty, garbage, or a header that is damaged, too short or claims no pixels) or UnsupportedImage
     (a format or a kind that is not supported). The rest of the picture may still fail to decode.
     """
+    image = _parse(data, upright)
+    if not upright or image.orientation is Orientation.AS_STORED:
+        return image
+    width, height = image.width, image.height
+    if image.orientation.swaps_sides:
+        width, height = height, width
+    return replace(image, width=width, height=height, upright=True)
+
+
+def _parse(data: bytes, upright: bool) -> EncodedImage:  # noqa: FBT001 - private
     if not data:
         raise InvalidImage("the image is empty")
-    layout: JpegLayout | None = None
     if data.startswith(b"\xff\xd8"):
-        frame = _find_jpeg_frame(data)
-        image_format, (width, height), layout = ImageFormat.JPEG, _jpeg_size(data, frame), _jpeg_layout(data, frame)
-    elif data.startswith(_PNG_SIGNATURE):
-        image_format, (width, height) = ImageFormat.PNG, _png_size(data)
+        return parse_jpeg(data)
+    if data.startswith(_PNG_SIGNATURE):
+        image_format, (width, height), exif = ImageFormat.PNG, _png_size(data), _png_exif(data, behind_pixels=upright)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        image_format, (width, height) = ImageFormat.WEBP, _webp_size(data)
+        image_format, (width, height), exif = ImageFormat.WEBP, _webp_size(data), _webp_exif(data)
     else:
-        _refuse_unknown(data)
+        refuse_unknown(data)
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
-    return EncodedImage(data=data, format=image_format, width=width, height=height, layout=layout)
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif)
+    return EncodedImage(data=data, format=image_format, width=width, height=height, orientation=orientation)
 
 
 def parse_raw(
@@ -165,83 +135,6 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     return stride
 
 
-def _find_jpeg_frame(data: bytes) -> int:
-    """Find the frame header, segment by segment (ITU-T T.81, B.1 and B.2); returns where it begins."""
-    at = 2
-    for _ in range(MAX_SEGMENTS):
-        if at + 4 > len(data):
-            raise InvalidImage("the JPEG is truncated: it ends before its frame header")
-        if data[at] != _JPEG_FILL:
-            raise InvalidImage(f"the JPEG is damaged: no segment begins at byte {at}")
-        marker = data[at + 1]
-        if marker == _JPEG_FILL:
-            at += 1
-        elif marker in _JPEG_ALONE:
-            at += 2
-        elif marker in _JPEG_FRAMES:
-            return at
-        elif marker in _JPEG_OTHER_FRAMES:
-            raise UnsupportedImage(f"the JPEG is {_JPEG_OTHER_FRAMES[marker]}; send a baseline or progressive one")
-        elif marker in (0xD9, 0xDA):
-            raise InvalidImage("the JPEG has no frame header before its image data")
-        else:
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
-            if length < 2 or marker in (0x00, 0xD8):  # noqa: PLR2004 - a segment's length counts itself
-                raise InvalidImage(f"the JPEG is damaged: at byte {at} is a segment {marker:02X} of {length} bytes")
-            at += 2 + length
-    raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
-
-
-def _jpeg_size(data: bytes, at: int) -> tuple[int, int]:
-    if at + 10 > len(data):
-        raise InvalidImage("the JPEG is truncated: it ends within its frame header")
-    precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
-    if precision != 8:  # noqa: PLR2004 - bits a sample
-        raise UnsupportedImage(f"the JPEG has {precision} bits a sample; 8 are supported")
-    if components == 4:  # noqa: PLR2004 - the inks
-        raise UnsupportedImage("the JPEG has 4 components (CMYK or YCCK); grey and colour are supported")
-    if components not in (1, 3):
-        raise UnsupportedImage(f"the JPEG has {components} components; grey and colour are supported")
-    return width, height
-
-
-def _jpeg_layout(data: bytes, frame: int) -> JpegLayout | None:
-    """The layout, if the file is plain enough to be decoded in part; None is no error.
-
-    The end marker has to be in place. A decoder that stops after the last row it needs would not notice that a file is
-    truncated; without the marker the file goes to the decoder of whole pictures, which refuses truncated ones.
-    Entropy-coded data contains no such marker (T.81, B.1.1.5), so one after the scan's header is the end marker.
-    """
-    if data[frame + 1] != _JPEG_BASELINE:
-        return None
-    (length,) = struct.unpack_from(">H", data, frame + 2)
-    components = data[frame + 9]
-    at = frame + 2 + length
-    if length != 8 + 3 * components or at > len(data):
-        return None
-    samplings = data[frame + 11 : at : 3]
-    unit = _JPEG_UNITS.get(samplings)
-    scan = _find_jpeg_scan(data, at, components)
-    if unit is None or scan is None or data.find(_JPEG_END, max(scan, len(data) - _JPEG_TAIL)) < 0:
-        return None
-    return JpegLayout(unit_width=unit[0], unit_height=unit[1])
-
-
-def _find_jpeg_scan(data: bytes, at: int, components: int) -> int | None:
-    """Where the entropy-coded data begins, if the first scan has all components. `at`: the end of the frame header."""
-    for _ in range(MAX_SEGMENTS):
-        if at + 5 > len(data) or data[at] != _JPEG_FILL:
-            return None
-        marker = data[at + 1]
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if marker == _JPEG_SCAN:
-            return at + 2 + length if data[at + 4] == components else None
-        if marker not in _JPEG_BEFORE_SCAN:
-            return None
-        at += 2 + length
-    return None
-
-
 def _png_size(data: bytes) -> tuple[int, int]:
     """IHDR is the first chunk (PNG, 11.2.1); `acTL` before the pixels makes it an animation (11.3.6.1)."""
     if len(data) < _PNG_AFTER_HEADER:
@@ -286,8 +179,30 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
 
 
-def _refuse_unknown(data: bytes) -> NoReturn:
-    for at, magic, name in _KNOWN_OTHERS:
-        if data[at : at + len(magic)] == magic:
-            raise UnsupportedImage(f"{name} images are not supported; {_SUPPORTED}")
-    raise InvalidImage(f"the image has an unknown format (it begins with {data[:8].hex(' ')}); {_SUPPORTED}")
+def _png_exif(data: bytes, *, behind_pixels: bool) -> int | None:
+    """Where the EXIF record begins; None if there is none. It is looked for behind the pixels only if it is needed."""
+    at = _PNG_AFTER_HEADER
+    for _ in range(_MAX_PNG_CHUNKS if behind_pixels else MAX_SEGMENTS):
+        kind = data[at + 4 : at + 8]
+        if kind == b"eXIf":
+            return at + 8
+        if len(kind) < len(b"eXIf") or kind == b"IEND" or (kind == b"IDAT" and not behind_pixels):
+            return None
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return None
+
+
+def _webp_exif(data: bytes) -> int | None:
+    """Where the EXIF record begins (RFC 9649, 2.7.1.5); None if there is none. Some writers put JPEG's mark before."""
+    if data[12:16] != b"VP8X" or not data[20] & _WEBP_EXIF:
+        return None
+    at = 12
+    for _ in range(MAX_SEGMENTS):
+        kind = data[at : at + 4]
+        if kind == b"EXIF":
+            return at + 14 if data[at + 8 : at + 14] == b"Exif\0\0" else at + 8
+        if len(kind) < len(b"EXIF"):
+            return None
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return None

@@ -53,10 +53,76 @@ class JpegLayout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelBox:
+    """A non-empty rectangle of whole pixels inside an image; (x2, y2) is exclusive."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def width(self) -> int:
+        """Pixels, at least 1."""
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> int:
+        """Pixels, at least 1."""
+        return self.y2 - self.y1
+
+
+class Orientation(Enum):
+    """What has to be done to a stored picture so that up is up; EXIF's numbers.
+
+    `box_in_stored` and `box_in_turned` are inverses. Width and height are always the turned picture's.
+    """
+
+    AS_STORED = 1
+    MIRROR = 2
+    HALF_TURN = 3
+    FLIP = 4
+    TRANSPOSE = 5
+    TURN_RIGHT = 6
+    TRANSVERSE = 7
+    TURN_LEFT = 8
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height change places."""
+        return self.value >= Orientation.TRANSPOSE.value
+
+    def box_in_stored(self, box: PixelBox, *, width: int, height: int) -> PixelBox:
+        """Where a box of the turned picture lies in the stored one."""
+        x1, y1, x2, y2 = box.x1, box.y1, box.x2, box.y2
+        if self in _RIGHT_IS_LEFT:
+            x1, x2 = width - x2, width - x1
+        if self in _BOTTOM_IS_TOP:
+            y1, y2 = height - y2, height - y1
+        return PixelBox(x1=y1, y1=x1, x2=y2, y2=x2) if self.swaps_sides else PixelBox(x1=x1, y1=y1, x2=x2, y2=y2)
+
+    def box_in_turned(self, box: PixelBox, *, width: int, height: int) -> PixelBox:
+        """Where a box of the stored picture lies in the turned one."""
+        x1, y1, x2, y2 = box.x1, box.y1, box.x2, box.y2
+        if self.swaps_sides:
+            x1, y1, x2, y2 = y1, x1, y2, x2
+        if self in _RIGHT_IS_LEFT:
+            x1, x2 = width - x2, width - x1
+        if self in _BOTTOM_IS_TOP:
+            y1, y2 = height - y2, height - y1
+        return PixelBox(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+_RIGHT_IS_LEFT = (Orientation.MIRROR, Orientation.HALF_TURN, Orientation.TURN_RIGHT, Orientation.TRANSVERSE)
+_BOTTOM_IS_TOP = (Orientation.HALF_TURN, Orientation.FLIP, Orientation.TRANSVERSE, Orientation.TURN_LEFT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedImage:
     """A compressed picture whose header was read; made by `headers.parse_encoded`. Size in pixels.
 
-    `layout` None: it can only be decoded whole.
+    `layout` None: it can only be decoded whole. `orientation`: what its EXIF says. `upright`: it is to be turned so;
+    width, height and boxes are then those of the turned picture.
     """
 
     data: bytes
@@ -64,6 +130,18 @@ class EncodedImage:
     width: int
     height: int
     layout: JpegLayout | None = None
+    orientation: Orientation = Orientation.AS_STORED
+    upright: bool = False
+
+    @property
+    def turn(self) -> Orientation:
+        """How its pixels are turned after decoding."""
+        return self.orientation if self.upright else Orientation.AS_STORED
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height as they are stored."""
+        return (self.height, self.width) if self.turn.swaps_sides else (self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,23 +164,3 @@ class RawImage:
 
 
 Image = EncodedImage | RawImage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PixelBox:
-    """A non-empty rectangle of whole pixels inside an image; (x2, y2) is exclusive."""
-
-    x1: int
-    y1: int
-    x2: int
-    y2: int
-
-    @property
-    def width(self) -> int:
-        """Pixels, at least 1."""
-        return self.x2 - self.x1
-
-    @property
-    def height(self) -> int:
-        """Pixels, at least 1."""
-        return self.y2 - self.y1

@@ -9,15 +9,18 @@ between calls unless told not to, which slows everything down on shared cores.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
 from .errors import ModelError
+from .model_kinds import no_file, what_it_is
 from .spec_source import ModelSignature, TensorSignature
 
 CPU_PROVIDER = "CPUExecutionProvider"
+_NEWER = r"Unsupported model IR version|Opset \d+ is under development"
 _LOG_FATAL = 4  # whatever is an error is raised as well
 
 
@@ -26,10 +29,14 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """Load a model file. `threads`: of one call. `spinning`: threads wait busily between calls.
 
-    Raises ModelError: the file is missing or is not an ONNX model, or a provider is not available here.
+    Raises ModelError: the file is missing or is not an ONNX model (it says what the file is instead), or a provider is
+    not available here.
     """
-    if not path.is_file():
-        raise ModelError(f"there is no model file at {path}")
+    try:
+        if not path.is_file():
+            raise ModelError(no_file(path))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     onnxruntime.disable_telemetry_events()  # nobody who runs a camera service expects it to report anything
     available = onnxruntime.get_available_providers()
     for provider in providers:
@@ -46,7 +53,23 @@ def open_session(
     try:
         return onnxruntime.InferenceSession(os.fspath(path), sess_options=options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions share no base
-        raise ModelError(f"onnxruntime cannot load {path} as an ONNX model: {error}") from error
+        raise ModelError(_refusal(path, error)) from error
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    try:
+        said = what_it_is(path)
+    except OSError as unreadable:
+        return f"{path} cannot be read: {unreadable.strerror}"
+    if said:
+        return f"{path} {said}"
+    reason = str(error).strip()
+    if re.search(_NEWER, reason):
+        return (
+            f"{path} is newer than the installed onnxruntime {onnxruntime.__version__}; install a newer one, or export "
+            f"the network with an older opset_version: {reason}"
+        )
+    return f"onnxruntime cannot load {path} as an ONNX model: {reason}"
 
 
 def read_signature(path: Path) -> ModelSignature:

@@ -51,7 +51,9 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What runs the model. `fallback_reason`: why not the engine that was preferred; empty if it is that engine."""
+    """What runs the model. `precision`: what is less than fp32 on the way to a vector, in the file or in the computing,
+    such as "int8+bf16"; else "fp32". `fallback_reason`: why not the engine that was preferred; empty if it is that one.
+    """
 
     engine: str
     device: str
@@ -110,7 +112,8 @@ class Stager(Protocol):
         """Decode or upload a picture. Raises ImageError if the picture is at fault, EngineLost if the device is lost.
 
         `boxes`: every rectangle that will be cut from the picture, all inside it. Pixels outside them need not be
-        staged, and a fault in them need not be noticed. Without boxes the whole picture is decoded.
+        staged, but a picture that is refused for one box is refused for every other. Without boxes the whole picture
+        is decoded.
         """
         ...
 

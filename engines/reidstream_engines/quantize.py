@@ -33,11 +33,12 @@ from .cpu.stager import CpuStager
 from .errors import EnginesError, ImageError, ModelError, PackageMissing
 from .headers import parse_encoded
 from .image import PixelBox
+from .onnx_facts import read_facts
 from .onnx_file import read_signature
 from .protocol import Embeddings, TensorCrop
 from .spec import ModelSpec
 from .spec_fields import fields_to_mapping
-from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, is_int8, resolve_spec
+from .spec_source import PRECISION_KEY, SHA_KEY, SPEC_KEY, resolve_spec
 
 QUANTIZED_FROM_KEY = "reidstream.quantized_from_sha256"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -101,7 +102,7 @@ def quantize(
     need_packages()
     _prepare(target, source)
     signature = read_signature(source)
-    if is_int8(signature.metadata):
+    if read_facts(source).quantized:
         raise ModelError(f"{source} is quantised already; use the float32 file")
     spec = resolve_spec(path=source, signature=signature, name=None, profile=profile)
     inputs = _Inputs(spec, crops, tick)

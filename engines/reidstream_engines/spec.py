@@ -77,7 +77,8 @@ class OutputSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A model as it is served. `space_id`: "1:" and 64 hex digits (`space.space_id`). `artifact_sha256`: the original
-    file's.
+    file's. `set_aside`: what the file beside the model, or its metadata, say about preprocessing and the named profile
+    replaces; empty if it replaces nothing.
     """
 
     name: str
@@ -86,6 +87,7 @@ class ModelSpec:
     space_id: str
     input: InputSpec
     output: OutputSpec
+    set_aside: str = ""
 
     @property
     def version(self) -> str:

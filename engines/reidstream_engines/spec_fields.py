@@ -6,6 +6,7 @@ channels is not written; it is the length of `mean`.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -70,6 +71,25 @@ def fields_from_mapping(mapping: Mapping[str, object], *, where: str, profile: s
     if missing:
         raise SpecError(f"{where}: {', '.join(missing)} missing; add them, or name a profile")
     return SpecFields(**parsed)  # type: ignore[arg-type]  # the same
+
+
+def set_aside(mapping: Mapping[str, object], profile: str | None, *, where: str) -> str:
+    """What a mapping says of the preprocessing and `profile` replaces with something else; empty if there is nothing.
+
+    The mapping is one that `fields_from_mapping` has read.
+    """
+    if profile is None:
+        return ""
+    fields = fields_from_profile(profile)
+    named = mapping.get("profile")
+    other = {} if named in (None, profile) else {"profile": named}
+    other |= {
+        key: mapping[key]
+        for key in _REQUIRED
+        if key in mapping and _PARSERS[key](key, mapping[key], where) != getattr(fields, key)
+    }
+    said = ", ".join(f"{key} = {json.dumps(value)}" for key, value in other.items())
+    return f"{where} says {said}; the profile {profile} is used instead" if said else ""
 
 
 def fields_to_mapping(spec: ModelSpec) -> dict[str, object]:

@@ -3,7 +3,7 @@
 Why there is no default: weights without their preprocessing are half a model. The first of these three that exists
 counts; if none does, the model is refused, with a list of the profiles. Sizes and tensor names come from the network
 itself. If the network leaves them open (an axis, several outputs), they come from the TOML file or the metadata, also
-when the profile was named elsewhere.
+when the profile was named elsewhere. What a named profile replaces is said (`ModelSpec.set_aside`).
 
     # osnet.toml beside osnet.onnx; any field of the spec may be here, with a profile or without
     profile = "torchreid"
@@ -28,7 +28,7 @@ from .external_data import external_files
 from .profiles import describe_profiles
 from .space import sha256_file, space_id
 from .spec import ColorOrder, InputSpec, ModelSpec, OutputSpec
-from .spec_fields import SpecFields, fields_from_mapping, fields_from_profile, fields_to_mapping
+from .spec_fields import SpecFields, fields_from_mapping, fields_from_profile, fields_to_mapping, set_aside
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,9 +68,13 @@ class ModelSignature:
     metadata: Mapping[str, str]
 
 
-def is_int8(metadata: Mapping[str, str]) -> bool:
-    """Whether the metadata say that the weights were quantised (`quantize.py`)."""
-    return metadata.get(PRECISION_KEY) == "int8"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFields:
+    """A spec's fields. `source`: a profile's name, "toml" or "metadata". `set_aside`: see `ModelSpec`."""
+
+    fields: SpecFields
+    source: str
+    set_aside: str = ""
 
 
 def resolve_spec(
@@ -82,16 +86,16 @@ def resolve_spec(
     stager's that will serve the model.
     Raises SpecError (no spec, or one that does not fit the network) or ModelError (the file cannot be read).
     """
-    fields, source = _fields(path, signature, profile)
+    found = find_fields(path, signature, profile)
     try:
-        input_spec = replace(_input_spec(signature, fields), jpeg_scale=jpeg_scale)
-        output_spec = _output_spec(signature, fields)
+        input_spec = replace(_input_spec(signature, found.fields), jpeg_scale=jpeg_scale)
+        output_spec = _output_spec(signature, found.fields)
     except SpecError as error:
-        raise SpecError(f"{path} (spec from {source}): {error}") from error
+        raise SpecError(f"{path} (spec from {found.source}): {error}") from error
     sha = _artifact_sha(path, signature)
     return ModelSpec(
         name=name or path.stem,
-        profile=source,
+        profile=found.source,
         artifact_sha256=sha,
         space_id=space_id(
             artifact_sha256=sha,
@@ -101,6 +105,30 @@ def resolve_spec(
         ),
         input=input_spec,
         output=output_spec,
+        set_aside=found.set_aside,
+    )
+
+
+def find_fields(path: Path, signature: ModelSignature, profile: str | None) -> FoundFields:
+    """The fields of the model file at `path`, from the first source that has any. Raises SpecError.
+
+    An empty TOML file says nothing: it is what a shell makes before the program runs that shall fill it.
+    """
+    beside = path.with_suffix(".toml")
+    where, source = str(beside), "toml"
+    mapping = _read_toml(beside) if beside.is_file() else {}
+    if not mapping and SPEC_KEY in signature.metadata:
+        where, source = f"{path}, metadata {SPEC_KEY}", "metadata"
+        mapping = _read_json(signature.metadata[SPEC_KEY], where)
+    if mapping:
+        fields = fields_from_mapping(mapping, where=where, profile=profile)
+        replaced = set_aside(mapping, profile, where=where)
+        return FoundFields(fields=fields, source=profile or source, set_aside=replaced)
+    if profile is not None:
+        return FoundFields(fields=fields_from_profile(profile), source=profile)
+    raise SpecError(
+        f"the preprocessing of {path.name} is not known. Name a profile (--profile NAME), or write its fields into "
+        f"{beside.name} beside it (docs/models.md shows how). The profiles are:\n{describe_profiles()}"
     )
 
 
@@ -139,24 +167,6 @@ def _output_spec(signature: ModelSignature, fields: SpecFields) -> OutputSpec:
     return OutputSpec(name=vector.name, dim=dim, l2_normalize=fields.l2_normalize)
 
 
-def _fields(path: Path, signature: ModelSignature, profile: str | None) -> tuple[SpecFields, str]:
-    """The spec's fields, and where they come from: a profile's name, "toml" or "metadata"."""
-    beside = path.with_suffix(".toml")
-    if beside.is_file():
-        fields = fields_from_mapping(_read_toml(beside), where=str(beside), profile=profile)
-        return fields, profile or "toml"
-    if SPEC_KEY in signature.metadata:
-        where = f"{path}, metadata {SPEC_KEY}"
-        fields = fields_from_mapping(_read_json(signature.metadata[SPEC_KEY], where), where=where, profile=profile)
-        return fields, profile or "metadata"
-    if profile is not None:
-        return fields_from_profile(profile), profile
-    raise SpecError(
-        f"the preprocessing of {path.name} is not known. Name a profile (--profile NAME), or write its fields into "
-        f"{beside.name} beside it. The profiles are:\n{describe_profiles()}"
-    )
-
-
 def _read_toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
@@ -178,7 +188,9 @@ def _read_json(text: str, where: str) -> dict[str, object]:
 def _image_tensor(signature: ModelSignature) -> TensorSignature:
     inputs = signature.inputs
     if len(inputs) != 1 or len(inputs[0].shape) != _IMAGE_RANK or inputs[0].dtype != _FLOAT:
-        raise SpecError(f"one float input [batch, channels, height, width] is needed; found {_list(inputs)}")
+        other = len(inputs) == 1 and inputs[0].dtype != _FLOAT
+        hint = "; export it with float32 at both ends (float16: keep_io_types=True)" if other else ""
+        raise SpecError(f"one float input [batch, channels, height, width] is needed; found {_list(inputs)}{hint}")
     return inputs[0]
 
 
@@ -218,7 +230,8 @@ def _check_channels(image: TensorSignature, fields: SpecFields) -> None:
     if image.shape[1] not in (None, needed):
         raise SpecError(
             f"the network's input has {image.shape[1]} channels ({image}, read as [batch, channels, height, width]); "
-            f"color_order {fields.color_order.value} needs {needed}"
+            f"color_order {fields.color_order.value} needs {needed}. If its axes are in another order, export it in "
+            "this one (docs/models.md)"
         )
     if not len(fields.mean) == len(fields.std) == needed:
         raise SpecError(

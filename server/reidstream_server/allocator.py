@@ -13,7 +13,6 @@ the server is then only slower.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -21,7 +20,7 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 _KEPT_FREE = 256 * 2**20
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(cores: int) -> bool:
     """Tell glibc. False if the C library is another one, or refuses. Call it before the first frame."""
     if not sys.platform.startswith("linux"):
         return False
@@ -31,6 +30,6 @@ def keep_freed_memory() -> bool:
     settings = (
         (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
         (_M_TRIM_THRESHOLD, _KEPT_FREE),
-        (_M_ARENA_MAX, max(2, os.cpu_count() or 1)),
+        (_M_ARENA_MAX, max(2, cores)),
     )
     return all(mallopt(switch, value) == 1 for switch, value in settings)

@@ -17,9 +17,10 @@ from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
+    cores = usable_cores(config.engine.cores)
     return SchedulerLimits(
-        staging_slots=config.engine.decode_threads or usable_cores(),
-        cores=usable_cores(),
+        staging_slots=config.engine.decode_threads or cores,
+        cores=cores,
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
         max_staged_bytes=limits.max_staged_bytes,

@@ -101,6 +101,7 @@ def _open(stack: ExitStack, config: ServerConfig, models: Sequence[ModelFile], j
         slots=settings.slots or _DEFAULT_SLOTS,
         max_staged_bytes=config.limits.max_staged_bytes,
         decode=settings.gpu_decode,
+        cores=settings.cores,
         cache=settings.gpu_cache or default_cache(),
     )
     gpus: list[Gpu] = []

@@ -12,18 +12,21 @@ from dataclasses import asdict, dataclass
 from typing import assert_never
 
 from reidstream_engines import default_model
-from reidstream_engines.cores import usable_cores
+from reidstream_engines.cores import find_cores, usable_cores
 from reidstream_engines.cpu.onnx_engine import OnnxEngine
 from reidstream_engines.cpu.onnx_loading import load_onnx
 from reidstream_engines.cpu.options import InferenceRuntime, OnnxOptions, Precision
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
+from reidstream_engines.decoding.opencv import limit_threads
 from reidstream_engines.decoding.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
 from reidstream_engines.errors import EnginesError
+from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import CPU_PROVIDER
 from reidstream_engines.protocol import Engine, Stager
 from reidstream_engines.selftest import self_test
 from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, tune
+from reidstream_engines.tuning_file import tuned, tuned_for
 from reidstream_server.config import EngineSettings, ModelFile, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.gpu import Loaded, NoGpu, OnGpu, gpu_engines, refuse_plan
@@ -44,6 +47,9 @@ class Engines:
 def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
     """Load, warm up and self-test every model; closes them at the end. Raises StartupError, which names the model."""
     models = config.models or (ModelFile(name=default_model.NAME, path=default_model.PATH),)
+    cores = find_cores(config.engine.cores)
+    log.info("cores", count=cores.count, because=cores.why)
+    limit_threads(cores.count)
     jpeg = _jpeg_decoder(config.engine)
     with ExitStack() as stack:
         match stack.enter_context(gpu_engines(config, models, jpeg)):
@@ -73,7 +79,7 @@ def _on_cpu(
 
 
 def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
-    jpeg = JpegDecoder(find_turbojpeg() if settings.jpeg_region else None, scale=settings.jpeg_scale)
+    jpeg = JpegDecoder(find_turbojpeg(), scale=settings.jpeg_scale, regions=settings.jpeg_region)
     if jpeg.library is not None:
         log.info("jpeg_decoder", decodes="the boxes' region", library=jpeg.library, scale=jpeg.scale)
     elif settings.jpeg_region:
@@ -95,11 +101,15 @@ def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str)
         )
 
     try:
-        tuning = _tune(config.engine, stager, open_engine)
+        tuning = _tune(config.engine, stager, model, open_engine)
         engine = open_engine(tuning.plan)
         report = self_test(engine, stager)
     except EnginesError as error:
         raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
+    piece = read_facts(model.path).fixed_batch
+    if piece and tuning.plan.max_batch % piece:
+        reason = f"the network always computes {piece} crops; set max_batch to a multiple of it, or leave it out"
+        log.warning("batches_are_padded", model=model.name, max_batch=tuning.plan.max_batch, reason=reason)
     if tuning.crops_per_s:
         log.info("model_tuned", model=model.name, **asdict(tuning.plan), **_measured(tuning))
     _announce(Loaded(model=model, engine=engine, report=report))
@@ -111,25 +121,49 @@ def _announce(loaded: Loaded) -> None:
     name, spec, info = loaded.model.name, loaded.engine.spec, loaded.engine.info
     log.info("model_loaded", model=name, path=str(loaded.model.path), space_id=spec.space_id, profile=spec.profile)
     log.info("model_engine", model=name, engine=info.engine, device=info.device, precision=info.precision)
+    if spec.set_aside:
+        log.warning("profile_overrides", model=name, reason=spec.set_aside)
     if info.fallback_reason:
         log.warning("engine_fallback", model=name, reason=info.fallback_reason)
     times = {f"batch_{item.size}_ms": round(item.seconds * 1e3, 3) for item in loaded.report.timings}
     log.info("model_warm", model=name, **times)
 
 
-def _tune(settings: EngineSettings, stager: Stager, open_engine: Callable[[RunPlan], OnnxEngine]) -> Tuning:
-    """How to run a model. What the settings leave open is measured, if the CPU runs the model."""
-    return tune(
-        open_engine,
-        stager,
-        fixed=FixedFigures(
-            threads_per_call=settings.threads_per_call or None,
-            slots=settings.slots or None,
-            max_batch=settings.max_batch or None,
-        ),
-        cores=usable_cores(),
-        seconds=settings.tune_seconds if settings.providers == (CPU_PROVIDER,) else 0.0,
+def _tune(
+    settings: EngineSettings, stager: Stager, model: ModelFile, open_engine: Callable[[RunPlan], OnnxEngine]
+) -> Tuning:
+    """How to run a model. What the settings leave open is remembered, or else measured, if the CPU runs the model."""
+    cores = usable_cores(settings.cores)
+    on_cpu = settings.providers == (CPU_PROVIDER,)
+    fixed = FixedFigures(
+        threads_per_call=settings.threads_per_call or None,
+        slots=settings.slots or None,
+        max_batch=settings.max_batch or None,
     )
+
+    def measure() -> Tuning:
+        return tune(
+            open_engine,
+            stager,
+            fixed=fixed,
+            cores=cores,
+            seconds=settings.tune_seconds if on_cpu else 0.0,
+            fixed_batch=read_facts(model.path).fixed_batch,
+        )
+
+    file = settings.tuning_file
+    if file is None or not on_cpu:
+        return measure()
+    library, precision = settings.runtime.value, settings.precision.value
+    found = tuned(
+        file,
+        lambda: tuned_for(model.path, cores=cores, package=library, precision=precision, fixed=fixed),
+        measure,
+        lambda reason: log.warning("tuning_file_unusable", model=model.name, reason=reason),
+    )
+    if found.remembered:
+        log.info("tuning_recalled", model=model.name, file=str(file), **asdict(found.plan))
+    return found
 
 
 def _options(settings: EngineSettings, plan: RunPlan) -> OnnxOptions:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import operators_port, serve
+from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, redacted
 from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import get_logger
@@ -28,7 +29,8 @@ def run(config: ServerConfig, stop: Stop) -> int:
     """Serve until told to stop. Raises StartupError, ToldToStop."""
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.check()
-        keep_freed_memory()  # after loading: what loading freed goes back to the system
+        # After loading: what loading freed goes back to the system.
+        keep_freed_memory(scheduler_limits(config).cores)
         ending = asyncio.run(serve(config, loaded, operators))
         if ending.stuck:
             _leave_behind(ending.code)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from reidstream_engines.model_kinds import near_name
 from reidstream_server.config import ModelFile, SecuritySettings, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
@@ -59,6 +60,8 @@ def _checks(config: ServerConfig) -> Iterator[Callable[[], object]]:
         yield partial(_check_model, model)
     if config.engine.gpu_cache is not None:
         yield partial(_check_folder, "gpu_cache", config.engine.gpu_cache)
+    if config.engine.tuning_file is not None:
+        yield partial(_check_no_folder, "tuning_file", config.engine.tuning_file)
     yield partial(check_port, listen.host, listen.port, GRPC)
     if listen.metrics_enabled:
         yield partial(check_port, listen.metrics_host, listen.metrics_port, OPERATORS)
@@ -72,9 +75,15 @@ def _check_model(model: ModelFile) -> None:
             model.path.open("rb").close()
     except FileNotFoundError:
         here = "" if model.path.is_absolute() else f"; the path is relative to {Path.cwd()}"
-        raise StartupError(f"{what}: there is no such file{here}") from None
+        raise StartupError(f"{what}: there is no such file{here}{near_name(model.path)}") from None
     except OSError as error:
         raise StartupError(f"{what}: cannot be read: {error.strerror}") from error
+
+
+def _check_no_folder(setting: str, path: Path) -> None:
+    """That a file can be there. It need not be, and need not be writable: it may have been made elsewhere."""
+    if path.is_dir():
+        raise StartupError(f"{setting} {path}: it is a folder; name a file in it, such as {path / 'tunings.json'}")
 
 
 def _check_folder(setting: str, path: Path) -> None:

@@ -1,7 +1,8 @@
 """Boxes that are allowed and look wrong: said once for each client and session, in the log.
 
-Three mistakes give boxes that every check lets pass: numbers of 0 to 1 instead of pixels, left, top, width and height
-instead of corners, and boxes of a picture of another size. A tracker may also mean such boxes, so this is no error.
+Four mistakes give boxes that every check lets pass: numbers of 0 to 1 instead of pixels, left, top, width and height
+instead of corners, boxes of a picture of another size, and boxes of a picture that its EXIF has turned. A tracker may
+also mean such boxes, so this is no error.
 Trap: a camera sends millions of frames, so only the first ones that have boxes are looked at. A program that makes such
 a mistake makes it in every frame.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from .boxes import BoxArray
 from .encoded_size import encoded_size
+from .orientation import AS_STORED, exif_orientation, turned_size
 from .payloads import Payload
 
 LOG: Final = logging.getLogger("reidstream_client")
@@ -26,12 +28,16 @@ _HEADER_BYTES: Final = 1 << 16
 
 
 class BoxDoubts:
-    """Looks at the boxes of a session's first frames. One thread."""
+    """Looks at the boxes of a session's first frames. One thread.
 
-    __slots__ = ("_left",)
+    `upright`: the server turns pictures as their EXIF says.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_left", "_upright")
+
+    def __init__(self, *, upright: bool = False) -> None:
         self._left = _FRAMES_LOOKED_AT
+        self._upright = upright
 
     def look(self, corners: BoxArray, payload: Payload) -> None:
         """Warn once, if these boxes of this picture are doubtful."""
@@ -39,9 +45,23 @@ class BoxDoubts:
             return
         self._left -= 1
         size = _size(payload)
-        if size is not None and min(size) >= _LARGE_PX and (doubt := _doubt(corners, *size)):
+        if size is None or min(size) < _LARGE_PX:
+            return
+        orientation = AS_STORED if payload.raw is not None else exif_orientation(payload.data)
+        doubt = _turned_doubt(orientation, *size) if not self._upright else ""
+        if doubt := doubt or _doubt(corners, *turned_size(size, orientation)):
             self._left = 0
             LOG.warning("%s. This is said once.", doubt)
+
+
+def _turned_doubt(orientation: int, width: int, height: int) -> str:
+    if orientation == AS_STORED:
+        return ""
+    return (
+        f"the picture's EXIF orientation is {orientation}, and boxes are cut from it as it is stored, {width} x "
+        f"{height} pixels: if they were found on the turned picture, as cv2.imread gives it, set "
+        "apply_exif_orientation=True in the client's options"
+    )
 
 
 def _doubt(corners: BoxArray, width: int, height: int) -> str:

@@ -1,16 +1,19 @@
 """What an encoded image is, and its width and height, from its header: enough to draw a box around all of it.
 
-Why not a decoder: an edge box has none installed, and the server decodes anyway. EXIF orientation is ignored, as the
-server ignores it.
+Why not a decoder: an edge box has none installed, and the server decodes anyway. It is the size as stored; how EXIF
+turns it is in `orientation.py`. Trap: common webcams write junk before markers.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 # Start of frame, all kinds; 0xC4, 0xC8 and 0xCC are something else.
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_MOST_JUNK: Final = 4096  # before a marker, as the server takes it
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # Those that a server reads, and those that callers often have instead.
 _KINDS: Final = (
@@ -44,12 +47,14 @@ def encoded_size(data: bytes) -> tuple[int, int] | None:
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(data):
-        if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins with it
+        found = _MARKER.search(data, at, at + _MOST_JUNK)
+        if found is None:
             return None
+        at = found.start()
         marker = data[at + 1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may stand before a marker
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
+        if at + 9 > len(data):
+            return None
+        if marker in _WITHOUT_LENGTH:
             at += 2
         elif marker in _FRAME_MARKERS:
             return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")

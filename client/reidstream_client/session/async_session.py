@@ -71,7 +71,7 @@ class AsyncSession:
         )
         self._ledger = self._frames.ledger
         self._inbox = Inbox()
-        self._doubts = BoxDoubts()
+        self._doubts = BoxDoubts(upright=opened.apply_exif_orientation)
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
         self._sending = asyncio.Lock()

@@ -15,7 +15,7 @@ import grpc
 from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_client.connection.protocols import Call, Connection
 from reidstream_client.connection.retries import met_no_server, with_retries
-from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SpaceMismatch
+from reidstream_client.errors import CallRejected, CallTimeout, ProtocolFault, ReidError, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
 from reidstream_proto.v1 import service_pb2, session_pb2
@@ -38,6 +38,7 @@ class SessionInfo:
     `shared_memory_bytes`: how much shared memory the server reads raw frames from; 0: they are sent.
     `shared_memory_refusal`: why raw frames are sent although shared memory was asked for; else "".
     `takes_close`: the server wants to be told when this client leaves.
+    `apply_exif_orientation`: encoded images are turned as their EXIF says.
     """
 
     session_id: bytes
@@ -53,6 +54,7 @@ class SessionInfo:
     shared_memory_bytes: int = 0
     shared_memory_refusal: str = ""
     takes_close: bool = False
+    apply_exif_orientation: bool = False
 
 
 async def open_session(
@@ -69,6 +71,7 @@ async def open_session(
         try:
             info = await asyncio.wait_for(_exchange(call, request), min(left_s, attempts.attempt_s))
             check_spaces(choices, info.models)
+            check_upright(call.target, asked=request.options.apply_exif_orientation, given=info.apply_exif_orientation)
         except asyncio.TimeoutError:
             call.cancel()
             limit_s = min(attempts.attempt_s, attempts.timeout_s)
@@ -154,6 +157,7 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             shared_memory_bytes=opened.shared_memory.size_bytes,
             shared_memory_refusal=opened.shared_memory.refusal,
             takes_close=opened.takes_close,
+            apply_exif_orientation=opened.apply_exif_orientation,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
         raise ProtocolFault(f"the server's SessionOpened does not say what was agreed: {error}") from None
@@ -172,3 +176,13 @@ def check_spaces(choices: Sequence[ModelChoice], models: Sequence[AgreedModel]) 
                 f"model {model.name!r} has space {model.space_id}, expected was {choice.expected_space_id}",
                 status=grpc.StatusCode.FAILED_PRECONDITION,
             )
+
+
+def check_upright(target: str, *, asked: bool, given: bool) -> None:
+    """Raises CallRejected if a server does not turn pictures although it was asked to: an older one cannot."""
+    if asked and not given:
+        raise CallRejected(
+            f"{target}: the server does not know apply_exif_orientation, so boxes of turned pictures would be cut "
+            "elsewhere: update the server, or send arrays (cv2.imread turns them) without this option",
+            status=grpc.StatusCode.UNIMPLEMENTED,
+        )

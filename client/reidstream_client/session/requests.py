@@ -44,6 +44,7 @@ def embed_options(settings: ClientSettings, choices: Sequence[ModelChoice]) -> s
         ],
         priority=session_pb2.Priority.ValueType(settings.priority.value),
         dtype=frame_pb2.EmbeddingDtype.ValueType(settings.dtype.value),
+        apply_exif_orientation=settings.apply_exif_orientation,
     )
     if latency_budget_s is not None:
         options.latency_budget_ms = round(latency_budget_s * 1000)

@@ -53,7 +53,7 @@ class ResumingSession:
         self._frames = KeptFrames(first.opened)
         self._given = self._served = 0  # frames given to streams, and answers of servers
         self._inbox = Inbox()
-        self._doubts = BoxDoubts()
+        self._doubts = BoxDoubts(upright=first.opened.apply_exif_orientation)
         self._finishing = False
         self._between_streams = False
         self._sending = asyncio.Lock()

@@ -205,7 +205,9 @@ class Hub(Backend):
             if answer.HasField("error"):
                 reply.fail(frame_error(answer.error))
             else:
-                reply.give(service_pb2.EmbedResponse(result=answer).SerializeToString())
+                upright = frame.options.apply_exif_orientation
+                response = service_pb2.EmbedResponse(result=answer, apply_exif_orientation=upright)
+                reply.give(response.SerializeToString())
 
         self._deliver(_Held(frame=frame, of=reply, send=send))
 

@@ -91,6 +91,7 @@ def session_opened(
         overload_policy=asked.overload_policy,
         dtype=asked.options.dtype,
         takes_close=True,
+        apply_exif_orientation=asked.options.apply_exif_orientation,
         latency_budget_ms=asked.options.latency_budget_ms if asked.options.HasField("latency_budget_ms") else None,
     )
     if asked.HasField("shared_memory"):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from reidstream_client.choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority
 from reidstream_client.frames.encoded_size import encoded_size
+from reidstream_client.frames.orientation import exif_orientation, turned_size
 from reidstream_proto.v1 import frame_pb2, image_pb2, session_pb2
 
 Corners: TypeAlias = tuple[float, float, float, float]
@@ -77,6 +78,7 @@ class ReceivedOptions:
     latency_budget_s: float | None
     dtype: EmbeddingDtype
     box_filter: BoxFilter | None
+    apply_exif_orientation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ def parse_options(message: session_pb2.EmbedOptions) -> ReceivedOptions:
         latency_budget_s=message.latency_budget_ms / 1000 if message.HasField("latency_budget_ms") else None,
         dtype=EmbeddingDtype(message.dtype),
         box_filter=_filter(message.box_filter) if message.HasField("box_filter") else None,
+        apply_exif_orientation=message.apply_exif_orientation,
     )
 
 
@@ -152,10 +155,11 @@ def parse_frame(
     """From the wire."""
     image: ReceivedImage | None = None
     boxes: tuple[ReceivedBox, ...]
+    upright = options.apply_exif_orientation
     if message.HasField("crops"):
-        boxes = tuple(_crop(index, crop) for index, crop in enumerate(message.crops.crops))
+        boxes = tuple(_crop(index, crop, upright) for index, crop in enumerate(message.crops.crops))
     else:
-        image = _raw(message.raw) if message.HasField("raw") else _file(message.encoded)
+        image = _raw(message.raw) if message.HasField("raw") else _file(message.encoded, upright)
         boxes = tuple(_box(index, box, image) for index, box in enumerate(message.boxes))
     size = message.source_size
     return ReceivedFrame(
@@ -181,8 +185,9 @@ def _filter(message: session_pb2.BoxFilter) -> BoxFilter:
     )
 
 
-def _file(message: image_pb2.EncodedImage) -> ReceivedImage:
-    width, height = encoded_size(message.data) or (0, 0)
+def _file(message: image_pb2.EncodedImage, upright: bool) -> ReceivedImage:  # noqa: FBT001 - private
+    size = encoded_size(message.data) or (0, 0)
+    width, height = turned_size(size, exif_orientation(message.data)) if upright else size
     return ReceivedImage(data=message.data, format="file", width=width, height=height)
 
 
@@ -197,8 +202,8 @@ def _raw(message: image_pb2.RawImage) -> ReceivedImage:
     )
 
 
-def _crop(index: int, crop: image_pb2.Crop) -> ReceivedBox:
-    image = _raw(crop.raw) if crop.HasField("raw") else _file(crop.encoded)
+def _crop(index: int, crop: image_pb2.Crop, upright: bool) -> ReceivedBox:  # noqa: FBT001 - private
+    image = _raw(crop.raw) if crop.HasField("raw") else _file(crop.encoded, upright)
     inner = _corners(crop.inner_rect) if crop.HasField("inner_rect") else None
     return _box(index, crop.box, image, is_crop=True, inner_xyxy=inner)
 

@@ -79,7 +79,7 @@ class BatchRunner:
         try:
             rows = self._network.run(batch)
         except Exception as error:  # the libraries' exceptions share no base
-            raise EngineFault(f"{self.info.engine} failed on a batch of {len(batch)}: {error}") from error
+            raise EngineFault(f"{self.info.engine} failed on a batch of {len(batch)}: {str(error).strip()}") from error
         if rows.shape != (len(batch), dim) or rows.dtype != np.float32:
             raise EngineFault(
                 f"the network answered {rows.dtype} {rows.shape} to a batch of {len(batch)}; "

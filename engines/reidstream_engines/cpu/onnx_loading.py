@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
+from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import signature_of
 from reidstream_engines.spec_source import resolve_spec
 
@@ -39,14 +40,15 @@ def load_onnx(
     cannot be exact here; says what to install).
     """
     opened = open_onnxruntime(path, options)  # for every runtime: onnxruntime reads the signature
+    facts = read_facts(path)
     spec = resolve_spec(path=path, signature=signature_of(opened), name=name, profile=profile, jpeg_scale=jpeg_scale)
     network: LoadedNetwork
     match options.runtime:
         case InferenceRuntime.ONNXRUNTIME:
-            network = OnnxRuntimeNetwork(opened, spec, options.providers)
+            network = OnnxRuntimeNetwork(opened, spec, options.providers, precision=facts.precision())
         case InferenceRuntime.OPENVINO:
             del opened  # its copy of the weights
-            network = open_openvino(path, spec, options)
+            network = open_openvino(path, spec, options, facts)
         case _:
             assert_never(options.runtime)
     return OnnxEngine(network, spec, options, fallback_reason=fallback_reason)

@@ -17,7 +17,6 @@ from typing_extensions import override
 from reidstream_engines.onnx_file import CPU_PROVIDER, open_session
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
-from reidstream_engines.spec_source import is_int8
 
 from .loaded_network import LoadedNetwork
 from .options import OnnxOptions
@@ -29,13 +28,19 @@ def open_onnxruntime(path: Path, options: OnnxOptions) -> onnxruntime.InferenceS
 
 
 class OnnxRuntimeNetwork(LoadedNetwork):
-    """`wanted`: the providers that were asked for."""
+    """`wanted`: the providers that were asked for. `precision`: of the file."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, wanted: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        spec: ModelSpec,
+        wanted: tuple[str, ...],
+        *,
+        precision: str = "fp32",
+    ) -> None:
         self._session: Any = session
         self._input = spec.input.name
         self._output = spec.output.name
-        precision = "int8" if is_int8(session.get_modelmeta().custom_metadata_map) else "fp32"
         self._info = _info(tuple(session.get_providers()), wanted, precision)
         shape = next(tensor.shape for tensor in session.get_inputs() if tensor.name == self._input)
         self._fixed_batch = shape[0] if isinstance(shape[0], int) else None

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from reidstream_engines.errors import ModelError, PackageMissing
+from reidstream_engines.onnx_facts import PLAIN_FACTS, OnnxFacts
 from reidstream_engines.protocol import EngineInfo
 from reidstream_engines.spec import ModelSpec
 
@@ -93,8 +94,8 @@ class _Piece:
             self._idle.append(request)
 
 
-def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVinoNetwork:
-    """Compile a model file for this CPU, with as many streams as there are slots.
+def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions, facts: OnnxFacts = PLAIN_FACTS) -> OpenVinoNetwork:
+    """Compile a model file for this CPU, with as many streams as there are slots. `facts`: of the file.
 
     Raises PackageMissing, and ModelError for a precision that this CPU lacks or a file that OpenVINO cannot run.
     """
@@ -117,23 +118,22 @@ def open_openvino(path: Path, spec: ModelSpec, options: OnnxOptions) -> OpenVino
         for size in sizes:
             model.reshape({source.name: [size, len(source.mean), source.height, source.width]})
             pieces[size] = core.compile_model(model, _DEVICE, settings)
-        info = _info(pieces[sizes[0]], options.precision)
+        info = _info(pieces[sizes[0]], options.precision, facts)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot run {path}: {error}") from error
     return OpenVinoNetwork(pieces, spec, info, fixed=batch.is_static)
 
 
-def _info(compiled: Any, wanted: Precision) -> EngineInfo:  # noqa: ANN401 - OpenVINO has no types
+def _info(compiled: Any, wanted: Precision, facts: OnnxFacts) -> EngineInfo:  # noqa: ANN401 - OpenVINO has no types
     used = {
         _SHOWN.get(name, name)
         for layer in compiled.get_runtime_model().get_ops()
         if _text(layer, "layerType") in _HEAVY
         for name in [_text(layer, "runtimePrecision")]
     }
-    precision = "+".join(sorted(used - {"fp32"}, reverse=True)) or "fp32"
     missed = wanted is Precision.BF16 and "bf16" not in used
     reason = "bf16 was asked for, but OpenVINO computes no layer of this network in bf16" if missed else ""
-    return EngineInfo(engine="openvino", device="cpu", precision=precision, fallback_reason=reason)
+    return EngineInfo(engine="openvino", device="cpu", precision=facts.precision(*used), fallback_reason=reason)
 
 
 def _text(layer: Any, key: str) -> str:  # noqa: ANN401 - OpenVINO has no types

@@ -112,7 +112,7 @@ class CpuStager(Stager):
 
     @override
     def stage(self, image: Image, boxes: Sequence[PixelBox]) -> CpuFrame:
-        """Raises InvalidImage for a picture that does not decode to the last row that its boxes need."""
+        """Raises ImageError for a picture that does not decode to its last row."""
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 return self._decode_jpeg(image, boxes)
@@ -155,7 +155,7 @@ class CpuStager(Stager):
             ColorOrder.BGR,
             pool=self._pool,
             buffer=buffer,
-            origin=(region.x, region.y),
+            origin=region.origin,
             scale=region.scale,
         )
 

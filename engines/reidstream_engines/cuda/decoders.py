@@ -119,9 +119,8 @@ class CpuFrameDecoder(FrameDecoder):
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
                 region = self._jpeg.plan(image, boxes)
-                return PixelLayout(
-                    format=PixelFormat.BGR, width=region.width, height=region.height, origin=(region.x, region.y)
-                )
+                width, height = region.turned_size
+                return PixelLayout(format=PixelFormat.BGR, width=width, height=height, origin=region.origin)
             case EncodedImage():
                 return PixelLayout(format=PixelFormat.BGR, width=image.width, height=image.height)
             case RawImage():

@@ -5,14 +5,13 @@ truncated files, go to the CPU's decoders, which are strict. Why batches: the GP
 more time than one, and pictures of different cameras come in different threads.
 
 Traps: the pixels differ a little from the CPU's, since the library computes differently on a GPU. A file that lacks
-bytes in its middle may be decoded to wrong pixels, as on the CPU when only a region is decoded. And the library would
-allocate memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
+bytes in its middle may be decoded to wrong pixels, where the CPU's decoders refuse it. And the library would allocate
+memory of its own, which nobody counts; so it gets ours, and each time it is checked that it used it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ import cv2
 import numpy as np
 from typing_extensions import override
 
+from reidstream_engines.cores import usable_cores
 from reidstream_engines.errors import DeviceUnavailable
 from reidstream_engines.headers import parse_encoded
-from reidstream_engines.image import EncodedImage, Image, PixelFormat
+from reidstream_engines.image import EncodedImage, Image, Orientation, PixelFormat
 
 from .decoders import DeviceDecoder, PixelLayout
 from .driver import Context, DeviceBuffer, Event, Stream
@@ -52,9 +52,11 @@ class _Job:
 
 
 class NvimgcodecDecoder(DeviceDecoder):
-    """`on_host`: uses the library's CPU decoder, for fake devices, whose memory is this machine's."""
+    """`cores`: as in `usable_cores`. `on_host`: uses the library's CPU decoder, for fake devices, whose memory is this
+    machine's.
+    """
 
-    def __init__(self, context: Context, package: Nvimgcodec, *, on_host: bool = False) -> None:
+    def __init__(self, context: Context, package: Nvimgcodec, *, cores: int = 0, on_host: bool = False) -> None:
         kinds = package.BackendKind
         # Not the library's CPU decoder (ours is stricter), nor the GPU's JPEG engine (it upsamples differently).
         used = [kinds.CPU_ONLY] if on_host else [kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU]
@@ -73,7 +75,7 @@ class NvimgcodecDecoder(DeviceDecoder):
         try:
             self._decoder = package.Decoder(
                 device_id=package.NVIMGCODEC_DEVICE_CPU_ONLY if on_host else context.index,
-                max_num_cpu_threads=min(MOST_AT_ONCE, os.cpu_count() or 1),
+                max_num_cpu_threads=min(MOST_AT_ONCE, usable_cores(cores)),
                 backends=[package.Backend(kind) for kind in used],
                 options=_OPTIONS,
             )
@@ -84,8 +86,8 @@ class NvimgcodecDecoder(DeviceDecoder):
 
     @override
     def takes(self, image: Image) -> TypeGuard[EncodedImage]:
-        if not isinstance(image, EncodedImage) or image.layout is None:
-            return False
+        if not isinstance(image, EncodedImage) or image.layout is None or image.turn is not Orientation.AS_STORED:
+            return False  # a picture that is to be turned is turned by the CPU
         return image.data.find(_ADOBE, 0, _ADOBE_WITHIN) < 0  # its RGB would be read as YCbCr
 
     @override
@@ -147,12 +149,16 @@ class NvimgcodecDecoder(DeviceDecoder):
 
 
 def open_nvimgcodec(
-    context: Context, *, find: Callable[[], Nvimgcodec] = installed_nvimgcodec, on_host: bool = False
+    context: Context,
+    *,
+    cores: int = 0,
+    find: Callable[[], Nvimgcodec] = installed_nvimgcodec,
+    on_host: bool = False,
 ) -> NvimgcodecDecoder:
     """A device's decoder, tested with a small picture. Raises PackageMissing, and DeviceUnavailable if it fails."""
     package = find()
     try:
-        decoder = NvimgcodecDecoder(context, package, on_host=on_host)
+        decoder = NvimgcodecDecoder(context, package, cores=cores, on_host=on_host)
     except RuntimeError as error:
         raise DeviceUnavailable(f"nvimgcodec cannot make a decoder for CUDA device {context.index}: {error}") from error
     try:

@@ -1,5 +1,6 @@
 """From compressed pictures and raw NV12 to pixels, on the processor.
 
 Shared by the CPU's stager and the GPU's: a frame has the same pixels on both. jpeg (turbojpeg) decodes JPEG, whole or
-in part; opencv (png) decodes PNG and WebP; color converts NV12; buffers is the memory that frames reuse.
+in part; complaints says which of libjpeg's warnings are damage, and restarts looks for damage behind the others; opencv
+(png) decodes PNG and WebP; color converts NV12; buffers is the memory that frames reuse.
 """

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from typing_extensions import assert_never
 
 from reidstream_engines.errors import InvalidImage
-from reidstream_engines.image import EncodedImage, ImageFormat
+from reidstream_engines.image import EncodedImage, ImageFormat, Orientation
 
 from .png import critical_chunks
+from .turning import turn_pixels
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -22,7 +23,8 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_whole(image: EncodedImage) -> Bytes:
-    """The BGR pixels of a PNG or WebP, uint8 (H, W, 3), in new memory. Other threads run meanwhile.
+    """The BGR pixels of a PNG or WebP, uint8 (H, W, 3), turned if it asks for it, in new memory. Other threads run
+    meanwhile.
 
     Raises InvalidImage for a picture that does not decode to its last row.
     """
@@ -34,10 +36,20 @@ def decode_whole(image: EncodedImage) -> Bytes:
     if decoded is None:
         raise InvalidImage(f"{name} cannot be decoded to its end: it is truncated or damaged")
     pixels = np.asarray(decoded, np.uint8)
-    if pixels.shape != (image.height, image.width, _CHANNELS):
+    across, down = image.stored_size
+    if pixels.shape != (down, across, _CHANNELS):
         height, width = pixels.shape[:2]
-        raise InvalidImage(f"the header says {image.width} x {image.height} pixels, the picture has {width} x {height}")
-    return pixels
+        raise InvalidImage(f"the header says {across} x {down} pixels, the picture has {width} x {height}")
+    if image.turn is Orientation.AS_STORED:
+        return pixels
+    turned = np.empty((image.height, image.width, _CHANNELS), np.uint8)
+    turn_pixels(pixels, image.turn, turned)
+    return turned
+
+
+def limit_threads(count: int) -> None:
+    """How many threads OpenCV may use for one call, in the whole process. By itself it asks only the machine."""
+    cv2.setNumThreads(count)
 
 
 def _data(image: EncodedImage) -> bytes:

@@ -25,6 +25,8 @@ import numpy.typing as npt
 
 from reidstream_engines.errors import InvalidImage
 
+from .complaints import Complaint
+
 Bytes = npt.NDArray[np.uint8]
 
 TURBOJPEG_INSTALL = "pip install 'reidstream-engines[region]'"
@@ -36,6 +38,7 @@ _SYSTEM_LIBRARY = "libturbojpeg.so.0"
 _INIT_DECOMPRESS = 1
 _STOP_ON_WARNING, _JPEG_WIDTH, _JPEG_HEIGHT = 0, 5, 6
 _BGR = 1
+_WARNING = 0  # of enum TJERR: the picture was decoded to its end all the same
 
 
 class _Region(ctypes.Structure):
@@ -57,6 +60,7 @@ class TurboJpeg:
         self.path = path
         self._init = _function(library, "tj3Init", handle, integer)
         self._error = _function(library, "tj3GetErrorStr", handle, handle)
+        self._error_code = _function(library, "tj3GetErrorCode", integer, handle)
         self._set = _function(library, "tj3Set", integer, handle, integer, integer)
         self._get = _function(library, "tj3Get", integer, handle, integer)
         self._header = _function(library, "tj3DecompressHeader", integer, handle, data, size)
@@ -67,19 +71,21 @@ class TurboJpeg:
         )
         self._destroy = _function(library, "tj3Destroy", None, handle)
 
-    def decode(self, data: bytes, out: Bytes, *, x: int, y: int, size: tuple[int, int], scale: int) -> None:
+    def decode(
+        self, data: bytes, out: Bytes, *, x: int, y: int, size: tuple[int, int], scale: int, strict: bool = True
+    ) -> None:
         """Fill `out`, uint8 (h, w, 3) and contiguous, with the BGR pixels of the picture from (x, y) on.
 
         `size`: width and height of the whole picture, from its header. It is decoded at 1/`scale` (1, 2, 4 or 8); `x`,
         `y` and `out` are in pixels of that scale. `x` must be a multiple of a unit's width at that scale. As OpenCV, it
-        uses the exact inverse transform and smooth upsampling. Raises InvalidImage for errors and warnings of the
-        library. Nothing after the last row of `out` is decoded, so faults there are not noticed.
+        uses the exact inverse transform and smooth upsampling. Raises Complaint for errors of the library and, if
+        `strict`, for warnings. Nothing after the last row of `out` is decoded, so faults there are not noticed.
         """
         handle = self._init(_INIT_DECOMPRESS)
         if not handle:
             raise MemoryError("libjpeg-turbo has no memory for a decompressor")
         try:
-            self._check(handle, self._set(handle, _STOP_ON_WARNING, 1))
+            self._check(handle, self._set(handle, _STOP_ON_WARNING, int(strict)))
             self._check(handle, self._header(handle, data, len(data)))
             found = self._get(handle, _JPEG_WIDTH), self._get(handle, _JPEG_HEIGHT)
             if found != size:
@@ -88,16 +94,17 @@ class TurboJpeg:
                 )
             height, width, channels = out.shape
             self._check(handle, self._scale(handle, _Factor(1, scale)))
-            self._check(handle, self._crop(handle, _Region(x, y, width, height)))
+            if (width, height) != (-(-size[0] // scale), -(-size[1] // scale)):
+                self._check(handle, self._crop(handle, _Region(x, y, width, height)))
             target, pitch = out.ctypes.data, width * channels
-            self._check(handle, self._decompress(handle, data, len(data), target, pitch, _BGR))
+            failed = self._decompress(handle, data, len(data), target, pitch, _BGR)
+            self._check(handle, failed and (strict or self._error_code(handle) != _WARNING))
         finally:
             self._destroy(handle)
 
     def _check(self, handle: int, failed: int) -> None:
         if failed:
-            message = ctypes.string_at(self._error(handle)).decode("ascii", "replace")
-            raise InvalidImage(f"JPEG cannot be decoded to its end: {message}")
+            raise Complaint(ctypes.string_at(self._error(handle)).decode("ascii", "replace"))
 
 
 @cache

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidstream_engines.errors import PlanError
+from reidstream_engines.model_kinds import not_a_plan
 from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec
 from reidstream_engines.spec_fields import fields_to_mapping
@@ -64,6 +65,7 @@ def adopt_plan(
     not fit) and ModelError (`model`).
     """
     load_tensorrt(flavour)  # so that a missing TensorRT is reported here, not by the child
+    refuse_other_kinds(path)
     try:
         image = path.read_bytes()
     except OSError as error:
@@ -99,6 +101,16 @@ def adopt_plan(
     if again.space_id != spec.space_id:
         raise PlanError(f"{path}: the manifest cannot hold its spec exactly; adopt it without naming its model")
     return AdoptedPlan(plan=cache.keep(manifest, image), spec=spec)
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Raises PlanError for a file that is certainly no plan, such as a pointer to one; it says what the file is."""
+    try:
+        said = not_a_plan(path)
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read: {error.strerror}") from error
+    if said:
+        raise PlanError(f"{path} {said}")
 
 
 def open_adopted(folder: Path, *, architecture: str, flavour: Flavour = Flavour.TENSORRT) -> AdoptedPlan:

@@ -7,6 +7,7 @@ GPU and the TensorRT of this machine. So run these commands on the machine that 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.parser import Parser
 from reidstream_engines.spec_source import resolve_spec
 
-from .adopt import adopt_plan
+from .adopt import adopt_plan, refuse_other_kinds
 from .api import Flavour
 from .cache import PLAN, Plan, PlanCache, is_plan_folder, read_manifest
 from .examine import Examined, examine
@@ -121,6 +122,7 @@ def inspect_plan(path: Path, flavour: Flavour = Flavour.TENSORRT) -> None:
     file = folder / PLAN if path.is_dir() else path
     if not file.is_file():
         raise PlanError(f"{file}: no such file")
+    refuse_other_kinds(file)
     print(f"plan         {file}")
     print(f"bytes        {file.stat().st_size:,}")
     if known:
@@ -149,6 +151,8 @@ def _build(arguments: argparse.Namespace, cache: PlanCache, flavour: Flavour) ->
         name=default_model.NAME if default else None,
         profile=arguments.profile,
     )
+    if spec.set_aside:
+        print(f"note: {spec.set_aside}", file=sys.stderr)
     architecture = arguments.architecture or probe().device(0).architecture
     progress, close = _bar()
     try:

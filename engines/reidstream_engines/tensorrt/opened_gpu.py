@@ -26,6 +26,7 @@ from reidstream_engines.cuda.probe import CudaDevice, probe
 from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.errors import SpecError
+from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import read_signature
 from reidstream_engines.spec import ModelSpec, Resize
 from reidstream_engines.spec_source import resolve_spec
@@ -51,7 +52,7 @@ def default_cache() -> Path:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuOptions:
     """`slots`: batches in flight for each model. `max_staged_bytes`: device memory for frames. `cache`: a folder.
-    `decode`: the device decodes JPEG, if it can.
+    `decode`: the device decodes JPEG, if it can. `cores`: as in `usable_cores`.
     """
 
     precision: PlanPrecision = PlanPrecision.FP32
@@ -59,6 +60,7 @@ class GpuOptions:
     slots: int = 2
     max_staged_bytes: int = 1 << 30
     decode: bool = False
+    cores: int = 0
     cache: Path = field(default_factory=default_cache)
 
 
@@ -101,7 +103,7 @@ class Gpu:
         """The stager for all models of the device; the caller closes it. Raises what `open_nvimgcodec` raises, if the
         device decodes.
         """
-        on_device = open_nvimgcodec(self._context) if self._options.decode else None
+        on_device = open_nvimgcodec(self._context, cores=self._options.cores) if self._options.decode else None
         most = self._options.max_staged_bytes
         return CudaStager(self._context, CpuFrameDecoder(jpeg), max_bytes=most, on_device=on_device)
 
@@ -116,7 +118,8 @@ class Gpu:
         spec = resolve_spec(path=path, signature=read_signature(path), name=name, profile=profile)
         self._context.use()
         plan = self._planner(path, spec, self.device, self._options)
-        return self._open(plan, spec, max_batch=self._options.max_batch, precision=self._options.precision)
+        precision = read_facts(path).precision(self._options.precision.value)
+        return self._open(plan, spec, max_batch=self._options.max_batch, precision=precision)
 
     def _load_adopted(self, folder: Path, name: str | None, profile: str | None) -> OpenedPlan:
         if profile is not None:
@@ -125,9 +128,9 @@ class Gpu:
         manifest = adopted.plan.manifest
         most = self._options.max_batch if manifest.static_batch else min(self._options.max_batch, manifest.max_batch)
         spec = replace(adopted.spec, name=name or adopted.spec.name)
-        return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision)
+        return self._open(adopted.plan.image, spec, max_batch=most, precision=manifest.key.precision.value)
 
-    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: PlanPrecision) -> OpenedPlan:
+    def _open(self, plan: bytes, spec: ModelSpec, *, max_batch: int, precision: str) -> OpenedPlan:
         return open_plan(
             self._context,
             self._runtime,
@@ -137,7 +140,7 @@ class Gpu:
             messages=self._messages,
             max_batch=max_batch,
             slots=self._options.slots,
-            precision=precision.value,
+            precision=precision,
         )
 
     def close(self) -> None:

@@ -122,13 +122,13 @@ class EncodedImage(google.protobuf.message.Message):
     """A compressed image: the bytes of a JPEG, PNG or WebP file.
 
     The server reads the format from the bytes, never from a name. It ignores EXIF orientation (boxes refer to the stored
-    pixels), drops alpha, and widens grey to three channels. It refuses CMYK, more than 8 bits per channel, and
+    pixels) unless `EmbedOptions.apply_exif_orientation` is set, drops alpha, and widens grey to three channels. It refuses CMYK, more than 8 bits per channel, and
     animations with ERROR_REASON_UNSUPPORTED_IMAGE. A file that cannot be decoded to its last row is
     ERROR_REASON_INVALID_IMAGE. The size in the header is checked against `Limits.max_image_pixels` before anything is
     decoded.
 
-    A server may decode only the part of a JPEG that the boxes need. It then still refuses a file that ends early, but it
-    may not notice damage in the middle of a file.
+    A JPEG is read to its end whatever the boxes are, so damage anywhere in it is ERROR_REASON_INVALID_IMAGE. Oddities that
+    leave the pixels whole are no damage: a few bytes of junk before a marker, or a part of an ICC profile missing.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

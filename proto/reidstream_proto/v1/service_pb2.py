@@ -27,7 +27,7 @@ from reidstream_proto.v1 import model_pb2 as reidstream__proto_dot_v1_dot_model_
 from reidstream_proto.v1 import session_pb2 as reidstream__proto_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reidstream_proto/v1/service.proto\x12\rreidstream.v1\x1a\x1freidstream_proto/v1/frame.proto\x1a\x1freidstream_proto/v1/model.proto\x1a!reidstream_proto/v1/session.proto\"\xd1\x01\n\x12\x45mbedStreamRequest\x12\x32\n\x0csession_open\x18\x01 \x01(\x0b\x32\x1a.reidstream.v1.SessionOpenH\x00\x12%\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.reidstream.v1.FrameH\x00\x12.\n\nend_tracks\x18\x03 \x01(\x0b\x32\x18.reidstream.v1.EndTracksH\x00\x12%\n\x05\x63lose\x18\x04 \x01(\x0b\x32\x14.reidstream.v1.CloseH\x00\x42\t\n\x07message\"\xe5\x01\n\x13\x45mbedStreamResponse\x12\x36\n\x0esession_opened\x18\x01 \x01(\x0b\x32\x1c.reidstream.v1.SessionOpenedH\x00\x12\x32\n\x0c\x66rame_result\x18\x02 \x01(\x0b\x32\x1a.reidstream.v1.FrameResultH\x00\x12\x30\n\x0btrack_ended\x18\x03 \x01(\x0b\x32\x19.reidstream.v1.TrackEndedH\x00\x12%\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x14.reidstream.v1.DrainH\x00\x42\t\n\x07message\"a\n\x0c\x45mbedRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EmbedOptions\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.reidstream.v1.Frame\";\n\rEmbedResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.reidstream.v1.FrameResult\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.reidstream.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"e\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.ModelDetails\x12%\n\x06limits\x18\x02 \x01(\x0b\x32\x15.reidstream.v1.Limits2\xd0\x02\n\x10\x45mbeddingService\x12X\n\x0b\x45mbedStream\x12!.reidstream.v1.EmbedStreamRequest\x1a\".reidstream.v1.EmbedStreamResponse(\x01\x30\x01\x12\x42\n\x05\x45mbed\x12\x1b.reidstream.v1.EmbedRequest\x1a\x1c.reidstream.v1.EmbedResponse\x12Q\n\nListModels\x12 .reidstream.v1.ListModelsRequest\x1a!.reidstream.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.reidstream.v1.GetModelRequest\x1a\x1f.reidstream.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reidstream_proto/v1/service.proto\x12\rreidstream.v1\x1a\x1freidstream_proto/v1/frame.proto\x1a\x1freidstream_proto/v1/model.proto\x1a!reidstream_proto/v1/session.proto\"\xd1\x01\n\x12\x45mbedStreamRequest\x12\x32\n\x0csession_open\x18\x01 \x01(\x0b\x32\x1a.reidstream.v1.SessionOpenH\x00\x12%\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.reidstream.v1.FrameH\x00\x12.\n\nend_tracks\x18\x03 \x01(\x0b\x32\x18.reidstream.v1.EndTracksH\x00\x12%\n\x05\x63lose\x18\x04 \x01(\x0b\x32\x14.reidstream.v1.CloseH\x00\x42\t\n\x07message\"\xe5\x01\n\x13\x45mbedStreamResponse\x12\x36\n\x0esession_opened\x18\x01 \x01(\x0b\x32\x1c.reidstream.v1.SessionOpenedH\x00\x12\x32\n\x0c\x66rame_result\x18\x02 \x01(\x0b\x32\x1a.reidstream.v1.FrameResultH\x00\x12\x30\n\x0btrack_ended\x18\x03 \x01(\x0b\x32\x19.reidstream.v1.TrackEndedH\x00\x12%\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x14.reidstream.v1.DrainH\x00\x42\t\n\x07message\"a\n\x0c\x45mbedRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EmbedOptions\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.reidstream.v1.Frame\"[\n\rEmbedResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.reidstream.v1.FrameResult\x12\x1e\n\x16\x61pply_exif_orientation\x18\x02 \x01(\x08\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.reidstream.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"e\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.ModelDetails\x12%\n\x06limits\x18\x02 \x01(\x0b\x32\x15.reidstream.v1.Limits2\xd0\x02\n\x10\x45mbeddingService\x12X\n\x0b\x45mbedStream\x12!.reidstream.v1.EmbedStreamRequest\x1a\".reidstream.v1.EmbedStreamResponse(\x01\x30\x01\x12\x42\n\x05\x45mbed\x12\x1b.reidstream.v1.EmbedRequest\x1a\x1c.reidstream.v1.EmbedResponse\x12Q\n\nListModels\x12 .reidstream.v1.ListModelsRequest\x1a!.reidstream.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.reidstream.v1.GetModelRequest\x1a\x1f.reidstream.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,15 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDREQUEST']._serialized_start=597
   _globals['_EMBEDREQUEST']._serialized_end=694
   _globals['_EMBEDRESPONSE']._serialized_start=696
-  _globals['_EMBEDRESPONSE']._serialized_end=755
-  _globals['_LISTMODELSREQUEST']._serialized_start=757
-  _globals['_LISTMODELSREQUEST']._serialized_end=776
-  _globals['_LISTMODELSRESPONSE']._serialized_start=778
-  _globals['_LISTMODELSRESPONSE']._serialized_end=836
-  _globals['_GETMODELREQUEST']._serialized_start=838
-  _globals['_GETMODELREQUEST']._serialized_end=869
-  _globals['_GETMODELRESPONSE']._serialized_start=871
-  _globals['_GETMODELRESPONSE']._serialized_end=972
-  _globals['_EMBEDDINGSERVICE']._serialized_start=975
-  _globals['_EMBEDDINGSERVICE']._serialized_end=1311
+  _globals['_EMBEDRESPONSE']._serialized_end=787
+  _globals['_LISTMODELSREQUEST']._serialized_start=789
+  _globals['_LISTMODELSREQUEST']._serialized_end=808
+  _globals['_LISTMODELSRESPONSE']._serialized_start=810
+  _globals['_LISTMODELSRESPONSE']._serialized_end=868
+  _globals['_GETMODELREQUEST']._serialized_start=870
+  _globals['_GETMODELREQUEST']._serialized_end=901
+  _globals['_GETMODELRESPONSE']._serialized_start=903
+  _globals['_GETMODELRESPONSE']._serialized_end=1004
+  _globals['_EMBEDDINGSERVICE']._serialized_start=1007
+  _globals['_EMBEDDINGSERVICE']._serialized_end=1343
 # @@protoc_insertion_point(module_scope)

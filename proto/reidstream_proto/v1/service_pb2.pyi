@@ -109,6 +109,9 @@ class EmbedResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESULT_FIELD_NUMBER: builtins.int
+    APPLY_EXIF_ORIENTATION_FIELD_NUMBER: builtins.int
+    apply_exif_orientation: builtins.bool
+    """As in SessionOpened."""
     @property
     def result(self) -> reidstream_proto.v1.frame_pb2.FrameResult:
         """It never has an error: an error is the call's status."""
@@ -117,9 +120,10 @@ class EmbedResponse(google.protobuf.message.Message):
         self,
         *,
         result: reidstream_proto.v1.frame_pb2.FrameResult | None = ...,
+        apply_exif_orientation: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["result", b"result"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["result", b"result"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["apply_exif_orientation", b"apply_exif_orientation", "result", b"result"]) -> None: ...
 
 Global___EmbedResponse: typing_extensions.TypeAlias = EmbedResponse
 

@@ -215,6 +215,7 @@ class EmbedOptions(google.protobuf.message.Message):
     LATENCY_BUDGET_MS_FIELD_NUMBER: builtins.int
     DTYPE_FIELD_NUMBER: builtins.int
     BOX_FILTER_FIELD_NUMBER: builtins.int
+    APPLY_EXIF_ORIENTATION_FIELD_NUMBER: builtins.int
     camera_id: builtins.str
     """The name of the camera, 1 to 128 bytes of UTF-8. Cameras share the engines fairly. The same name under two client
     identities means two cameras.
@@ -225,6 +226,12 @@ class EmbedOptions(google.protobuf.message.Message):
     nothing more. Milliseconds, 1 to 3,600,000. Absent: no budget.
     """
     dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType
+    apply_exif_orientation: builtins.bool
+    """True: a compressed picture is turned as its EXIF orientation says before its boxes are cut, as cv2.imread and most
+    viewers do. Its boxes, `Crop.inner_rect` and `Frame.source_size` are then those of the turned picture. False: they are
+    those of the picture as it is stored. A server that does not know this field does not turn; see
+    `SessionOpened.apply_exif_orientation` and `EmbedResponse.apply_exif_orientation`.
+    """
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelChoice]:
         """Empty: the default model for every box."""
@@ -240,9 +247,10 @@ class EmbedOptions(google.protobuf.message.Message):
         latency_budget_ms: builtins.int | None = ...,
         dtype: reidstream_proto.v1.frame_pb2.EmbeddingDtype.ValueType = ...,
         box_filter: Global___BoxFilter | None = ...,
+        apply_exif_orientation: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "box_filter", b"box_filter", "latency_budget_ms", b"latency_budget_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "box_filter", b"box_filter", "camera_id", b"camera_id", "dtype", b"dtype", "latency_budget_ms", b"latency_budget_ms", "models", b"models", "priority", b"priority"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "apply_exif_orientation", b"apply_exif_orientation", "box_filter", b"box_filter", "camera_id", b"camera_id", "dtype", b"dtype", "latency_budget_ms", b"latency_budget_ms", "models", b"models", "priority", b"priority"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]) -> typing.Literal["latency_budget_ms"] | None: ...
 
 Global___EmbedOptions: typing_extensions.TypeAlias = EmbedOptions
@@ -501,6 +509,7 @@ class SessionOpened(google.protobuf.message.Message):
     LATENCY_BUDGET_MS_FIELD_NUMBER: builtins.int
     SHARED_MEMORY_FIELD_NUMBER: builtins.int
     TAKES_CLOSE_FIELD_NUMBER: builtins.int
+    APPLY_EXIF_ORIENTATION_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
     epoch: builtins.int
     priority: Global___Priority.ValueType
@@ -511,6 +520,10 @@ class SessionOpened(google.protobuf.message.Message):
     takes_close: builtins.bool
     """The client may send Close. Absent in servers that do not know it: such a server would end the call with
     INVALID_ARGUMENT, so the client cancels the call instead.
+    """
+    apply_exif_orientation: builtins.bool
+    """Whether pictures are turned as their EXIF orientation says. False although the client asked for it: the server does
+    not know it, and boxes of turned pictures would lie elsewhere.
     """
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AgreedModel]: ...
@@ -537,9 +550,10 @@ class SessionOpened(google.protobuf.message.Message):
         latency_budget_ms: builtins.int | None = ...,
         shared_memory: Global___SharedMemoryAgreed | None = ...,
         takes_close: builtins.bool = ...,
+        apply_exif_orientation: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "shared_memory", b"shared_memory", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "takes_close", b"takes_close", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "apply_exif_orientation", b"apply_exif_orientation", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "takes_close", b"takes_close", "window", b"window"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]) -> typing.Literal["latency_budget_ms"] | None: ...
 
 Global___SessionOpened: typing_extensions.TypeAlias = SessionOpened

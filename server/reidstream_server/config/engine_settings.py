@@ -76,6 +76,14 @@ class EngineSettings:
         tuple[str, ...],
         About(kind=NameList(), help="onnxruntime's execution providers, the preferred one first."),
     ] = ("CPUExecutionProvider",)
+    cores: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=0, high=1024, unit="cores"),
+            help="Cores to work with: every number of threads is made for them. 0: those that the process may run on, "
+            "or the CPU quota of its container, rounded up, if that is less.",
+        ),
+    ] = 0
     threads_per_call: Annotated[
         int, About(kind=_THREADS, help="Threads that compute one batch; 0: measured at the start.")
     ] = 0
@@ -100,10 +108,18 @@ class EngineSettings:
         About(
             kind=Duration(low=0, high=60, unit="s"),
             help="How long to measure at the start, for each model on the CPU, which threads_per_call and max_batch "
-            "serve the most crops a second. A figure that is set is not measured. 0: no measuring; 2 slots share the "
-            "cores, and batches have 8 crops.",
+            "serve the most crops a second: the simplest that no other clearly beats. A figure that is set is not "
+            "measured. 0: no measuring; 2 slots share the cores, and batches have 8 crops.",
         ),
     ] = 2.0
+    tuning_file: Annotated[
+        Path | None,
+        About(
+            kind=FilePath(),
+            help="Remember in this file what was measured, for each model, processor, number of cores and version of "
+            "the libraries. The next start then uses it and measures nothing. reidstream-engines tune writes it, too.",
+        ),
+    ] = None
     spinning: Annotated[
         bool,
         About(kind=Switch(), help="Let idle engine threads spin: a little faster, but each one keeps a core busy."),
@@ -113,8 +129,8 @@ class EngineSettings:
         bool,
         About(
             kind=Switch(),
-            help="Decode only the part of a JPEG that has boxes: the same pixels in less time. Truncated files are "
-            "still refused, but a file that lacks bytes in its middle may not be noticed; with false it is refused.",
+            help="Decode only the part of a JPEG that its boxes need: the same pixels in less time. Damaged files are "
+            "refused either way.",
         ),
     ] = True
     jpeg_scale: Annotated[

@@ -70,6 +70,12 @@ class CallTerms(Protocol):
         """How vectors are written."""
         ...
 
+    @property
+    @abstractmethod
+    def upright(self) -> bool:
+        """Whether pictures are turned as their EXIF says."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainTerms:
@@ -82,6 +88,7 @@ class PlainTerms:
     choices: Sequence[ModelChoice] = ()
     box_filter: BoxFilter | None = None
     dtype: AnswerDtype = AnswerDtype.FLOAT32
+    upright: bool = False
 
 
 def agree_on_stream(
@@ -136,6 +143,7 @@ def _agree(
         routes=routes,
         box_filter=box_filter,
         dtype=terms.dtype,
+        upright=terms.upright,
     )
 
 

@@ -46,9 +46,12 @@ class BoxFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """One call's terms. `box_filter` is None where nothing is filtered."""
+    """One call's terms. `box_filter` is None where nothing is filtered. `upright`: pictures are turned as their EXIF
+    says, and boxes lie in the turned pictures.
+    """
 
     terms: SessionTerms
     routes: Routes
     box_filter: BoxFilter | None
     dtype: AnswerDtype
+    upright: bool = False

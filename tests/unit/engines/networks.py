@@ -71,6 +71,65 @@ def only_one(path: Path) -> Path:
     return save(path, nodes, "batch", 3, shape=np.array([1, 3], np.int64))
 
 
+def _kernel() -> NDArray[np.generic]:
+    return np.random.default_rng(0).normal(size=(DIM, 3, 8, 8)).astype(np.float32)
+
+
+def _saved(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, NDArray[np.generic]]) -> Path:
+    """A network of an exporter that lists its weights among the inputs, before the picture, as old ones do."""
+    listed = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in constants.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [*listed, helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+_HEAD = [
+    helper.make_node("Conv", ["pixels", "kernel"], ["maps"], strides=[4, 4]),
+    helper.make_node("GlobalAveragePool", ["maps"], ["pooled"]),
+]
+
+
+def quantised(path: Path, *, activations: bool) -> Path:
+    """As other tools quantise: quantised nodes in pairs, and no metadata. Without `activations`, only the weights."""
+    pairs = [
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["pixels"]),
+    ]
+    nodes = [
+        *(pairs if activations else [helper.make_node("Identity", ["input"], ["pixels"])]),
+        helper.make_node("DequantizeLinear", ["packed", "step", "zero"], ["kernel"]),
+        *_HEAD,
+        helper.make_node("Flatten", ["pooled"], ["embedding"]),
+    ]
+    constants = {
+        "packed": np.clip(_kernel() * 40, -127, 127).astype(np.int8),
+        "step": np.array(1 / 40, np.float32),
+        "scale": np.array(0.05, np.float32),
+        "zero": np.array(0, np.int8),
+    }
+    return _saved(path, nodes, constants)
+
+
+def half(path: Path) -> Path:
+    """As converters write float16 with float32 at both ends."""
+    nodes = [
+        helper.make_node("Cast", ["input"], ["pixels"], to=TensorProto.FLOAT16),
+        *_HEAD,
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["embedding"], to=TensorProto.FLOAT),
+    ]
+    return _saved(path, nodes, {"kernel": _kernel().astype(np.float16)})
+
+
 def noise(width: int = 90, height: int = 70) -> RawImage:
     data = np.random.default_rng(1).integers(0, 256, width * height * 3, np.uint8).tobytes()
     return RawImage(

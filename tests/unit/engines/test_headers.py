@@ -16,8 +16,9 @@ from PIL import Image as PilImage
 from PIL import ImageFile
 
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
-from reidstream_engines.headers import MAX_SEGMENTS, parse_encoded
+from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import ImageFormat
+from reidstream_engines.jpeg_header import MAX_JUNK, MAX_SEGMENTS
 
 JPEG, PNG, WEBP = ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -132,6 +133,16 @@ class TestSizes:
         data = frame_header()
         image = parse_encoded(data[:2] + lead + data[2:])
         assert (image.width, image.height) == (37, 21)
+
+    def test_junk_before_a_marker_is_left_out(self) -> None:
+        """Nobody after the parser sees it. What only looks like a marker, a coded 0xFF, is junk as well."""
+        clean = REAL["jpeg"][1]
+        for marker in (0xDB, 0xC0, 0xC4, 0xDA):
+            at = clean.index(bytes([0xFF, marker]))
+            image = parse_encoded(clean[:at] + b"\x07\xff\x00\x08" + clean[at:])
+            assert image.data.endswith(clean[clean.index(b"\xff\xda") :])
+            assert b"\x07\xff\x00\x08" not in image.data
+            assert image.layout == parse_encoded(clean).layout is not None
 
     def test_a_png_is_looked_at_as_far_as_its_pixels(self) -> None:
         """An animation's chunk behind them animates nothing."""
@@ -250,10 +261,12 @@ INVALID = {
     "no frame header before its image data": jpeg((0xFE, b"hi"), (0xDA, bytes(8))),
     "segment E0 of 1 bytes": b"\xff\xd8\xff\xe0\x00\x01" + bytes(40),
     "JPEG has no frame header before": jpeg() + b"\xff\xd9" + frame_header()[2:],
-    "segment 00": b"\xff\xd8\xff\x00" + frame_header()[2:],
-    "segment D8": b"\xff\xd8" + frame_header(),
-    "no segment begins at byte 8": jpeg((0xFE, b"hi")) + b"junk" + frame_header()[2:],
-    "within 1024 segments": b"\xff\xd8" + b"\xff" * (MAX_SEGMENTS + 9),
+    "at byte 2 another picture begins": b"\xff\xd8" + frame_header(),
+    "no segment begins within 4096 bytes from byte 8 on": jpeg((0xFE, b"hi")) + bytes(MAX_JUNK) + frame_header()[2:],
+    "no segment begins within 96 bytes from byte 4010 on": b"\xff\xd8"
+    + (bytes(2_000) + b"\xff\xfe\0\2") * 2
+    + bytes(99),
+    "within 1024 segments": jpeg(*[(0xFE, b"")] * MAX_SEGMENTS) + frame_header()[2:],
     "begins with an unknown chunk": webp(b"ANMF", bytes(30)),
     "WebP is truncated: it ends within its header": webp(b"VP8L", b"\x2f\x01\x02\x03"),
     "does not begin with a key frame": webp(b"VP8 ", bytes(30)),
@@ -307,11 +320,10 @@ class TestRefusals:
         with pytest.raises(InvalidImage, match=f"claims {depth} bits"):
             parse_encoded(png(depth=depth))
 
-    @pytest.mark.parametrize("data", [b"RIFF\x20\0\0\0AVI LIST" + bytes(40), b"XXXX\x20\0\0\0WEBPVP8X" + bytes(40)])
-    def test_half_of_a_webp_signature(self, data: bytes) -> None:
-        """A video, and nothing at all."""
+    def test_half_of_a_webp_signature(self) -> None:
+        """Is none."""
         with pytest.raises(InvalidImage, match="unknown format"):
-            parse_encoded(data)
+            parse_encoded(b"XXXX\x20\0\0\0WEBPVP8X" + bytes(40))
 
     @pytest.mark.parametrize("words", INVALID)
     def test_what_is_no_picture(self, words: str) -> None:
@@ -338,12 +350,12 @@ class TestRefusals:
         "hostile",
         [
             b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
-            b"\xff\xd8" + b"\xff" * 4_000_000 + frame_header()[2:],
+            b"\xff\xd8" + b"\x07\xff\x01" * 1_000_000 + frame_header()[2:],
             png() + b"\x00\x00\x00\x00tEXt1234" * 300_000,
         ],
     )
     def test_work_is_bounded_whatever_the_size(self, hostile: bytes) -> None:
-        """Megabytes of the shortest segments are given up after a few thousand of them."""
+        """Megabytes of the shortest segments, or of junk between them, are given up after a thousand of them."""
         with pytest.raises(InvalidImage, match=f"within {MAX_SEGMENTS}"):
             parse_encoded(hostile)
 

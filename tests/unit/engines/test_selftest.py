@@ -116,6 +116,25 @@ def test_a_wrong_engine_is_told_what_is_wrong(change: Callable[[Embeddings], Emb
     assert stager.open_frames == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "alone_is_right"),
+    [(swapped, True), (drifting, True), (missing, True), (constant, False), (not_finite, False), (wide, False)],
+)
+def test_where_only_batches_fail_one_crop_at_a_time_can_be_served(
+    change: Callable[[Embeddings], Embeddings], *, alone_is_right: bool
+) -> None:
+    """That is said exactly where it is true: with batches of one the same engine passes."""
+    with pytest.raises(EngineFault) as caught:
+        self_test(Tampered(change), FakeStager())
+    assert ("--max-batch 1" in str(caught.value)) == alone_is_right
+    if alone_is_right:
+        self_test(Tampered(change, max_batch=1), FakeStager())
+        return
+    with pytest.raises(EngineFault) as caught:
+        self_test(Tampered(change, max_batch=1), FakeStager())
+    assert "--max-batch 1" not in str(caught.value)
+
+
 def test_tolerance_is_relative_to_the_vectors_length() -> None:
     """Rows that are not normalised may be long, and their rounding with them."""
     engine = Tampered(lambda rows: rows * 1000 + np.float32(1e-3) * (len(rows) - 1))

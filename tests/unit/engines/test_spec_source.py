@@ -161,9 +161,43 @@ class TestOrder:
     def test_the_flag_comes_before_both(self, model: Path) -> None:
         """All of their preprocessing is replaced, none of it is mixed in."""
         plain = resolve(model, profile="torchreid")
-        assert resolve(model, with_metadata(**WHOLE), profile="torchreid") == plain
+        assert replace(resolve(model, with_metadata(**WHOLE), profile="torchreid"), set_aside="") == plain
         write_toml(model, 'profile = "fastreid"\nscale = 0.5\nl2_normalize = false\n')
-        assert resolve(model, with_metadata(profile="tao"), profile="torchreid") == plain
+        flagged = resolve(model, with_metadata(profile="tao"), profile="torchreid")
+        assert replace(flagged, set_aside="") == plain
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]", "says mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5]; "),
+            ('profile = "tao"\nl2_normalize = false', 'says profile = "tao", l2_normalize = false; '),
+            ('profile = "torchreid"\nmean = [0.5, 0.5, 0.5]', "says mean = [0.5, 0.5, 0.5]; "),
+            ("mean = [0.485, 0.456, 0.406]\nl2_normalize = true", ""),
+            ('profile = "torchreid"\noutput = "embedding"', ""),
+        ],
+    )
+    def test_what_the_flag_replaces_is_said(self, model: Path, text: str, said: str) -> None:
+        """Each field that is other than the profile's, with its value; nothing where nothing changes."""
+        write_toml(model, text + "\n")
+        found = resolve(model, profile="torchreid").set_aside
+        if not said:
+            assert found == ""
+            return
+        assert f"osnet.toml {said}" in found
+        assert found.endswith("the profile torchreid is used instead")
+
+    def test_what_the_flag_replaces_in_the_metadata_is_said(self, model: Path) -> None:
+        """The same."""
+        found = resolve(model, with_metadata(profile="tao", scale=0.5), profile="torchreid").set_aside
+        assert 'metadata reidstream.spec says profile = "tao", scale = 0.5; ' in found
+
+    def test_an_empty_toml_says_nothing(self, model: Path) -> None:
+        """A shell makes it before the program runs that fills it."""
+        write_toml(model, "")
+        assert resolve(model, with_metadata(profile="tao")).profile == "metadata"
+        assert resolve(model, profile="torchreid") == resolve(model, with_metadata(), profile="torchreid")
+        with pytest.raises(SpecError, match="is not known"):
+            resolve(model)
 
     def test_the_flag_leaves_what_is_said_of_the_network(self, model: Path) -> None:
         """Which output, and sizes that the network leaves open, are no preprocessing."""

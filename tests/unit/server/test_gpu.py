@@ -47,6 +47,7 @@ from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.series import Series
 from tests.support.patience import HANG_S
 from tests.unit.engines.cuda.fake_driver import FakeDriver, build_kernel, image
+from tests.unit.engines.networks import half
 from tests.unit.engines.tensorrt.fake_tensorrt import FakeRuntime, Script
 from tests.unit.engines.tensorrt.plan_parts import MANIFEST as PLAN_MANIFEST
 
@@ -107,7 +108,7 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
     asked = plugged_in(monkeypatch, driver, Script())
     rows = []
     for device in (flags, ["--device", "cpu", *CPU]):
-        with loaded_engines(load_config([*device, "--max-batch", "4"], {})) as loaded:
+        with loaded_engines(load_config([*device, "--max-batch", "4", "--cores", "5"], {})) as loaded:
             (engine,) = loaded.engines
             boxes = noise_boxes(4)
             with loaded.stager.stage(noise(), boxes) as frame:
@@ -115,7 +116,7 @@ def test_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, fla
             assert engine.info.device == (devices if device == flags else "cpu")
             assert not engine.info.fallback_reason
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
-    assert [(options.max_batch, options.slots) for options in asked] == [(4, 2)] * (devices.count(",") + 1)
+    assert [(o.max_batch, o.slots, o.cores) for o in asked] == [(4, 2, 5)] * (devices.count(",") + 1)
     assert +driver.live == Counter()
 
 
@@ -270,6 +271,15 @@ def test_the_real_thing_on_this_machine(flags: list[str]) -> None:
     assert done.returncode >= 0
 
 
+@pytest.mark.needs("g++")
+def test_the_precision_is_the_files_too(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL, tmp_path: Path) -> None:
+    """A file of float16 numbers is not called fp32, whatever the GPU computes in."""
+    plugged_in(monkeypatch, FakeDriver(kernel=kernel), Script())
+    flags = ["--device=cuda", f"--model={half(tmp_path / 'm.onnx')}", "--profile=torchreid", "--max-batch=4"]
+    with loaded_engines(load_config(flags, {})) as loaded:
+        assert loaded.engines[0].info.precision == "fp16"
+
+
 @pytest.mark.needs("g++", "nvimgcodec")
 def test_the_gpu_decodes(monkeypatch: pytest.MonkeyPatch, kernel: ctypes.CDLL) -> None:
     """JPEG with boxes, where it is asked for. Its CPU decoder has the CPU's pixels, so the vectors are the CPU's."""
@@ -327,7 +337,7 @@ def test_operators_see_the_memory_of_each_gpu(monkeypatch: pytest.MonkeyPatch, k
 def test_a_gpu_that_cannot_decode(monkeypatch: pytest.MonkeyPatch, error: EnginesError) -> None:
     """Is no reason to compute on the CPU: the server does not start."""
 
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     driver = FakeDriver()

@@ -100,6 +100,22 @@ def test_a_model_with_a_relative_path_is_looked_for_in_a_folder_that_is_named(
     ]
 
 
+def test_a_model_whose_name_is_nearly_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is there is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "osnet_x0_25.onnx").touch()
+    (line,) = found("--model", "osnet_x025.onnx")
+    assert line.endswith(f"no such file; the path is relative to {tmp_path}; did you mean osnet_x0_25.onnx?")
+
+
+def test_a_folder_in_the_place_of_the_tuning_file(tmp_path: Path) -> None:
+    """A file that is not there yet, or that may only be read, is none."""
+    assert found(f"--tuning-file={tmp_path}") == [
+        f"tuning_file {tmp_path}: it is a folder; name a file in it, such as {tmp_path}/tunings.json"
+    ]
+    assert found(f"--tuning-file={tmp_path}/new/tunings.json") == []
+
+
 def test_what_this_user_may_not_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that leads nowhere, a folder that it may not write to."""
     (tmp_path / "file").touch()

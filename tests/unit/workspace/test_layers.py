@@ -44,7 +44,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "v1": Room(uses={"google", "grpc"}),
     },
     "engines/reidstream_engines": {
-        TOP: Room(sees={"cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
+        TOP: Room(sees={"commands", "cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
+        "commands": Room(sees={TOP, "cpu", "default_model"}),
         "decoding": Room(sees={TOP}, uses={"cv2", "simplejpeg"}),
         "cpu": Room(sees={TOP, "decoding"}, uses={"cv2", "onnxruntime", "openvino", "PIL"}),
         "cuda": Room(sees={TOP, "decoding"}, uses={"cuda", "cv2"}),
@@ -87,7 +88,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "stopping": Room(sees={"logs"}),
         "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
-        "starting": Room(sees={"config", "errors", "identity", "transport"}),
+        "starting": Room(sees={"config", "errors", "identity", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
@@ -97,7 +98,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             uses={"prometheus_client"},
         ),
         "process": Room(uses={"reidstream_engines"}),
-        "running": Room(sees={"allocator", "app", "config", "loading", "logs", "stopping"}),
+        "running": Room(sees={"allocator", "app", "bounds", "config", "loading", "logs", "stopping"}),
         "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }

@@ -200,6 +200,7 @@ def session_opened(
         overload_policy=_POLICIES[terms.overload_policy],
         dtype=_DTYPES[agreement.dtype],
         takes_close=True,
+        apply_exif_orientation=agreement.upright,
     )
     if terms.latency_budget_ns is not None:
         opened.latency_budget_ms = terms.latency_budget_ns // 1_000_000

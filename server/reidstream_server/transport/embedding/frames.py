@@ -7,7 +7,7 @@ What is here is this wire's: its enums, its ready crops with their boxes, its sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, image_fault
 
 from .shared_segment import FrameRanges, Segment
+from .turned import TurnedPictures
 
 log = get_logger(__name__)
 
@@ -48,9 +49,10 @@ _RANGES: Mapping[int, ColorRange] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameReader:
-    """Reads messages for `intake`. Stateless; event loop only."""
+    """Reads messages for `intake`. Event loop only."""
 
     intake: FrameIntake
+    turned: TurnedPictures = field(default_factory=TurnedPictures)
 
     def read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None) -> FrameOrFault:
         """The frame as a job and what it asks of the scheduler; or why it has no embeddings. Never raises.
@@ -77,7 +79,7 @@ class FrameReader:
         ranges = FrameRanges(segment)
         match message.WhichOneof("image"):
             case "encoded":
-                fault = self._whole(plan, parse_encoded(message.encoded.data), message)
+                fault = self._whole(plan, self._encoded(message.encoded.data, agreement), message)
             case "raw":
                 fault = self._whole(plan, _raw(message.raw, ranges), message)
             case "crops":
@@ -85,6 +87,13 @@ class FrameReader:
             case _:
                 fault = FrameFault(reason=FaultReason.INVALID_IMAGE, message="no image: set one of encoded, raw, crops")
         return fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
+
+    def _encoded(self, data: bytes, agreement: Agreement) -> Image:
+        """The header of a compressed picture. Raises ImageError."""
+        image = parse_encoded(data, upright=agreement.upright)
+        if image.orientation is not image.turn:
+            self.turned.notice(agreement.terms.flow, image.orientation)
+        return image
 
     def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
         """One picture, many boxes."""
@@ -115,7 +124,8 @@ class FrameReader:
         scored = plan.agreement.box_filter is not None
         for crop in message.crops.crops:
             try:
-                image = _raw(crop.raw, ranges) if crop.HasField("raw") else parse_encoded(crop.encoded.data)
+                raw = crop.HasField("raw")
+                image = _raw(crop.raw, ranges) if raw else self._encoded(crop.encoded.data, plan.agreement)
             except ImageError:
                 plan.refuse(BoxRefusal.INVALID_IMAGE)
                 continue

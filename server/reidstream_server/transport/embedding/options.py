@@ -109,6 +109,11 @@ class _WireTerms(CallTerms):
     def dtype(self) -> AnswerDtype:
         return _known("dtype", self._options.dtype, _DTYPES)
 
+    @property
+    @override
+    def upright(self) -> bool:
+        return self._options.apply_exif_orientation
+
 
 def parse_session(
     message: session_pb2.SessionOpen, *, client: str, models: ModelTable, window: WindowLimits

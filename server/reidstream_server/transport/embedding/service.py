@@ -102,7 +102,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     reason=answer.fault.reason.value,
                     retry_after_ms=answer.fault.retry_after_ms,
                 )
-            return service_pb2.EmbedResponse(result=answers.frame_result(answer))
+            return service_pb2.EmbedResponse(
+                result=answers.frame_result(answer), apply_exif_orientation=agreement.upright
+            )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 

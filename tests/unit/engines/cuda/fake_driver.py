@@ -164,7 +164,7 @@ class FakeDriver:
 
     def memory_at(self, address: int, size: int) -> NDArray[np.uint8]:
         """A view; a range outside every allocation is an illegal address."""
-        for start, (data, _) in self._allocated.items():
+        for start, (data, _) in list(self._allocated.items()):  # other threads allocate meanwhile
             if start <= address and address + size <= start + len(data):
                 return data[address - start : address - start + size]
         raise Trouble("ILLEGAL_ADDRESS")

@@ -218,14 +218,17 @@ def test_a_region(decoding: Decoding, sampling: str, x: int, y: int, side: int) 
 
 
 @pytest.mark.needs("nvimgcodec")
-def test_orientation_is_ignored(decoding: Decoding) -> None:
-    """As the contract has it: boxes are pixels of the picture as it is stored."""
+def test_orientation_is_ignored_unless_it_is_asked_for(decoding: Decoding) -> None:
+    """As the contract has it: boxes are pixels of the picture as it is stored. The CPU turns what is to be turned."""
     exif = PilImage.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     target = io.BytesIO()
     PilImage.fromarray(picture(64, 64)).save(target, "JPEG", exif=exif)
     image = parse_encoded(target.getvalue())
     assert_same(decoding, image, whole(image))
+    turned = parse_encoded(target.getvalue(), upright=True)
+    with decoding.stager.stage(turned, whole(turned)) as frame, CpuStager().stage(turned, ()) as expected:
+        np.testing.assert_array_equal(decoding.pixels(frame), expected.pixels)
 
 
 @pytest.mark.needs("nvimgcodec", "shared-data")

@@ -164,7 +164,7 @@ class TestExactness:
         data = make(picture(160, 120))
         box = PixelBox(x1=70, y1=50, x2=101, y2=77)
         with stager().stage(parse_encoded(data), [box]) as frame:
-            assert frame.pixels.shape[0] == box.height
+            assert frame.origin[1] == box.y1
             np.testing.assert_array_equal(frame.cut(box), decoded(data)[50:77, 70:101])
 
     @pytest.mark.parametrize("parameters", [(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), ()])
@@ -197,21 +197,21 @@ class TestExactness:
 @pytest.mark.needs("turbojpeg")
 class TestWhatIsDecoded:
     def test_only_what_the_boxes_need(self) -> None:
-        """Rows to the pixel, columns to the unit and a margin; that much is held, and was said to be."""
+        """From the first row of a box down, columns to the unit and a margin; that much is held, and was said to be."""
         image = parse_encoded(encode(picture(640, 480)))
         boxes = [PixelBox(x1=300, y1=200, x2=330, y2=300), PixelBox(x1=350, y1=250, x2=400, y2=330)]
         staging = stager()
         with staging.stage(image, boxes) as frame:
             assert frame.origin == (288, 200)
-            assert frame.pixels.shape == (130, 408 - 288, 3)
+            assert frame.pixels.shape == (480 - 200, 408 - 288, 3)
             assert staging.staged_bytes(image, boxes) == frame.pixels.nbytes
 
     def test_all_where_the_boxes_leave_little_out(self) -> None:
-        """Then the whole decode is as cheap, and looks at every byte."""
+        """Then the whole decode is as cheap."""
         image = parse_encoded(encode(picture(640, 480)))
         for box, shape in (
-            (PixelBox(x1=0, y1=0, x2=640, y2=425), (480, 640, 3)),
-            (PixelBox(x1=0, y1=0, x2=640, y2=415), (415, 640, 3)),
+            (PixelBox(x1=0, y1=55, x2=640, y2=425), (480, 640, 3)),
+            (PixelBox(x1=0, y1=65, x2=640, y2=425), (415, 640, 3)),
         ):
             with stager().stage(image, [box]) as frame:
                 assert frame.pixels.shape == shape
@@ -281,18 +281,6 @@ class TestRefusals:
         cut = data[: -missing if isinstance(missing, int) else int(len(data) * (1 - missing))]
         with pytest.raises(InvalidImage, match="JPEG cannot be decoded to its end"):
             stager().stage(parse_encoded(cut), [CORNER])
-
-    def test_a_hole_below_the_region_is_not_seen(self) -> None:
-        """What is not needed is not looked at: the Protocol allows it, and the whole decode does not do it."""
-        data = encode(picture(320, 240))
-        half = len(data) // 2
-        image = parse_encoded(data[:half] + data[half + 2000 :])
-        assert image.layout is not None
-        box = PixelBox(x1=0, y1=20, x2=50, y2=60)
-        with stager().stage(image, [box]) as frame:
-            np.testing.assert_array_equal(frame.cut(box), decoded(data)[20:60, 0:50])
-        with pytest.raises(InvalidImage, match="JPEG cannot be decoded to its end"):
-            whole_stager().stage(image, [box])
 
     def test_data_that_ends_before_the_region_does_is_refused(self) -> None:
         """An end in place does not make a file whole."""

@@ -133,6 +133,22 @@ def test_a_plan_that_kills_its_reader(plan_file: PlanFile, tmp_path: Path) -> No
         adopted(tmp_path / "nowhere.engine", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4\nsize 9\n", "is a Git LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "is an HTML page"),
+    ],
+)
+def test_what_stands_for_a_plan_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    """No process must die to find that out."""
+    path = tmp_path / "osnet.engine"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match=said):
+        adopted(path, tmp_path)
+
+
 def test_without_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What installs it is said, before any child."""
     monkeypatch.setitem(sys.modules, "tensorrt", None)

@@ -255,7 +255,7 @@ def test_a_dry_run_loads_and_leaves(capfd: pytest.CaptureFixture[str], tmp_path:
     said = capfd.readouterr()
     events = [json.loads(line)["event"] for line in said.err.splitlines()]
     loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
-    assert events == ["configuration", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
+    assert events == ["configuration", "cores", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
     (tmp_path / "printed.toml").write_text(said.out)
     assert load_config(["--config", str(tmp_path / "printed.toml")], {}) == load_config(["--dry-run", *flags], {})
 

@@ -195,7 +195,7 @@ BESIDE = crops(crop())
 BESIDE.boxes.append(box(0, 0, 9, 9))
 FAULTS: dict[str, tuple[frame_pb2.Frame, FaultReason, str]] = {
     "no image": (frame_pb2.Frame(), FaultReason.INVALID_IMAGE, "set one of encoded, raw, crops"),
-    "garbage": (frame(data=b"garbage"), FaultReason.INVALID_IMAGE, "unknown format"),
+    "garbage": (frame(data=b"garbage"), FaultReason.INVALID_IMAGE, "text, not a picture"),
     "gif": (frame(data=b"GIF89a"), FaultReason.UNSUPPORTED_IMAGE, "GIF"),
     "pixels": (frame(data=encode(picture(400, 300))), FaultReason.IMAGE_TOO_LARGE, "120000 pixels by the header"),
     "pixels of crops": (
