@@ -1,4 +1,4 @@
-"""Hands frames to staging threads and batches to inference threads, and brings back what came of them.
+"""Hands frames and batches to threads, and brings back what came of them.
 
 Why apart from the runtime: it decides nothing. Trap: `staged` and `embedded` are called on the event loop, and never
 within the call that handed the work over, because the effects of one event are carried out before the next event.
@@ -14,7 +14,6 @@ from reidstream_server.core.terms import BatchKey, FrameKey, ModelIndex
 
 from .at_work import ModelsAtWork
 from .blocking import Embedding, Staging, embed, stage
-from .core_permits import CorePermits
 from .job import FrameJob
 from .models import ServedModel
 from .wakeups import Wakeups
@@ -27,19 +26,17 @@ class Dispatch:
     def __init__(
         self,
         stager: Stager,
-        staging: Workers,
+        computing: Workers,
         at_work: ModelsAtWork,
         wakeups: Wakeups,
-        permits: CorePermits,
         *,
         staged: Callable[[FrameKey, Staging], None],
         embedded: Callable[[ModelIndex, BatchKey, Embedding], None],
     ) -> None:
         self._stager = stager
-        self._staging = staging
+        self._computing = computing
         self._at_work = at_work
         self._wakeups = wakeups
-        self._permits = permits
         self._staged = staged
         self._embedded = embedded
 
@@ -48,31 +45,17 @@ class Dispatch:
         if job.instant(self._stager):
             self._wakeups.soon(self._stage_here, key, job)
         else:
-            self._staging.submit(self._stage, key, job)
+            self._computing.submit(self._stage, key, job)
 
     def run(self, model: ModelIndex, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
-        """In one of the model's threads."""
-        served = self._at_work[model]
-        run = self._run if served.engine.limits.cores else self._run_elsewhere
-        self._at_work.submit(model, run, served, batch, crops)
-
-    def lost(self, model: ModelIndex, running: int) -> None:
-        """So many batches of a model's engine may never come back; nothing waits for their cores."""
-        if self._at_work[model].engine.limits.cores:
-            self._permits.forget(running)
+        """In one of the threads of its model."""
+        self._at_work.submit(model, self._run, self._at_work[model], batch, crops)
 
     def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
         self._staged(key, stage(job, self._stager))
 
     def _stage(self, key: FrameKey, job: FrameJob) -> None:
-        with self._permits:
-            staged = stage(job, self._stager)
-        self._wakeups.from_thread(self._staged, key, staged)
+        self._wakeups.from_thread(self._staged, key, stage(job, self._stager))
 
     def _run(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
-        with self._permits:
-            embedded = embed(model.engine, crops)
-        self._wakeups.from_thread(self._embedded, model.index, batch, embedded)
-
-    def _run_elsewhere(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         self._wakeups.from_thread(self._embedded, model.index, batch, embed(model.engine, crops))

@@ -1,6 +1,6 @@
 """Drives the scheduler: its only caller, on one event loop.
 
-It carries out every effect, in order: frames go to staging threads, batches to inference threads, answers to their
+It carries out every effect, in order: frames and batches go to threads, answers to their
 session's mailbox. Nobody polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
 
 Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. If the code
@@ -49,7 +49,6 @@ from reidstream_server.logs import get_logger
 from .agreement import Agreement
 from .at_work import ModelsAtWork, close_all
 from .blocking import Embedded, Embedding, Failed, Lost, Staged, Staging
-from .core_permits import CorePermits
 from .dispatch import Dispatch
 from .job import FrameJob
 from .losses import LossWatch
@@ -84,14 +83,13 @@ class Runtime:
         self._sessions = OpenSessions()
         self.losses = LossWatch()
         self._wakeups = Wakeups(self._failed, self._on_timer)
-        self._staging = Workers(limits.staging_slots, "staging", self._worker_failed)
-        self._at_work = ModelsAtWork(self._worker_failed)
+        self._computing = Workers(limits.cores, "computing", self._worker_failed)
+        self._at_work = ModelsAtWork(self._computing, self._worker_failed)
         self._dispatch = Dispatch(
             stager,
-            self._staging,
+            self._computing,
             self._at_work,
             self._wakeups,
-            CorePermits(limits.cores),
             staged=self._staging_ended,
             embedded=self._batch_ended,
         )
@@ -104,7 +102,7 @@ class Runtime:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        everybody = [self._staging, *self._at_work.workers]  # before the last sessions take their models with them
+        everybody = [self._computing, *self._at_work.workers]  # before the last sessions take their models with them
         for session in self._sessions:
             self.session_lost(session.key)
         self._at_work.abandon()
@@ -119,7 +117,7 @@ class Runtime:
         which goes on for the sessions that have it until it is retired.
         """
         limits, name = engine.limits, engine.spec.name
-        workers = self._at_work.threads_for(name, limits.slots)
+        workers = self._at_work.threads_for(name, limits)
         terms = ModelTerms(name=name, max_batch=limits.max_batch, slots=limits.slots, cores=limits.cores)
         model = ServedModel(index=self._scheduler.add_model(terms), engine=engine)
         self._at_work.add(model, workers)
@@ -285,7 +283,7 @@ class Runtime:
                 log.warning("batch_failed", model=name, size=effect.size, retried=effect.retried, error=effect.message)
             case EngineDied():
                 log.error("engine_lost", model=name, error=effect.message)
-                self._dispatch.lost(effect.model, effect.running)
+                self._at_work.lost(effect.model, effect.running)
                 self._die(f"{name}: {effect.message}")
             case _:
                 assert_never(effect)

@@ -23,20 +23,27 @@ class Workers:
     """
 
     def __init__(self, count: int, name: str, failed: Callable[[BaseException], None]) -> None:
+        self._name = name
         self._failed = failed
         self._ending = False
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
+        self._threads: list[threading.Thread] = []
         try:
-            for thread in self._threads:
-                thread.start()
-        except RuntimeError:  # this process may have no more threads: those that run must not wait for ever
+            self.add(count)
+        except RuntimeError:  # those that run must not wait for ever
             self.end()
             raise
 
     def submit(self, call: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Have a thread make the call. Any thread; never blocks."""
         self._calls.put(partial(call, *arguments))
+
+    def add(self, count: int) -> None:
+        """Start so many threads more. Raises RuntimeError if this process may have no more."""
+        for number in range(len(self._threads), len(self._threads) + count):
+            thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def end(self) -> None:
         """Have the threads end when what was submitted is done. Never blocks; harmless to repeat."""
