@@ -18,7 +18,8 @@ scene as MOTChallenge sequences; `python -m reidstream_synthetic --help` is the 
     frame         a frame with its truth
     detections    what an inaccurate detector finds in a frame
     motchallenge  sequences in files
-    cli, parser   the command, and how a wrong word is told
+    cli           the command
+    parser        how it tells a wrong word
     people/       who they are, how they walk, how they are painted
     places/       a plaza and a crossing
     painting/     projection, brush, shadows, cloth, sensor

@@ -281,7 +281,7 @@ class EngineInfo(google.protobuf.message.Message):
     device: builtins.str
     """"cpu", "cuda:0"."""
     precision: builtins.str
-    """"fp32", "fp16"."""
+    """"fp32", "fp16", "bf16", "int8": what the weights are, or what they are computed in."""
     fallback_reason: builtins.str
     """If not empty: why the preferred engine is not in use."""
     max_batch: builtins.int

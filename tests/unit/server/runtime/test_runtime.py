@@ -436,6 +436,20 @@ def test_workers_finish_what_was_given_to_them_and_go_on_after_a_failure() -> No
     assert [type(failure) for failure in failures] == [SystemExit]
 
 
+def test_added_workers_go_on_in_the_place_of_one_that_is_stuck() -> None:
+    """What was submitted behind it is done, and they end with the others."""
+    gate, done = Gate(), threading.Event()
+    workers = Workers(1, "one", raising(AssertionError()))  # type: ignore[arg-type]  # it returns, or raises
+    workers.submit(gate.wait, 0.0)
+    workers.submit(done.set)
+    wait_until(lambda: gate.entered == 1)
+    assert not done.is_set()
+    workers.add(1)
+    assert done.wait(HANG_S)
+    gate.opened.set()
+    assert workers.close(HANG_S)
+
+
 def test_workers_do_not_wait_for_a_call_that_does_not_return() -> None:
     """The others end, and the call's thread does not keep the process."""
     gate = Gate()
