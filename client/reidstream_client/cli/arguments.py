@@ -181,6 +181,11 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="default: the server's default model")
+    parser.add_argument(
+        "--exif-orientation",
+        action="store_true",
+        help="turn pictures as their EXIF says, as cv2.imread does; boxes are then in the turned picture",
+    )
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

@@ -70,11 +70,11 @@ def _embed(arguments: argparse.Namespace) -> int:
         data = arguments.image.read_bytes()
     except OSError as error:
         raise FileError(f"{arguments.image} cannot be read: {error.strerror}") from None
-    boxes = whole_image(data)
+    boxes = whole_image(data, upright=arguments.exif_orientation)
     if arguments.box:
         xyxy = np.array(arguments.box, np.float32)
         boxes = FrameBoxes(xyxy=xyxy, track_ids=np.full(len(xyxy), -1, np.int64))
-    with make_client(arguments, model=arguments.model) as client:
+    with make_client(arguments, model=arguments.model, upright=arguments.exif_orientation) as client:
         answer = client.embed(data, boxes.xyxy)
     if arguments.json:
         print(json.dumps(frame_as_json(arguments.image.name, boxes, answer)))

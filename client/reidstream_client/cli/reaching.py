@@ -9,9 +9,15 @@ from reidstream_client.sync import ReidClient
 
 
 def make_client(
-    arguments: argparse.Namespace, *, model: str | None = None, latency_budget_s: float | None = None
+    arguments: argparse.Namespace,
+    *,
+    model: str | None = None,
+    latency_budget_s: float | None = None,
+    upright: bool = False,
 ) -> ReidClient:
-    """Raises FileError, InvalidRequest for what cannot be used; nothing is connected yet."""
+    """Nothing is connected yet. `upright`: pictures are turned as their EXIF says. Raises FileError, InvalidRequest for
+    what cannot be used.
+    """
     tls = TlsOptions(
         ca_file=arguments.tls_ca,
         cert_file=arguments.tls_cert,
@@ -22,6 +28,7 @@ def make_client(
         arguments.server,
         model=model,
         latency_budget_s=latency_budget_s,
+        apply_exif_orientation=upright,
         timeout_s=arguments.timeout,
         keepalive_s=arguments.keepalive,
         tls=tls if tls != TlsOptions() else None,

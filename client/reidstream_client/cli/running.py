@@ -39,6 +39,7 @@ def stream(arguments: argparse.Namespace) -> int:
         use=None if arguments.use is None else Use(arguments.use),
         min_visibility=arguments.min_visibility,
         first_frame=arguments.first_frame,
+        upright=arguments.exif_orientation,
         jpeg_quality=arguments.jpeg_quality,
     )
     if arguments.shared_memory and arguments.jpeg_quality is not None:
@@ -74,7 +75,7 @@ class _Run:
         said = self.arguments
         budget_s = None if said.budget_ms is None else said.budget_ms / 1000
         with (
-            make_client(said, model=said.model, latency_budget_s=budget_s) as client,
+            make_client(said, model=said.model, latency_budget_s=budget_s, upright=said.exif_orientation) as client,
             self._opening(client) as session,
         ):
             if session.opened.shared_memory_refusal and not said.quiet:

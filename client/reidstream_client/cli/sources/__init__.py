@@ -39,6 +39,7 @@ class SourceOptions:
     use             what the rows of MOTChallenge text are, and which of a sequence's boxes
     min_visibility  least visibility in ground truth, 0 to 1
     first_frame     the number of the source's first frame, in the boxes file; None: as names and boxes say
+    upright         images will be turned as their EXIF says
     jpeg_quality    1 to 100: a video's frames are sent as JPEG; None: as they were decoded
     """
 
@@ -46,6 +47,7 @@ class SourceOptions:
     use: Use | None = None
     min_visibility: float = 0.0
     first_frame: int | None = None
+    upright: bool = False
     jpeg_quality: int | None = None
 
 
@@ -65,10 +67,10 @@ def open_source(path: Path, options: SourceOptions) -> Source:
                 raise FileError(
                     f"--use and --min-visibility need boxes, and {path} has no folder img1; give --boxes FILE"
                 )
-            return ImageFolder(path, table, options.first_frame)
+            return ImageFolder(path, table, options.first_frame, upright=options.upright)
         if table is None:
             table = sequence_boxes(path, options.use, min_visibility=options.min_visibility)
-        return ImageFolder(path / "img1", table, options.first_frame)
+        return ImageFolder(path / "img1", table, options.first_frame, upright=options.upright)
     if not path.exists():
         raise FileError(f"{path} does not exist")
     if path.suffix.lower() not in _VIDEOS:

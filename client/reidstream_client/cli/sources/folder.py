@@ -14,6 +14,7 @@ import numpy as np
 
 from reidstream_client.errors import FileError
 from reidstream_client.frames.encoded_size import encoded_size
+from reidstream_client.frames.orientation import exif_orientation, turned_size
 
 from .boxes import BoxTable
 from .frames import FrameBoxes, SourceFrame
@@ -25,14 +26,17 @@ _IMAGES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 class ImageFolder:
     """A Source. Without boxes, each whole image is one box. `first_frame`: the first image's number; None: its name's,
-    or else 1, or 0 where the boxes have a frame 0.
+    or else 1, or 0 where the boxes have a frame 0. `upright`: images will be turned as their EXIF says.
     """
 
-    def __init__(self, folder: Path, boxes: BoxTable | None, first_frame: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, boxes: BoxTable | None, first_frame: int | None = None, *, upright: bool = False
+    ) -> None:
         files = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGES and not path.name.startswith(".")]
         if not files:
             raise FileError(f"{folder} contains no images ({', '.join(sorted(_IMAGES))})")
         self.pairing = None if boxes is None else Pairing(boxes)
+        self._upright = upright
         self._files = _numbered(folder, number_files(files), self.pairing, first_frame)
         if self.pairing is not None:
             _check(folder, self._files, self.pairing, decided=first_frame is not None)
@@ -53,15 +57,23 @@ class ImageFolder:
                 data = path.read_bytes()
             except OSError as error:
                 raise FileError(f"{path} cannot be read: {error.strerror}") from None
-            boxes = whole_image(data) if self.pairing is None else self.pairing.boxes_of(number, path.name)
+            boxes = (
+                whole_image(data, upright=self._upright)
+                if self.pairing is None
+                else self.pairing.boxes_of(number, path.name)
+            )
             yield SourceFrame(number=number, name=path.name, image=data, boxes=boxes)
         if self.pairing is not None:
             self.pairing.end()
 
 
-def whole_image(data: bytes) -> FrameBoxes:
-    """One box around a whole image file; an empty box if its size cannot be read (the server then says why)."""
-    width, height = encoded_size(data) or (0, 0)
+def whole_image(data: bytes, *, upright: bool) -> FrameBoxes:
+    """One box around a whole image file; an empty box if its size cannot be read (the server then says why).
+
+    `upright`: it will be turned as its EXIF says.
+    """
+    size = encoded_size(data) or (0, 0)
+    width, height = turned_size(size, exif_orientation(data)) if upright else size
     return FrameBoxes(xyxy=np.array([[0, 0, width, height]], np.float32), track_ids=np.array([-1], np.int64))
 
 

@@ -167,6 +167,29 @@ def test_embed_an_image(
     assert said["boxes"][1]["embedding"] == [0, 1, -5, 8.5]
 
 
+def test_embed_a_turned_image(
+    run: Command, served: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is stored; or as its EXIF says, and then the whole of it is turned, too. An older server is refused."""
+    path = tmp_path / "lying.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 128)).save(path, exif=exif)
+
+    async def turning(request: service_pb2.EmbedRequest, context: object) -> service_pb2.EmbedResponse:
+        del context
+        asked = request.options.apply_exif_orientation
+        return service_pb2.EmbedResponse(result=result(request.frame), apply_exif_orientation=asked)
+
+    older, served.on_embed = served.on_embed, turning
+    for flags, whole in (((), "0,0,64,128 "), (("--exif-orientation",), "0,0,128,64 ")):
+        assert run("embed", path, *flags) == 0
+        assert whole in capsys.readouterr().out
+    served.on_embed = older
+    assert run("embed", path, "--exif-orientation") != 0
+    assert "apply_exif_orientation" in capsys.readouterr().err
+
+
 def test_embed_without_any_vector(
     run: Command, served: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,16 @@ def opened(
     return frames
 
 
+def test_a_folder_of_turned_images_gives_whole_ones(tmp_path: Path) -> None:
+    """Around the picture as the server will see it."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (64, 48)).save(tmp_path / "1.jpg", exif=exif)
+    for upright, size in ((False, [64, 48]), (True, [48, 64])):
+        (frame,) = open_source(tmp_path, SourceOptions(upright=upright))
+        assert frame.boxes.xyxy.tolist() == [[0, 0, *size]]
+
+
 @pytest.mark.parametrize("official", [False, True])
 def test_a_sequence_gives_its_files_and_ground_truth(tmp_path: Path, official: bool) -> None:  # noqa: FBT001
     """Rows with considered 1 and class 1; raw pixel values, without subtracting 1; frames without boxes stay."""
