@@ -154,5 +154,5 @@ $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
 .venv-newest-server/.server: constraints.txt $(wildcard */pyproject.toml)
 	@$(NEWEST_PYTHON) -m venv .venv-newest-server
 	@.venv-newest-server/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< \
-	  -e proto -e 'engines[pil,region]' -e server -e client hypothesis pytest pytest-asyncio pytest-timeout
+	  -e proto -e 'engines[pil,region]' -e server -e client hypothesis onnx pytest pytest-asyncio pytest-timeout
 	@touch $@

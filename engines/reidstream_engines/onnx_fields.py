@@ -28,7 +28,9 @@ _MORE = 0x80
 
 
 class Field(NamedTuple):
-    """A field. With a length: its bytes are [start, end). A number: `value`, and `start` is `end`."""
+    """A field. With a length: its bytes are [start, end). A number: `value` (0 for one of fixed size), and `start` is
+    `end`, which lies behind the file's end if that was cut.
+    """
 
     number: int
     value: int
@@ -62,6 +64,7 @@ def fields(data: mmap, at: int, end: int) -> Iterator[Field]:
             start = at
         elif kind in (_FIXED64, _FIXED32):
             at += 8 if kind == _FIXED64 else 4
+            start = at  # nobody asks for its value, and nothing is within it
         else:
             return
         yield Field(tag >> 3, value, start, at)

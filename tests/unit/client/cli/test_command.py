@@ -104,7 +104,7 @@ def test_a_server_that_refuses_the_session(
         await stream.context.abort(status, "the words")
 
     served.on_stream = refuse
-    assert run("stream", sequence, "-o", tmp_path / "out.npz") == code
+    assert run("stream", sequence, "-o", tmp_path / "out.npz", "--give-up-after", "0.5") == code
     assert not (tmp_path / "out.npz").exists()
 
 
