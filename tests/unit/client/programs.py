@@ -11,7 +11,6 @@ from textwrap import dedent
 
 from tests.support.patience import HANG_S
 
-
 # gRPC's one poller serves every event loop of a process. When the last channel is closed in one loop, another loop may
 # just have been told to read from the poller's socket. asyncio then logs this, and nothing is lost. It is rare.
 _CLOSED_POLLER = re.compile(
