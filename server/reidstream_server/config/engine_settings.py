@@ -124,13 +124,15 @@ class EngineSettings:
         bool,
         About(kind=Switch(), help="Let idle engine threads spin: a little faster, but each one keeps a core busy."),
     ] = False
-    decode_threads: Annotated[int, About(kind=_THREADS, help="Threads that decode images; 0: one for each core.")] = 0
+    decode_threads: Annotated[
+        int, About(kind=_THREADS, help="Frames that are decoded at a time; 0: one for each core.")
+    ] = 0
     jpeg_region: Annotated[
         bool,
         About(
             kind=Switch(),
-            help="Decode only the part of a JPEG that its boxes need: the same pixels in less time. Damaged files are "
-            "refused either way.",
+            help="Do not decode what lies above and beside the boxes of a JPEG: the same pixels in less time. "
+            "Damaged files are refused either way.",
         ),
     ] = True
     jpeg_scale: Annotated[

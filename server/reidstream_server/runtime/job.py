@@ -1,7 +1,7 @@
 """A frame on its way through the runtime: its pictures, its crops, and the vectors that come back.
 
 This is the core's opaque payload. Trap: several threads touch it, one after the other, never at once on the same
-field. The event loop makes it, a thread fills `staged`, threads write disjoint rows of `vectors`, and
+field. The event loop makes it, one thread stages it, those that run its batches write disjoint rows of `vectors`, and
 the event loop reads them.
 """
 
@@ -103,7 +103,7 @@ class FrameJob:
     def stage(self, stager: Stager) -> frozenset[int]:
         """Bring every picture to the device; returns the crops whose own picture was refused.
 
-        Raises the ImageError of a whole frame. Blocks; runs in a thread.
+        Raises the ImageError of a whole frame. Blocks, so never on the event loop.
         """
         refused: set[int] = set()
         for index, (image, boxes) in enumerate(zip(self.images, self.cuts, strict=True)):

@@ -1,7 +1,7 @@
 """Drives the scheduler: its only caller, on one event loop.
 
-It carries out every effect, in order: frames and batches go to threads, answers to their
-session's mailbox. Nobody polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
+It carries out every effect, in order: frames and batches go to threads, answers to their session's mailbox. Nobody
+polls: a staged frame, a finished batch, a timer or a message wakes the loop once.
 
 Trap: the methods are called on the event loop only. Threads come back through `loop.call_soon_threadsafe`. If the code
 that they wake raises, somebody would wait for ever; so that ends the process, as a lost engine does.
