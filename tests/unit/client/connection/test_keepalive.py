@@ -28,6 +28,8 @@ class Relay:
         self.pings = 0
         self.goaways = 0
         self.changed = asyncio.Condition()
+        self._ends: list[asyncio.StreamWriter] = []
+        self._connections: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Relay]:
@@ -37,6 +39,12 @@ class Relay:
             yield self
         finally:
             server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+            for end in self._ends:  # none may be open when the loop is closed
+                end.close()
+            await asyncio.gather(*(end.wait_closed() for end in self._ends), return_exceptions=True)
 
     async def pinged(self, times: int) -> None:
         """Wait for so many more pings of the client."""
@@ -45,7 +53,12 @@ class Relay:
             await self.changed.wait_for(lambda: self.pings >= least)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.append(connection)
+        self._ends.append(writer)
         far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        self._ends.append(far_writer)
         far_writer.write(await reader.readexactly(_PREFACE))
         await asyncio.gather(
             self._pass_on(reader, far_writer, of_client=True), self._pass_on(far_reader, writer, of_client=False)
