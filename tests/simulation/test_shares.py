@@ -42,6 +42,7 @@ def a_camera(
     """A camera whose frames are all alike. With an interval of 0 it has everything to send at once."""
     terms = SessionTerms(
         flow=Flow(client="client", camera_id=name),
+        source="connection",
         priority=priority,
         ordering=Ordering.IN_ORDER,
         overload_policy=policy,

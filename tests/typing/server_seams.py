@@ -65,7 +65,7 @@ async def a_door(runtime: Runtime, intake: FrameIntake, agreement: Agreement) ->
 
 def plain_terms_are_terms() -> CallTerms:
     """A door that knows its terms already needs no class of its own."""
-    return PlainTerms(client="", camera_id="gate")
+    return PlainTerms(client="", source="connection toy", camera_id="gate")
 
 
 class HalfADoor(Door):

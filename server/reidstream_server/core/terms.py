@@ -75,10 +75,12 @@ class Window:
 class SessionTerms:
     """What a session agreed on.
 
-    `latency_budget_ns`: None for no budget. `models`: those that its boxes may go to, and no others.
+    `source`: who is held responsible for what it costs; several sessions may have one. `latency_budget_ns`: None for no
+    budget. `models`: those that its boxes may go to, and no others.
     """
 
     flow: Flow
+    source: str
     priority: Priority
     ordering: Ordering
     overload_policy: OverloadPolicy

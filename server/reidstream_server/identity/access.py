@@ -3,6 +3,9 @@
 An identity is the name of the caller's token, else the name in its certificate, else "". It is a part of the flow, so
 cameras of two clients never share one. It is logged, and it is never a label of a metric.
 
+Who is held responsible for what a call costs is its *source*: its client, or, where nothing tells clients apart, its
+connection. Bounds of one client, and penalties, are those of its source.
+
 Trap: a guard in front of a door sees headers only; `client_of` looks at certificates later. That is enough, because TLS
 itself refuses clients without a certificate.
 """
@@ -24,11 +27,20 @@ class Presented:
     """What a call shows of its caller.
 
     `authorization`: the values of all its headers of that name. `certificate_names`: the names in the certificate that
-    its connection has proved, the best first.
+    its connection has proved, the best first. `connection`: a name for it that no other open connection has.
     """
 
     authorization: Sequence[str | bytes] = ()
     certificate_names: Sequence[bytes] = ()
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls. `client`: its identity. `source`: who is held responsible."""
+
+    client: str
+    source: str
 
 
 class Access:
@@ -42,6 +54,11 @@ class Access:
         """Refuse a stranger by its headers alone. Raises Unauthenticated; without tokens nobody is a stranger."""
         if self._tokens is not None:
             _by_token(self._tokens, authorization)
+
+    def caller_of(self, presented: Presented) -> Caller:
+        """The caller's identity and its source. Raises Unauthenticated."""
+        client = self.client_of(presented)
+        return Caller(client=client, source=f"client {client}" if client else f"connection {presented.connection}")
 
     def client_of(self, presented: Presented) -> str:
         """The caller's identity; "" where nothing tells it. Raises Unauthenticated."""

@@ -36,6 +36,12 @@ class CallTerms(Protocol):
 
     @property
     @abstractmethod
+    def source(self) -> str:
+        """Who is held responsible for what the call costs."""
+        ...
+
+    @property
+    @abstractmethod
     def camera_id(self) -> str:
         """Whose frames these are."""
         ...
@@ -82,6 +88,7 @@ class PlainTerms:
     """Terms that are known already; what is left out has its default."""
 
     client: str
+    source: str
     camera_id: str
     latency_budget_ms: int | None = None
     priority: Priority = Priority.NORMAL
@@ -133,6 +140,7 @@ def _agree(
     return Agreement(
         terms=SessionTerms(
             flow=flow,
+            source=terms.source,
             priority=priority,
             ordering=ordering,
             overload_policy=policy,

@@ -94,6 +94,7 @@ def _client(rng: Random, number: int, routes: list[tuple[Name, ...]], style: _St
     )
     terms = SessionTerms(
         flow=Flow(client="client", camera_id=f"camera{number if number < 4 or rng.random() < 0.7 else number % 4}"),
+        source="connection",
         priority=rng.choice(
             (
                 Priority.NORMAL,

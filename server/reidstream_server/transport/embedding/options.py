@@ -14,6 +14,7 @@ from typing_extensions import override
 from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.terms import Ordering, OverloadPolicy, Priority
 from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.identity.access import Caller
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.intake.terms import CallTerms, agree_on_call, agree_on_stream
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
@@ -64,13 +65,18 @@ class CallLimits:
 class _WireTerms(CallTerms):
     """EmbedOptions, read when `intake` asks, so that what is wrong is told in its order."""
 
-    _client: str
+    _caller: Caller
     _options: session_pb2.EmbedOptions
 
     @property
     @override
     def client(self) -> str:
-        return self._client
+        return self._caller.client
+
+    @property
+    @override
+    def source(self) -> str:
+        return self._caller.source
 
     @property
     @override
@@ -116,7 +122,7 @@ class _WireTerms(CallTerms):
 
 
 def parse_session(
-    message: session_pb2.SessionOpen, *, client: str, models: ModelTable, window: WindowLimits
+    message: session_pb2.SessionOpen, *, caller: Caller, models: ModelTable, window: WindowLimits
 ) -> Agreement:
     """The agreement of a stream. Raises CallRefused."""
     if len(message.session_id) != contract.SESSION_ID_BYTES:
@@ -125,7 +131,7 @@ def parse_session(
     if message.HasField("track_options"):
         raise NotOffered("track_options: this server does not aggregate tracks; leave it out")
     return agree_on_stream(
-        _WireTerms(client, message.options),
+        _WireTerms(caller, message.options),
         models=models,
         limits=window,
         ordering=_known("ordering", message.ordering, _ORDERINGS),
@@ -136,10 +142,10 @@ def parse_session(
 
 
 def parse_unary(
-    message: session_pb2.EmbedOptions, *, client: str, models: ModelTable, window: WindowLimits
+    message: session_pb2.EmbedOptions, *, caller: Caller, models: ModelTable, window: WindowLimits
 ) -> Agreement:
     """The agreement of a single call. Raises CallRefused."""
-    return agree_on_call(_WireTerms(client, message), models=models, limits=window)
+    return agree_on_call(_WireTerms(caller, message), models=models, limits=window)
 
 
 def _box_filter(message: session_pb2.BoxFilter) -> BoxFilter:

@@ -16,7 +16,7 @@ import grpc
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import TooManySessions
-from reidstream_server.identity.access import Access
+from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.runtime.runtime import Runtime
@@ -89,9 +89,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
-            client = self._access.client_of(presented_by(context))
+            caller = self._access.caller_of(presented_by(context))
             asked = understood(request)
-            agreement = parse_unary(asked.options, client=client, models=self._models, window=self._limits.window)
+            agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
             taken = self._reader.read(asked.frame, agreement)
             answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken)
             if answer.fault is not None:
@@ -142,8 +142,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """A stream from its first message to its end. Raises CallRefused for what the client did wrong."""
         self._streams += 1
         try:
-            client = self._access.client_of(presented_by(context))
-            return await self._session(await self._first(context), client, context)
+            caller = self._access.caller_of(presented_by(context))
+            return await self._session(await self._first(context), caller, context)
         finally:
             self._streams -= 1
 
@@ -159,15 +159,15 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._runtime.refuse_when_leaving()  # again: the drain may have begun meanwhile, and would not ask this session
         return first
 
-    async def _session(self, first: session_pb2.SessionOpen, client: str, context: StreamContext) -> EndCause:
+    async def _session(self, first: session_pb2.SessionOpen, caller: Caller, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
-        agreement = parse_session(first, client=client, models=self._models, window=self._limits.window)
+        agreement = parse_session(first, caller=caller, models=self._models, window=self._limits.window)
         opened = answers.session_opened(first, agreement, self._published)
         with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
             if shared.answer is not None:
                 opened.shared_memory.CopyFrom(shared.answer)
             with ExitStack() as held:
-                holding = self._epochs.hold(client, first.session_id, first.epoch)
+                holding = self._epochs.hold(caller.client, first.session_id, first.epoch)
                 held.callback(self._epochs.release, holding)
                 session = self._runtime.open_session(agreement)
                 held.callback(self._runtime.session_lost, session.key)

@@ -20,6 +20,10 @@ class Caller(Protocol):
         """Its headers."""
         ...
 
+    def peer(self) -> str:
+        """Its connection's other end, as gRPC writes it."""
+        ...
+
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """What its connection proved."""
         ...
@@ -31,6 +35,7 @@ def presented_by(caller: Caller) -> Presented:
     return Presented(
         authorization=authorization_of(caller.invocation_metadata()),
         certificate_names=[name for kind in _NAMES_IN_CERTIFICATES for name in proved.get(kind, ())],
+        connection=caller.peer(),
     )
 
 

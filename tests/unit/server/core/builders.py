@@ -45,9 +45,11 @@ def some_terms(
     window_bytes: int = 10**9,
     budget_ns: int | None = None,
     models: Iterable[ModelIndex] = (ONLY,),
+    source: str = "connection",
 ) -> SessionTerms:
     return SessionTerms(
         flow=a_flow(camera),
+        source=source,
         priority=priority,
         ordering=ordering,
         overload_policy=policy,

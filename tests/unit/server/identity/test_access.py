@@ -13,7 +13,7 @@ import pytest
 
 from reidstream_server.config import load_config, redacted
 from reidstream_server.errors import StartupError, Unauthenticated
-from reidstream_server.identity.access import Access, Presented
+from reidstream_server.identity.access import Access, Caller, Presented
 from reidstream_server.identity.tls import TlsFiles, read_tls
 from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.transport.grpc_server.caller import presented_by
@@ -29,6 +29,9 @@ class Call:
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
         return self.headers
+
+    def peer(self) -> str:
+        return "ipv4:10.0.0.7:4711"
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         return self.proved
@@ -212,3 +215,12 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
     assert (security.tls_cert_file, security.tls_key_file) == (tmp_path / "a.pem", Path("/b.key"))
     assert security.tokens_file == Path("c")
     assert 'tokens_file = "c"' in redacted(config).split("\n")
+
+
+def test_who_is_held_responsible_is_the_client_or_else_its_connection() -> None:
+    """Two connections of one token are one source; without anything that tells clients apart each connection is one."""
+    named, unnamed = Access(certificates=True), Access()
+    call = Call(proved={"x509_common_name": [b"gate-pc"]})
+    assert named.caller_of(presented_by(call)) == Caller(client="gate-pc", source="client gate-pc")
+    assert unnamed.caller_of(presented_by(call)) == Caller(client="", source="connection ipv4:10.0.0.7:4711")
+    assert named.caller_of(presented_by(Call())).source == "connection ipv4:10.0.0.7:4711"

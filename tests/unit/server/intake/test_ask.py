@@ -47,7 +47,9 @@ class ToyDoor:
 
     async def embed(self, picture: bytes, boxes: object, camera: str = "toy") -> list[Embeddings | None]:
         parts, rects = self.parts, np.asarray(boxes, float)
-        agreement = agree_on_call(PlainTerms(client="", camera_id=camera), models=parts.runtime.models, limits=WINDOW)
+        agreement = agree_on_call(
+            PlainTerms(client="", source="connection toy", camera_id=camera), models=parts.runtime.models, limits=WINDOW
+        )
         answer = await ask(parts.runtime, agreement, 1, self._frame(agreement, picture, rects))
         if answer.fault is not None:
             raise ToyFault(answer.fault)
@@ -143,7 +145,7 @@ async def test_what_a_wire_without_unsigned_numbers_can_say_is_refused(asked: di
     async with serving() as server:
         with pytest.raises(InvalidCall, match="must not be negative"):
             agree_on_stream(
-                PlainTerms(client="", camera_id="toy"),
+                PlainTerms(client="", source="connection toy", camera_id="toy"),
                 models=server.runtime.models,
                 limits=WINDOW,
                 ordering=Ordering.IN_ORDER,
@@ -170,7 +172,9 @@ async def test_a_model_that_is_retired_between_agreeing_and_asking_is_no_interna
 
 
 def begun(parts: Parts) -> FramePlan:
-    agreement = agree_on_call(PlainTerms(client="", camera_id="toy"), models=parts.runtime.models, limits=WINDOW)
+    agreement = agree_on_call(
+        PlainTerms(client="", source="connection toy", camera_id="toy"), models=parts.runtime.models, limits=WINDOW
+    )
     plan = parts.intake.begin(agreement, 2)
     assert isinstance(plan, FramePlan)
     return plan

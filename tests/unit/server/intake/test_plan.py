@@ -27,6 +27,7 @@ def plan_of(*choices: ModelChoice, box_filter: BoxFilter | None = None) -> Frame
     routes = MODELS.routes(choices)
     terms = SessionTerms(
         flow=Flow(client="", camera_id="c"),
+        source="connection",
         priority=Priority.NORMAL,
         ordering=Ordering.IN_ORDER,
         overload_policy=OverloadPolicy.WAIT,

@@ -83,6 +83,7 @@ class World:
         routes = self.runtime.models.routes(())
         terms = SessionTerms(
             flow=Flow(client="", camera_id="c"),
+            source="connection",
             priority=Priority.NORMAL,
             ordering=Ordering.IN_ORDER,
             overload_policy=OverloadPolicy.WAIT,

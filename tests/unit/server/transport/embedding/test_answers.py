@@ -19,6 +19,7 @@ from reidstream_proto.v1 import frame_pb2, model_pb2, session_pb2
 from reidstream_server.core.effects import Answer, FrameTimes, SendDrain
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, SessionKey
+from reidstream_server.identity.access import Caller
 from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
@@ -42,7 +43,9 @@ def agree(**fields: object) -> tuple[session_pb2.SessionOpen, Agreement]:
     options = session_pb2.EmbedOptions(camera_id="c", **fields)  # type: ignore[arg-type]  # fields of many types
     message = session_pb2.SessionOpen(session_id=b"0123456789abcdef", epoch=3, options=options)
     window = WindowLimits(max_frames=8, max_bytes=100, default_frames=4)
-    return message, parse_session(message, client="", models=MODELS, window=window)
+    return message, parse_session(
+        message, caller=Caller(client="", source="connection of the test"), models=MODELS, window=window
+    )
 
 
 def job_of(models: Sequence[ModelIndex], boxes: Sequence[int | BoxRefusal | CachedRow], **fields: object) -> FrameJob:
@@ -278,7 +281,9 @@ def test_every_choice_is_answered_as_it_was_made(name: str) -> None:
         message, _ = agree()
         setattr(message.options if name in ("priority", "dtype") else message, name, number)
         window = WindowLimits(max_frames=8, max_bytes=100, default_frames=4)
-        agreement = parse_session(message, client="", models=MODELS, window=window)
+        agreement = parse_session(
+            message, caller=Caller(client="", source="connection of the test"), models=MODELS, window=window
+        )
         assert getattr(session_opened(message, agreement, limits_message(LIMITS)), name) == number
 
 

@@ -19,6 +19,7 @@ from reidstream_engines.image import PixelFormat as Pixels
 from reidstream_proto.v1 import frame_pb2, image_pb2, session_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
+from reidstream_server.identity.access import Caller
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.intake.limits import FrameLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
@@ -41,7 +42,10 @@ def agreement(**fields: object) -> Agreement:
     options = session_pb2.EmbedOptions(camera_id="c", **fields)  # type: ignore[arg-type]  # fields of many types
     message = session_pb2.SessionOpen(session_id=bytes(16), options=options)
     return parse_session(
-        message, client="", models=MODELS, window=WindowLimits(max_frames=8, max_bytes=10**9, default_frames=8)
+        message,
+        caller=Caller(client="", source="connection of the test"),
+        models=MODELS,
+        window=WindowLimits(max_frames=8, max_bytes=10**9, default_frames=8),
     )
 
 

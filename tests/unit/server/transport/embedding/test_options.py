@@ -12,6 +12,7 @@ from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_proto.v1 import frame_pb2, session_pb2
 from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priority, Window
 from reidstream_server.errors import CallRefused, InvalidCall, NotOffered, UnknownModel, WrongSpace
+from reidstream_server.identity.access import Caller
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.transport.embedding.options import parse_session, parse_unary
@@ -19,6 +20,7 @@ from tests.support.models import table_of
 
 MODELS = table_of([FakeEngine(fake_spec("person")), FakeEngine(fake_spec("vehicle", dim=8))])
 LIMITS = WindowLimits(max_frames=64, max_bytes=1000, default_frames=16)
+NOBODY = Caller(client="", source="connection of the test")
 
 
 def opening() -> session_pb2.SessionOpen:
@@ -27,13 +29,14 @@ def opening() -> session_pb2.SessionOpen:
 
 
 def agreed(message: session_pb2.SessionOpen) -> Agreement:
-    return parse_session(message, client="box-1", models=MODELS, window=LIMITS)
+    return parse_session(message, caller=Caller(client="box-1", source="client box-1"), models=MODELS, window=LIMITS)
 
 
 def test_what_is_not_said_has_its_documented_default() -> None:
     """Nothing but a name: normal, in order, waiting, the default window and model, float32, no filter, no budget."""
     agreement = agreed(opening())
     terms = agreement.terms
+    assert terms.source == "client box-1"
     assert terms.flow == Flow(client="box-1", camera_id="gate")
     assert (terms.priority, terms.ordering) == (Priority.NORMAL, Ordering.IN_ORDER)
     assert (terms.overload_policy, terms.window) == (OverloadPolicy.WAIT, Window(frames=16, bytes=1000))
@@ -224,12 +227,12 @@ def test_a_single_call_is_rejected_rather_than_kept_waiting() -> None:
     """A window of its one frame, whatever its size; its options are those of a stream."""
     options = session_pb2.EmbedOptions(camera_id="c", dtype=frame_pb2.EMBEDDING_DTYPE_FLOAT16)
     options.priority = session_pb2.PRIORITY_HIGH
-    agreement = parse_unary(options, client="", models=MODELS, window=LIMITS)
+    agreement = parse_unary(options, caller=NOBODY, models=MODELS, window=LIMITS)
     assert agreement.terms.overload_policy is OverloadPolicy.REJECT
     assert (agreement.terms.window, agreement.terms.priority) == (Window(frames=1, bytes=1000), Priority.HIGH)
     assert agreement.dtype is AnswerDtype.FLOAT16
     with pytest.raises(InvalidCall, match="camera_id"):
-        parse_unary(session_pb2.EmbedOptions(), client="", models=MODELS, window=LIMITS)
+        parse_unary(session_pb2.EmbedOptions(), caller=NOBODY, models=MODELS, window=LIMITS)
 
 
 def test_the_first_that_is_wrong_is_what_the_client_is_told() -> None:

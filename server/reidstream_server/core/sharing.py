@@ -1,0 +1,52 @@
+"""A bounded amount that nobody can have alone: one rule for everything that the server holds for its clients.
+
+A holder may have as much as is still free (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
+packet switches", 1998, with factor 1). So one greedy holder gets at most half, two get a third each, and there is room
+for a newcomer whoever is there. What is taken at once leaves at least as much room as it takes.
+
+Trap: there is no end of names of holders, so one that holds nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+H = TypeVar("H", bound=Hashable)
+
+
+class Pool(Generic[H]):
+    """`most`: the bound, in whatever is counted. Not thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._taken = 0
+        self._by_holder: Counter[H] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """By all holders."""
+        return self._taken
+
+    def of(self, holder: H) -> int:
+        """What one holder has."""
+        return self._by_holder[holder]
+
+    def fits(self, holder: H, amount: int) -> bool:
+        """Whether the holder may take so much now. True for nothing."""
+        return not amount or self._by_holder[holder] + 2 * amount <= self.most - self._taken
+
+    def take(self, holder: H, amount: int) -> None:
+        """The holder has so much more. Whoever takes what does not fit answers for it."""
+        if amount:
+            self._taken += amount
+            self._by_holder[holder] += amount
+
+    def give_back(self, holder: H, amount: int) -> None:
+        """The holder has so much less."""
+        if amount:
+            self._taken -= amount
+            self._by_holder[holder] -= amount
+            if not self._by_holder[holder]:
+                del self._by_holder[holder]
