@@ -13,6 +13,8 @@ from reidstream_server.intake.limits import FrameLimits, PublishedLimits, Window
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 
+_ROOM_FOR_REFUSALS = 512
+
 
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
@@ -62,6 +64,11 @@ def call_limits(config: ServerConfig) -> CallLimits:
         ),
         published=published_limits(config),
     )
+
+
+def calls_per_connection(config: ServerConfig) -> int:
+    """One connection may carry every session there may be, and others that are told why they are refused."""
+    return config.limits.max_sessions + _ROOM_FOR_REFUSALS
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:

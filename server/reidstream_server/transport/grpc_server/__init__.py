@@ -5,5 +5,6 @@ caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
 unparsable    bytes that are no message
 calls         how a call ends with a status
+connections   what one connection may do, so that it does not take the place of all others
 server        the port itself, with health and reflection
 """

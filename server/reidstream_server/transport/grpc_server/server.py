@@ -22,6 +22,7 @@ from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
 from .calls import CallObserver
+from .connections import call_options
 from .guard import Guard
 from .hosting import HostedService
 from .unparsable import Unparsable
@@ -35,11 +36,13 @@ class Listen:
     """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
 
     `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    `calls_per_connection`: how many may be open at a time.
     """
 
     host: str
     port: int
     max_message_bytes: int
+    calls_per_connection: int
     max_age_s: float
     tls: TlsMaterial | None
 
@@ -68,6 +71,7 @@ class GrpcServer(Door):
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *call_options(listen.calls_per_connection),
                 *_age(listen.max_age_s),
             ],
         )
