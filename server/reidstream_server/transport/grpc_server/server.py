@@ -25,6 +25,7 @@ from .calls import CallObserver
 from .connections import call_options
 from .guard import Guard
 from .hosting import HostedService
+from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
 _KEEPALIVE_MS = 60_000
@@ -60,6 +61,7 @@ class GrpcServer(Door):
         check_leaving: Callable[[], None],
         observer: CallObserver,
     ) -> None:
+        keep_headers_out_of_the_log()
         self._listen = listen
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self._server = grpc.aio.server(
