@@ -24,6 +24,18 @@ MAX_CAMERA_ID_BYTES: Final = 128
 MAX_LATENCY_BUDGET_MS: Final = 3_600_000
 """Largest `EmbedOptions.latency_budget_ms`; the smallest is 1."""
 
+MAX_MODEL_NAME_BYTES: Final = 128
+"""Most bytes of UTF-8 in `ModelChoice.name` and `GetModelRequest.name`."""
+
+MAX_SPACE_ID_BYTES: Final = 128
+"""Most bytes of UTF-8 in `ModelChoice.expected_space_id`."""
+
+MAX_MODEL_CHOICES: Final = 256
+"""Most items of `EmbedOptions.models`."""
+
+MAX_CLASS_IDS: Final = 4096
+"""Most items of `ModelChoice.class_ids` in all choices of a call together, and of `BoxFilter.class_ids`."""
+
 SEGMENT_MAGIC: Final = b"reidstream/shm/1"
 """First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""
 

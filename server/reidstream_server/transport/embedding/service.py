@@ -18,6 +18,7 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
+from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
@@ -126,7 +127,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """One model, and every limit."""
         try:
             self._access.client_of(presented_by(context))
-            model = self._models.find(understood(request).name)
+            name = understood(request).name
+            check_model_name("name", name)
+            model = self._models.find(name)
             return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
