@@ -152,7 +152,7 @@ class AsyncReidClient:
 
     async def info(self, name: str = "") -> ModelInfo:
         """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
-        return parse_info(await self._get_model(text("name", name), self._timeout_s))
+        return parse_info(await self._get_model(model_name("name", name), self._timeout_s))
 
     async def ping(self) -> Ping:
         """The server's health, and how long asking took. It is asked twice: the first call connects, the second is

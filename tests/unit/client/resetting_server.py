@@ -62,7 +62,7 @@ async def resetting(behind: str, *, resets: int, code: int) -> AsyncIterator[Res
     """A running one, in front of the server at `behind`."""
     server = ResettingServer(behind=behind, code=code, resets=resets)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    server.target = "127.0.0.1:{}".format(listener.sockets[0].getsockname()[1])
+    server.target = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _FULL_CONNECTIONS = 4
-"""How many connections may have all their calls wait before gRPC ends new calls by chance; from twice as many on, all."""
+"""How many connections may have all their calls wait before gRPC ends new calls by chance; from twice as many, all."""
 
 
 def call_options(most: int) -> Sequence[tuple[str, int]]:
-    """`most`: how many calls of a connection may be open or wait to be looked at. More are refused by gRPC, which costs
-    the event loop nothing; a client's gRPC tries those again.
+    """`most`: how many calls of a connection may be open, or wait to be looked at. gRPC refuses more by itself, which
+    costs the event loop nothing; a client's gRPC tries those again.
     """
     return (
         ("grpc.max_concurrent_streams", most),
