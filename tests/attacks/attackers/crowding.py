@@ -9,44 +9,44 @@ from .messages import opening
 from .target import EMBED_STREAM, HEALTH_WATCH, LIST_MODELS, Target, again, together
 
 
-async def idle_sessions(target: Target) -> None:
+async def idle_sessions(target: Target, *, count: int = 512) -> None:
     """Opens 512 sessions on one connection, and sends nothing in them.
 
     Aims at: the places for sessions: 256 of them are all there are unless a server is told otherwise.
     """
-    await _crowd(target, 512, EMBED_STREAM, opens=True)
+    await _crowd(target, count, EMBED_STREAM, opens=True)
 
 
-async def silent_streams(target: Target) -> None:
+async def silent_streams(target: Target, *, count: int = 1024) -> None:
     """Opens 1,024 streams on one connection, and never says which session they are.
 
     Aims at: the places for streams whose first message has not come.
     """
-    await _crowd(target, 1024, EMBED_STREAM)
+    await _crowd(target, count, EMBED_STREAM)
 
 
-async def unread_openings(target: Target) -> None:
+async def unread_openings(target: Target, *, count: int = 512) -> None:
     """Opens 512 sessions on one connection that grants no window, so that not even SessionOpened can be sent.
 
     Aims at: the end of clients that do not read, which must hold from the first answer on.
     """
-    await _crowd(target, 512, EMBED_STREAM, opens=True, grants=0)
+    await _crowd(target, count, EMBED_STREAM, opens=True, grants=0)
 
 
-async def ungranted_calls(target: Target) -> None:
+async def ungranted_calls(target: Target, *, count: int = 2000) -> None:
     """2,000 calls of ListModels whose answers cannot be sent, because the client grants no window.
 
     Aims at: calls that are done for the server and never over.
     """
-    await _crowd(target, 2000, LIST_MODELS, message=b"", grants=0)
+    await _crowd(target, count, LIST_MODELS, message=b"", grants=0)
 
 
-async def health_watches(target: Target) -> None:
+async def health_watches(target: Target, *, count: int = 4000) -> None:
     """4,000 health watches on four connections. Health asks for no token.
 
     Aims at: calls that last as long as their client likes.
     """
-    await together(4, lambda _: _crowd(target, 1000, HEALTH_WATCH, message=b""))
+    await together(4, lambda _: _crowd(target, count // 4, HEALTH_WATCH, message=b""))
 
 
 async def _crowd(

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from .messages import opening, picture_frame, png_bomb, scan_bomb
+from .messages import HEIGHT, WIDTH, opening, picture_frame, png_bomb, scan_bomb
 from .target import Target, again, answer_of, channel_to, stream_on, together
 
-_SCANS = 4000
 
-
-async def scans(target: Target) -> None:
+async def scans(target: Target, *, scans: int = 4000, width: int = WIDTH, height: int = HEIGHT) -> None:
     """Two cameras with progressive JPEGs of 40 megapixels and 4,000 scans, 334 kB each.
 
     Aims at: cost that no header's size shows. Each scan is 64 bytes, and walks through all blocks of the picture. All
     staging threads stay inside the decoder, and count as busy cores.
     """
-    await _cameras(target, scan_bomb(_SCANS), window=1)
+    await _cameras(target, scan_bomb(scans, width, height), window=1)
 
 
-async def large_pngs(target: Target) -> None:
+async def large_pngs(target: Target, *, width: int = WIDTH, height: int = HEIGHT) -> None:
     """Two cameras with PNGs of 40 megapixels in 117 kB, a full window each.
 
     Aims at: fairness that counts boxes. Each frame has one box, and costs as much decoding as a hundred others.
     """
-    await _cameras(target, png_bomb(), window=16)
+    await _cameras(target, png_bomb(width, height), window=16)
 
 
 async def _cameras(target: Target, file: bytes, *, window: int) -> None:

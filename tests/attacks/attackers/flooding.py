@@ -6,15 +6,13 @@ from .http2 import Http2, prefix
 from .messages import crops_body, numbered, opening
 from .target import EMBED_STREAM, Target, again, together
 
-_CAMERAS = 60
 
-
-async def ready_crops(target: Target) -> None:
+async def ready_crops(target: Target, *, cameras: int = 60, crops: int = 1000, crop_bytes: int = 25_000) -> None:
     """60 cameras of one client, each sending frames of 1,000 ready crops of 23 kB, with the policy WAIT.
 
     Aims at: admission by arrival. The queue is always full, and whoever waits for room waits behind all of them.
     """
-    body = crops_body(1000, 25_000)
+    body = crops_body(crops, crop_bytes)
 
     async def attempt() -> None:
         async with Http2(target.host, target.port) as connection:
@@ -36,6 +34,6 @@ async def ready_crops(target: Target) -> None:
                     except ConnectionError as error:
                         target.became[str(error)] += 1
 
-            await together(_CAMERAS, kept)
+            await together(cameras, kept)
 
     await again(target, attempt)

@@ -11,43 +11,42 @@ from .messages import numbered, opening, raw_body
 from .target import EMBED, EMBED_STREAM, HEALTH_CHECK, Target, again, channel_to, stream_on, together
 
 _MIB = 2**20
-_LARGEST = 64 * _MIB
 _BYTES_OF_ONE_KIND = bytes(_MIB)
-_CONNECTIONS = 4
+_CONNECTIONS, _MANY = 4, 8
 
 
-async def unfinished_health(target: Target) -> None:
+async def unfinished_health(target: Target, *, calls: int = 24, mib: int = 60) -> None:
     """24 health checks, of which 60 of 64 MiB are sent, and never the rest. Health asks for no token.
 
     Aims at: what gRPC receives before a method runs, in the name of nobody.
     """
-    await _unfinished(target, HEALTH_CHECK, calls=24)
+    await _unfinished(target, HEALTH_CHECK, calls, mib)
 
 
-async def unfinished_embeds(target: Target) -> None:
+async def unfinished_embeds(target: Target, *, calls: int = 48, mib: int = 63) -> None:
     """48 calls of Embed, of which 63 of 64 MiB are sent, and never the rest.
 
     Aims at: the bound on concurrent unary messages, of a client and of all.
     """
-    await _unfinished(target, EMBED, calls=48)
+    await _unfinished(target, EMBED, calls, mib)
 
 
-async def unfinished_frames(target: Target) -> None:
+async def unfinished_frames(target: Target, *, calls: int = 48, mib: int = 63) -> None:
     """48 sessions, each with 63 of the 64 MiB of a frame, and never the rest.
 
     Aims at: the same through streams, whose messages no window counts until they are whole.
     """
-    await _unfinished(target, EMBED_STREAM, calls=48, first=True)
+    await _unfinished(target, EMBED_STREAM, calls, mib, first=True)
 
 
-async def _unfinished(target: Target, path: str, *, calls: int, first: bool = False) -> None:
+async def _unfinished(target: Target, path: str, calls: int, mib: int, *, first: bool = False) -> None:
     async def connection(number: int) -> None:
-        await again(target, lambda: _hold(target, path, calls // _CONNECTIONS, number, first=first))
+        await again(target, lambda: _hold(target, path, calls // _CONNECTIONS, mib, number, first=first))
 
     await together(_CONNECTIONS, connection)
 
 
-async def _hold(target: Target, path: str, calls: int, number: int, *, first: bool) -> None:
+async def _hold(target: Target, path: str, calls: int, mib: int, number: int, *, first: bool) -> None:
     async with Http2(target.host, target.port) as connection:
 
         async def one(index: int) -> None:
@@ -57,8 +56,8 @@ async def _hold(target: Target, path: str, calls: int, number: int, *, first: bo
                 if first:
                     message = opening(f"attacker-{number}-{index}")
                     await connection.data(stream, prefix(len(message)) + message)
-                await connection.data(stream, prefix(_LARGEST - 1024))
-                for _ in range(60 if path == HEALTH_CHECK else 63):
+                await connection.data(stream, prefix((mib + 1) * _MIB - 1024))
+                for _ in range(mib):
                     await connection.data(stream, _BYTES_OF_ONE_KIND)
                     target.became["MiB sent"] += 1
                 await connection.ended(stream)
@@ -74,12 +73,12 @@ async def _hold(target: Target, path: str, calls: int, number: int, *, first: bo
         await together(calls, keep)
 
 
-async def refused_messages(target: Target) -> None:
+async def refused_messages(target: Target, *, mib: int = 24, at_once: int = 6) -> None:
     """Sessions that send one EndTracks of 24 MiB each, which the server refuses; six at a time.
 
     Aims at: messages that an exception's traceback keeps alive after their call.
     """
-    ids = [2**62 + number for number in range(24 * _MIB // 9)]
+    ids = [2**62 + number for number in range(mib * _MIB // 9)]
     ending = service_pb2.EmbedStreamRequest()
     ending.end_tracks.track_ids.extend(ids)
     message = ending.SerializeToString()
@@ -94,21 +93,21 @@ async def refused_messages(target: Target) -> None:
             await call.write(message)
             await call.read()
 
-    await together(6, lambda _: again(target, attempt))
+    await together(at_once, lambda _: again(target, attempt))
 
 
-async def parked_frames(target: Target) -> None:
-    """64 sessions on one connection, each sending raw frames of 63 MiB as fast as it may.
+async def parked_frames(target: Target, *, sessions: int = 64, mib: int = 63) -> None:
+    """64 sessions on eight connections, each sending raw frames of 63 MiB as fast as it may.
 
     Aims at: frames that wait for room in the queue, of which every session may have one, and gRPC's own buffers.
     """
-    body = raw_body(63 * _MIB)
+    body = raw_body(mib * _MIB)
 
     async def attempt() -> None:
         async with Http2(target.host, target.port) as connection:
-            await together(64, lambda index: _cameras(target, connection, body, index))
+            await together(sessions // _MANY, lambda index: _cameras(target, connection, body, index))
 
-    await again(target, attempt)
+    await together(_MANY, lambda _: again(target, attempt))
 
 
 async def _cameras(target: Target, connection: Http2, body: bytes, index: int) -> None:

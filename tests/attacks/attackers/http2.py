@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final
@@ -25,7 +25,8 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 CANCEL: Final = 8
 _INITIAL_WINDOW, _MAX_FRAME = 4, 5  # settings
 _DEFAULT_WINDOW: Final = 65_535
-_SLICE: Final = 16_384
+_LEAST_FRAME: Final = 16_384
+_AT_ONCE: Final = 512 * 1024
 _WIDE: Final = 2**31 - 1
 
 PREFIX_BYTES: Final = 5
@@ -81,6 +82,7 @@ class Http2:
         self._grants = grants
         self._window = _DEFAULT_WINDOW
         self._stream_window = _DEFAULT_WINDOW
+        self._frame_bytes = _LEAST_FRAME
         self._next = 1
         self._streams: dict[int, Stream] = {}
         self._room = asyncio.Event()
@@ -92,7 +94,7 @@ class Http2:
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(*self._address)
-        settings = struct.pack(">HIHI", _INITIAL_WINDOW, self._grants, _MAX_FRAME, _SLICE)
+        settings = struct.pack(">HIHI", _INITIAL_WINDOW, self._grants, _MAX_FRAME, _LEAST_FRAME)
         self._writer.write(PREFACE + frame(SETTINGS, 0, 0, settings))
         if self._grants:
             self._writer.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", _WIDE - _DEFAULT_WINDOW)))
@@ -119,7 +121,7 @@ class Http2:
         """Send on a stream, as its window and the connection's allow. Raises ConnectionError if the stream is over."""
         stream, view = self._streams[number], memoryview(content)
         while view or end:
-            room = min(len(view), _SLICE, stream.window, self._window)
+            room = min(len(view), _AT_ONCE, stream.window, self._window)
             if view and room <= 0:
                 self._room.clear()
                 self._check(stream)
@@ -129,11 +131,18 @@ class Http2:
             stream.window -= room
             self._window -= room
             last = end and room == len(view)
-            self._writer.write(frame(DATA, END_STREAM if last else 0, number, bytes(view[:room])))
+            self._writer.write(b"".join(self._cut(number, view[:room], END_STREAM if last else 0)))
             await self._writer.drain()
             view = view[room:]
             if last:
                 return
+
+    def _cut(self, number: int, view: memoryview, flags: int) -> Iterator[bytes]:
+        """DATA frames as large as the server takes them."""
+        most = self._frame_bytes
+        for at in range(0, max(1, len(view)), most):
+            part = view[at : at + most]
+            yield frame(DATA, flags if at + most >= len(view) else 0, number, bytes(part))
 
     async def raw(self, content: bytes) -> None:
         """Send bytes as they are."""
@@ -210,5 +219,7 @@ class Http2:
                 for stream in self._streams.values():
                     stream.window += value - self._stream_window
                 self._stream_window = value
+            elif name == _MAX_FRAME:
+                self._frame_bytes = value
         self._writer.write(frame(SETTINGS, ACK, 0))
         self._room.set()

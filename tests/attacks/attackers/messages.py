@@ -53,7 +53,7 @@ def numbered(body: bytes, number: int) -> bytes:
 
 @cache
 def scan_bomb(scans: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A progressive grey JPEG: one scan that gives every block its brightness, then `scans` of 64 bytes or less.
+    """A progressive grey JPEG: one scan that gives every block its brightness, then `scans` of about 64 bytes.
 
     Each of these says with a few codes that no block has anything more. A decoder walks through all blocks for it.
     """

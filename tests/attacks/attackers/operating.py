@@ -20,11 +20,11 @@ from reidstream_proto.v1.contract import SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, SE
 from .messages import opening
 from .target import Call, Target, again, answer_of, channel_to, stream_on, together
 
+_WIDTH = 5500
 _SEALS = functools.reduce(operator.or_, SEGMENT_SEALS.values())
-_UNWRITTEN = 66_000_000
 
 
-async def scrapes(target: Target) -> None:
+async def scrapes(target: Target, *, count: int = 300) -> None:
     """300 connections to the metrics' port at once that ask for all metrics, and 300 more that say nothing.
 
     Aims at: a port without authentication, in the process that serves.
@@ -47,7 +47,7 @@ async def scrapes(target: Target) -> None:
         finally:
             writer.close()
 
-    await together(600, lambda number: again(target, scrape if number < 300 else silent))
+    await together(2 * count, lambda number: again(target, scrape if number < count else silent))
 
 
 async def log_lines(target: Target) -> None:
@@ -101,12 +101,12 @@ async def endless_ages(target: Target) -> None:
     await again(target, attempt)
 
 
-async def unwritten_memory(target: Target) -> None:
+async def unwritten_memory(target: Target, *, rows: int = 4000) -> None:
     """Raw frames of 63 MiB in shared memory that was never written, a window full of them.
 
     Aims at: the copy that the server makes of pages that are missing, on whichever thread.
     """
-    size = mmap.PAGESIZE + _UNWRITTEN
+    size = mmap.PAGESIZE + 3 * _WIDTH * rows
     file = os.memfd_create("attacker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(file, size)
     nonce = bytes(range(SEGMENT_NONCE_BYTES))
@@ -117,9 +117,9 @@ async def unwritten_memory(target: Target) -> None:
         message = service_pb2.EmbedStreamRequest.FromString(opening("attacker"))
         message.session_open.shared_memory.CopyFrom(offer)
         first = message.SerializeToString()
-        width, box = 5500, image_pb2.Box(rect=image_pb2.Rect(x1=0, y1=0, x2=64, y2=128))
-        picture = image_pb2.RawImage(format=image_pb2.PIXEL_FORMAT_BGR, width=width, height=4000)
-        picture.shared.offset_bytes, picture.shared.length_bytes = mmap.PAGESIZE, 3 * width * 4000
+        box = image_pb2.Box(rect=image_pb2.Rect(x1=0, y1=0, x2=64, y2=128))
+        picture = image_pb2.RawImage(format=image_pb2.PIXEL_FORMAT_BGR, width=_WIDTH, height=rows)
+        picture.shared.offset_bytes, picture.shared.length_bytes = mmap.PAGESIZE, 3 * _WIDTH * rows
 
         async def attempt() -> None:
             async with channel_to(target) as channel:

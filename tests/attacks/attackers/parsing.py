@@ -10,18 +10,17 @@ from .http2 import Http2, prefix
 from .messages import crops_of_segments, empty_boxes, gzipped, numbered, opening
 from .target import EMBED_STREAM, Target, again, answer_of, channel_to, stream_on, together
 
-_CLASSES = 4_000_000
 _GZIP = {"grpc-encoding": "gzip"}
 
 
-async def class_ids(target: Target) -> None:
+async def class_ids(target: Target, *, count: int = 4_000_000) -> None:
     """A SessionOpen with four million class ids, 15 MiB, again and again.
 
     Aims at: repeated fields without a bound: memory, and seconds of the event loop.
     """
     message = session_pb2.SessionOpen(session_id=os.urandom(16))
     message.options.camera_id = "attacker"
-    message.options.box_filter.class_ids.extend(range(_CLASSES))
+    message.options.models.add().class_ids.extend(range(count))
     data = service_pb2.EmbedStreamRequest(session_open=message).SerializeToString()
     del message
 
@@ -35,20 +34,20 @@ async def class_ids(target: Target) -> None:
     await again(target, attempt)
 
 
-async def gzipped_boxes(target: Target) -> None:
+async def gzipped_boxes(target: Target, *, mib: int = 63) -> None:
     """Frames of 63 MiB of empty boxes, gzipped to 64 kB.
 
     Aims at: what a message costs once it is inflated, and parsing without a budget.
     """
-    await _gzipped(target, empty_boxes(63 * 2**20))
+    await _gzipped(target, empty_boxes(mib * 2**20))
 
 
-async def gzipped_headers(target: Target) -> None:
+async def gzipped_headers(target: Target, *, crops: int = 1000, segments: int = 1024) -> None:
     """Frames of 1,000 crops whose JPEG headers have 1,024 empty segments each, gzipped to 6 kB.
 
     Aims at: the time that it takes to read headers, which nobody pays for: such a frame is refused at once.
     """
-    await _gzipped(target, crops_of_segments(1000, 1024))
+    await _gzipped(target, crops_of_segments(crops, segments))
 
 
 async def _gzipped(target: Target, body: bytes) -> None:

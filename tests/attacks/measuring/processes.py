@@ -129,11 +129,14 @@ def attempts_of(process: subprocess.Popen[str]) -> list[Attempt]:
 
 @contextmanager
 def attacker(name: str, server: ServerUnderAttack) -> Iterator[subprocess.Popen[str]]:
-    """An attacker at work; gone at the end of the block."""
+    """An attacker that has begun; gone at the end of the block. Raises Failed."""
     where = [str(server.port), str(server.metrics_port), str(server.process.pid)]
     command = [sys.executable, "-m", "tests.attacks.attackers", name, *where]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
+        if process.stdout.readline() != "begun\n":
+            raise Failed(f"the attacker {name} did not begin")
         yield process
     finally:
         process.kill()

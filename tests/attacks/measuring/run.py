@@ -80,10 +80,11 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
         time.sleep(plan.calm_s)
         limits = asyncio.run(_limits(server.address))
         forget_peak(pid)
-        attacked = time.monotonic()
-        before = steady(sampler.looks, attacked - _CALM_END_S, attacked)
-        progress(f"under attack, for {plan.attack_s:.0f} s")
+        before = steady(sampler.looks, time.monotonic() - _CALM_END_S, time.monotonic())
+        calm_end = time.monotonic()
         with attacker(attack.name, server) as enemy:
+            attacked = time.monotonic()
+            progress(f"under attack, for {plan.attack_s:.0f} s")
             cut_short = _wait(plan.attack_s, sampler, lambda: enemy.poll() is not None, progress)
             became = became_of(enemy)
         gone = time.monotonic()
@@ -92,15 +93,15 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
         ended = time.monotonic()
         after = steady(sampler.looks, gone + _QUIET_FROM_S, gone + _QUIET_TO_S)
         peak = _peak(pid, sampler)
-        private_peak = max((look.private_bytes for look in sampler.looks if look.at >= attacked), default=0)
+        private_peak = max((look.private_bytes for look in sampler.looks if look.at >= calm_end), default=0)
         serves = asyncio.run(_probe(server.address, server.metrics_port))
         progress("stopping")
         frames, visits = attempts_of(camera), attempts_of(visitors)
         exit_code, stop_s = server.stop(repeat=attack.repeat_sigterm)
         return Outcome(
             attack=attack.name,
-            camera=_phases(frames, begin, attacked, gone, ended),
-            visitors=_phases(visits, begin, attacked, gone, ended),
+            camera=_phases(frames, (begin, calm_end, attacked, gone, ended)),
+            visitors=_phases(visits, (begin, calm_end, attacked, gone, ended)),
             before=before,
             after=after,
             private_peak_bytes=private_peak,
@@ -144,9 +145,10 @@ def _peak(pid: int, sampler: Sampler) -> int:
         return max((look.resident_bytes for look in sampler.looks), default=0)
 
 
-def _phases(attempts: Sequence[Attempt], calm: float, attacked: float, gone: float, ended: float) -> dict[str, Stretch]:
+def _phases(attempts: Sequence[Attempt], moments: tuple[float, float, float, float, float]) -> dict[str, Stretch]:
+    begin, calm_end, attacked, gone, ended = moments
     return {
-        "calm": stretch_of(attempts, calm, attacked),
+        "calm": stretch_of(attempts, begin, calm_end),
         "attack": stretch_of(attempts, attacked, gone),
         "after": stretch_of(attempts, gone, ended),
     }
