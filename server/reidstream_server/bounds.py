@@ -13,7 +13,6 @@ from reidstream_server.intake.limits import FrameLimits, PublishedLimits, Window
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 
-
 HEAVY_BOXES = 128
 HEAVY_STAGING_NS = 60_000_000
 """A frame with more boxes, or with pictures that one core is longer busy with, is staged where it gives way to others:
