@@ -23,7 +23,14 @@ from .attackers.target import Attack, Target
 async def under_attack(server: RunningServer, attack: Attack) -> AsyncIterator[Target]:
     """The attack goes on inside the block; what it counts is in the target."""
     target = Target(host="127.0.0.1", port=server.port, metrics_port=server.metrics_port or 0, pid=os.getpid())
-    attacking = asyncio.ensure_future(attack(target))
+
+    async def attacks() -> None:
+        try:
+            await attack(target)
+        finally:
+            target.gave_up.set()
+
+    attacking = asyncio.create_task(attacks())
     try:
         yield target
         assert not attacking.done(), f"the attacker gave up: {attacking}"
@@ -34,7 +41,7 @@ async def under_attack(server: RunningServer, attack: Attack) -> AsyncIterator[T
 
 async def attempts(target: Target, count: int) -> None:
     """The attacker has tried so often."""
-    await until(lambda: sum(target.became.values()) >= count)
+    await until(lambda: sum(target.became.values()) >= count or target.gave_up.is_set())
 
 
 async def visit(server: RunningServer, frames: int = 2) -> None:

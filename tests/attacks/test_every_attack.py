@@ -46,7 +46,7 @@ SHORT = {
     "gzipped-boxes": Short(partial(parsing.gzipped_boxes, mib=1), 6),
     "gzipped-headers": Short(partial(parsing.gzipped_headers, crops=100, segments=256), 6),
     "ready-crops": Short(
-        partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=2000),
+        partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=4000),
         24,
         {"max_boxes_per_frame": 100, "max_queue_boxes": 400},
     ),

@@ -33,6 +33,8 @@ class Target:
     pid: int
     became: Counter[str] = field(default_factory=Counter)
     """What became of the attempts so far, in the attacker's own words."""
+    gave_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """The attack is over, which none should be before it is ended."""
 
     @property
     def address(self) -> str:

@@ -64,7 +64,9 @@ def server_under_attack(arguments: Sequence[str], *, log_is_read: bool) -> Itera
     """A server with default settings; killed at the end if it still runs. Raises Failed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REIDSTREAM_")}
     command = [sys.executable, "-m", "reidstream_server.cli", *_FLAGS, *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(  # without a terminal, whose end SIGHUP would mean
+        command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
     lines: deque[str] = deque(maxlen=40)
     found: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     reader = threading.Thread(target=_read, args=(process, lines, found, log_is_read), daemon=True)
