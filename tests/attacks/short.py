@@ -20,9 +20,15 @@ from .attackers.target import Attack, Target
 
 
 @asynccontextmanager
-async def under_attack(server: RunningServer, attack: Attack) -> AsyncIterator[Target]:
+async def under_attack(server: RunningServer, attack: Attack, *, token: str = "") -> AsyncIterator[Target]:
     """The attack goes on inside the block; what it counts is in the target."""
-    target = Target(host="127.0.0.1", port=server.port, metrics_port=server.metrics_port or 0, pid=os.getpid())
+    target = Target(
+        host="127.0.0.1",
+        port=server.port,
+        metrics_port=server.metrics_port or 0,
+        pid=os.getpid(),
+        headers={"authorization": f"Bearer {token}"} if token else {},
+    )
 
     async def attacks() -> None:
         try:
@@ -44,9 +50,9 @@ async def attempts(target: Target, count: int) -> None:
     await until(lambda: sum(target.became.values()) >= count or target.gave_up.is_set())
 
 
-async def visit(server: RunningServer, frames: int = 2) -> None:
+async def visit(server: RunningServer, frames: int = 2, *, token: str = "") -> None:
     """Somebody comes on a connection of its own, and gets a vector for each box."""
-    async with stream_to(server) as stream:
+    async with stream_to(server, token=token) as stream:
         await stream.open(camera_id="visitor")
         for number in range(1, frames + 1):
             await stream.call.write(frame(number))

@@ -59,7 +59,7 @@ async def _crowd(
             held: set[int] = set()
             while True:
                 for _ in range(min(64, count - len(held))):
-                    number = await connection.call(path)
+                    number = await connection.call(path, target.headers)
                     first = opening(f"attacker-{number}") if opens else message
                     if first is not None:
                         await connection.data(number, prefix(len(first)) + first, end=path == LIST_MODELS)

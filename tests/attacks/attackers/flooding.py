@@ -18,7 +18,7 @@ async def ready_crops(target: Target, *, cameras: int = 60, crops: int = 1000, c
         async with Http2(target.host, target.port) as connection:
 
             async def camera(number: int) -> None:
-                stream = await connection.call(EMBED_STREAM)
+                stream = await connection.call(EMBED_STREAM, target.headers)
                 message = opening(f"attacker-{number}")
                 await connection.data(stream, prefix(len(message)) + message)
                 for frame in range(1, 10_000):

@@ -51,7 +51,7 @@ async def _hold(target: Target, path: str, calls: int, mib: int, number: int, *,
 
         async def one(index: int) -> None:
             try:
-                stream = await connection.call(path)
+                stream = await connection.call(path, target.headers)
                 target.became["calls begun"] += 1
                 if first:
                     message = opening(f"attacker-{number}-{index}")
@@ -113,7 +113,7 @@ async def parked_frames(target: Target, *, sessions: int = 64, mib: int = 63) ->
 async def _cameras(target: Target, connection: Http2, body: bytes, index: int) -> None:
     while not connection.over:
         try:
-            stream = await connection.call(EMBED_STREAM)
+            stream = await connection.call(EMBED_STREAM, target.headers)
             message = opening(f"attacker-{index}", window=64)
             await connection.data(stream, prefix(len(message)) + message)
             for number in range(1, 10_000):

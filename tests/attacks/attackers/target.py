@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -31,6 +31,8 @@ class Target:
     port: int
     metrics_port: int
     pid: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of every call that is made by hand, such as a token."""
     became: Counter[str] = field(default_factory=Counter)
     """What became of the attempts so far, in the attacker's own words."""
     gave_up: asyncio.Event = field(default_factory=asyncio.Event)

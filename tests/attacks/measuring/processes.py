@@ -23,6 +23,7 @@ from typing import Any
 from .records import Attempt
 
 _START_S, _STOP_S, _SLACK_S = 120.0, 40.0, 25.0
+_SAY_S = 3.0
 _SMALLEST_PIPE = 4096
 _FLAGS = ("--port", "0", "--metrics-port", "0", "--log-format", "json", "--tune-seconds", "0")
 
@@ -82,7 +83,7 @@ def server_under_attack(arguments: Sequence[str], *, log_is_read: bool) -> Itera
     finally:
         process.kill()
         process.wait()
-        reader.join(5)
+        reader.join(_SAY_S)
 
 
 def _read(
@@ -149,7 +150,7 @@ def became_of(process: subprocess.Popen[str]) -> dict[str, int]:
     """Tell an attacker to stop; what became of its attempts. One that does not answer is killed."""
     process.send_signal(signal.SIGTERM)
     try:
-        said, _ = process.communicate(timeout=3)
+        said, _ = process.communicate(timeout=_SAY_S)
         found: dict[str, int] = json.loads(said)
     except (subprocess.TimeoutExpired, ValueError):
         process.kill()
