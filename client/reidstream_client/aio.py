@@ -43,6 +43,7 @@ from .options import (
     shows_options,
 )
 from .process import not_picklable
+from .rules import model_name
 from .session.async_session import AsyncSession
 from .session.block import AsyncBlock
 from .session.opener import ServerOpener
