@@ -69,7 +69,7 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
     """Run it from the server's start to its end. Raises Failed if one of our own processes did not work."""
     with ExitStack() as held:
         progress("starting the server and the victims")
-        server = held.enter_context(server_under_attack(plan.server_arguments, log_is_read=attack.log_is_read))
+        server = held.enter_context(server_under_attack(plan.server_arguments))
         pid = server.process.pid
         camera = held.enter_context(victim(server.address, "camera", plan.frames_per_s))
         visitors = held.enter_context(victim(server.address, "visitors", plan.visitors_per_s))
@@ -82,6 +82,8 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
         forget_peak(pid)
         before = steady(sampler.looks, time.monotonic() - _CALM_END_S, time.monotonic())
         calm_end = time.monotonic()
+        if not attack.log_is_read:
+            server.log_is_left.set()
         with attacker(attack.name, server) as enemy:
             attacked = time.monotonic()
             progress(f"under attack, for {plan.attack_s:.0f} s")
