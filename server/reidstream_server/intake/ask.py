@@ -21,10 +21,10 @@ from .frames import FrameOrFault
 async def ask(
     runtime: Runtime, agreement: Agreement, frame_id: int, taken: FrameOrFault, *, spent_ns: int = 0
 ) -> JobAnswer:
-    """The answer to a call's only frame, whose reading took the event loop `spent_ns`. A frame that was accepted is answered while the server drains, too.
+    """The answer to a call's only frame. A frame that was accepted is answered while the server drains, too.
 
-    `frame_id` names the answer of a frame with a fault; a frame has its own. Raises GoingAway where there will be no
-    answer. Event loop only.
+    `frame_id` names the answer of a frame with a fault, whose reading took the event loop `spent_ns`; a frame has its
+    own. Raises GoingAway where there will be no answer. Event loop only.
     """
     session = runtime.open_session(agreement)
     try:
