@@ -6,8 +6,9 @@
 Why digests: whoever reads the file cannot call the server with it. A plain hash is enough because tokens are long and
 random; passwords would need a slow one.
 
-Trap: the file may be read while somebody writes it. One that is broken, empty, unreadable or gone changes nothing: the
-last good list stays, and the log says why. What a line holds is never logged, since it may be a token by mistake.
+Traps: the file may be read while somebody writes it. One that is broken, empty, unreadable or gone changes nothing: the
+last good list stays, and the log says why. What a line holds is never logged, since it may be a token by mistake. And
+it is read again on the event loop, so a pipe in its place, which would have to be waited for, is not opened.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import hmac
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,8 +59,11 @@ class TokenFile:
 
     def _refresh(self) -> None:
         try:
-            if _version(os.stat(self._path)) == self._version:  # noqa: PTH116 - at every call; a Path's is slower
+            status = os.stat(self._path)  # noqa: PTH116 - at every call; a Path's is slower
+            if _version(status) == self._version:
                 return
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{self._path}: is no regular file any more; the server waits for no other kind")
             self._version, self._clients = _read(self._path)
         except (OSError, ValueError) as error:
             if str(error) != self._complaint:

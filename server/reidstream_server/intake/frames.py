@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from reidstream_engines.image import Image
 from reidstream_engines.protocol import Stager
+from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
@@ -24,6 +25,7 @@ FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
 
 _MOST_64 = 2**64 - 1
+_MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,9 @@ class FrameIntake:
         return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
 
     def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> FrameOrFault:
-        """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken."""
+        """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken; what is
+        larger than the contract's largest counts as that.
+        """
         if not 0 <= frame_id <= _MOST_64 or not 0 <= age_ns <= _MOST_64:
             message = f"frame_id is {frame_id} and age_ns is {age_ns}; both must be 0 to 2**64 - 1"
             return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
@@ -71,7 +75,7 @@ class FrameIntake:
             frame_id=frame_id,
             message_bytes=sent_bytes + tensor_bytes,
             staged_bytes=staged_bytes,
-            age_ns=age_ns,
+            age_ns=min(age_ns, _MOST_AGE_NS),  # sums of ages must survive whatever a client says
             crops=tuple(crop.model for crop in plan.crops),
         )
         return request, plan.job()
