@@ -1,8 +1,8 @@
 """Writes the lines of the log to a file descriptor in a thread of its own, so that nobody waits for whoever reads them.
 
-Why: stderr is often a pipe. One that nobody reads is full after 64 KiB, and whoever writes to it then waits for ever: it
-was the event loop, with every stream and SIGTERM behind it. So lines are queued, bounded in number and bytes. What finds
-no room, or cannot be written, is dropped and counted, and a line says so once lines are written again.
+Why: stderr is often a pipe. One that nobody reads is full after 64 KiB, and whoever writes to it then waits for ever:
+it was the event loop, with every stream and SIGTERM behind it. So lines are queued, bounded in number and bytes. What
+finds no room, or cannot be written, is dropped and counted, and a line says so once lines are written again.
 
 Traps: whoever logs may be inside a destructor or a signal handler that came while the same thread logs. So the lock is
 re-entrant, and nothing waits under it. A process that is killed or crashes loses what the thread has not written yet:
@@ -59,7 +59,7 @@ class LineWriter:
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        """Nothing queued, no thread; in a forked process too, which has no such thread, and whose parent has the lines."""
+        """Nothing queued, and no thread; so it is in a forked process, whose parent has both."""
         self._lock = threading.RLock()
         self._lines = self._bytes = 0  # in the queue, and the one that is being written
         self._queue: SimpleQueue[tuple[bytes, int] | threading.Event] = SimpleQueue()
@@ -76,8 +76,7 @@ class LineWriter:
             self._bytes += len(data)
             self._queue.put((data, self.dropped))
             if self._thread is None:
-                with suppress(RuntimeError):  # no more threads, or Python ends
-                    self._start()
+                self._start()
 
     def flush(self) -> bool:
         """Wait until what is queued now is written; False if the reader is too slow. Then later calls do not wait."""
@@ -98,9 +97,12 @@ class LineWriter:
         return room
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, args=(self._queue,), name="log", daemon=True)
-        thread.start()
-        self._thread = thread
+        """Trap: a signal handler that logs meanwhile must not start another one."""
+        self._thread = threading.Thread(target=self._run, args=(self._queue,), name="log", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads, or Python ends; the next line tries again
+            self._thread = None
 
     def _encoded(self, line: str) -> bytes:
         return f"{line}\n".encode(self._encoding, errors="backslashreplace")

@@ -58,7 +58,7 @@ class Stop:
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._lock = threading.RLock()
-        self._signals = [signal.SIGTERM, signal.SIGINT]
+        self._signals: list[int] = [signal.SIGTERM, signal.SIGINT]
         self._hangup_told = _has_terminal()  # nothing to tell where it stops us
         if self._hangup_told:
             self._signals.append(signal.SIGHUP)

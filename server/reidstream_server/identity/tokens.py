@@ -62,9 +62,7 @@ class TokenFile:
             status = os.stat(self._path)  # noqa: PTH116 - at every call; a Path's is slower
             if _version(status) == self._version:
                 return
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{self._path}: is no regular file any more; the server waits for no other kind")
-            self._version, self._clients = _read(self._path)
+            self._version, self._clients = _read_file(self._path, status)
         except (OSError, ValueError) as error:
             if str(error) != self._complaint:
                 log.error("tokens_kept", reason=str(error))  # noqa: TRY400 - no fault of the code
@@ -72,6 +70,13 @@ class TokenFile:
         else:
             self._complaint = ""
             log.info("tokens_read", path=str(self._path), tokens=len(self._clients))
+
+
+def _read_file(path: Path, status: os.stat_result) -> tuple[_Version, Mapping[bytes, str]]:
+    """The same, of what does not make anybody wait."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path}: is no regular file any more; the server waits for no other kind")
+    return _read(path)
 
 
 def _read(path: Path) -> tuple[_Version, Mapping[bytes, str]]:

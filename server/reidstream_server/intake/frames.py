@@ -16,7 +16,7 @@ from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.job import FrameJob
+from reidstream_server.runtime.job import Fetch, FrameJob
 
 from .limits import FrameLimits
 from .plan import FramePlan
@@ -41,11 +41,14 @@ class FrameIntake:
             return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
         return FramePlan(agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
 
-    def picture(self, plan: FramePlan, image: Image) -> int | FrameFault:
-        """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels."""
+    def picture(self, plan: FramePlan, image: Image, fetch: Fetch | None = None) -> int | FrameFault:
+        """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels.
+
+        `fetch`: brings its bytes in the thread that stages it, if its `data` must not be looked at.
+        """
         pixels = plan.pixels + image.width * image.height
         if pixels <= self.limits.max_image_pixels:
-            return plan.picture(image)
+            return plan.picture(image, fetch)
         what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
         return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
 
@@ -69,8 +72,9 @@ class FrameIntake:
             what = f"{staged_bytes} bytes to be held"
             return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_staged_bytes", limits.max_staged_bytes)
         # Pictures alone: they are 99.9 % of a message, and ByteSize() would serialise all of it. Views are of shared
-        # memory, and came in no message.
+        # memory, and came in no message; but those that will be copied count as if they had.
         sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
+        sent_bytes += sum(len(plan.images[index].data) for index in plan.late)
         request = FrameRequest(
             frame_id=frame_id,
             message_bytes=sent_bytes + tensor_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from reidstream_server import log_writer
 from reidstream_server.log_writer import LineWriter, never_wait_for
 from tests.support.patience import HANG_S
 
@@ -28,7 +28,7 @@ def pipe() -> Iterator[tuple[int, int]]:
     ours, theirs = os.pipe()
     yield ours, theirs
     os.close(theirs)
-    if os.path.exists(f"/proc/self/fd/{ours}"):
+    with contextlib.suppress(OSError):
         os.close(ours)
 
 
@@ -164,7 +164,7 @@ def test_a_line_that_was_cut_does_not_run_into_the_next(monkeypatch: pytest.Monk
         written += bytes(data[:size])
         return min(size, len(data))
 
-    monkeypatch.setattr(log_writer.os, "write", write)
+    monkeypatch.setattr("reidstream_server.log_writer.os.write", write)
     writer = LineWriter(1, told)
     writer.write("first line")
     writer.write("second line")
@@ -252,11 +252,11 @@ def test_what_cannot_be_opened_anew_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_nothing_is_left_open(pipe: tuple[int, int]) -> None:
     """One descriptor as before, whatever it is."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         never_wait_for(pipe[1])
     never_wait_for(1000)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_the_thread_ends_with_nobody_waiting_for_it(pipe: tuple[int, int]) -> None:
