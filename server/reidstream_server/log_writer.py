@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ MAX_BYTES = 4 * 2**20
 LAST_WORDS_S = 0.9
 """How long the end of the process waits for lines to be written."""
 
+_STDERR = 2
 _PAUSE_S = 0.001  # after a descriptor that had room and took nothing
 
 
@@ -153,6 +155,16 @@ def _wait_for_room(file: int) -> None:
     waiting.register(file, select.POLLOUT)
     waiting.poll()
     time.sleep(_PAUSE_S)
+
+
+def stderr() -> int | None:
+    """Its descriptor; None where it is closed."""
+    if sys.stderr is None:
+        return None
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError):  # a program has put something of its own in its place
+        return _STDERR
 
 
 def never_wait_for(file: int) -> None:

@@ -34,7 +34,7 @@ from typing import assert_never
 
 from typing_extensions import override
 
-from reidstream_server.log_writer import LineWriter, never_wait_for
+from reidstream_server.log_writer import LineWriter, never_wait_for, stderr
 from reidstream_server.redaction import without_secrets
 
 Value = str | int | float | None | BaseException
@@ -47,7 +47,6 @@ _LONG = 60
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LAST_BMP = 0xFFFF
-_STDERR = 2
 
 
 class LogLevel(Enum):
@@ -107,7 +106,7 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
 
     Before gRPC is imported: beside JSON its C core is silent, unless GRPC_VERBOSITY is set.
     """
-    file = _stderr()
+    file = stderr()
     if file is not None:
         never_wait_for(file)
     logging.basicConfig(force=True, handlers=[_Handler(file, _formatter(log_format))], level=level.name)
@@ -130,16 +129,6 @@ def lines_dropped() -> int:
 
 def _handlers() -> list[_Handler]:
     return [handler for handler in logging.getLogger().handlers if isinstance(handler, _Handler)]
-
-
-def _stderr() -> int | None:
-    """Its descriptor; None where it is closed."""
-    if sys.stderr is None:
-        return None
-    try:
-        return sys.stderr.fileno()
-    except (OSError, ValueError):  # a program has put something of its own in its place
-        return _STDERR
 
 
 class _Handler(logging.Handler):
@@ -249,11 +238,19 @@ class _JsonFormatter(logging.Formatter):
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:
     """Name and fields of a record. A record that did not come through a Logger is a `python_log` with its message."""
     own: dict[str, Value] | None = getattr(record, _FIELDS, None)
-    fields: dict[str, Value] = {"message": record.getMessage()} if own is None else dict(own)
+    fields: dict[str, Value] = {"message": _message(record)} if own is None else dict(own)
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         fields |= {"error": error, "traceback": "".join(traceback.format_exception(error))}
     return "python_log" if own is None else record.msg, fields
+
+
+def _message(record: logging.LogRecord) -> str:
+    """A library's words, also if its values do not fit them: Python would write a traceback to stderr by itself."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - whatever a library's value does when it is written
+        return f"{record.msg} {record.args!r}"
 
 
 def _line(record: logging.LogRecord, event: str, fields: dict[str, Value]) -> str:
