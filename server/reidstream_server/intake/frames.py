@@ -25,6 +25,7 @@ FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
 
 _MOST_64 = 2**64 - 1
+_COPY_NS_PER_BYTE = 2  # of memory that was never written; measured: 1.6
 _MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
 
 
@@ -74,11 +75,13 @@ class FrameIntake:
         # Pictures alone: they are 99.9 % of a message, and ByteSize() would serialise all of it. Views are of shared
         # memory, and came in no message; but those that will be copied count as if they had.
         sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
-        sent_bytes += sum(len(plan.images[index].data) for index in plan.late)
+        late_bytes = sum(len(plan.images[index].data) for index in plan.late)
         request = FrameRequest(
             frame_id=frame_id,
-            message_bytes=sent_bytes + tensor_bytes,
+            message_bytes=sent_bytes + late_bytes + tensor_bytes,
             staged_bytes=staged_bytes,
+            answer_bytes=sum(models[model].spec.output.dim * 4 * rows for model, rows in plan.rows.items()),
+            staging_ns=sum(map(self.stager.staging_ns, plan.images, plan.cuts)) + late_bytes * _COPY_NS_PER_BYTE,
             age_ns=min(age_ns, _MOST_AGE_NS),  # sums of ages must survive whatever a client says
             crops=tuple(crop.model for crop in plan.crops),
         )
