@@ -82,7 +82,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         # What all may use.
         "errors": Room(pure=True),
         "redaction": Room(uses={"reidstream_engines"}),
-        "logs": Room(sees={"redaction"}),
+        "logs": Room(sees={"log_writer", "redaction"}),
+        "log_writer": Room(),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
@@ -93,7 +94,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "app": Room(
             sees={
                 *("core", "runtime", "metrics", "identity", "intake", "transport", "config"),
-                *("bounds", "loading", "logs", "starting"),
+                *("bounds", "loading", "logs", "starting", "stopping"),
             },
             uses={"prometheus_client"},
         ),
