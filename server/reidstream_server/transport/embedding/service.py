@@ -24,7 +24,7 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
@@ -86,7 +86,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
+        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
@@ -110,7 +110,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
+        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
@@ -122,7 +122,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
+        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
