@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
-from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits
+from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits, structure_bytes
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
@@ -202,6 +202,8 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             host=config.listen.host,
             port=config.listen.port,
             max_message_bytes=config.limits.max_message_bytes,
+            max_structure_bytes=structure_bytes(config),
+            accept_compression=config.listen.accept_compression,
             max_age_s=config.lifecycle.max_connection_age_s,
             tls=tls_of(config.security),
         ),

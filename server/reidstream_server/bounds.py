@@ -7,6 +7,7 @@ same number.
 from __future__ import annotations
 
 from reidstream_engines.cores import usable_cores
+from reidstream_proto.v1 import contract
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
@@ -77,6 +78,11 @@ def call_limits(config: ServerConfig) -> CallLimits:
         ),
         published=published_limits(config),
     )
+
+
+def structure_bytes(config: ServerConfig) -> int:
+    """The most bytes of a message beside its pixels, as the wire contract derives it."""
+    return contract.MAX_STRUCTURE_BYTES + contract.MAX_STRUCTURE_BYTES_PER_BOX * config.limits.max_boxes_per_frame
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:

@@ -40,6 +40,14 @@ class ListenSettings:
         ),
     ] = "127.0.0.1"
     port: Annotated[int, About(kind=PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
+    accept_compression: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Read compressed gRPC messages; without it a call that sends one ends with UNIMPLEMENTED. Pictures "
+            "hardly shrink, and 64 KiB may inflate to a message of the largest size.",
+        ),
+    ] = False
     metrics_enabled: Annotated[
         bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
     ] = True

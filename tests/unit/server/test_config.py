@@ -58,7 +58,12 @@ def test_defaults_are_those_that_were_decided() -> None:
     """Operators and documents rely on the defaults; a change of one is a decision, not an accident."""
     config = ServerConfig()
     assert config.listen == ListenSettings(
-        host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
+        host="127.0.0.1",
+        port=50051,
+        accept_compression=False,
+        metrics_enabled=True,
+        metrics_host="127.0.0.1",
+        metrics_port=9464,
     )
     assert config.engine == EngineSettings(
         runtime=InferenceRuntime.ONNXRUNTIME,
@@ -116,6 +121,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "profile": ("tao", "tao"),
     "host": ("::1", "::1"),
     "port": ("0", 0),
+    "accept_compression": ("true", True),
     "metrics_enabled": ("false", False),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),

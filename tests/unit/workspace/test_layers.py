@@ -77,7 +77,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
             sees={"core", "runtime", "intake", "identity", "errors", "logs"},
-            uses={"reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"},
+            uses={"reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"},
         ),
         # What all may use.
         "errors": Room(pure=True),
@@ -87,7 +87,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
-        "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
+        "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines", "reidstream_proto"}),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
         "starting": Room(sees={"config", "errors", "identity", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),

@@ -18,12 +18,13 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
+from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
@@ -85,7 +86,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
+        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
@@ -109,7 +110,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
+        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
@@ -121,12 +122,14 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
+        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
             self._access.client_of(presented_by(context))
-            model = self._models.find(understood(request).name)
+            name = understood(request).name
+            check_model_name("name", name)
+            model = self._models.find(name)
             return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)

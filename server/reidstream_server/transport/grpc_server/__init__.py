@@ -3,7 +3,8 @@
 hosting       what a service tells the port of itself
 caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
-unparsable    bytes that are no message
+structure     how much of a message is not pixels
+unparsable    requests that are no message, or have too much structure
 calls         how a call ends with a status
 server        the port itself, with health and reflection
 """

@@ -34,12 +34,15 @@ _MIN_PING_MS = 10_000
 class Listen:
     """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
 
-    `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    `max_structure_bytes`: the most bytes of a message beside its pixels. `accept_compression`: whether messages may
+    come compressed. `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
     """
 
     host: str
     port: int
     max_message_bytes: int
+    max_structure_bytes: int
+    accept_compression: bool
     max_age_s: float
     tls: TlsMaterial | None
 
@@ -60,7 +63,7 @@ class GrpcServer(Door):
         self._listen = listen
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self._server = grpc.aio.server(
-            interceptors=[guard, Unparsable(services)],
+            interceptors=[guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -69,6 +72,7 @@ class GrpcServer(Door):
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
                 *_age(listen.max_age_s),
+                *_compression(accepted=listen.accept_compression),
             ],
         )
         self._health = health.aio.HealthServicer()
@@ -116,3 +120,8 @@ class GrpcServer(Door):
 def _age(seconds: float) -> list[tuple[str, int]]:
     """The option for a connection's age. gRPC varies it by a tenth, so clients do not all come back at once."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
+
+
+def _compression(*, accepted: bool) -> list[tuple[str, int]]:
+    """The option that has gRPC refuse every compressed message: only the identity is left, the first bit."""
+    return [] if accepted else [("grpc.compression_enabled_algorithms_bitset", 1)]
