@@ -12,6 +12,7 @@ from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
+from reidstream_server.transport.grpc_server.admission import CallBounds
 
 
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
@@ -49,7 +50,10 @@ def call_limits(config: ServerConfig) -> CallLimits:
     limits = config.limits
     return CallLimits(
         max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
         open_timeout_s=config.scheduling.open_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        idle_timeout_s=config.scheduling.idle_timeout_s,
         max_age_s=config.lifecycle.max_connection_age_s,
         drain_timeout_s=config.lifecycle.drain_timeout_s,
         window=WindowLimits(
@@ -61,6 +65,15 @@ def call_limits(config: ServerConfig) -> CallLimits:
             max_bytes=_shared_memory_bytes(config), max_copied_bytes=limits.max_message_bytes
         ),
         published=published_limits(config),
+    )
+
+
+def port_bounds(config: ServerConfig) -> CallBounds:
+    """The bounds of calls that the gRPC port keeps for all its services."""
+    return CallBounds(
+        max_calls=config.limits.max_calls,
+        receive_timeout_s=config.scheduling.receive_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
     )
 
 
@@ -80,7 +93,15 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=limits.max_calls,
     )
+
+
+def _sessions_per_client(config: ServerConfig) -> int:
+    """As it is kept: nobody gets more than half of what all share."""
+    limits = config.limits
+    return min(limits.max_sessions_per_client, max(1, limits.max_sessions // 2))
 
 
 def _shared_memory_bytes(config: ServerConfig) -> int:

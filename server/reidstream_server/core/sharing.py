@@ -33,6 +33,11 @@ class Pool(Generic[H]):
         """What one holder has."""
         return self._by_holder[holder]
 
+    @property
+    def largest(self) -> int:
+        """What the holder has that has most. Looks at every holder."""
+        return max(self._by_holder.values(), default=0)
+
     def fits(self, holder: H, amount: int) -> bool:
         """Whether the holder may take so much now. True for nothing."""
         return not amount or self._by_holder[holder] + 2 * amount <= self.most - self._taken

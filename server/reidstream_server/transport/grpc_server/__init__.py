@@ -3,7 +3,11 @@
 hosting       what a service tells the port of itself
 caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
+admission     which calls are taken in, and how many at a time
+receiving     the message of a unary call, a bounded number at a time
+endings       calls whose end their client does not take are hung up
 unparsable    bytes that are no message
 calls         how a call ends with a status
+health        the port's health, and that of what it serves
 server        the port itself, with health and reflection
 """
