@@ -15,6 +15,10 @@ from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.grpc_server.admission import CallBounds
 
 
+END_TIMEOUT_S = 10.0
+"""For a client to take the end of its call: its last answer, or why there is none. Then the call is hung up."""
+
+
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
@@ -74,6 +78,7 @@ def port_bounds(config: ServerConfig) -> CallBounds:
         max_calls=config.limits.max_calls,
         receive_timeout_s=config.scheduling.receive_timeout_s,
         stall_timeout_s=config.scheduling.stall_timeout_s,
+        end_timeout_s=END_TIMEOUT_S,
     )
 
 

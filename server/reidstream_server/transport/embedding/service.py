@@ -39,6 +39,11 @@ from .stream import Stream
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
+_MORE_OPENINGS = 64
+"""Streams that may be silent beside twice the sessions: half of those let all sessions be resumed at once by one
+client.
+"""
+
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
 
@@ -63,7 +68,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._published = limits_message(limits.published)
         self._streams = 0
         self._epochs = Epochs(limits.max_sessions, limits.max_sessions_per_client)
-        self._openings: Pool[str] = Pool(2 * limits.max_sessions)  # half of it lets all sessions be resumed at once
+        self._openings: Pool[str] = Pool(2 * limits.max_sessions + _MORE_OPENINGS)
 
     @property
     def hosted(self) -> HostedService:
@@ -156,8 +161,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         if openings.taken >= openings.most or (mine and not openings.fits(caller.source, 1)):
             raise TooManySessions(
                 f"{openings.taken} streams have not sent session_open yet, {mine} of them from this client; the limit "
-                f"is {openings.most}, twice max_sessions, and one client gets at most half of it; send session_open at "
-                "once, or open fewer streams at a time"
+                f"is {openings.most}, twice max_sessions and {_MORE_OPENINGS}, and one client gets at most half of it; "
+                "send session_open at once, or open fewer streams at a time"
             )
         openings.take(caller.source, 1)
         try:

@@ -53,12 +53,13 @@ _GIVES_WAY_WITHIN_S = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallBounds:
     """`max_calls`: unary calls in progress. `receive_timeout_s`: for a message to arrive. `stall_timeout_s`: for a
-    client to take the end of its call.
+    client to take a message. `end_timeout_s`: for a client to take the end of its call, after all that.
     """
 
     max_calls: int
     receive_timeout_s: float
     stall_timeout_s: float
+    end_timeout_s: float
 
 
 class Admission(grpc.aio.ServerInterceptor):
@@ -71,7 +72,7 @@ class Admission(grpc.aio.ServerInterceptor):
         self._access = access
         self._observer = observer
         self._stall_timeout_s = bounds.stall_timeout_s
-        self.endings = Endings(bounds.stall_timeout_s)
+        self.endings = Endings(bounds.end_timeout_s)
         self.calls = CallPlaces(bounds.max_calls)
         self.own_calls = OwnCalls(OWN_CALLS, self.endings)
         self.reception = Reception(places=RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_PATIENCE_S)

@@ -18,6 +18,8 @@ from reidstream_server.errors import CallRefused, Refusal
 from reidstream_server.logs import get_logger
 from reidstream_server.transport.status import CALLS, INTERNAL
 
+from .endings import begin_end
+
 log = get_logger(__name__)
 
 _MAX_DETAILS_BYTES = 2000  # on the wire each may become three, of the 8 KiB that gRPC takes without complaint
@@ -71,6 +73,7 @@ async def abort(
     context: Abortable, code: grpc.StatusCode, message: str, *, reason: str, retry_after_ms: int | None = None
 ) -> NoReturn:
     """Send a status; beside it, for programs, why and when to come back. Always raises."""
+    begin_end()
     retry = () if retry_after_ms is None else ((contract.RETRY_AFTER_HEADER, str(retry_after_ms)),)
     try:
         await context.abort(code, status_details(message), ((contract.REASON_HEADER, reason), *retry))

@@ -8,16 +8,20 @@ no window, and `grpc.aio` has no word for it. But gRPC's core resets a call whos
 Trap: nothing may keep a `ServicerContext` beyond its call, not even in a cycle, or the reset comes with the next
 garbage collection. That is why nobody here uses `context.add_done_callback`, which makes such a cycle. Trap: which task
 waits for which call is known to that task alone; it is found by what its coroutine refers to. All tasks are looked at,
-so that is done for many calls at once, and only when some are overdue. A test holds this to the gRPC in use.
+so that is done for many calls at once, and only when some are overdue. And `grpc.aio` keeps a reference to the newest
+call of all, which is therefore reset when the next one comes. Tests hold all this to the gRPC in use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 
 from reidstream_server.logs import get_logger
 
@@ -29,70 +33,89 @@ _LOOK_S = 0.25
 _MOST = 4096  # ends that wait for their client at a time, each a few kilobytes
 
 
+_begin: ContextVar[Callable[[], None] | None] = ContextVar("begin", default=None)
+
+
+def begin_end() -> None:
+    """The handler that runs sends the status of its call from now on."""
+    begin = _begin.get()
+    if begin is not None:
+        begin()
+
+
+@dataclass(slots=True)
+class _End:
+    """`lost`: its handler is over, and has sent no status. Whether gRPC knows that the call is over is to be seen."""
+
+    due_s: float
+    lost: bool = False
+
+
 class Endings:
     """Hangs up calls whose end their client does not take within `timeout_s` seconds. Event loop only."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._due: dict[asyncio.Task[object], float] = {}
+        self._ends: dict[asyncio.Task[object], _End] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._looks_at = 0.0
 
     def __len__(self) -> int:
-        """Calls that are at their end, and not over yet."""
-        return len(self._due)
+        """Calls that are at their end, and perhaps not over yet."""
+        return len(self._ends)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Around all that a handler does: what is left of its call afterwards is its end."""
+        """Around all that a handler does. What is left of its call afterwards is its end."""
         task = this_task()
+        begun = _begin.set(partial(self.within, task, self._timeout_s))
         try:
             yield
         except asyncio.CancelledError:  # its client has left, or its status could not be sent
             self.within(task, _SOON_S)
+            self._ends[task].lost = True
             raise
-        except BaseException:
-            self._ending(task)
-            raise
-        else:
-            self._ending(task)
+        finally:
+            _begin.reset(begun)
+            self.within(task, self._timeout_s)
 
     def within(self, task: asyncio.Task[object], seconds: float) -> None:
         """Hang up a handler's call unless it is over in so many seconds."""
+        due_s = asyncio.get_running_loop().time() + seconds
+        end = self._ends.get(task)
+        if end is None:
+            end = self._ends[task] = _End(due_s)
+            task.add_done_callback(self._over)
+        end.due_s = min(end.due_s, due_s)
+        if len(self._ends) > _MOST:
+            next(iter(self._ends.values())).due_s = 0.0
+            end = _End(0.0)
+        self._look_at(end.due_s)
+
+    def _over(self, task: asyncio.Task[object]) -> None:
+        end = self._ends.get(task)
+        if end is not None and not end.lost:
+            del self._ends[task]
+
+    def _look_at(self, due_s: float) -> None:
+        """Look when this end is due; not too often."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
-        self._due[task] = min(due, self._due.get(task, due))
-        if len(self._due) > _MOST:
-            self._due[next(iter(self._due))] = due = loop.time()
-        if self._timer is None or due < self._looks_at:
-            self._look_in(due - loop.time())
-
-    def _ending(self, task: asyncio.Task[object]) -> None:
-        self.within(task, self._timeout_s)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._due.pop(task, None)
-
-    def _look_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        seconds = max(seconds, _LOOK_S)
-        self._looks_at = loop.time() + seconds
-        self._timer = loop.call_later(seconds, self._look)
+        due_s = max(due_s, loop.time() + _LOOK_S)
+        if self._timer is None or self._timer.cancelled() or due_s < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(due_s, self._look)
 
     def _look(self) -> None:
         """Hang up what is overdue."""
-        now = asyncio.get_running_loop().time()
         self._timer = None
-        overdue = {task for task, due in self._due.items() if due <= now}
+        now = asyncio.get_running_loop().time()
+        overdue = {task for task, end in self._ends.items() if end.due_s <= now}
         for task in overdue:
-            del self._due[task]
+            del self._ends[task]
         if overdue and (found := hang_up(overdue)):
             log.info("calls_hung_up", calls=found)
-        if self._due:
-            self._look_in(min(self._due.values()) - now)
+        if self._ends:
+            self._look_at(min(end.due_s for end in self._ends.values()))
 
 
 def hang_up(handlers: AbstractSet[asyncio.Task[object]]) -> int:
