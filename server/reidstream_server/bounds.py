@@ -14,7 +14,6 @@ from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.grpc_server.admission import CallBounds
 
-
 END_TIMEOUT_S = 10.0
 """For a client to take the end of its call: its last answer, or why there is none. Then the call is hung up."""
 
