@@ -80,7 +80,9 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every bound of the server; bytes, pixels and counts as the names say."""
+    """Every bound of the server; bytes, pixels and counts as the names say. The last two are 0 where an older server
+    does not say.
+    """
 
     max_message_bytes: int
     max_image_pixels: int
@@ -94,6 +96,8 @@ class Limits:
     max_answer_bytes: int
     max_sessions: int
     max_shared_memory_bytes: int
+    max_sessions_per_client: int = 0
+    max_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,8 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,
         max_shared_memory_bytes=message.max_shared_memory_bytes,
+        max_sessions_per_client=message.max_sessions_per_client,
+        max_calls=message.max_calls,
     )
 
 

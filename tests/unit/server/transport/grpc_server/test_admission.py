@@ -228,18 +228,21 @@ async def test_a_watch_too_many_ends_the_oldest_of_who_has_most(monkeypatch: pyt
     """Another client's watch goes on, and hears of a change."""
     monkeypatch.setattr(admissions, "OWN_CALLS", 6)
     request = health_pb2.HealthCheckRequest().SerializeToString()
-    async with serving() as server, wire_to(server.port) as crowd:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            said = aiter(watch)
-            assert (await anext(said)).status == health_pb2.HealthCheckResponse.SERVING
-            numbers = [crowd.call(WATCH, message_of(request), half_close=True) for _ in range(12)]
-            await until(lambda: crowd.ended == set(numbers[:7]))
-            assert port_of(server).own_calls.taken == 6
-            for door in server.doors:
-                await door.set_serving(serving=False)
-            assert (await anext(said)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-            watch.cancel()
+    async with (
+        serving() as server,
+        wire_to(server.port) as crowd,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        said = aiter(watch)
+        assert (await anext(said)).status == health_pb2.HealthCheckResponse.SERVING
+        numbers = [crowd.call(WATCH, message_of(request), half_close=True) for _ in range(12)]
+        await until(lambda: crowd.ended == set(numbers[:7]))
+        assert port_of(server).own_calls.taken == 6
+        for door in server.doors:
+            await door.set_serving(serving=False)
+        assert (await anext(said)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
 
 
 async def test_a_watcher_that_does_not_read_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,4 +316,4 @@ async def test_the_window_of_a_call_does_not_grow_by_itself() -> None:
         for _ in range(20):
             fast.call(EMBED, message_of(bytes(10**6), sent=16_000))
             assert await healthy(server)
-        assert fast.granted == [CALL_WINDOW_BYTES]
+        assert max(fast.granted) == CALL_WINDOW_BYTES
