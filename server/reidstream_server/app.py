@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
-from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits, structure_bytes
+from reidstream_server.bounds import call_limits, frame_limits, port_bounds, scheduler_limits, structure_bytes
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
@@ -205,6 +205,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             max_structure_bytes=structure_bytes(config),
             accept_compression=config.listen.accept_compression,
             max_age_s=config.lifecycle.max_connection_age_s,
+            calls=port_bounds(config),
             tls=tls_of(config.security),
         ),
         access=parts.access,

@@ -13,6 +13,10 @@ from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
+from reidstream_server.transport.grpc_server.admission import CallBounds
+
+END_TIMEOUT_S = 10.0
+"""For a client to take the end of its call: its last answer, or why there is none. Then the call is hung up."""
 
 HEAVY_BOXES = 128
 HEAVY_STAGING_NS = 60_000_000
@@ -65,7 +69,10 @@ def call_limits(config: ServerConfig) -> CallLimits:
     limits = config.limits
     return CallLimits(
         max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
         open_timeout_s=config.scheduling.open_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        idle_timeout_s=config.scheduling.idle_timeout_s,
         max_age_s=config.lifecycle.max_connection_age_s,
         drain_timeout_s=config.lifecycle.drain_timeout_s,
         window=WindowLimits(
@@ -83,6 +90,16 @@ def call_limits(config: ServerConfig) -> CallLimits:
 def structure_bytes(config: ServerConfig) -> int:
     """The most bytes of a message beside its pixels, as the wire contract derives it."""
     return contract.MAX_STRUCTURE_BYTES + contract.MAX_STRUCTURE_BYTES_PER_BOX * config.limits.max_boxes_per_frame
+
+
+def port_bounds(config: ServerConfig) -> CallBounds:
+    """The bounds of calls that the gRPC port keeps for all its services."""
+    return CallBounds(
+        max_calls=config.limits.max_calls,
+        receive_timeout_s=config.scheduling.receive_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        end_timeout_s=END_TIMEOUT_S,
+    )
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:
@@ -103,7 +120,15 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=limits.max_calls,
     )
+
+
+def _sessions_per_client(config: ServerConfig) -> int:
+    """As it is kept: nobody gets more than half of what all share."""
+    limits = config.limits
+    return min(limits.max_sessions_per_client, max(1, limits.max_sessions // 2))
 
 
 def _shared_memory_bytes(config: ServerConfig) -> int:

@@ -39,6 +39,8 @@ CALLS: Mapping[Refusal, Status] = {
     Refusal.TAKEN_OVER: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     Refusal.NOT_OFFERED: Status(StatusCode.UNIMPLEMENTED, HTTPStatus.NOT_IMPLEMENTED),
     Refusal.TOO_MANY_SESSIONS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    Refusal.TOO_MANY_CALLS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    Refusal.TOO_SLOW: Status(StatusCode.DEADLINE_EXCEEDED, HTTPStatus.REQUEST_TIMEOUT),
     Refusal.GOING_AWAY: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
 }
 """Of a call that is refused."""

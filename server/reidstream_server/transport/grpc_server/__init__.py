@@ -3,8 +3,12 @@
 hosting       what a service tells the port of itself
 caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
+admission     which calls are taken in, and how many at a time
+receiving     the message of a unary call, a bounded number at a time
+endings       calls whose end their client does not take are hung up
 structure     how much of a message is not pixels
 unparsable    requests that are no message, or have too much structure
 calls         how a call ends with a status
+health        the port's health, and that of what it serves
 server        the port itself, with health and reflection
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
@@ -21,10 +21,17 @@ from reidstream_server.identity.tls import TlsMaterial
 from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
+from .admission import Admission, CallBounds
 from .calls import CallObserver
 from .guard import Guard
+from .health import HealthService
 from .hosting import HostedService
 from .unparsable import Unparsable
+
+CALL_WINDOW_BYTES = 512 * 2**10
+"""What a client may send of a call before somebody reads it. A message that is read may come at once, whatever its
+size; this bounds what is sent ahead: 10 MB/s for a client that is 50 ms away.
+"""
 
 _KEEPALIVE_MS = 60_000
 _MIN_PING_MS = 10_000
@@ -44,6 +51,7 @@ class Listen:
     max_structure_bytes: int
     accept_compression: bool
     max_age_s: float
+    calls: CallBounds
     tls: TlsMaterial | None
 
 
@@ -62,12 +70,15 @@ class GrpcServer(Door):
     ) -> None:
         self._listen = listen
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
+        self.admission = Admission(services, access, listen.calls, observer)
         self._server = grpc.aio.server(
-            interceptors=[guard, Unparsable(services, listen.max_structure_bytes)],
+            interceptors=[self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                ("grpc.http2.bdp_probe", 0),  # else a call's window grows to 16 MiB, whether somebody reads or not
+                ("grpc.http2.lookahead_bytes", CALL_WINDOW_BYTES),
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
@@ -75,7 +86,7 @@ class GrpcServer(Door):
                 *_compression(accepted=listen.accept_compression),
             ],
         )
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService(listen.calls.stall_timeout_s)
         names = [service.name for service in services]
         self._names = ("", *names, *models)
         for service in services:
@@ -108,9 +119,7 @@ class GrpcServer(Door):
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in self._names:
-            await self._health.set(name, status)
+        self._health.set(self._names, serving=serving)
 
     @override
     async def stop(self, grace_s: float) -> None:
