@@ -13,6 +13,7 @@
         ├── TakenOver           a newer stream has resumed the session now
         ├── NotOffered          the contract has the feature, this server does not
         ├── TooManySessions     as many sessions are open as the limit allows
+        ├── ReceivingFull       the caller's connection holds too much of messages that have not come whole
         └── GoingAway           the server is stopping
 
 Trap: an error of one frame is no exception. It is a `core.faults.FrameFault`, which is data and travels as an answer.
@@ -36,6 +37,7 @@ class Refusal(Enum):
     TAKEN_OVER = "taken_over"
     NOT_OFFERED = "not_offered"
     TOO_MANY_SESSIONS = "too_many_sessions"
+    RECEIVING_FULL = "receiving_full"
     GOING_AWAY = "going_away"
 
 
@@ -114,6 +116,12 @@ class TooManySessions(CallRefused):
     """As many sessions are open as the configuration allows."""
 
     refusal = Refusal.TOO_MANY_SESSIONS
+
+
+class ReceivingFull(CallRefused):
+    """The server holds too much of messages that have not come whole, most of it from the caller's connection."""
+
+    refusal = Refusal.RECEIVING_FULL
 
 
 class GoingAway(CallRefused):

@@ -39,6 +39,7 @@ CALLS: Mapping[Refusal, Status] = {
     Refusal.TAKEN_OVER: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     Refusal.NOT_OFFERED: Status(StatusCode.UNIMPLEMENTED, HTTPStatus.NOT_IMPLEMENTED),
     Refusal.TOO_MANY_SESSIONS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
+    Refusal.RECEIVING_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     Refusal.GOING_AWAY: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
 }
 """Of a call that is refused."""
