@@ -14,6 +14,16 @@ from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 
 
+HEAVY_BOXES = 128
+HEAVY_STAGING_NS = 60_000_000
+"""A frame with more boxes, or with pictures that one core is longer busy with, is staged where it gives way to others:
+a whole 4K JPEG is light, and one of 8K is not.
+"""
+
+SLOW_STAGING_NS = 500_000_000
+"""After so long, one that seemed light has turned out to be heavy."""
+
+
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
     limits, scheduling = config.limits, config.scheduling
@@ -23,7 +33,13 @@ def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
         cores=cores,
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
         max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
+        heavy_boxes=HEAVY_BOXES,
+        heavy_staging_ns=HEAVY_STAGING_NS,
+        slow_staging_ns=SLOW_STAGING_NS,
+        staging_timeout_ns=int(scheduling.staging_timeout_s * 1e9),
         quantum_boxes=scheduling.quantum_boxes,
         aging_ns=int(scheduling.aging_ms * 1e6),
         linger_ns=int(scheduling.linger_ms * 1e6),
@@ -76,7 +92,9 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_window_bytes=limits.max_window_bytes,
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
         max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),

@@ -145,6 +145,14 @@ class LimitSettings:
             kind=ByteSize(low=8 * _KIB, high=_TIB), help="The most bytes of received messages that wait to be decoded."
         ),
     ] = 512 * _MIB
+    max_parked_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of received messages that wait for room in the queue; beyond it, even the frame of a "
+            "client that waits is refused.",
+        ),
+    ] = 512 * _MIB
     max_staged_bytes: Annotated[
         int,
         About(
@@ -155,6 +163,13 @@ class LimitSettings:
     max_answer_bytes: Annotated[
         int, About(kind=ByteSize(low=_KIB, high=_GIB), help="Largest answer to a frame, in bytes of embeddings.")
     ] = 16 * _MIB
+    max_held_answer_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=2 * _KIB, high=_TIB),
+            help="The most bytes of embeddings of admitted frames whose answers are not written yet.",
+        ),
+    ] = 256 * _MIB
     max_sessions: Annotated[
         int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="The most open sessions at a time.")
     ] = 256
@@ -203,6 +218,14 @@ class SchedulingSettings:
     batch_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="If a batch takes longer, its engine is lost and the process ends.")
     ] = 60.0
+    staging_timeout_s: Annotated[
+        float,
+        About(
+            kind=_TIMEOUT,
+            help="A frame whose pictures take longer to decode is answered with an error, and its client is not read "
+            "for some seconds.",
+        ),
+    ] = 30.0
     stall_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A client that reads no answer for longer is disconnected.")
     ] = 30.0

@@ -55,7 +55,7 @@ class Arrivals(Generic[P]):
             return
         admission = self._ledger.admission
         if session.parked is None and admission.has_place(session):
-            admission.park(frame)  # in the place of a frame that its window has cost; let in when there is room
+            self._park(frame, effects)  # in the place of a frame that its window has cost; let in when there is room
         elif session.parked is None and admission.admit(frame):
             self._ledger.queue(frame, now)
         else:
@@ -108,7 +108,7 @@ class Arrivals(Generic[P]):
         session, admission = frame.session, self._ledger.admission
         match session.terms.overload_policy:
             case OverloadPolicy.WAIT:
-                admission.park(frame)
+                self._park(frame, effects)
             case OverloadPolicy.DROP_OLDEST:
                 self._make_room(frame, now, effects)
             case OverloadPolicy.REJECT:
@@ -131,7 +131,17 @@ class Arrivals(Generic[P]):
                 if victim is None or victim is frame:
                     break
                 self._ledger.resolve(victim, faults.DROPPED_BY_QUEUE, effects)
-        admission.park(frame)
+        self._park(frame, effects)
+
+    def _park(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
+        """Let the frame wait for room, unless even those that wait are too much: memory has an end."""
+        admission, request = self._ledger.admission, frame.request
+        if admission.may_park(frame):
+            admission.park(frame)
+            return
+        fault = faults.parking_full(request.message_bytes, self._limits.max_parked_bytes, self._retry_ms())
+        self._ledger.resolve(frame, fault, effects)
+        admission.unpark(frame.session)
 
     def _retry_ms(self) -> int:
         """When a rejected client should come back."""

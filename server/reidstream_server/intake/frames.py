@@ -71,6 +71,8 @@ class FrameIntake:
             frame_id=frame_id,
             message_bytes=sent_bytes + tensor_bytes,
             staged_bytes=staged_bytes,
+            answer_bytes=sum(models[model].spec.output.dim * 4 * rows for model, rows in plan.rows.items()),
+            staging_ns=sum(map(self.stager.staging_ns, plan.images, plan.cuts)),
             age_ns=age_ns,
             crops=tuple(crop.model for crop in plan.crops),
         )

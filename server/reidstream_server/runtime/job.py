@@ -137,6 +137,10 @@ class FrameJob:
         plan = self.crops[index]
         self.vectors[plan.model][plan.row] = vector
 
+    def forget_vectors(self) -> None:
+        """Nobody will look at its vectors."""
+        self.vectors.clear()
+
     def release(self) -> None:
         """Give the pixels back, and the message that brought them. Harmless to repeat."""
         for frame in self.staged:

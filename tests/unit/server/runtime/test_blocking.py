@@ -33,6 +33,10 @@ class FailingStager:
         del image, boxes
         return 1
 
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        del image, boxes
+        return 1
+
     def devices(self) -> tuple[DeviceUsage, ...]:
         return ()
 
