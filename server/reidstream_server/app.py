@@ -19,18 +19,25 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
-from reidstream_server.bounds import call_limits, frame_limits, scheduler_limits
+from reidstream_server.bounds import call_limits, frame_limits, memory_bounds, scheduler_limits
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
+from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by, memory_budget
+from reidstream_server.memory.machine import machine_memory, too_large
+from reidstream_server.memory.process import give_back_free_memory, private_bytes
+from reidstream_server.memory.rule import WatchRule
+from reidstream_server.memory.watch import MemoryWatch, Senses
 from reidstream_server.metrics.devices import DeviceCollector
+from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
 from reidstream_server.runtime import losses
+from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
 from reidstream_server.transport.addresses import address_of
@@ -45,12 +52,13 @@ log = get_logger(__name__)
 
 EXIT_ENGINE_LOST = 70  # EX_SOFTWARE
 EXIT_DRAIN_TIMEOUT = 75  # EX_TEMPFAIL
+_ACCOUNTS_S = 0.2  # that the watch waits for a busy event loop
 _LAST_WORDS_S = 1.0  # for calls that are still open when everything is answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What every door stands on, running. Event loop only."""
+    """What every door stands on, running. Event loop only. `bounds`: what `budget` is made of."""
 
     config: ServerConfig
     runtime: Runtime
@@ -59,6 +67,8 @@ class Parts:
     observer: MetricsObserver
     series: Series
     registry: CollectorRegistry
+    bounds: Bounds
+    budget: MemoryBudget
 
 
 class RunningServer:
@@ -69,8 +79,10 @@ class RunningServer:
         parts: Parts,
         embedding: EmbeddingService,
         doors: Sequence[Door],
-        operators: OperatorsPort | None = None,
+        operators: OperatorsPort | None,
+        watch: MemoryWatch,
     ) -> None:
+        self.watch = watch
         self.parts = parts
         self.embedding = embedding
         self.runtime = parts.runtime
@@ -131,6 +143,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
     series = Series(registry)
     limits = scheduler_limits(config)
     observer = MetricsObserver(series)
+    bounds = measured_bounds(config)
     async with Runtime(limits, loaded.stager, observer) as runtime:
         for engine in loaded.engines:
             runtime.add_model(engine)
@@ -147,6 +160,8 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 observer=observer,
                 series=series,
                 registry=registry,
+                bounds=bounds,
+                budget=memory_budget(bounds),
             )
         finally:
             watching.cancel()
@@ -169,14 +184,56 @@ async def running_server(
     """
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
-        server = RunningServer(parts, embedding, [grpc_door(parts, [embedding.hosted])], operators)
+        door = grpc_door(parts, [embedding.hosted])
+        watch = memory_watch(parts, door)
+        server = RunningServer(parts, embedding, [door], operators, watch)
         if operators is not None:
             operators.show_metrics(make_wsgi_app(parts.registry))
         try:
             await server.start()
+            watch.start()
             yield server
         finally:
+            watch.stop()
             await server.stop(0.0)
+
+
+def measured_bounds(config: ServerConfig) -> Bounds:
+    """What the budget is made of. Call it when everything is loaded, and nothing is served."""
+    give_back_free_memory()
+    return memory_bounds(config, private_bytes() or 0)
+
+
+def tell_budget(budget: MemoryBudget) -> None:
+    """Have the log say how much memory the process may hold, and warn if there is less."""
+    log.info(
+        "memory_budget",
+        total_mib=-(-budget.total_bytes // 2**20),
+        one_client_mib=-(-budget.client_bytes // 2**20),
+        base_mib=-(-budget.bytes_of(Part.BASE) // 2**20),
+    )
+    reason = too_large(budget.total_bytes, machine_memory())
+    if reason is not None:
+        log.warning("memory_budget_too_large", reason=reason)
+
+
+def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
+    """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
+    bounds, runtime = parts.bounds, parts.runtime
+    held = FromLoop(asyncio.get_running_loop(), lambda: held_by(runtime.statistics(), bounds), _ACCOUNTS_S)
+    rule = WatchRule(
+        base_bytes=bounds.base_bytes,
+        bound_bytes=bounds.max_receiving_bytes,
+        idle_counted_bytes=parts.budget.bytes_of(Part.SERVING),
+    )
+    senses = Senses(
+        private_bytes=private_bytes,
+        counted_bytes=lambda: sum(held().values()),
+        give_back=give_back_free_memory,
+    )
+    watch = MemoryWatch(rule, door.receipts, senses, bound_bytes=bounds.max_receiving_bytes)
+    parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))
+    return watch
 
 
 def embedding_service(parts: Parts) -> EmbeddingService:
@@ -187,6 +244,7 @@ def embedding_service(parts: Parts) -> EmbeddingService:
         limits=call_limits(parts.config),
         access=parts.access,
         observer=parts.observer,
+        budget=parts.budget,
     )
 
 
@@ -224,6 +282,7 @@ async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running_server(config, loaded, operators) as server:
+        tell_budget(server.parts.budget)
         log.info(
             "serving",
             address=address_of(config.listen.host, server.port),

@@ -10,9 +10,9 @@ from reidstream_engines.cores import usable_cores
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
+from reidstream_server.memory.budget import Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
-
 
 HEAVY_BOXES = 128
 HEAVY_STAGING_NS = 60_000_000
@@ -80,6 +80,23 @@ def call_limits(config: ServerConfig) -> CallLimits:
     )
 
 
+def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
+    """What the budget of the process is made of. `base_bytes`: its private memory before it serves."""
+    limits = config.limits
+    return Bounds(
+        base_bytes=base_bytes,
+        max_message_bytes=limits.max_message_bytes,
+        max_receiving_bytes=limits.max_receiving_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
+        max_queue_bytes=limits.max_queue_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
+        max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=_MAX_CALLS,
+    )
+
+
 def published_limits(config: ServerConfig) -> PublishedLimits:
     """What every door tells its clients."""
     limits = config.limits
@@ -98,7 +115,16 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),
+        max_receiving_bytes=limits.max_receiving_bytes,
     )
+
+
+_MAX_CALLS = 512  # STAND-IN for limits.max_calls
+
+
+def _sessions_per_client(config: ServerConfig) -> int:
+    """STAND-IN for the function of this name that reads max_sessions_per_client."""
+    return config.limits.max_sessions
 
 
 def _shared_memory_bytes(config: ServerConfig) -> int:

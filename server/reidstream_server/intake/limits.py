@@ -47,3 +47,4 @@ class PublishedLimits:
     max_answer_bytes: int
     max_sessions: int
     max_shared_memory_bytes: int
+    max_receiving_bytes: int

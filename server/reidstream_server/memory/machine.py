@@ -11,6 +11,8 @@ from pathlib import Path
 
 from reidstream_engines.control_groups import ROOT, group_folders, text_of
 
+_MIB = 2**20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineMemory:
@@ -29,6 +31,17 @@ def machine_memory(root: Path = ROOT) -> MachineMemory | None:
     if limits:
         found.append(MachineMemory(bytes=min(limits), why="the memory limit of the control group (container)"))
     return min(found, key=lambda memory: memory.bytes, default=None)
+
+
+def too_large(total_bytes: int, memory: MachineMemory | None) -> str | None:
+    """What to do if the budget is more than there is; None if it fits, or if nobody knows how much there is."""
+    if memory is None or total_bytes <= memory.bytes:
+        return None
+    return (
+        f"the server may hold {-(-total_bytes // _MIB)} MiB, and there are {memory.bytes // _MIB} MiB ({memory.why}): "
+        "under attack or overload it may be killed; lower max_queue_bytes, max_staged_bytes, max_parked_bytes, "
+        "max_receiving_bytes or max_held_answer_bytes (--dry-run shows every part), or give it more memory"
+    )
 
 
 def _installed(root: Path) -> int | None:

@@ -19,6 +19,7 @@ from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.frames import FrameIntake
+from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
@@ -29,7 +30,7 @@ from reidstream_server.transport.status import FRAMES, STALLED
 from . import answers
 from .epochs import Epochs
 from .frames import FrameReader
-from .models import details, limits_message, summary
+from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
 from .reading import Request, Response, StreamContext, opening_message
 from .record import SessionRecord
@@ -52,7 +53,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         limits: CallLimits,
         access: Access,
         observer: CallObserver,
+        budget: MemoryBudget,
     ) -> None:
+        self._memory = memory_message(budget)
         self._observer = observer
         self._access = access
         self._runtime = runtime
@@ -127,7 +130,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             self._access.client_of(presented_by(context))
             model = self._models.find(understood(request).name)
-            return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
+            return service_pb2.GetModelResponse(
+                model=details(model, self._models), limits=self._published, memory=self._memory
+            )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 

@@ -4,8 +4,8 @@ Why: a call that is being read lets its client send a whole message, which gRPC 
 hundred calls that each send all but one byte hold a hundred messages, and no bound of ours has seen one of them. What a
 connection has received, less what was read from it, is what it holds (see `sockets`). A message costs one addition.
 
-Trap: the kernel's figure has frames, headers and TLS in it, under 1 %. After a terabyte that would be 10 GB. So whenever
-little is held by all together, the difference is taken as the new zero (`settle`).
+Trap: the kernel's figure has frames, headers and TLS in it, under 1 %. After a terabyte that would be 10 GB. So
+whenever little is held by all together, the difference is taken as the new zero (`settle`).
 
 A call is ended with a status if the event loop gets to it, and its handler gives back what it has.
 """
@@ -14,21 +14,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from typing_extensions import override
 
 from reidstream_server.errors import ReceivingFull
 
-from .calls import CallObserver, refuse
+from .calls import Abortable, CallObserver, refuse
 from .sockets import cut, received_bytes
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+
+class _Context(Abortable, Protocol):
+    """What is needed of a gRPC context."""
+
+    def peer(self) -> str:
+        """Its connection's other end, as gRPC writes it."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -142,14 +149,17 @@ class Receipts(grpc.aio.ServerInterceptor):
         for kind, make in _KINDS.items():
             behaviour = getattr(handler, kind)
             if behaviour is not None:
-                return make(self._known(behaviour, call), parse, handler.response_serializer)
+                known: grpc.RpcMethodHandler[Q, A] = make(
+                    self._known(behaviour, call), parse, handler.response_serializer
+                )
+                return known
         return None
 
     def _known(self, behaviour: Callable[..., Any], call: _Call) -> Callable[..., Any]:
         """The same behaviour, of a call that can be found and ended while it runs."""
         if inspect.isasyncgenfunction(behaviour):
 
-            async def answers(request: object, context: Any) -> AsyncIterator[object]:
+            async def answers(request: object, context: _Context) -> AsyncIterator[object]:
                 peer = self._begun(call, context)
                 try:
                     async for answer in behaviour(request, context):
@@ -162,7 +172,7 @@ class Receipts(grpc.aio.ServerInterceptor):
 
             return answers
 
-        async def answer(request: object, context: Any) -> object:
+        async def answer(request: object, context: _Context) -> object:
             peer = self._begun(call, context)
             try:
                 return await behaviour(request, context)
@@ -174,7 +184,7 @@ class Receipts(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _begun(self, call: _Call, context: Any) -> str:
+    def _begun(self, call: _Call, context: _Context) -> str:
         peer: str = context.peer()
         call.task = asyncio.current_task()
         connection = self._connections.get(peer)
@@ -183,7 +193,7 @@ class Receipts(grpc.aio.ServerInterceptor):
         connection.calls.add(call)
         return peer
 
-    async def _ended(self, call: _Call, context: Any) -> None:
+    async def _ended(self, call: _Call, context: _Context) -> None:
         """The handler was cancelled; if we did it, the client is told why. Raises then."""
         if call.why and call.task is not None:
             call.task.uncancel()
@@ -195,7 +205,7 @@ class Receipts(grpc.aio.ServerInterceptor):
         connection.gone_bytes += call.read_bytes
 
 
-_KINDS: dict[str, Callable[..., Any]] = {
+_KINDS: Mapping[str, Callable[..., Any]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
     "unary_stream": grpc.unary_stream_rpc_method_handler,
     "stream_unary": grpc.stream_unary_rpc_method_handler,

@@ -24,6 +24,7 @@ from reidstream_server.transport.door import Door
 from .calls import CallObserver
 from .guard import Guard
 from .hosting import HostedService
+from .receipts import Receipts
 from .unparsable import Unparsable
 
 _KEEPALIVE_MS = 60_000
@@ -58,9 +59,10 @@ class GrpcServer(Door):
         observer: CallObserver,
     ) -> None:
         self._listen = listen
+        self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self._server = grpc.aio.server(
-            interceptors=[guard, Unparsable(services)],
+            interceptors=[self.receipts, guard, Unparsable(services)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -84,10 +86,12 @@ class GrpcServer(Door):
         host, port = self._listen.host, self._listen.port
         address = address_of(host, port)
         try:
-            return self._bind(address)
+            number = self._bind(address)
         except RuntimeError as error:
             check_port(host, port, GRPC)  # gRPC says only that it cannot
             raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
+        self.receipts.port = number
+        return number
 
     @override
     async def serve(self) -> None:
