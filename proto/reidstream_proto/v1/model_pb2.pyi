@@ -171,7 +171,9 @@ class Limits(google.protobuf.message.Message):
     max_parked_bytes: builtins.int
     """Most bytes of Frame messages that wait for room in the queue, over all sessions. Above: ERROR_REASON_QUEUE_FULL."""
     max_held_answer_bytes: builtins.int
-    """Most bytes of embeddings of admitted frames whose answers are not written, over all sessions. Above: frames wait."""
+    """Most bytes of embeddings (float32) of frames that are admitted and whose answers the server has not written, over
+    all sessions. Above: frames wait for room as in a full queue.
+    """
     max_receiving_bytes: builtins.int
     """Most bytes of messages that have not come whole, of all clients together. Above: the calls of the connections that
     hold most of them end with RESOURCE_EXHAUSTED.

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from .sharing import Pool
-from .state import FrameState, SessionState
+from .state import FrameState, SessionState, Unwritten
 from .terms import Flow, SchedulerLimits, SessionKey
 
 P = TypeVar("P")
@@ -127,8 +127,20 @@ class Admission(Generic[P]):
             self._boxes.give_back(frame.session.terms.flow, frame.boxes, passed=frame.passed)
             self._changed = True
 
+    def hand_out(self, frame: FrameState[P]) -> int:
+        """The frame's answer is handed out; returns the bytes of its vectors, which are held until it is written."""
+        if frame.fault is not None or not frame.holds_answer_bytes:
+            return 0
+        frame.holds_answer_bytes = False
+        return frame.request.answer_bytes
+
+    def answer_written(self, session: SessionState[P], answer: Unwritten) -> None:
+        """An answer of the session is not held any more."""
+        self._answers.give_back(session.terms.flow, answer.answer_bytes, passed=answer.passed)
+        self._changed |= answer.answer_bytes > 0
+
     def release_answer(self, frame: FrameState[P]) -> None:
-        """The frame's answer was written, or has no vectors."""
+        """The frame's answer has no vectors, or nobody waits for it."""
         if frame.holds_answer_bytes:
             frame.holds_answer_bytes = False
             self._answers.give_back(frame.session.terms.flow, frame.request.answer_bytes, passed=frame.passed)

@@ -57,8 +57,8 @@ class _InSight:
 class Batcher(Generic[P]):
     """Forms batches for one model. Not thread-safe.
 
-    `lost`: why the engine cannot go on. `box_ns`: what a crop costs of one core, or of the device. `users`, `retiring`: see `fleet`. `stagers`: how many frames may be staged at a
-    time.
+    `lost`: why the engine cannot go on. `box_ns`: what a crop costs of one core, or of the device. `users`, `retiring`:
+    see `fleet`. `stagers`: how many frames may be staged at a time.
     """
 
     def __init__(self, terms: ModelTerms, *, stagers: int, quantum: int, aging_ns: int, linger_ns: int) -> None:

@@ -37,7 +37,7 @@ class Delivery(Generic[P]):
         if not session.unwritten:
             return
         first = session.unwritten.popleft()
-        self._admission.release_answer(first.frame)
+        self._admission.answer_written(session, first)
         session.window_frames -= first.window_frames
         session.window_bytes -= first.window_bytes
         session.stalled_since_ns = now
@@ -106,9 +106,10 @@ class Delivery(Generic[P]):
         )
         session.unwritten.append(
             Unwritten(
-                frame=frame,
                 window_frames=int(frame.holds_window),
                 window_bytes=frame.request.message_bytes if frame.holds_window else 0,
+                answer_bytes=self._admission.hand_out(frame),
+                passed=frame.passed,
             )
         )
         if session.stall_timer is None:

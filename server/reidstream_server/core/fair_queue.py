@@ -180,7 +180,7 @@ class FairQueue(Generic[T]):
         began: _Lane[T] | None = None
         while (lane := _first_lane(level, wanted)) is not None:
             if lane is began:
-                self._skip_rounds(level, wanted)
+                self._skip_rounds(level, wanted, least)
             began = began or lane
             entry = lane.first()
             if not lane.in_turn:
@@ -192,10 +192,10 @@ class FairQueue(Generic[T]):
             level.ring.move_to_end(lane.flow)
         return None
 
-    def _skip_rounds(self, level: _Level[T], wanted: Callable[[T], bool] | None) -> None:
+    def _skip_rounds(self, level: _Level[T], wanted: Callable[[T], bool] | None, least: int | None) -> None:
         """Give every lane the quanta of the rounds in which none could pay: one item may cost a thousand quanta."""
         lanes = [lane for lane in level.ring.values() if lane.entries and (not wanted or wanted(lane.first().item))]
-        rounds = min(-((lane.deficit - lane.first().cost) // self._quantum) for lane in lanes) - 1
+        rounds = min(-((lane.deficit - (least or lane.first().cost)) // self._quantum) for lane in lanes) - 1
         for lane in lanes:
             lane.deficit += max(rounds, 0) * self._quantum
 

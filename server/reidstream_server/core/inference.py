@@ -117,6 +117,11 @@ class Inference(Generic[P]):
             if model in frame.models:
                 self._ledger.resolve(frame, fault, effects)
 
+    def lose_all(self, message: str, effects: list[Effect[P]]) -> None:
+        """No engine can go on."""
+        for model in list(self._batchers):
+            self.lose(model, message, effects)
+
     def timed_out(self, key: BatchKey, effects: list[Effect[P]]) -> None:
         """The batch has not come back in time."""
         seconds = self._limits.batch_timeout_ns / 1e9

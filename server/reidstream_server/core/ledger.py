@@ -18,6 +18,7 @@ from .faults import FrameFault
 from .fleet import Fleet
 from .staging import Staging
 from .state import FrameState, Phase
+from .statistics import SchedulerStatistics
 from .terms import FrameKey, SchedulerLimits
 from .timers import Timers
 
@@ -76,6 +77,27 @@ class Ledger(Generic[P]):
         """So many batches of a model end, or are given up."""
         self.batches -= count * (cores > 0)
         self.batch_cores -= count * cores
+
+    def statistics(self, now: int, *, sessions: int, timers: int, paused_sources: int) -> SchedulerStatistics:
+        """A snapshot of everything that is bounded or counted."""
+        oldest, admission, staging = self.waiting.oldest_ns(), self.admission, self.staging
+        return SchedulerStatistics(
+            sessions=sessions,
+            frames=len(self.frames),
+            queue_boxes=admission.boxes,
+            queue_bytes=admission.bytes,
+            staged_bytes=staging.bytes,
+            held_answer_bytes=admission.answer_bytes,
+            staging_frames=staging.frames,
+            aside_frames=staging.aside_frames,
+            lost_stagings=staging.lost,
+            parked_frames=admission.parked,
+            parked_bytes=admission.parked_bytes,
+            paused_sources=paused_sources,
+            oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
+            timers=timers,
+            models=tuple(batcher.statistics(index) for index, batcher in self._batchers.items()),
+        )
 
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait to be staged."""

@@ -18,14 +18,15 @@ from typing import Generic, TypeVar, assert_never
 
 from .admission import Admission
 from .arrival import Arrivals
+from .decoding import Decoding
 from .delivery import Delivery
-from .effects import Effect, End, EndCause, GiveUpStaging, Retired, SendDrain, SetAside, Stage
-from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget, staging_timeout
+from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
+from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
 from .sources import Sources
-from .state import FrameState, Phase, SessionState
+from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
     BatchKey,
@@ -53,14 +54,16 @@ class Scheduler(Generic[P]):
         self._sessions: dict[SessionKey, SessionState[P]] = {}
         self._fleet: Fleet[P] = Fleet(limits)
         self._timers = Timers()
-        self._limits = limits
-        self._sources: Sources[P] = Sources(self._timers)
         admission: Admission[P] = Admission(limits)
         self._delivery: Delivery[P] = Delivery(self._timers, admission, stall_timeout_ns=limits.stall_timeout_ns)
         self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, admission, self._delivery)
+        self._sources: Sources[P] = Sources(self._timers, self._delivery)
         rate = ServiceRate()
-        self._arrivals: Arrivals[P] = Arrivals(limits, self._fleet.batchers, self._ledger, self._timers, rate)
+        self._arrivals: Arrivals[P] = Arrivals(
+            limits, self._fleet, self._ledger, self._sources, timers=self._timers, rate=rate
+        )
         self._inference: Inference[P] = Inference(limits, self._fleet, self._ledger, self._timers, rate)
+        self._decoding: Decoding[P] = Decoding(limits, self._ledger, self._inference, self._sources)
 
     # Models.
 
@@ -78,8 +81,8 @@ class Scheduler(Generic[P]):
     # Sessions.
 
     def open_session(self, terms: SessionTerms) -> SessionKey:
-        """Begin a session. It may be read at once, unless its source is not read at present. Raises LookupError if it names a model that is retiring, gone or
-        unknown: a mistake of the caller.
+        """Begin a session. It may be read at once, unless its source is not read at present. Raises LookupError if it
+        names a model that is retiring, gone or unknown: a mistake of the caller.
         """
         self._fleet.open(terms.models)
         key = SessionKey(self._next_key())
@@ -99,8 +102,7 @@ class Scheduler(Generic[P]):
 
     def charge(self, source: str, cost_ns: int, now: int) -> list[Effect[P]]:
         """The source took so much of a core without a right to it: it is not read for some time."""
-        for session in self._sources.charge(source, cost_ns, now):
-            self._delivery.touch(session)
+        self._sources.charge(source, cost_ns, now)
         return self._pump(now, [], None)
 
     def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
@@ -158,8 +160,8 @@ class Scheduler(Generic[P]):
     def frame_refused(
         self, session: SessionKey, frame_id: int, fault: FrameFault, now: int, *, spent_ns: int = 0
     ) -> list[Effect[P]]:
-        """A frame was read, which took `spent_ns`, and is answered with this fault when it is its turn. Its source pays:
-        refused frames take no place in any queue.
+        """A frame was read, which took `spent_ns`, and is answered with this fault when it is its turn. Its source pays
+        for it, since refused frames take no place in any queue.
         """
         effects: list[Effect[P]] = []
         request = FrameRequest(
@@ -168,7 +170,7 @@ class Scheduler(Generic[P]):
         frame = self._enter(session, request, None, now)
         if frame is not None:
             self._ledger.resolve(frame, self._arrivals.id_fault(frame) or fault, effects)
-            self._charge(frame, spent_ns, now)
+            self._sources.charge(frame.session.terms.source, spent_ns, now)
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_staged(
@@ -176,25 +178,13 @@ class Scheduler(Generic[P]):
     ) -> list[Effect[P]]:
         """Staging is done. `invalid`: the crops whose own image could not be decoded. `spent_ns`: of a core."""
         effects: list[Effect[P]] = []
-        frame = self._ledger.end_staging(key)
-        if frame is not None:
-            self._spent(frame, spent_ns, now)
-            frame.staged = True
-            frame.phase = Phase.READY
-            frame.decoded_ns = now
-            if not frame.resolved:
-                self._inference.queue_crops(frame, invalid, now)
-            self._ledger.settle(frame, effects)
+        self._decoding.staged(key, invalid, spent_ns, now, effects)
         return self._pump(now, effects, None)
 
     def frame_staging_failed(self, key: FrameKey, fault: FrameFault, now: int, *, spent_ns: int = 0) -> list[Effect[P]]:
         """The frame could not be staged, and a core was busy with that for `spent_ns`."""
         effects: list[Effect[P]] = []
-        frame = self._ledger.end_staging(key)
-        if frame is not None:
-            self._spent(frame, spent_ns, now)
-            self._ledger.resolve(frame, fault, effects)
-            self._ledger.settle(frame, effects)
+        self._decoding.failed(key, fault, spent_ns, now, effects)
         return self._pump(now, effects, None)
 
     def answer_written(self, session: SessionKey, now: int) -> list[Effect[P]]:
@@ -236,24 +226,8 @@ class Scheduler(Generic[P]):
 
     def statistics(self, now: int) -> SchedulerStatistics:
         """A snapshot of everything that is bounded or counted."""
-        ledger = self._ledger
-        oldest = ledger.waiting.oldest_ns()
-        return SchedulerStatistics(
-            sessions=len(self._sessions),
-            frames=len(ledger.frames),
-            queue_boxes=ledger.admission.boxes,
-            queue_bytes=ledger.admission.bytes,
-            staged_bytes=ledger.staging.bytes,
-            held_answer_bytes=ledger.admission.answer_bytes,
-            staging_frames=ledger.staging.frames,
-            aside_frames=ledger.staging.aside_frames,
-            lost_stagings=ledger.staging.lost,
-            parked_frames=ledger.admission.parked,
-            parked_bytes=ledger.admission.parked_bytes,
-            paused_sources=self._sources.paused,
-            oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
-            timers=len(self._timers),
-            models=tuple(batcher.statistics(index) for index, batcher in self._fleet.batchers.items()),
+        return self._ledger.statistics(
+            now, sessions=len(self._sessions), timers=len(self._timers), paused_sources=self._sources.paused
         )
 
     # What follows from an event.
@@ -267,52 +241,7 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        models = frozenset(request.crops)
-        if not models <= state.terms.models:
-            raise LookupError(
-                f"frame {request.frame_id} has crops for the models {sorted(models)}; "
-                f"its session may use {sorted(state.terms.models)}"
-            )
-        self._fleet.use(models)
-        staging_ns = self._sources.expected_ns(state.terms.source, request.staging_ns)
-        frame = FrameState(
-            key=FrameKey(self._next_key()),
-            session=state,
-            request=request,
-            arrived_ns=now,
-            payload=payload,
-            models=models,
-            cost_ns=max(1, staging_ns + self._crops_ns(request)),
-            expected_staging_ns=staging_ns,
-            heavy=len(request.crops) > self._limits.heavy_boxes or staging_ns > self._limits.heavy_staging_ns,
-        )
-        frame.outcomes = [None] * frame.boxes
-        frame.open_crops = frame.boxes
-        self._ledger.frames[frame.key] = frame
-        state.open_frames[frame.key] = frame
-        return frame
-
-    def _crops_ns(self, request: FrameRequest) -> int:
-        """What the crops of a frame cost."""
-        batchers = self._fleet.batchers
-        if len(batchers) == 1:
-            return len(request.crops) * next(iter(batchers.values())).box_ns
-        return sum(batchers[model].box_ns for model in request.crops)
-
-    def _spent(self, frame: FrameState[P], spent_ns: int, now: int) -> None:
-        """The staging of a frame has cost so much; its source pays for what nobody could expect."""
-        over_ns = self._sources.staged(
-            frame.session.terms.source,
-            declared_ns=frame.request.staging_ns,
-            expected_ns=frame.expected_staging_ns,
-            spent_ns=spent_ns,
-        )
-        if spent_ns > self._limits.slow_staging_ns and not frame.given_up:
-            self._charge(frame, over_ns, now)
-
-    def _charge(self, frame: FrameState[P], cost_ns: int, now: int) -> None:
-        for session in self._sources.charge(frame.session.terms.source, cost_ns, now):
-            self._delivery.touch(session)
+        return self._arrivals.enter(state, FrameKey(self._next_key()), request, payload, now)
 
     def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
         """Start whatever can start, then hand out what may be written."""
@@ -343,37 +272,24 @@ class Scheduler(Generic[P]):
                 pass  # the pump that follows forms the batch
             case TimerKind.BATCH_TIMEOUT:
                 self._inference.timed_out(BatchKey(timer.key), effects)
-            case TimerKind.STALL:
-                session = self._sessions.get(SessionKey(timer.key))
-                if session is not None and self._delivery.stalled(session, now):
-                    effects.append(End(session=session.key, cause=EndCause.STALLED))
-                    self._forget(session, effects)
-            case TimerKind.DRAIN:
-                session = self._sessions.get(SessionKey(timer.key))
-                for frame in list(session.open_frames.values()) if session is not None else ():
-                    self._ledger.resolve(frame, SHUTTING_DOWN, effects)
             case TimerKind.STAGING:
-                self._slow_stagings(now, effects)
+                self._decoding.look(now, effects)
             case TimerKind.PAUSE:
-                for session in self._sources.look(timer.key, now):
-                    self._delivery.touch(session)
+                self._sources.look(timer.key, now)
+            case TimerKind.STALL | TimerKind.DRAIN:
+                session = self._sessions.get(SessionKey(timer.key))
+                if session is not None:
+                    self._session_due(session, timer.kind, now, effects)
             case _:
                 assert_never(timer.kind)
 
-    def _slow_stagings(self, now: int, effects: list[Effect[P]]) -> None:
-        """Some frames are staged for longer than anybody could expect."""
-        for frame in self._ledger.staging.look(now):
-            if frame.payload is None:
-                continue
-            if not frame.given_up:
-                effects.append(SetAside(frame=frame.key, payload=frame.payload))
-                continue
-            effects.append(GiveUpStaging(frame=frame.key, payload=frame.payload))
-            self._charge(frame, now - frame.staging_ns, now)
-            self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)
-        if self._ledger.staging.broken:
-            for model in list(self._fleet.batchers):
-                self._inference.lose(model, "too many pictures are decoded without end", effects)
+    def _session_due(self, session: SessionState[P], kind: TimerKind, now: int, effects: list[Effect[P]]) -> None:
+        if kind is TimerKind.DRAIN:
+            for frame in list(session.open_frames.values()):
+                self._ledger.resolve(frame, SHUTTING_DOWN, effects)
+        elif self._delivery.stalled(session, now):
+            effects.append(End(session=session.key, cause=EndCause.STALLED))
+            self._forget(session, effects)
 
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
         """The session is over: let go of everything that it has open."""
@@ -384,8 +300,10 @@ class Scheduler(Generic[P]):
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
             self._ledger.resolve(frame, SESSION_LOST, effects)
+            if frame.fault is None:  # its answer was known, and waited for its turn
+                self._ledger.admission.release_answer(frame)
         for answer in session.unwritten:
-            self._ledger.admission.release_answer(answer.frame)
+            self._ledger.admission.answer_written(session, answer)
         session.open_frames.clear()
         session.resolved.clear()
         self._fleet.leave(session.terms.models)

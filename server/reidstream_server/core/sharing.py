@@ -38,9 +38,13 @@ class Pool(Generic[H]):
         return self._by_holder[holder]
 
     def fits(self, holder: H, amount: int) -> bool:
-        """Whether the holder may take so much now. True for nothing."""
+        """Whether the holder may take so much now. True for nothing. Where nothing is taken, all there is may be: what
+        is as large as the bound must fit at some time.
+        """
+        if not amount or not self._taken:
+            return amount <= self.most
         left = min(amount, self.most // LEFT_PART)
-        return not amount or self._by_holder[holder] + amount + left <= self.most - self._taken
+        return self._by_holder[holder] + amount + left <= self.most - self._taken
 
     def take(self, holder: H, amount: int) -> None:
         """The holder has so much more. Whoever takes what does not fit answers for it."""

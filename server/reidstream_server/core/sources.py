@@ -18,9 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from .state import SessionState
+from .delivery import Delivery
+from .state import FrameState, SessionState
 from .terms import SessionKey
-from .timers import Timer, TimerKind, Timers
+from .timers import TimerKind, Timers
 
 P = TypeVar("P")
 
@@ -49,14 +50,14 @@ class Source(Generic[P]):
     sessions: dict[SessionKey, SessionState[P]] = field(default_factory=dict)
     paused: bool = False
     until_ns: int = 0
-    timer: Timer | None = None
 
 
 class Sources(Generic[P]):
     """Every source with a session, or with something to pay. Not thread-safe."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, delivery: Delivery[P]) -> None:
         self._timers = timers
+        self._delivery = delivery
         self._by_name: dict[str, Source[P]] = {}
         self._paused: dict[int, Source[P]] = {}
         self._made = 0
@@ -86,47 +87,48 @@ class Sources(Generic[P]):
         """How long a core will take for a staging of this source that looks as if it took `declared_ns`."""
         return int(declared_ns * self._by_name[name].price)
 
-    def staged(self, name: str, *, declared_ns: int, expected_ns: int, spent_ns: int) -> int:
-        """A core has spent so much on a staging; returns what of it the source had no right to."""
-        source = self._by_name.get(name)
-        if declared_ns > 0:
+    def staged(self, frame: FrameState[P], spent_ns: int, now: int, *, slow_ns: int) -> None:
+        """A core has spent so much on the staging of a frame. Its source pays if that was long (`slow_ns`), and more
+        than anybody could expect.
+        """
+        name, declared_ns, expected_ns = frame.session.terms.source, frame.request.staging_ns, frame.expected_staging_ns
+        if declared_ns:
             price = min(max(spent_ns / declared_ns, LOWEST_PRICE), HIGHEST_PRICE)
             self._price += (price - self._price) * COMMON_PRICE_WEIGHT
+            source = self._by_name.get(name)
             if source is not None:
                 source.price += (price - source.price) * PRICE_WEIGHT
-        return spent_ns - expected_ns if spent_ns > OVERSPENT * expected_ns else 0
+        if not frame.given_up and spent_ns > slow_ns and spent_ns > OVERSPENT * expected_ns:
+            self.charge(name, spent_ns - expected_ns, now)
 
-    def charge(self, name: str, cost_ns: int, now: int) -> list[SessionState[P]]:
-        """The source took so much without a right to it; returns its sessions if they are not read from now on."""
+    def charge(self, name: str, cost_ns: int, now: int) -> None:
+        """The source took so much without a right to it: its sessions are not read for some time from now on."""
         if cost_ns <= 0:
-            return []
+            return
         source = self._of(name)
         source.until_ns = min(max(source.until_ns, now) + PENALTY * cost_ns, now + LONGEST_PAUSE_NS)
         if source.paused:
-            return []  # its timer looks again
+            return  # its timer looks again
         source.paused = True
         self._paused[source.number] = source
-        source.timer = self._timers.add(source.until_ns, TimerKind.PAUSE, source.number)
-        return self._tell(source)
+        self._timers.add(source.until_ns, TimerKind.PAUSE, source.number)
+        self._tell(source)
 
     def until_ns(self, name: str) -> int | None:
         """Until when the source is not read; None if it may be."""
         source = self._by_name.get(name)
         return source.until_ns if source is not None and source.paused else None
 
-    def look(self, number: int, now: int) -> list[SessionState[P]]:
-        """The timer of a source: it has paid, or has more to pay. Returns its sessions if they may be read again."""
-        source = self._paused.get(number)
-        if source is None:
-            return []
+    def look(self, number: int, now: int) -> None:
+        """The timer of a source: it has paid, and its sessions may be read again; or it has more to pay."""
+        source = self._paused[number]
         if source.until_ns > now:
-            source.timer = self._timers.add(source.until_ns, TimerKind.PAUSE, number)
-            return []
+            self._timers.add(source.until_ns, TimerKind.PAUSE, number)
+            return
         source.paused = False
         del self._paused[number]
-        told = self._tell(source)
+        self._tell(source)
         self._forget(source)
-        return told
 
     def _of(self, name: str) -> Source[P]:
         source = self._by_name.get(name)
@@ -135,11 +137,10 @@ class Sources(Generic[P]):
             source = self._by_name[name] = Source(name, self._made, self._price)
         return source
 
-    def _tell(self, source: Source[P]) -> list[SessionState[P]]:
-        sessions = list(source.sessions.values())
-        for session in sessions:
+    def _tell(self, source: Source[P]) -> None:
+        for session in source.sessions.values():
             session.paused = source.paused
-        return sessions
+            self._delivery.touch(session)
 
     def _forget(self, source: Source[P]) -> None:
         if not source.sessions and not source.paused:

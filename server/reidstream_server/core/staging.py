@@ -87,6 +87,9 @@ class Staging(Generic[P]):
             self.lost -= 1
         else:
             self._count(frame, -1)
+        if not self._at_work:
+            self._timers.cancel(self._timer)
+            self._timer = None
         return True
 
     def let_go(self, frame: FrameState[P]) -> None:

