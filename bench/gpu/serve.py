@@ -22,7 +22,7 @@ from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.spec import Resize
-from reidstream_server.allocator import keep_freed_memory
+from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.app import serve
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import load_config

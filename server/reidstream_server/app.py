@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
@@ -26,9 +27,10 @@ from reidstream_server.identity.access import Access
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger
+from reidstream_server.memory.allocator import give_back_free_memory
 from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by, memory_budget
 from reidstream_server.memory.machine import machine_memory, too_large
-from reidstream_server.memory.process import give_back_free_memory, private_bytes
+from reidstream_server.memory.process import private_bytes
 from reidstream_server.memory.rule import WatchRule
 from reidstream_server.memory.watch import MemoryWatch, Senses
 from reidstream_server.metrics.devices import DeviceCollector
@@ -200,7 +202,7 @@ async def running_server(
 
 def measured_bounds(config: ServerConfig) -> Bounds:
     """What the budget is made of. Call it when everything is loaded, and nothing is served."""
-    give_back_free_memory()
+    give_back_free_memory(scheduler_limits(config).cores)
     return memory_bounds(config, private_bytes() or 0)
 
 
@@ -224,12 +226,12 @@ def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
     rule = WatchRule(
         base_bytes=bounds.base_bytes,
         bound_bytes=bounds.max_receiving_bytes,
-        idle_counted_bytes=parts.budget.bytes_of(Part.SERVING),
+        idle_bytes=parts.budget.bytes_of(Part.SERVING),
     )
     senses = Senses(
         private_bytes=private_bytes,
         counted_bytes=lambda: sum(held().values()),
-        give_back=give_back_free_memory,
+        give_back=partial(give_back_free_memory, scheduler_limits(parts.config).cores),
     )
     watch = MemoryWatch(rule, door.receipts, senses, bound_bytes=bounds.max_receiving_bytes)
     parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))

@@ -14,12 +14,12 @@ import os
 import sys
 from typing import NoReturn
 
-from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import measured_bounds, operators_port, serve, tell_budget
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, redacted
 from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import get_logger
+from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.memory.budget import memory_budget, table
 from reidstream_server.stopping import Stop
 
@@ -28,10 +28,9 @@ log = get_logger(__name__)
 
 def run(config: ServerConfig, stop: Stop) -> int:
     """Serve until told to stop. Raises StartupError, ToldToStop."""
+    keep_freed_memory(scheduler_limits(config).cores)  # before there are threads, each of which would get a heap
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.check()
-        # After loading: what loading freed goes back to the system.
-        keep_freed_memory(scheduler_limits(config).cores)
         ending = asyncio.run(serve(config, loaded, operators))
         if ending.stuck:
             _leave_behind(ending.code)

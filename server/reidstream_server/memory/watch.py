@@ -153,7 +153,7 @@ class MemoryWatch:
             case Act.NOTHING:
                 pass
             case Act.GIVE_BACK:
-                self._give_back(now)
+                self._give_back(measured)
                 return 0.0
             case Act.END_CALLS:
                 self._end_calls(self._rule.uncounted(measured), now)
@@ -169,10 +169,10 @@ class MemoryWatch:
             self._settled_s = now
             self._receiving.settle()
 
-    def _give_back(self, now: float) -> None:
+    def _give_back(self, measured: Measured) -> None:
         self._senses.give_back()
         self.given_back += 1
-        self._rule.gave_back(now, self._senses.private_bytes() or 0)
+        self._rule.gave_back(measured, self._senses.private_bytes() or 0)
 
     def _end_calls(self, uncounted: int, now: float) -> None:
         """Blame whoever holds most, so many that the rest is well below the bound."""

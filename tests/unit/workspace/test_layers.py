@@ -85,7 +85,6 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "redaction": Room(uses={"reidstream_engines"}),
         "logs": Room(sees={"redaction"}),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
-        "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
         "bounds": Room(sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines"}),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
@@ -99,7 +98,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             uses={"prometheus_client"},
         ),
         "process": Room(uses={"reidstream_engines"}),
-        "running": Room(sees={"allocator", "app", "bounds", "config", "loading", "logs", "memory", "stopping"}),
+        "running": Room(sees={"app", "bounds", "config", "loading", "logs", "memory", "stopping"}),
         "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }
