@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-
-from reidstream_server.core.statistics import SchedulerStatistics
+from typing import Protocol
 
 _KIB, _MIB = 2**10, 2**20
 
@@ -83,6 +82,35 @@ class Bounds:
     max_calls: int
 
 
+class Accounts(Protocol):
+    """What the scheduler counts, of its statistics."""
+
+    @property
+    def sessions(self) -> int:
+        """Open ones."""
+        ...
+
+    @property
+    def parked_bytes(self) -> int:
+        """Of messages that wait for room in the queue."""
+        ...
+
+    @property
+    def queue_bytes(self) -> int:
+        """Of messages that wait to be decoded."""
+        ...
+
+    @property
+    def staged_bytes(self) -> int:
+        """Of decoded frames."""
+        ...
+
+    @property
+    def held_answer_bytes(self) -> int:
+        """Of vectors that are not written."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
     """The bound of each part, each part once."""
@@ -142,7 +170,7 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             bytes=bounds.max_receiving_bytes,
             client_bytes=bounds.max_receiving_bytes,
             setting="max_receiving_bytes",
-            meaning="messages that have not come whole; above it, the calls of who holds most are ended",
+            meaning="messages that have not come whole",
         ),
         Line(
             part=Part.PARKED,
@@ -190,7 +218,7 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
     return MemoryBudget(lines=lines)
 
 
-def held_by(now: SchedulerStatistics, bounds: Bounds) -> dict[Part, int]:
+def held_by(now: Accounts, bounds: Bounds) -> dict[Part, int]:
     """What is held now of the parts that are counted. The others can only be measured together."""
     return {
         Part.SERVING: SERVING_BYTES + READ_COPIES * bounds.max_message_bytes,

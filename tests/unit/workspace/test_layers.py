@@ -72,7 +72,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "core": Room(pure=True),
         "config": Room(sees={"errors", "logs", "redaction"}),
         "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
-        "memory": Room(sees={"core", "logs"}, uses={"reidstream_engines"}),
+        "memory": Room(sees={"logs"}, uses={"reidstream_engines"}),
         "metrics": Room(sees={"core", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
         "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),

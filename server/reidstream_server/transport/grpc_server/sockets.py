@@ -52,17 +52,28 @@ def _connections(port: int) -> Iterator[socket.socket]:
     except OSError:
         return
     for number in numbers:
-        try:
-            link = os.readlink(f"{_DESCRIPTORS}/{number}")  # noqa: PTH115 - no Path for each of a thousand
-            if not link.startswith("socket:"):
-                continue
-            connection = socket.socket(fileno=os.dup(number))
-        except OSError:  # closed meanwhile
+        connection = _duplicate(number)
+        if connection is None:
             continue
         if _is_connection(connection, port):
             yield connection
         else:
             connection.close()
+
+
+def _duplicate(number: int) -> socket.socket | None:
+    """A socket of our own for the same connection; None if the descriptor is none, or is closed by now."""
+    try:
+        if not os.readlink(f"{_DESCRIPTORS}/{number}").startswith("socket:"):  # noqa: PTH115 - one of a thousand
+            return None
+        duplicate = os.dup(number)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        return None
 
 
 def _is_connection(connection: socket.socket, port: int) -> bool:
