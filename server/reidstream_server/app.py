@@ -81,8 +81,8 @@ class RunningServer:
         parts: Parts,
         embedding: EmbeddingService,
         doors: Sequence[Door],
-        operators: OperatorsPort | None,
-        watch: MemoryWatch,
+        operators: OperatorsPort | None = None,
+        watch: MemoryWatch | None = None,
     ) -> None:
         self.watch = watch
         self.parts = parts
@@ -107,6 +107,8 @@ class RunningServer:
         self.ports = tuple([await door.listen() for door in self.doors])
         for door in self.doors:
             await door.serve()
+        if self.watch is not None:
+            self.watch.start()
         self.parts.series.ready.set(1)
         if self._operators is not None:
             self._operators.health.serves(self.runtime)
@@ -125,6 +127,8 @@ class RunningServer:
 
     async def stop(self, grace_s: float) -> None:
         """Close every door; calls that are open have `grace_s` to end. Harmless to repeat."""
+        if self.watch is not None:
+            await asyncio.to_thread(self.watch.stop)  # it may be asking the event loop
         await _at_each(self.doors, lambda door: door.stop(grace_s))
         if self._operators is not None:
             self._operators.health.over()
@@ -193,10 +197,8 @@ async def running_server(
             operators.show_metrics(make_wsgi_app(parts.registry))
         try:
             await server.start()
-            watch.start()
             yield server
         finally:
-            watch.stop()
             await server.stop(0.0)
 
 

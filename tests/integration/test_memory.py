@@ -6,25 +6,24 @@ The server is a process, because memory is the process's. What is asserted are s
 from __future__ import annotations
 
 import asyncio
-import tomllib
+import os
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
-import pytest
 
-from reidstream_proto.v1 import service_pb2, service_pb2_grpc
+from reidstream_proto.v1 import service_pb2
 from reidstream_server.memory.budget import REACTION_BYTES, SERVING_BYTES
 from reidstream_server.memory.rule import MUCH_BYTES
-from reidstream_server.running import dry_run
 from tests.support.half_messages import HalfMessages, half_messages
 from tests.support.harness import frame, opening, serving, stub_of
 from tests.support.patience import HANG_S
 from tests.support.process import ServerProcess, server_process
 
-MIB = 2**20
+MIB, PAGE = 2**20, os.sysconf("SC_PAGE_SIZE")
 MESSAGE, RECEIVING = 8 * MIB, 96 * MIB
 FLAGS = (f"--max-message-bytes={MESSAGE}", f"--max-window-bytes={MESSAGE}", f"--max-receiving-bytes={RECEIVING}")
 STREAM = "/reidstream.v1.EmbeddingService/EmbedStream"
@@ -42,9 +41,9 @@ class Served:
     @property
     def private_bytes(self) -> int:
         """Its private memory now, by the kernel."""
-        with open(f"/proc/{self.server.process.pid}/statm", encoding="ascii") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-        return (resident - shared) * 4096
+        text = Path(f"/proc/{self.server.process.pid}/statm").read_text(encoding="ascii")
+        _, resident, shared, *_ = map(int, text.split())
+        return (resident - shared) * PAGE
 
     async def figure(self, series: str) -> float:
         """One of its metrics."""
@@ -131,12 +130,11 @@ async def test_many_connections_that_hold_a_little_each_are_ended_one_by_one() -
 
 async def test_below_the_bound_nobody_is_ended() -> None:
     """A slow client holds half a message for as long as it likes."""
-    async with served() as victim:
-        async with attacker(victim.port, 4) as connection:
-            await connection.send()
-            assert await victim.figure("reidstream_connections_ended_total") == 0
-            assert connection.over == 0
-            assert not connection.closed
+    async with served() as victim, attacker(victim.port, 4) as connection:
+        await connection.send()
+        assert await victim.figure("reidstream_connections_ended_total") == 0
+        assert connection.over == 0
+        assert not connection.closed
 
 
 async def test_a_client_is_told_every_part_and_the_sum() -> None:
