@@ -64,6 +64,10 @@ class WatchRule:
         """Whether a look at private memory alone leaves something to decide."""
         return private_bytes - self._base > MUCH_BYTES
 
+    def little(self, measured: Measured) -> bool:
+        """Whether so little is not accounted for that it does not matter who holds it."""
+        return self._perhaps_free(measured) <= max(MUCH_BYTES, self._bound // 4)
+
     def near(self, private_bytes: int) -> bool:
         """Whether the next look should come soon."""
         return private_bytes - self._base > self._bound // 2

@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 LOOK_S = 0.1
 LOOK_SOON_S = 0.02
-SETTLE_S = 10.0
+SETTLE_S = 60.0
 ENDING_S = 0.25
 FREED_S = 0.05
 BLAMED_BYTES = 2**20
@@ -64,13 +64,8 @@ class Receiving(Protocol):
         ...
 
     @abstractmethod
-    def settle(self) -> None:
-        """Little is held by all together."""
-        ...
-
-    @abstractmethod
-    def forget_gone(self) -> None:
-        """Forget connections that are closed."""
+    def settle(self, *, little: bool) -> None:
+        """Forget connections that are closed. `little`: is held by all together."""
         ...
 
     @abstractmethod
@@ -109,7 +104,7 @@ class MemoryWatch:
         self._bound = bound_bytes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-watch", daemon=True)
-        self._settled_s = self._forgot_s = senses.clock()
+        self._settled_s = senses.clock()
         self._said_s = float("-inf")
         self._ending: list[str] = []
         self._ending_s = self._cut_s = float("-inf")
@@ -142,13 +137,11 @@ class MemoryWatch:
             return LOOK_S
         if self._still_ending(now) or now - self._cut_s < FREED_S:
             return LOOK_SOON_S
-        if now - self._forgot_s > SETTLE_S:
-            self._forgot_s = now
-            self._receiving.forget_gone()
         if not self._rule.needs_accounts(private):
-            self._settle(now)
+            self._settle(now, little=True)
             return self._pause(private)
         measured = Measured(now_s=now, private_bytes=private, counted_bytes=self._senses.counted_bytes())
+        self._settle(now, little=self._rule.little(measured))
         match self._rule.decide(measured):
             case Act.NOTHING:
                 pass
@@ -164,10 +157,10 @@ class MemoryWatch:
     def _pause(self, private: int) -> float:
         return LOOK_SOON_S if self._rule.near(private) else LOOK_S
 
-    def _settle(self, now: float) -> None:
+    def _settle(self, now: float, *, little: bool) -> None:
         if now - self._settled_s > SETTLE_S:
             self._settled_s = now
-            self._receiving.settle()
+            self._receiving.settle(little=little)
 
     def _give_back(self, measured: Measured) -> None:
         self._senses.give_back()

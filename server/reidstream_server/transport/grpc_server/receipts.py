@@ -5,7 +5,7 @@ hundred calls that each send all but one byte hold a hundred messages, and no bo
 connection has received, less what was read from it, is what it holds (see `sockets`). A message costs one addition.
 
 Trap: the kernel's figure has frames, headers and TLS in it, under 1 %. After a terabyte that would be 10 GB. So
-whenever little is held by all together, the difference is taken as the new zero (`settle`).
+whenever little is held by all together, the difference is taken as the new zero (`settle`); and 1 % is forgiven.
 
 A call is ended with a status if the event loop gets to it, and its handler gives back what it has.
 """
@@ -26,6 +26,7 @@ from reidstream_server.errors import ReceivingFull
 from .calls import Abortable, CallObserver, refuse
 from .sockets import cut, received_bytes
 
+_OVERHEAD = 100  # one byte in so many is none of a message
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -49,13 +50,14 @@ class _Call:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """`gone_bytes`: read by calls that are over. `zero_bytes`: what the kernel had counted beyond that when little was
-    held.
+    """`gone_bytes`: read by calls that are over. When little was held, `zero_read_bytes` had been read, and the kernel
+    had counted `zero_bytes` beyond them.
     """
 
     calls: set[_Call] = field(default_factory=set)
     gone_bytes: int = 0
     zero_bytes: int = 0
+    zero_read_bytes: int = 0
 
     @property
     def read_bytes(self) -> int:
@@ -93,23 +95,23 @@ class Receipts(grpc.aio.ServerInterceptor):
         found = []
         for peer, count in received.items():
             of = known.get(peer, _Connection())
-            held = max(0, count - of.read_bytes - of.zero_bytes)
+            read = of.read_bytes
+            overhead = of.zero_bytes + (read - of.zero_read_bytes) // _OVERHEAD
+            held = max(0, count - read - overhead)
             found.append(Holder(peer=peer, bytes=held, calls=len(of.calls)))
         return sorted(found, key=lambda holder: -holder.bytes)
 
-    def settle(self) -> None:
-        """Little is held by all together: what the kernel has counted beyond our messages is not held."""
-        received = received_bytes(self.port)
-        for peer, of in self._connections.copy().items():
-            if peer in received:
-                of.zero_bytes = received[peer] - of.read_bytes
-
-    def forget_gone(self) -> None:
-        """Forget connections that are closed."""
+    def settle(self, *, little: bool) -> None:
+        """Forget connections that are closed. `little`: is held by all together, so what the kernel has counted beyond
+        our messages is not held.
+        """
         received = received_bytes(self.port)
         for peer, of in self._connections.copy().items():
             if peer not in received and not of.calls:
                 self._connections.pop(peer, None)
+            elif peer in received and little:
+                of.zero_read_bytes = of.read_bytes
+                of.zero_bytes = received[peer] - of.zero_read_bytes
 
     def end_calls(self, peer: str, why: str) -> None:
         """Have the calls of a connection end with a status, as soon as the event loop gets to it."""

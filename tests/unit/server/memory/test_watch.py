@@ -74,11 +74,8 @@ class World(Receiving):
         found = sorted(self.connections.values(), key=lambda connection: -connection.bytes)
         return found if self.known else [Connection(each.peer, 0, each.calls) for each in found if each.calls]
 
-    def settle(self) -> None:
-        self.told.append("settle")
-
-    def forget_gone(self) -> None:
-        self.told.append("forget")
+    def settle(self, *, little: bool) -> None:
+        self.told.append("little" if little else "much")
 
     def end_calls(self, peer: str, why: str) -> None:
         self.ended.append(peer)
@@ -164,7 +161,7 @@ def test_a_quiet_server_settles_its_accounts_and_asks_nothing_else() -> None:
     """Little is held, so what the kernel has counted beyond messages is overhead."""
     world = World(Connection("camera", MUCH_BYTES))
     world.looks(int(SETTLE_S / LOOK_S) + 2)
-    assert world.told == ["forget", "settle"]
+    assert world.told == ["little"]
     assert world.watch.look() == LOOK_S
     assert world.watch.given_back == 0
 
@@ -172,8 +169,8 @@ def test_a_quiet_server_settles_its_accounts_and_asks_nothing_else() -> None:
 def test_accounts_are_not_settled_while_much_is_held() -> None:
     """Else what an attacker holds would be forgotten."""
     world = World(Connection("attacker", BOUND // 2 + 1))
-    world.looks(int(SETTLE_S / LOOK_SOON_S) + 2)
-    assert "settle" not in world.told
+    world.looks(int(SETTLE_S / LOOK_SOON_S) + 100)
+    assert set(world.told) == {"much"}
 
 
 def test_a_kernel_that_does_not_say_how_much_is_private_is_no_error() -> None:
