@@ -100,6 +100,7 @@ class Limits:
     max_held_answer_bytes: int = 0
     max_sessions_per_client: int = 0
     max_calls: int = 0
+    max_receiving_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,7 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_queue_bytes=message.max_queue_bytes,
         max_parked_bytes=message.max_parked_bytes,
         max_held_answer_bytes=message.max_held_answer_bytes,
+        max_receiving_bytes=message.max_receiving_bytes,
         max_staged_bytes=message.max_staged_bytes,
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,

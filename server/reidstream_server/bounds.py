@@ -11,6 +11,7 @@ from reidstream_proto.v1 import contract
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
+from reidstream_server.memory.budget import Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.grpc_server.admission import CallBounds
@@ -102,6 +103,23 @@ def port_bounds(config: ServerConfig) -> CallBounds:
     )
 
 
+def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
+    """What the budget of the process is made of. `base_bytes`: its private memory before it serves."""
+    limits = config.limits
+    return Bounds(
+        base_bytes=base_bytes,
+        max_message_bytes=limits.max_message_bytes,
+        max_receiving_bytes=limits.max_receiving_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
+        max_queue_bytes=limits.max_queue_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
+        max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=limits.max_calls,
+    )
+
+
 def published_limits(config: ServerConfig) -> PublishedLimits:
     """What every door tells its clients."""
     limits = config.limits
@@ -122,6 +140,7 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_shared_memory_bytes=_shared_memory_bytes(config),
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
+        max_receiving_bytes=limits.max_receiving_bytes,
     )
 
 

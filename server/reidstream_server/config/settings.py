@@ -140,6 +140,14 @@ class LimitSettings:
         int,
         About(kind=WholeNumber(low=1, high=4096, unit="frames"), help="The window of a session that asks for none."),
     ] = 16
+    max_receiving_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of messages that have not come whole, of all clients together. Above it, the "
+            "connections that hold most of them are ended.",
+        ),
+    ] = 512 * _MIB
     max_queue_boxes: Annotated[
         int,
         About(

@@ -49,3 +49,4 @@ class PublishedLimits:
     max_shared_memory_bytes: int
     max_sessions_per_client: int
     max_calls: int
+    max_receiving_bytes: int

@@ -21,6 +21,7 @@ from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
+from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
@@ -31,7 +32,7 @@ from reidstream_server.transport.status import FRAMES, STALLED
 from . import answers
 from .epochs import Epochs
 from .frames import FrameReader
-from .models import details, limits_message, summary
+from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
 from .reading import Request, StreamContext, opening_message
 from .record import SessionRecord
@@ -59,7 +60,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         limits: CallLimits,
         access: Access,
         observer: CallObserver,
+        budget: MemoryBudget,
     ) -> None:
+        self._memory = memory_message(budget)
         self._observer = observer
         self._access = access
         self._runtime = runtime
@@ -137,7 +140,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             name = understood(request).name
             check_model_name("name", name)
             model = self._models.find(name)
-            return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
+            return service_pb2.GetModelResponse(
+                model=details(model, self._models), limits=self._published, memory=self._memory
+            )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 

@@ -26,6 +26,7 @@ from .calls import CallObserver
 from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
+from .receipts import Receipts
 from .unparsable import Unparsable
 
 CALL_WINDOW_BYTES = 512 * 2**10
@@ -69,10 +70,11 @@ class GrpcServer(Door):
         observer: CallObserver,
     ) -> None:
         self._listen = listen
+        self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.admission = Admission(services, access, listen.calls, observer)
         self._server = grpc.aio.server(
-            interceptors=[self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
+            interceptors=[self.receipts, self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -99,10 +101,12 @@ class GrpcServer(Door):
         host, port = self._listen.host, self._listen.port
         address = address_of(host, port)
         try:
-            return self._bind(address)
+            number = self._bind(address)
         except RuntimeError as error:
             check_port(host, port, GRPC)  # gRPC says only that it cannot
             raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
+        self.receipts.port = number
+        return number
 
     @override
     async def serve(self) -> None:
