@@ -80,8 +80,8 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every bound of the server; bytes, pixels and counts as the names say. 0 of a bound with a default: the server does
-    not tell it.
+    """Every bound of the server; bytes, pixels and counts as the names say. 0 of a bound with a default: the server
+    does not tell it.
     """
 
     max_message_bytes: int
