@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from reidstream_server.bounds import (
     call_limits,
+    calls_per_connection,
     frame_limits,
     memory_bounds,
     port_bounds,
@@ -273,6 +274,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             max_message_bytes=config.limits.max_message_bytes,
             max_structure_bytes=structure_bytes(config),
             accept_compression=config.listen.accept_compression,
+            calls_per_connection=calls_per_connection(config),
             max_age_s=config.lifecycle.max_connection_age_s,
             calls=port_bounds(config),
             tls=tls_of(config.security),

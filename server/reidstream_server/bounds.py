@@ -28,6 +28,9 @@ a whole 4K JPEG is light, and one of 8K is not.
 SLOW_STAGING_NS = 500_000_000
 """After so long, one that seemed light has turned out to be heavy."""
 
+_ROOM_FOR_REFUSALS = 512
+"""Calls of one connection beyond all sessions that there may be: they hear from us that they are too many."""
+
 
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
     """The core's bounds."""
@@ -118,6 +121,11 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
     )
+
+
+def calls_per_connection(config: ServerConfig) -> int:
+    """One connection may carry every session there may be, and others that are told why they are refused."""
+    return config.limits.max_sessions + _ROOM_FOR_REFUSALS
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:

@@ -23,10 +23,12 @@ from reidstream_server.transport.door import Door
 
 from .admission import Admission, CallBounds
 from .calls import CallObserver
+from .connections import call_options
 from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
 from .receipts import Receipts
+from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
 CALL_WINDOW_BYTES = 512 * 2**10
@@ -43,7 +45,8 @@ class Listen:
     """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
 
     `max_structure_bytes`: the most bytes of a message beside its pixels. `accept_compression`: whether messages may
-    come compressed. `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    come compressed. `calls_per_connection`: how many may be open at a time. `max_age_s`: after so long a connection
+    takes no new calls, and its client makes another; 0: never.
     """
 
     host: str
@@ -51,6 +54,7 @@ class Listen:
     max_message_bytes: int
     max_structure_bytes: int
     accept_compression: bool
+    calls_per_connection: int
     max_age_s: float
     calls: CallBounds
     tls: TlsMaterial | None
@@ -69,6 +73,7 @@ class GrpcServer(Door):
         check_leaving: Callable[[], None],
         observer: CallObserver,
     ) -> None:
+        keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
@@ -84,6 +89,7 @@ class GrpcServer(Door):
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *call_options(listen.calls_per_connection),
                 *_age(listen.max_age_s),
                 *_compression(accepted=listen.accept_compression),
             ],
