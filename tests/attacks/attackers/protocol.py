@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Final
 
 from .http2 import (
-    ACK,
     CANCEL,
     DATA,
     END_HEADERS,
@@ -150,7 +149,7 @@ async def _repeat(target: Target, unit: bytes, *, begin: bytes = b"") -> None:
 
     async def attempt() -> None:
         async with Http2(target.host, target.port) as connection:
-            await connection.raw(begin + frame(SETTINGS, ACK, 0))
+            await connection.raw(begin)
             while True:
                 await connection.raw(piece)
                 target.became["frames"] += many
