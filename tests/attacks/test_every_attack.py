@@ -51,6 +51,8 @@ SHORT = {
     "class-ids": Short(partial(parsing.class_ids, count=200_000), 6),
     "gzipped-boxes": Short(partial(parsing.gzipped_boxes, mib=1), 6),
     "gzipped-headers": Short(partial(parsing.gzipped_headers, crops=100, segments=256), 6),
+    "crop-headers": Short(partial(parsing.crop_headers, crops=20, segments=100), 6),
+    "damaged-pictures": Short(partial(parsing.damaged_pictures, segments=256), 6),
     "ready-crops": Short(
         partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=4000),
         24,

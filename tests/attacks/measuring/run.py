@@ -45,8 +45,8 @@ class Plan:
 class Outcome:
     """What an attack did. `camera` and `visitors`: the victims by phase: calm, attack, after.
 
-    `peak_bytes`: resident, from the start of the attack on; `published_bytes`: what the server says that it may hold
-    at most, `added_bytes`: whether to count on top of what it held before.
+    `peak_bytes`: resident, `private_peak_bytes`: private, from the start of the attack on. `published_bytes`: the most
+    private memory that the server says it may hold.
     """
 
     attack: str
@@ -87,11 +87,13 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
         with attacker(attack.name, server) as enemy:
             attacked = time.monotonic()
             progress(f"under attack, for {plan.attack_s:.0f} s")
-            cut_short = _wait(plan.attack_s, sampler, lambda: enemy.poll() is not None, progress)
+            cut_short = _wait(
+                plan.attack_s, sampler, lambda: enemy.poll() is not None or server.process.poll() is not None, progress
+            )
             became = became_of(enemy)
         gone = time.monotonic()
         progress(f"after it, for {_QUIET_TO_S:.0f} s")
-        _wait(_QUIET_TO_S, sampler, lambda: False, progress)
+        _wait(_QUIET_TO_S, sampler, lambda: server.process.poll() is not None, progress)
         ended = time.monotonic()
         after = steady(sampler.looks, gone + _QUIET_FROM_S, gone + _QUIET_TO_S)
         peak = _peak(pid, sampler)
@@ -108,7 +110,7 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
             after=after,
             private_peak_bytes=private_peak,
             peak_bytes=peak,
-            published_bytes=published_bytes(limits, before.resident_bytes if before else 0),
+            published_bytes=limits.memory.max_bytes,
             became=became,
             cut_short=cut_short,
             serves=serves,
@@ -116,12 +118,6 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
             stop_s=round(stop_s, 2),
             log_tail=tuple(server.lines)[-8:],
         )
-
-
-def published_bytes(answer: service_pb2.GetModelResponse, before: int) -> int:
-    """The most that this server may hold, by what it publishes; with what it held before anything came."""
-    limits = answer.limits
-    return before + limits.max_queue_bytes + limits.max_staged_bytes
 
 
 def _wait(seconds: float, sampler: Sampler, over: Callable[[], bool], progress: Progress) -> str:
@@ -135,7 +131,7 @@ def _wait(seconds: float, sampler: Sampler, over: Callable[[], bool], progress: 
         if free_bytes() < _MACHINE_LEAST:
             return f"the machine has {free_bytes() >> 20} MiB left"
         if over():
-            return "the attacker ended by itself"
+            return "the attacker, or the server, ended by itself"
         progress("")
     return ""
 
