@@ -22,12 +22,12 @@ from reidstream_engines.cuda.stager import CudaStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.spec import Resize
-from reidstream_server.allocator import keep_freed_memory
 from reidstream_server.app import serve
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
+from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.stopping import stoppable
 
 from .launch import MAX_BATCH, Machine
