@@ -79,10 +79,18 @@ class Stop:
         if self._number is not None:
             raise ToldToStop(self._number)
 
-    def while_serving(self, stop: Callable[[], None]) -> None:
-        """From now on each signal calls `stop`, in a thread, and does nothing else. Raises ToldToStop if one came."""
+    def hold(self) -> None:
+        """From now on nothing is raised where the main thread is: an event loop that is half made would break.
+
+        Raises ToldToStop if one came; `while_serving` does for those that come from now on.
+        """
         for each in self._signals:
             signal.signal(each, _leave_to_the_watcher)
+        self.check()
+
+    def while_serving(self, stop: Callable[[], None]) -> None:
+        """From now on each signal calls `stop`, in a thread, and does nothing else. Raises ToldToStop if one came."""
+        self.hold()
         with self._lock:
             self.check()
             self._serving = stop
