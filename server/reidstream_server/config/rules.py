@@ -61,6 +61,12 @@ AT_LEAST = (
         greater="max_queue_bytes", factor=2, lesser="max_message_bytes", why="so that one message cannot fill the queue"
     ),
     AtLeast(
+        greater="max_receiving_bytes",
+        factor=2,
+        lesser="max_message_bytes",
+        why="so that one message is no reason to end a connection",
+    ),
+    AtLeast(
         greater="max_parked_bytes",
         factor=2,
         lesser="max_message_bytes",
