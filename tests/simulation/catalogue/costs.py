@@ -311,7 +311,10 @@ COSTS = (
     Mutant(
         name="who has paid is not read again",
         module="sources",
-        old="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n        self._tell(source)\n",
+        old=(
+            "        del self._paused[number]\n"
+            "        self._slowed -= not self._is_slowed(source)\n        self._tell(source)\n"
+        ),
         new="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n",
     ),
     Mutant(

@@ -108,7 +108,7 @@ WORK = (
         name="an idle engine has frames staged for a busy one",
         module="ledger",
         old="frame.seems_heavy is heavy and not hungry.isdisjoint(frame.models)",
-        new="frame.heavy is heavy",
+        new="frame.seems_heavy is heavy",
     ),
     Mutant(
         name="one frame of many boxes is enough for all cores",
