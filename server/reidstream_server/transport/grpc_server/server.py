@@ -22,6 +22,7 @@ from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
 from .calls import CallObserver
+from .forgetting import Forgetting
 from .guard import Guard
 from .hosting import HostedService
 from .unparsable import Unparsable
@@ -63,7 +64,7 @@ class GrpcServer(Door):
         self._listen = listen
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self._server = grpc.aio.server(
-            interceptors=[guard, Unparsable(services, listen.max_structure_bytes)],
+            interceptors=[Forgetting(), guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
