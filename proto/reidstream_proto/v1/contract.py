@@ -24,6 +24,9 @@ MAX_CAMERA_ID_BYTES: Final = 128
 MAX_LATENCY_BUDGET_MS: Final = 3_600_000
 """Largest `EmbedOptions.latency_budget_ms`; the smallest is 1."""
 
+MAX_FRAME_AGE_MS: Final = 3_600_000
+"""Largest `Frame.age_ns`, in milliseconds; a larger one counts as this, which is over every latency budget."""
+
 MAX_MODEL_NAME_BYTES: Final = 128
 """Most bytes of UTF-8 in `ModelChoice.name` and `GetModelRequest.name`."""
 

@@ -109,6 +109,8 @@ class _DrainReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The server is stopping."""
     DRAIN_REASON_CONNECTION_AGE: _DrainReason.ValueType  # 2
     """The connection is old; a load balancer can now place a new one."""
+    DRAIN_REASON_IDLE: _DrainReason.ValueType  # 3
+    """The session has sent no frame for too long. It may be opened again at any time."""
 
 class DrainReason(_DrainReason, metaclass=_DrainReasonEnumTypeWrapper):
     """Why a server asks its clients to leave."""
@@ -118,6 +120,8 @@ DRAIN_REASON_SHUTDOWN: DrainReason.ValueType  # 1
 """The server is stopping."""
 DRAIN_REASON_CONNECTION_AGE: DrainReason.ValueType  # 2
 """The connection is old; a load balancer can now place a new one."""
+DRAIN_REASON_IDLE: DrainReason.ValueType  # 3
+"""The session has sent no frame for too long. It may be opened again at any time."""
 Global___DrainReason: typing_extensions.TypeAlias = DrainReason
 
 @typing.final

@@ -140,6 +140,14 @@ class LimitSettings:
         int,
         About(kind=WholeNumber(low=1, high=4096, unit="frames"), help="The window of a session that asks for none."),
     ] = 16
+    max_receiving_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of messages that have not come whole, of all clients together. Above it, the "
+            "connections that hold most of them are ended.",
+        ),
+    ] = 512 * _MIB
     max_queue_boxes: Annotated[
         int,
         About(
@@ -153,6 +161,14 @@ class LimitSettings:
             kind=ByteSize(low=8 * _KIB, high=_TIB), help="The most bytes of received messages that wait to be decoded."
         ),
     ] = 512 * _MIB
+    max_parked_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of received messages that wait for room in the queue; beyond it, even the frame of a "
+            "client that waits is refused.",
+        ),
+    ] = 512 * _MIB
     max_staged_bytes: Annotated[
         int,
         About(
@@ -163,9 +179,37 @@ class LimitSettings:
     max_answer_bytes: Annotated[
         int, About(kind=ByteSize(low=_KIB, high=_GIB), help="Largest answer to a frame, in bytes of embeddings.")
     ] = 16 * _MIB
+    max_held_answer_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=2 * _KIB, high=_TIB),
+            help="The most bytes of embeddings of admitted frames whose answers are not written yet.",
+        ),
+    ] = 256 * _MIB
     max_sessions: Annotated[
-        int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="The most open sessions at a time.")
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="sessions"),
+            help="The most open sessions at a time. One client gets at most half of them, so that there is room for "
+            "another.",
+        ),
+    ] = 512
+    max_sessions_per_client: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="sessions"),
+            help="The most open sessions of one client; where nothing tells clients apart, of one connection. Half of "
+            "--max-sessions if that is less.",
+        ),
     ] = 256
+    max_calls: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="calls"),
+            help="The most calls with a single answer that are in progress at a time. One client gets at most half of "
+            "them, so that there is room for another.",
+        ),
+    ] = 512
     shared_memory: Annotated[
         bool,
         About(
@@ -211,12 +255,31 @@ class SchedulingSettings:
     batch_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="If a batch takes longer, its engine is lost and the process ends.")
     ] = 60.0
+    staging_timeout_s: Annotated[
+        float,
+        About(
+            kind=_TIMEOUT,
+            help="A frame whose pictures take longer to decode is answered with an error, and its client is not read "
+            "for some seconds.",
+        ),
+    ] = 30.0
     stall_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A client that reads no answer for longer is disconnected.")
     ] = 30.0
     open_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A stream is ended if its first message takes longer.")
     ] = 10.0
+    receive_timeout_s: Annotated[
+        float,
+        About(kind=_TIMEOUT, help="A call with a single answer is ended if its message takes longer to arrive."),
+    ] = 10.0
+    idle_timeout_s: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=_WEEK_S, unit="s"),
+            help="A session that has sent no frame for so long, and waits for no answer, is asked to leave. 0: never.",
+        ),
+    ] = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file
         f"`{contract.RETRY_AFTER_HEADER}`",
         f"{contract.SESSION_ID_BYTES} bytes, chosen at random by the client",
         f"1 to {contract.MAX_CAMERA_ID_BYTES} bytes of UTF-8",
+        f"({contract.MAX_FRAME_AGE_MS} ms) counts as an hour",
         f'the {len(contract.SEGMENT_MAGIC)} bytes "{contract.SEGMENT_MAGIC.decode()}"',
         f"{contract.SEGMENT_NONCE_BYTES} random bytes",
         *contract.SEGMENT_SEALS,

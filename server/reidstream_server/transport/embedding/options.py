@@ -51,10 +51,15 @@ _DTYPES: Mapping[int, AnswerDtype] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
-    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
+    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never. `idle_timeout_s`: the
+    same for a session without frames.
+    """
 
     max_sessions: int
+    max_sessions_per_client: int
     open_timeout_s: float
+    stall_timeout_s: float
+    idle_timeout_s: float
     max_age_s: float
     drain_timeout_s: float
     window: WindowLimits
