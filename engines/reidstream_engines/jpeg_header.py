@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from .errors import InvalidImage, UnsupportedImage
 from .exif import read_exif
+from .header_steps import HeaderSteps
 from .image import EncodedImage, ImageFormat, JpegLayout, Orientation
 
 MAX_SEGMENTS = 1024
@@ -77,7 +78,7 @@ class Segment(NamedTuple):
     end: int
 
 
-def parse_jpeg(data: bytes) -> EncodedImage:
+def parse_jpeg(data: bytes, steps: HeaderSteps) -> EncodedImage:
     """Size, layout and orientation of a JPEG; `data` begins with its start marker. A millisecond or two at most.
 
     Raises InvalidImage (damaged, or no pixels) or UnsupportedImage. The EncodedImage holds `data` itself, or a copy
@@ -99,12 +100,14 @@ def parse_jpeg(data: bytes) -> EncodedImage:
     except InvalidImage:
         if frame is None:
             raise
+    finally:
+        steps.left -= len(found)
     if frame is None:
         raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
     width, height = _size(data, found[frame].start)
     layout = _layout(data, found, frame)
-    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif.start + 4 + len(_EXIF_MARK))
-    scans, coefficient_bytes = (1, 0) if layout is not None else _passes(data, found, frame)
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif.start + 4 + len(_EXIF_MARK), steps)
+    scans, coefficient_bytes = (1, 0) if layout is not None else _passes(data, found, frame, steps)
     if found[-1].marker == SCAN and _has_junk(data, found):
         data = plain_header(data, found)
     return EncodedImage(
@@ -149,7 +152,7 @@ def segments(data: bytes) -> Iterator[Segment]:
         at += 2 + length
 
 
-def _passes(data: bytes, found: Sequence[Segment], frame: int) -> tuple[int, int]:
+def _passes(data: bytes, found: Sequence[Segment], frame: int, steps: HeaderSteps) -> tuple[int, int]:
     """In how many scans the coefficients come, and how many bytes of them a decoder holds until the last.
 
     A scan may say nothing, in a few bytes, and goes over the whole picture all the same: some thousands of them keep a
@@ -163,6 +166,7 @@ def _passes(data: bytes, found: Sequence[Segment], frame: int) -> tuple[int, int
     scans = 0
     for _ in _SCAN_MARKER.finditer(data, scan.start):
         scans += 1
+        steps.left -= 1
         if scans > MAX_SCANS:
             raise UnsupportedImage(f"the JPEG has more than {MAX_SCANS} scans; send a baseline one")
     height, width = struct.unpack_from(">HH", data, start + 5)

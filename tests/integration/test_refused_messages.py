@@ -82,7 +82,9 @@ async def streamed(stub: Stub, *messages: Request) -> None:
     """Write these until the stream ends, and see why."""
     call = stub.EmbedStream()
     with suppress(grpc.RpcError, asyncio.InvalidStateError):
-        for message in messages:
+        await call.write(messages[0])
+        for message in messages[1:]:
+            await call.read()  # it was opened
             await call.write(message)
     with suppress(grpc.RpcError):
         while await call.read() is not grpc.aio.EOF:
