@@ -89,7 +89,8 @@ async def test_compressed_messages_are_refused_unless_the_operator_wants_them() 
         call = stub.EmbedStream()
         with suppress(grpc.RpcError):  # whether the status comes before the message is gone is nobody's choice
             await call.write(opening(camera_id="c" * 100))
-        assert await call.code() == caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert await call.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL}  # the client's own word
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
         assert "gzip" in str(caught.value.details())
     async with serving(accept_compression=True) as server, compressing(server.port) as stub:
         assert (await stub.Embed(request)).result.frame_id == 1
