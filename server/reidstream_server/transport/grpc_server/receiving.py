@@ -49,7 +49,7 @@ class Reception:
 
     def __init__(self, *, places: int, timeout_s: float, patience_s: float) -> None:
         self._pool: Pool[str] = Pool(places)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._patience_s = patience_s
         self._held: dict[_Place, None] = {}  # the oldest first
         self._waiting: dict[asyncio.Future[_Place], str] = {}
@@ -73,7 +73,7 @@ class Reception:
         read = asyncio.ensure_future(context.read())
         read.add_done_callback(partial(self._read, place))
         both: set[asyncio.Future[object]] = {read, place.gave_way}
-        await asyncio.wait(both, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=self.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if read.done():
             try:
                 return read.result()
@@ -87,7 +87,7 @@ class Reception:
                 "which is the limit, and others wait; send it again, faster or fewer at a time"
             )
         raise TooSlow(
-            f"the message did not arrive within {self._timeout_s:g} s (receive_timeout_s); send it at once, or make it "
+            f"the message did not arrive within {self.timeout_s:g} s (receive_timeout_s); send it at once, or make it "
             "smaller"
         )
 
@@ -98,7 +98,7 @@ class Reception:
         if turn.done():
             return turn.result()
         try:
-            await asyncio.wait({turn}, timeout=self._timeout_s)
+            await asyncio.wait({turn}, timeout=self.timeout_s)
         except asyncio.CancelledError:
             if turn.done():
                 self._give_back(turn.result())
@@ -108,7 +108,7 @@ class Reception:
         if not turn.done():
             raise TooManyCalls(
                 f"{self.taken} messages are being received, {self._pool.of(source)} of them from this client, and no "
-                f"place was free for {self._timeout_s:g} s (receive_timeout_s); have fewer calls open at a time"
+                f"place was free for {self.timeout_s:g} s (receive_timeout_s); have fewer calls open at a time"
             )
         return turn.result()
 

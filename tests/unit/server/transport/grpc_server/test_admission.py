@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -317,3 +318,21 @@ async def test_the_window_of_a_call_does_not_grow_by_itself() -> None:
             fast.call(EMBED, message_of(bytes(10**6), sent=16_000))
             assert await healthy(server)
         assert max(fast.granted) == CALL_WINDOW_BYTES
+
+
+async def test_what_a_refused_call_has_sent_is_gone_with_the_call() -> None:
+    """At once, and not with the next garbage collection: the refusal must not keep its call, nor that its message."""
+    alive = 0
+    async with serving() as server, stub_of(server.port) as stub:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.GetModel(service_pb2.GetModelRequest(name="x" * 100_000))
+            await until(lambda: port_of(server).calls.taken == 0)
+            assert await healthy(server)
+            alive = sum(type(found).__name__ == "_ServicerContext" for found in gc.get_objects())
+        finally:
+            gc.enable()
+    assert alive <= 2
