@@ -92,6 +92,8 @@ class Reception:
         )
 
     async def _place(self, source: str) -> _Place:
+        if self._pool.taken < self._pool.most and not self._waiting and self._may_have(source):
+            return self._hand_out(source)
         turn: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = source
         self._assign()
@@ -115,18 +117,22 @@ class Reception:
     def _assign(self) -> None:
         """Give out what is free, to those who have least; then see who must give way to the others."""
         while self._pool.taken < self._pool.most and (turn := self._next()) is not None:
-            source = self._waiting.pop(turn)
-            place = _Place(source, self._now_s())
-            self._pool.take(source, 1)
-            self._held[place] = None
-            turn.set_result(place)
+            turn.set_result(self._hand_out(self._waiting.pop(turn)))
         self._make_room()
 
     def _next(self) -> asyncio.Future[_Place] | None:
         """Who of those that wait has least, the first of them; None if nobody may have a place."""
-        of, fits = self._pool.of, self._pool.fits
-        allowed = [turn for turn, source in self._waiting.items() if not of(source) or fits(source, 1)]
-        return min(allowed, key=lambda turn: of(self._waiting[turn]), default=None)
+        allowed = [turn for turn, source in self._waiting.items() if self._may_have(source)]
+        return min(allowed, key=lambda turn: self._pool.of(self._waiting[turn]), default=None)
+
+    def _may_have(self, source: str) -> bool:
+        return not self._pool.of(source) or self._pool.fits(source, 1)
+
+    def _hand_out(self, source: str) -> _Place:
+        place = _Place(source, self._now_s())
+        self._pool.take(source, 1)
+        self._held[place] = None
+        return place
 
     def _make_room(self) -> None:
         """Take places back for those who wait and have less than others, as far as they have been held long enough."""
