@@ -80,8 +80,8 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every bound of the server; bytes, pixels and counts as the names say. The last two are 0 where an older server
-    does not say.
+    """Every bound of the server; bytes, pixels and counts as the names say. A bound with a default is 0 where the
+    server does not tell it.
     """
 
     max_message_bytes: int
@@ -96,8 +96,11 @@ class Limits:
     max_answer_bytes: int
     max_sessions: int
     max_shared_memory_bytes: int
+    max_parked_bytes: int = 0
+    max_held_answer_bytes: int = 0
     max_sessions_per_client: int = 0
     max_calls: int = 0
+    max_receiving_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,9 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_window_bytes=message.max_window_bytes,
         max_queue_boxes=message.max_queue_boxes,
         max_queue_bytes=message.max_queue_bytes,
+        max_parked_bytes=message.max_parked_bytes,
+        max_held_answer_bytes=message.max_held_answer_bytes,
+        max_receiving_bytes=message.max_receiving_bytes,
         max_staged_bytes=message.max_staged_bytes,
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,

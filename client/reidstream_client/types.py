@@ -63,6 +63,7 @@ class ErrorReason(Enum):
     ENGINE_LOST = 12
     SHUTTING_DOWN = 13
     INTERNAL = 14
+    STAGING_TIMEOUT = 15
     UNKNOWN = -1
 
 

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROOT = Path("/")
-_V1, _V2 = "cgroup", "cgroup2"
+from .control_groups import ROOT, group_folders, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +33,7 @@ def usable_cores(asked: int = 0) -> int:
     return find_cores(asked).count
 
 
-def find_cores(asked: int = 0, *, root: Path = _ROOT) -> Cores:
+def find_cores(asked: int = 0, *, root: Path = ROOT) -> Cores:
     """The cores of this process. `asked`: what the operator has set, which wins over everything; 0: nothing.
 
     `root`: where `proc` and the control groups are mounted. What the system does not say does not limit.
@@ -49,71 +47,22 @@ def find_cores(asked: int = 0, *, root: Path = _ROOT) -> Cores:
     return Cores(count=allowed, why="the cores that the process may run on")
 
 
-def cpu_quota(root: Path = _ROOT) -> float | None:
+def cpu_quota(root: Path = ROOT) -> float | None:
     """How many cores' worth of time this process has by its control groups; None without a limit.
 
     A group's limit holds for all groups within it, so the smallest on the way up counts.
     """
-    limits = [limit for folder in group_folders(root) if (limit := _limit(folder)) is not None]
+    limits = [limit for folder in group_folders("cpu", root) if (limit := _limit(folder)) is not None]
     return min(limits, default=None)
-
-
-def group_folders(root: Path = _ROOT) -> Iterator[Path]:
-    """The folders of this process's control groups with a say on CPU time, and of all groups around them."""
-    groups = dict(_groups(root))
-    for line in _text(root / "proc/self/mountinfo").splitlines():
-        before, dash, after = line.partition(" - ")
-        mounted, source = before.split(" "), after.split(" ")
-        if not dash or len(mounted) < 5 or len(source) < 3:  # noqa: PLR2004 - the fields that are read
-            continue
-        kind, controllers = source[0], source[2].split(",")
-        if kind not in groups or (kind == _V1 and "cpu" not in controllers):
-            continue
-        top = root / _unescaped(mounted[4]).lstrip("/")
-        inside = _inside(groups[kind], _unescaped(mounted[3]))
-        yield from (top.joinpath(*inside[:length]) for length in range(len(inside) + 1))
-
-
-def _groups(root: Path) -> Iterator[tuple[str, str]]:
-    """For each kind of control group, this process's group, as `/proc/self/cgroup` names it."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:
-            yield _V2, path
-        elif "cpu" in controllers.split(","):
-            yield _V1, path
-
-
-def _inside(group: str, mounted: str) -> tuple[str, ...]:
-    """The way from the mount to the group. Empty if the mount is of another part of the tree, as in some containers:
-    the mount itself is then the process's own group.
-    """
-    parts, above = Path(group).parts, Path(mounted).parts
-    if parts[: len(above)] != above or ".." in parts:
-        return ()
-    return parts[len(above) :]
 
 
 def _limit(folder: Path) -> float | None:
     """The limit of one group, by whichever version's file it has; None if it has no limit."""
-    quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
+    quota, _, period = text_of(folder / "cpu.max").strip().partition(" ")
     if not quota:
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        quota, period = text_of(folder / "cpu.cfs_quota_us"), text_of(folder / "cpu.cfs_period_us")
     try:
         microseconds, of = int(quota), int(period)
     except ValueError:  # "max", or no such file
         return None
     return microseconds / of if microseconds > 0 and of > 0 else None
-
-
-def _unescaped(path: str) -> str:
-    """The kernel writes a space in a path as its octal number."""
-    return path.replace("\\040", " ")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -167,6 +167,11 @@ class FakeStager(Stager):
         return image.width * image.height * 3
 
     @override
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        """What the script says."""
+        return round(self._seconds * 1_000_000_000)
+
+    @override
     def devices(self) -> tuple[DeviceUsage, ...]:
         """As on a CPU."""
         return ()

@@ -122,7 +122,8 @@ class EncodedImage:
     """A compressed picture whose header was read; made by `headers.parse_encoded`. Size in pixels.
 
     `layout` None: it can only be decoded whole. `orientation`: what its EXIF says. `upright`: it is to be turned so;
-    width, height and boxes are then those of the turned picture.
+    width, height and boxes are then those of the turned picture. `scans`: in how many passes a JPEG's coefficients
+    come; with more than one, all of them are held until the last.
     """
 
     data: bytes
@@ -132,6 +133,7 @@ class EncodedImage:
     layout: JpegLayout | None = None
     orientation: Orientation = Orientation.AS_STORED
     upright: bool = False
+    scans: int = 1
 
     @property
     def turn(self) -> Orientation:

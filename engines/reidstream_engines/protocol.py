@@ -128,6 +128,13 @@ class Stager(Protocol):
         ...
 
     @abstractmethod
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        """How long `stage(image, boxes)` will keep one core busy, estimated from the header, in nanoseconds; 0 if it
+        only points at memory. Cheap: nothing is decoded. Within a factor of two or so (`decoding/cost.py`).
+        """
+        ...
+
+    @abstractmethod
     def devices(self) -> Sequence[DeviceUsage]:
         """What is used of each device now, in their order. Empty if frames stay in this machine's memory."""
         ...

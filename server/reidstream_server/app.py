@@ -10,29 +10,47 @@ asks there.
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
-from reidstream_server.bounds import call_limits, frame_limits, port_bounds, scheduler_limits
+from reidstream_server.bounds import (
+    call_limits,
+    calls_per_connection,
+    frame_limits,
+    memory_bounds,
+    port_bounds,
+    scheduler_limits,
+    structure_bytes,
+)
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
-from reidstream_server.logs import get_logger
+from reidstream_server.logs import get_logger, lines_dropped
+from reidstream_server.memory.allocator import give_back_free_memory
+from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by, memory_budget
+from reidstream_server.memory.machine import machine_memory, too_large
+from reidstream_server.memory.process import private_bytes
+from reidstream_server.memory.rule import WatchRule
+from reidstream_server.memory.watch import MemoryWatch, Senses
 from reidstream_server.metrics.devices import DeviceCollector
+from reidstream_server.metrics.log import LogCollector
+from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
 from reidstream_server.runtime import losses
+from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
+from reidstream_server.stopping import Stop
 from reidstream_server.transport.addresses import address_of
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
@@ -45,12 +63,13 @@ log = get_logger(__name__)
 
 EXIT_ENGINE_LOST = 70  # EX_SOFTWARE
 EXIT_DRAIN_TIMEOUT = 75  # EX_TEMPFAIL
+_ACCOUNTS_S = 0.2  # that the watch waits for a busy event loop
 _LAST_WORDS_S = 1.0  # for calls that are still open when everything is answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What every door stands on, running. Event loop only."""
+    """What every door stands on, running. Event loop only. `bounds`: what `budget` is made of."""
 
     config: ServerConfig
     runtime: Runtime
@@ -59,6 +78,8 @@ class Parts:
     observer: MetricsObserver
     series: Series
     registry: CollectorRegistry
+    bounds: Bounds
+    budget: MemoryBudget
 
 
 class RunningServer:
@@ -70,7 +91,9 @@ class RunningServer:
         embedding: EmbeddingService,
         doors: Sequence[Door],
         operators: OperatorsPort | None = None,
+        watch: MemoryWatch | None = None,
     ) -> None:
+        self.watch = watch
         self.parts = parts
         self.embedding = embedding
         self.runtime = parts.runtime
@@ -93,6 +116,8 @@ class RunningServer:
         self.ports = tuple([await door.listen() for door in self.doors])
         for door in self.doors:
             await door.serve()
+        if self.watch is not None:
+            self.watch.start()
         self.parts.series.ready.set(1)
         if self._operators is not None:
             self._operators.health.serves(self.runtime)
@@ -111,6 +136,8 @@ class RunningServer:
 
     async def stop(self, grace_s: float) -> None:
         """Close every door; calls that are open have `grace_s` to end. Harmless to repeat."""
+        if self.watch is not None:
+            await asyncio.to_thread(self.watch.stop)  # it may be asking the event loop
         await _at_each(self.doors, lambda door: door.stop(grace_s))
         if self._operators is not None:
             self._operators.health.over()
@@ -131,12 +158,14 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
     series = Series(registry)
     limits = scheduler_limits(config)
     observer = MetricsObserver(series)
+    bounds = measured_bounds(config)
     async with Runtime(limits, loaded.stager, observer) as runtime:
         for engine in loaded.engines:
             runtime.add_model(engine)
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
+        registry.register(LogCollector(lines_dropped))
         watching = asyncio.create_task(_watch_losses(runtime))
         try:
             yield Parts(
@@ -147,6 +176,8 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 observer=observer,
                 series=series,
                 registry=registry,
+                bounds=bounds,
+                budget=memory_budget(bounds),
             )
         finally:
             watching.cancel()
@@ -169,7 +200,9 @@ async def running_server(
     """
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
-        server = RunningServer(parts, embedding, [grpc_door(parts, [embedding.hosted])], operators)
+        door = grpc_door(parts, [embedding.hosted])
+        watch = memory_watch(parts, door)
+        server = RunningServer(parts, embedding, [door], operators, watch)
         if operators is not None:
             operators.show_metrics(make_wsgi_app(parts.registry))
         try:
@@ -177,6 +210,44 @@ async def running_server(
             yield server
         finally:
             await server.stop(0.0)
+
+
+def measured_bounds(config: ServerConfig) -> Bounds:
+    """What the budget is made of. Call it when everything is loaded, and nothing is served."""
+    give_back_free_memory(scheduler_limits(config).cores)
+    return memory_bounds(config, private_bytes() or 0)
+
+
+def tell_budget(budget: MemoryBudget) -> None:
+    """Have the log say how much memory the process may hold, and warn if there is less."""
+    log.info(
+        "memory_budget",
+        total_mib=-(-budget.total_bytes // 2**20),
+        one_client_mib=-(-budget.client_bytes // 2**20),
+        base_mib=-(-budget.bytes_of(Part.BASE) // 2**20),
+    )
+    reason = too_large(budget.total_bytes, machine_memory())
+    if reason is not None:
+        log.warning("memory_budget_too_large", reason=reason)
+
+
+def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
+    """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
+    bounds, runtime = parts.bounds, parts.runtime
+    held = FromLoop(asyncio.get_running_loop(), lambda: held_by(runtime.statistics(), bounds), _ACCOUNTS_S)
+    rule = WatchRule(
+        base_bytes=bounds.base_bytes,
+        bound_bytes=bounds.max_receiving_bytes,
+        idle_bytes=parts.budget.bytes_of(Part.SERVING),
+    )
+    senses = Senses(
+        private_bytes=private_bytes,
+        counted_bytes=lambda: sum(held().values()),
+        give_back=partial(give_back_free_memory, scheduler_limits(parts.config).cores),
+    )
+    watch = MemoryWatch(rule, door.receipts, senses, bound_bytes=bounds.max_receiving_bytes)
+    parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))
+    return watch
 
 
 def embedding_service(parts: Parts) -> EmbeddingService:
@@ -187,6 +258,7 @@ def embedding_service(parts: Parts) -> EmbeddingService:
         limits=call_limits(parts.config),
         access=parts.access,
         observer=parts.observer,
+        budget=parts.budget,
     )
 
 
@@ -200,6 +272,9 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             host=config.listen.host,
             port=config.listen.port,
             max_message_bytes=config.limits.max_message_bytes,
+            max_structure_bytes=structure_bytes(config),
+            accept_compression=config.listen.accept_compression,
+            calls_per_connection=calls_per_connection(config),
             max_age_s=config.lifecycle.max_connection_age_s,
             calls=port_bounds(config),
             tls=tls_of(config.security),
@@ -218,13 +293,18 @@ class Ending:
     stuck: bool
 
 
-async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort | None = None) -> Ending:
-    """Run until SIGTERM, SIGINT or a lost engine. Raises StartupError."""
+async def serve(config: ServerConfig, loaded: Engines, stop: Stop, operators: OperatorsPort | None = None) -> Ending:
+    """Run until a signal or a lost engine. Raises StartupError, ToldToStop."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    told = asyncio.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(told.set)
+
+    stop.while_serving(tell)
     async with running_server(config, loaded, operators) as server:
+        tell_budget(server.parts.budget)
         log.info(
             "serving",
             address=address_of(config.listen.host, server.port),
@@ -233,11 +313,12 @@ async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort 
             metrics_port=server.metrics_port,
             models=",".join(engine.spec.name for engine in loaded.engines),
         )
-        server.runtime.engine_died.add_done_callback(lambda _: stop.set())
-        await stop.wait()
+        server.runtime.engine_died.add_done_callback(lambda _: told.set())
+        await told.wait()
         complete = await server.drain()
         died = server.runtime.engine_died.done()
     code = EXIT_ENGINE_LOST if died else 0 if complete else EXIT_DRAIN_TIMEOUT
+    stop.ending(code)
     return Ending(code=code, stuck=server.runtime.stuck)
 
 

@@ -7,15 +7,29 @@ same number.
 from __future__ import annotations
 
 from reidstream_engines.cores import usable_cores
+from reidstream_proto.v1 import contract
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
+from reidstream_server.memory.budget import Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.grpc_server.admission import CallBounds
 
 END_TIMEOUT_S = 10.0
 """For a client to take the end of its call: its last answer, or why there is none. Then the call is hung up."""
+
+HEAVY_BOXES = 128
+HEAVY_STAGING_NS = 60_000_000
+"""A frame with more boxes, or with pictures that one core is longer busy with, is staged where it gives way to others:
+a whole 4K JPEG is light, and one of 8K is not.
+"""
+
+SLOW_STAGING_NS = 500_000_000
+"""After so long, one that seemed light has turned out to be heavy."""
+
+_ROOM_FOR_REFUSALS = 512
+"""Calls of one connection beyond all sessions that there may be: they hear from us that they are too many."""
 
 
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
@@ -27,7 +41,13 @@ def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
         cores=cores,
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
         max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
+        heavy_boxes=HEAVY_BOXES,
+        heavy_staging_ns=HEAVY_STAGING_NS,
+        slow_staging_ns=SLOW_STAGING_NS,
+        staging_timeout_ns=int(scheduling.staging_timeout_s * 1e9),
         quantum_boxes=scheduling.quantum_boxes,
         aging_ns=int(scheduling.aging_ms * 1e6),
         linger_ns=int(scheduling.linger_ms * 1e6),
@@ -71,6 +91,11 @@ def call_limits(config: ServerConfig) -> CallLimits:
     )
 
 
+def structure_bytes(config: ServerConfig) -> int:
+    """The most bytes of a message beside its pixels, as the wire contract derives it."""
+    return contract.MAX_STRUCTURE_BYTES + contract.MAX_STRUCTURE_BYTES_PER_BOX * config.limits.max_boxes_per_frame
+
+
 def port_bounds(config: ServerConfig) -> CallBounds:
     """The bounds of calls that the gRPC port keeps for all its services."""
     return CallBounds(
@@ -79,6 +104,28 @@ def port_bounds(config: ServerConfig) -> CallBounds:
         stall_timeout_s=config.scheduling.stall_timeout_s,
         end_timeout_s=END_TIMEOUT_S,
     )
+
+
+def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
+    """What the budget of the process is made of. `base_bytes`: its private memory before it serves."""
+    limits = config.limits
+    return Bounds(
+        base_bytes=base_bytes,
+        max_message_bytes=limits.max_message_bytes,
+        max_receiving_bytes=limits.max_receiving_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
+        max_queue_bytes=limits.max_queue_bytes,
+        max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
+        max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=limits.max_calls,
+    )
+
+
+def calls_per_connection(config: ServerConfig) -> int:
+    """One connection may carry every session there may be, and others that are told why they are refused."""
+    return config.limits.max_sessions + _ROOM_FOR_REFUSALS
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:
@@ -93,12 +140,15 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_window_bytes=limits.max_window_bytes,
         max_queue_boxes=limits.max_queue_boxes,
         max_queue_bytes=limits.max_queue_bytes,
+        max_parked_bytes=limits.max_parked_bytes,
         max_staged_bytes=limits.max_staged_bytes,
+        max_held_answer_bytes=limits.max_held_answer_bytes,
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
+        max_receiving_bytes=limits.max_receiving_bytes,
     )
 
 

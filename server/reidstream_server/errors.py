@@ -15,6 +15,7 @@
         ├── TooManySessions     as many sessions are open as the limit allows, in all or for this client
         ├── TooManyCalls        as many calls are in progress as the limit allows, in all or for this client
         ├── TooSlow             the message of a call did not arrive in time
+        ├── ReceivingFull       the caller's connection holds too much of messages that have not come whole
         └── GoingAway           the server is stopping
 
 Trap: an error of one frame is no exception. It is a `core.faults.FrameFault`, which is data and travels as an answer.
@@ -40,6 +41,7 @@ class Refusal(Enum):
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_CALLS = "too_many_calls"
     TOO_SLOW = "too_slow"
+    RECEIVING_FULL = "receiving_full"
     GOING_AWAY = "going_away"
 
 
@@ -130,6 +132,12 @@ class TooSlow(CallRefused):
     """The message of a call did not arrive in time."""
 
     refusal = Refusal.TOO_SLOW
+
+
+class ReceivingFull(CallRefused):
+    """The server holds too much of messages that have not come whole, most of it from the caller's connection."""
+
+    refusal = Refusal.RECEIVING_FULL
 
 
 class GoingAway(CallRefused):

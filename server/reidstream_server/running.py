@@ -14,40 +14,57 @@ import os
 import sys
 from typing import NoReturn
 
-from reidstream_server.allocator import keep_freed_memory
-from reidstream_server.app import operators_port, serve
+from reidstream_server.app import measured_bounds, operators_port, serve, tell_budget
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, redacted
 from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import get_logger
-from reidstream_server.stopping import Stop
+from reidstream_server.memory.allocator import keep_freed_memory
+from reidstream_server.memory.budget import memory_budget, table
+from reidstream_server.stopping import Stop, ToldToStop
 
 log = get_logger(__name__)
 
 
 def run(config: ServerConfig, stop: Stop) -> int:
     """Serve until told to stop. Raises StartupError, ToldToStop."""
+    keep_freed_memory(scheduler_limits(config).cores)  # before there are threads, each of which would get a heap
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.check()
-        # After loading: what loading freed goes back to the system.
-        keep_freed_memory(scheduler_limits(config).cores)
-        ending = asyncio.run(serve(config, loaded, operators))
+        ending = asyncio.run(serve(config, loaded, stop, operators))
         if ending.stuck:
             _leave_behind(ending.code)
         return ending.code
 
 
 def dry_run(config: ServerConfig, stop: Stop) -> int:
-    """Everything but serving; prints every setting, as a file that `--config` reads. Raises as `run` does."""
+    """Everything but serving; prints every setting and the budget of memory, as a file that `--config` reads. Raises
+    as `run` does.
+
+    A signal ends it also while it waits for whoever reads what it prints.
+    """
     with loaded_engines(config):
         stop.check()
+        budget = memory_budget(measured_bounds(config))
+        tell_budget(budget)
         log.info("dry_run_passed")
     try:
-        sys.stdout.write(f"{redacted(config)}\n")
+        sys.stdout.write(f"{redacted(config)}\n\n")
+        sys.stdout.writelines(
+            f"# {line}\n" for line in ("The most private memory that the server may have:", *table(budget))
+        )
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
+    except ToldToStop:
+        _print_no_more()
+        raise
     return 0
+
+
+def _print_no_more() -> None:
+    """Send what Python still holds back nowhere: to write it would fail, or wait, again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_behind(code: int) -> NoReturn:

@@ -342,7 +342,11 @@ async def test_unary_errors_are_the_calls_status() -> None:
         good = await stub.Embed(service_pb2.EmbedRequest(options=options, frame=frame(9).frame))
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
             await stub.GetModel(service_pb2.GetModelRequest(name="no-such"))
+        with pytest.raises(grpc.aio.AioRpcError) as long:
+            await stub.GetModel(service_pb2.GetModelRequest(name="n" * 129))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+    assert long.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert long.value.details() == "name has 129 bytes; it may have at most 128"
     assert good.result.frame_id == 9
     assert [item.outcome for item in good.result.boxes] == [frame_pb2.OUTCOME_EMBEDDED] * 2

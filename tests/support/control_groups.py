@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from reidstream_engines.cores import group_folders
+from reidstream_engines.control_groups import group_folders
 
 
 @contextmanager
 def limited_group(share: float) -> Iterator[Path | None]:
     """The folder of a new group with `share` cores' worth of time, removed at the end; None if none can be made."""
     with ExitStack() as stack:
-        yield next((made for folder in group_folders() if (made := _made(stack, folder, share)) is not None), None)
+        yield next((made for folder in group_folders("cpu") if (made := _made(stack, folder, share)) is not None), None)
 
 
 def _made(stack: ExitStack, folder: Path, share: float) -> Path | None:

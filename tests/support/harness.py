@@ -173,10 +173,10 @@ class RawStream:
 
 
 @asynccontextmanager
-async def stream_to(server: RunningServer) -> AsyncIterator[RawStream]:
+async def stream_to(server: RunningServer, *, token: str = "") -> AsyncIterator[RawStream]:
     """A stream that is not opened yet."""
     async with stub_of(server.port) as stub:
-        call = stub.EmbedStream()
+        call = stub.EmbedStream(metadata=[("authorization", f"Bearer {token}")] if token else None)
         try:
             yield RawStream(call)
         finally:

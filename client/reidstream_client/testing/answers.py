@@ -51,6 +51,7 @@ STATUS_OF_REASON: Final[Mapping[ErrorReason, grpc.StatusCode]] = {
     ErrorReason.OVER_BUDGET: grpc.StatusCode.DEADLINE_EXCEEDED,
     ErrorReason.ENGINE_LOST: _GONE,
     ErrorReason.SHUTTING_DOWN: _GONE,
+    ErrorReason.STAGING_TIMEOUT: _BAD_REQUEST,
     ErrorReason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 

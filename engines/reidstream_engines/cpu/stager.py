@@ -19,7 +19,8 @@ from typing_extensions import Self, assert_never, override
 
 from reidstream_engines.decoding.buffers import BufferPool, Bytes, buffer_size
 from reidstream_engines.decoding.color import nv12_to_bgr
-from reidstream_engines.decoding.jpeg import JpegDecoder, staged_size
+from reidstream_engines.decoding.cost import decoding_ns, nv12_ns
+from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.opencv import decode_whole
 from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.errors import EngineFault
@@ -132,13 +133,27 @@ class CpuStager(Stager):
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
-                return staged_size(self._jpeg.plan(image, boxes))
+                return buffer_size(self._jpeg.pixels(image, boxes) * _CHANNELS)
             case EncodedImage():
                 return image.width * image.height * _CHANNELS
             case RawImage(format=PixelFormat.NV12):
                 return buffer_size(image.width * image.height * _CHANNELS)
             case RawImage():
                 return memoryview(image.data).nbytes
+            case _:
+                assert_never(image)
+
+    @override
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        match image:
+            case EncodedImage(format=ImageFormat.JPEG):
+                return decoding_ns(image, self._jpeg.pixels(image, boxes))
+            case EncodedImage():
+                return decoding_ns(image, image.width * image.height)
+            case RawImage(format=PixelFormat.NV12):
+                return nv12_ns(image.width * image.height)
+            case RawImage():
+                return 0
             case _:
                 assert_never(image)
 

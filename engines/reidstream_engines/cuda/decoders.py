@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import assert_never, override
 
+from reidstream_engines.decoding.cost import copying_ns, decoding_ns
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.opencv import decode_whole
 from reidstream_engines.image import (
@@ -79,6 +80,11 @@ class FrameDecoder(Protocol):
     @abstractmethod
     def decode(self, image: Image, boxes: Sequence[PixelBox], target: Bytes) -> None:
         """Fill the first `layout.size` bytes of `target`, uint8, contiguous. Raises ImageError."""
+        ...
+
+    @abstractmethod
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        """As in `Stager.staging_ns`, for `decode(image, boxes, ...)`."""
         ...
 
 
@@ -144,6 +150,19 @@ class CpuFrameDecoder(FrameDecoder):
                 target[: pixels.size].reshape(pixels.shape)[...] = pixels
             case RawImage():
                 _copy_rows(image, self.layout(image, boxes), target)
+            case _:
+                assert_never(image)
+
+    @override
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        match image:
+            case EncodedImage(format=ImageFormat.JPEG):
+                return decoding_ns(image, self._jpeg.pixels(image, boxes))
+            case EncodedImage():
+                pixels = image.width * image.height
+                return decoding_ns(image, pixels) + copying_ns(pixels * _CHANNELS[PixelFormat.BGR])
+            case RawImage():
+                return copying_ns(self.layout(image, boxes).size)
             case _:
                 assert_never(image)
 

@@ -137,6 +137,10 @@ class GroupStager(Stager):
         return self._stagers[0].staged_bytes(image, boxes)
 
     @override
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        return self._stagers[0].staging_ns(image, boxes)
+
+    @override
     def devices(self) -> list[DeviceUsage]:
         """Lost devices are included."""
         return [usage for stager in self._stagers for usage in stager.devices()]

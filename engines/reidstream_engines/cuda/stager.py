@@ -15,6 +15,7 @@ from types import TracebackType
 
 from typing_extensions import Self, override
 
+from reidstream_engines.decoding.cost import device_ns
 from reidstream_engines.errors import EngineFault
 from reidstream_engines.image import Image, PixelBox, PixelFormat
 from reidstream_engines.protocol import DeviceUsage, PoolUsage, StagedFrame, Stager
@@ -168,6 +169,12 @@ class CudaStager(Stager):
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         """Bytes of device memory."""
         return size_class(self._decoder.layout(image, boxes).size)
+
+    @override
+    def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:
+        if self._on_device is not None and boxes and self._on_device.takes(image):
+            return device_ns(image)
+        return self._decoder.staging_ns(image, boxes)
 
     @override
     def devices(self) -> tuple[DeviceUsage]:

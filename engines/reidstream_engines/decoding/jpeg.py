@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from reidstream_engines.errors import InvalidImage, UnsupportedImage
 from reidstream_engines.image import EncodedImage, ImageFormat, Orientation, PixelBox
 from reidstream_engines.jpeg_header import BASELINE, FRAMES, plain_header, segments
 
-from .buffers import BufferPool, buffer_size
+from .buffers import BufferPool
 from .complaints import END, Complaint, Meaning, junk_of, meaning
 from .restarts import check_scan
 from .turbojpeg import TURBOJPEG_INSTALL, TurboJpeg
@@ -90,29 +91,40 @@ class JpegDecoder:
 
     def plan(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> JpegRegion:
         """What to decode for `boxes`, which lie in the picture; without boxes the whole picture. A few microseconds."""
-        scale, turn = self.scale, image.turn
-        stored_width, stored_height = image.stored_size
-        whole = JpegRegion(0, 0, _up(stored_width, scale), _up(stored_height, scale), scale, whole=True, turn=turn)
-        layout = image.layout
-        if not self._regions or layout is None or not boxes:
-            return whole
-        if turn is not Orientation.AS_STORED:
-            if scale != 1:
-                return whole  # pixels of the small picture do not begin where the turned picture's do
-            boxes = [turn.box_in_stored(box, width=image.width, height=image.height) for box in boxes]
-        left, top = min(box.x1 for box in boxes) // scale, min(box.y1 for box in boxes) // scale
-        right = _up(max(box.x2 for box in boxes), scale)
-        x = max(0, left - _MARGIN) // (layout.unit_width // scale) * (layout.unit_width // scale)
-        width = min(whole.width, right + _MARGIN) - x
-        height = whole.height - top
-        if width * height > whole.width * whole.height * (1 - _LEFT_OUT):
-            return whole
-        origin = (x, top)
-        if turn is not Orientation.AS_STORED:
+        x, top, width, height, whole = self._extent(image, boxes)
+        turn, origin = image.turn, (x, top)
+        if turn is not Orientation.AS_STORED and not whole:
             region = PixelBox(x1=x, y1=top, x2=x + width, y2=top + height)
             turned = turn.box_in_turned(region, width=image.width, height=image.height)
             origin = (turned.x1, turned.y1)
-        return JpegRegion(x, top, width, height, scale, whole=False, turn=turn, origin=origin)
+        return JpegRegion(x, top, width, height, self.scale, whole=whole, turn=turn, origin=origin)
+
+    def pixels(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> int:
+        """How many pixels `plan` has decoded, without making the plan."""
+        _, _, width, height, _ = self._extent(image, boxes)
+        return width * height
+
+    def _extent(self, image: EncodedImage, boxes: Sequence[PixelBox]) -> tuple[int, int, int, int, bool]:
+        """A region's x, y, width, height, and whether it is the whole picture."""
+        scale, layout = self.scale, image.layout
+        full_width, full_height = image.stored_size if image.upright else (image.width, image.height)
+        if scale != 1:
+            full_width, full_height = _up(full_width, scale), _up(full_height, scale)
+        if not self._regions or layout is None or not boxes:
+            return 0, 0, full_width, full_height, True
+        if image.upright:
+            if scale != 1:  # pixels of the small picture do not begin where the turned picture's do
+                return 0, 0, full_width, full_height, True
+            turned = partial(image.orientation.box_in_stored, width=image.width, height=image.height)
+            boxes = list(map(turned, boxes))
+        left, top = min([box.x1 for box in boxes]) // scale, min([box.y1 for box in boxes]) // scale
+        right = _up(max([box.x2 for box in boxes]), scale)
+        x = max(0, left - _MARGIN) // (layout.unit_width // scale) * (layout.unit_width // scale)
+        width = min(full_width, right + _MARGIN) - x
+        height = full_height - top
+        if width * height > full_width * full_height * (1 - _LEFT_OUT):
+            return 0, 0, full_width, full_height, True
+        return x, top, width, height, False
 
     def decode(self, image: EncodedImage, region: JpegRegion, pool: BufferPool) -> tuple[Bytes, Bytes]:
         """The BGR pixels, uint8 (H, W, 3), and the buffer of `pool` that holds them, which the caller gives back.
@@ -190,11 +202,6 @@ class JpegDecoder:
 
 class _RareSampling(Exception):
     """simplejpeg knows the seven samplings that have a name, and no other."""
-
-
-def staged_size(region: JpegRegion) -> int:
-    """Bytes of the buffer that holds its pixels."""
-    return buffer_size(region.pixel_bytes)
 
 
 def _whole(data: bytes, image: EncodedImage, region: JpegRegion, buffer: Bytes, *, strict: bool) -> Bytes:

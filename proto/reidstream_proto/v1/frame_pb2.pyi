@@ -122,13 +122,15 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_WINDOW_FULL: _ErrorReason.ValueType  # 9
     """RESOURCE_EXHAUSTED. Overload policy REJECT: the session's window is full."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 10
-    """RESOURCE_EXHAUSTED. The server's queue has no room for this frame."""
+    """RESOURCE_EXHAUSTED. The server's queue has no room for this frame. Under WAIT: nor has `max_parked_bytes`."""
     ERROR_REASON_OVER_BUDGET: _ErrorReason.ValueType  # 11
     """DEADLINE_EXCEEDED. The frame became older than the session's latency budget before its inference began."""
     ERROR_REASON_ENGINE_LOST: _ErrorReason.ValueType  # 12
     """UNAVAILABLE. The engine cannot continue; send the frame to another server."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 13
     """UNAVAILABLE. The server stopped before this frame was done; send it to another server."""
+    ERROR_REASON_STAGING_TIMEOUT: _ErrorReason.ValueType  # 15
+    """INVALID_ARGUMENT. Its pictures take too long to decode. Nothing of its client is read for some seconds."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
     """INTERNAL. An internal error; the server's log has the details."""
 
@@ -155,13 +157,15 @@ ERROR_REASON_DROPPED: ErrorReason.ValueType  # 8
 ERROR_REASON_WINDOW_FULL: ErrorReason.ValueType  # 9
 """RESOURCE_EXHAUSTED. Overload policy REJECT: the session's window is full."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 10
-"""RESOURCE_EXHAUSTED. The server's queue has no room for this frame."""
+"""RESOURCE_EXHAUSTED. The server's queue has no room for this frame. Under WAIT: nor has `max_parked_bytes`."""
 ERROR_REASON_OVER_BUDGET: ErrorReason.ValueType  # 11
 """DEADLINE_EXCEEDED. The frame became older than the session's latency budget before its inference began."""
 ERROR_REASON_ENGINE_LOST: ErrorReason.ValueType  # 12
 """UNAVAILABLE. The engine cannot continue; send the frame to another server."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
 """UNAVAILABLE. The server stopped before this frame was done; send it to another server."""
+ERROR_REASON_STAGING_TIMEOUT: ErrorReason.ValueType  # 15
+"""INVALID_ARGUMENT. Its pictures take too long to decode. Nothing of its client is read for some seconds."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 """INTERNAL. An internal error; the server's log has the details."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
@@ -189,7 +193,7 @@ class Frame(google.protobuf.message.Message):
     age_ns: builtins.int
     """Nanoseconds from capture to sending, by the client's monotonic clock. 0: unknown, or no delay. The age of a frame
     is this value plus the time since it arrived, by the server's own monotonic clock. Time on the network is not
-    included.
+    included. More than an hour (3600000 ms) counts as an hour, which is over every latency budget.
     """
     @property
     def encoded(self) -> reidstream_proto.v1.image_pb2.EncodedImage: ...

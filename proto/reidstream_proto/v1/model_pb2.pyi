@@ -140,6 +140,9 @@ class Limits(google.protobuf.message.Message):
     MAX_SHARED_MEMORY_BYTES_FIELD_NUMBER: builtins.int
     MAX_SESSIONS_PER_CLIENT_FIELD_NUMBER: builtins.int
     MAX_CALLS_FIELD_NUMBER: builtins.int
+    MAX_PARKED_BYTES_FIELD_NUMBER: builtins.int
+    MAX_HELD_ANSWER_BYTES_FIELD_NUMBER: builtins.int
+    MAX_RECEIVING_BYTES_FIELD_NUMBER: builtins.int
     max_message_bytes: builtins.int
     """Largest message that the server reads, in bytes. Above: the call ends with RESOURCE_EXHAUSTED (gRPC's own check)."""
     max_image_pixels: builtins.int
@@ -175,6 +178,16 @@ class Limits(google.protobuf.message.Message):
     """Most calls of unary methods in progress at a time, of all clients; one gets at most half of them. Above: the call
     ends with RESOURCE_EXHAUSTED. 0: this server does not say.
     """
+    max_parked_bytes: builtins.int
+    """Most bytes of Frame messages that wait for room in the queue, over all sessions. Above: ERROR_REASON_QUEUE_FULL."""
+    max_held_answer_bytes: builtins.int
+    """Most bytes of embeddings (float32) of frames that are admitted and whose answers the server has not written, over
+    all sessions. Above: frames wait for room as in a full queue.
+    """
+    max_receiving_bytes: builtins.int
+    """Most bytes of messages that have not come whole, of all clients together. Above: the calls of the connections that
+    hold most of them end with RESOURCE_EXHAUSTED.
+    """
     def __init__(
         self,
         *,
@@ -192,10 +205,64 @@ class Limits(google.protobuf.message.Message):
         max_shared_memory_bytes: builtins.int = ...,
         max_sessions_per_client: builtins.int = ...,
         max_calls: builtins.int = ...,
+        max_parked_bytes: builtins.int = ...,
+        max_held_answer_bytes: builtins.int = ...,
+        max_receiving_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_calls", b"max_calls", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_sessions", b"max_sessions", "max_sessions_per_client", b"max_sessions_per_client", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_calls", b"max_calls", "max_held_answer_bytes", b"max_held_answer_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_parked_bytes", b"max_parked_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_receiving_bytes", b"max_receiving_bytes", "max_sessions", b"max_sessions", "max_sessions_per_client", b"max_sessions_per_client", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
+
+@typing.final
+class MemoryBudget(google.protobuf.message.Message):
+    """What the server's process may hold at most, part by part. Their sum is a bound of its private memory."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class Part(google.protobuf.message.Message):
+        """One part. Which parts there are may change from one version to the next."""
+
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: builtins.int
+        MAX_BYTES_FIELD_NUMBER: builtins.int
+        MAX_CLIENT_BYTES_FIELD_NUMBER: builtins.int
+        SETTING_FIELD_NUMBER: builtins.int
+        name: builtins.str
+        max_bytes: builtins.int
+        """The most bytes of all clients together, and of one client."""
+        max_client_bytes: builtins.int
+        setting: builtins.str
+        """The server's setting that changes the bound. Empty: none does."""
+        def __init__(
+            self,
+            *,
+            name: builtins.str = ...,
+            max_bytes: builtins.int = ...,
+            max_client_bytes: builtins.int = ...,
+            setting: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["max_bytes", b"max_bytes", "max_client_bytes", b"max_client_bytes", "name", b"name", "setting", b"setting"]) -> None: ...
+
+    PARTS_FIELD_NUMBER: builtins.int
+    MAX_BYTES_FIELD_NUMBER: builtins.int
+    MAX_CLIENT_BYTES_FIELD_NUMBER: builtins.int
+    max_bytes: builtins.int
+    """The sums over all parts."""
+    max_client_bytes: builtins.int
+    @property
+    def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MemoryBudget.Part]: ...
+    def __init__(
+        self,
+        *,
+        parts: collections.abc.Iterable[Global___MemoryBudget.Part] | None = ...,
+        max_bytes: builtins.int = ...,
+        max_client_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_bytes", b"max_bytes", "max_client_bytes", b"max_client_bytes", "parts", b"parts"]) -> None: ...
+
+Global___MemoryBudget: typing_extensions.TypeAlias = MemoryBudget
 
 @typing.final
 class InputSpec(google.protobuf.message.Message):

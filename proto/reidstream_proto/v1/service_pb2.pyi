@@ -159,7 +159,7 @@ class GetModelRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Empty: the default model."""
+    """At most 128 bytes of UTF-8; above: INVALID_ARGUMENT. Empty: the default model."""
     def __init__(
         self,
         *,
@@ -175,17 +175,23 @@ class GetModelResponse(google.protobuf.message.Message):
 
     MODEL_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
     @property
     def model(self) -> reidstream_proto.v1.model_pb2.ModelDetails: ...
     @property
     def limits(self) -> reidstream_proto.v1.model_pb2.Limits: ...
+    @property
+    def memory(self) -> reidstream_proto.v1.model_pb2.MemoryBudget:
+        """Absent: the server is older than this field."""
+
     def __init__(
         self,
         *,
         model: reidstream_proto.v1.model_pb2.ModelDetails | None = ...,
         limits: reidstream_proto.v1.model_pb2.Limits | None = ...,
+        memory: reidstream_proto.v1.model_pb2.MemoryBudget | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["limits", b"limits", "model", b"model"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["limits", b"limits", "model", b"model"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["limits", b"limits", "memory", b"memory", "model", b"model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limits", b"limits", "memory", b"memory", "model", b"model"]) -> None: ...
 
 Global___GetModelResponse: typing_extensions.TypeAlias = GetModelResponse

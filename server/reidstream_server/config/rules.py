@@ -61,6 +61,24 @@ AT_LEAST = (
         greater="max_queue_bytes", factor=2, lesser="max_message_bytes", why="so that one message cannot fill the queue"
     ),
     AtLeast(
+        greater="max_receiving_bytes",
+        factor=2,
+        lesser="max_message_bytes",
+        why="so that one message is no reason to end a connection",
+    ),
+    AtLeast(
+        greater="max_parked_bytes",
+        factor=2,
+        lesser="max_message_bytes",
+        why="so that one message cannot fill the room of those that wait",
+    ),
+    AtLeast(
+        greater="max_held_answer_bytes",
+        factor=4,
+        lesser="max_answer_bytes",
+        why="so that one answer, of 4 bytes a number, cannot fill the room of those that are not written",
+    ),
+    AtLeast(
         greater="max_staged_bytes",
         factor=3,
         lesser="max_image_pixels",

@@ -40,6 +40,14 @@ class ListenSettings:
         ),
     ] = "127.0.0.1"
     port: Annotated[int, About(kind=PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
+    accept_compression: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Read compressed gRPC messages; without it a call that sends one ends with UNIMPLEMENTED. Pictures "
+            "hardly shrink, and 64 KiB may inflate to a message of the largest size.",
+        ),
+    ] = False
     metrics_enabled: Annotated[
         bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
     ] = True
@@ -132,6 +140,14 @@ class LimitSettings:
         int,
         About(kind=WholeNumber(low=1, high=4096, unit="frames"), help="The window of a session that asks for none."),
     ] = 16
+    max_receiving_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of messages that have not come whole, of all clients together. Above it, the "
+            "connections that hold most of them are ended.",
+        ),
+    ] = 512 * _MIB
     max_queue_boxes: Annotated[
         int,
         About(
@@ -145,6 +161,14 @@ class LimitSettings:
             kind=ByteSize(low=8 * _KIB, high=_TIB), help="The most bytes of received messages that wait to be decoded."
         ),
     ] = 512 * _MIB
+    max_parked_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=8 * _KIB, high=_TIB),
+            help="The most bytes of received messages that wait for room in the queue; beyond it, even the frame of a "
+            "client that waits is refused.",
+        ),
+    ] = 512 * _MIB
     max_staged_bytes: Annotated[
         int,
         About(
@@ -155,6 +179,13 @@ class LimitSettings:
     max_answer_bytes: Annotated[
         int, About(kind=ByteSize(low=_KIB, high=_GIB), help="Largest answer to a frame, in bytes of embeddings.")
     ] = 16 * _MIB
+    max_held_answer_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=2 * _KIB, high=_TIB),
+            help="The most bytes of embeddings of admitted frames whose answers are not written yet.",
+        ),
+    ] = 256 * _MIB
     max_sessions: Annotated[
         int,
         About(
@@ -224,6 +255,14 @@ class SchedulingSettings:
     batch_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="If a batch takes longer, its engine is lost and the process ends.")
     ] = 60.0
+    staging_timeout_s: Annotated[
+        float,
+        About(
+            kind=_TIMEOUT,
+            help="A frame whose pictures take longer to decode is answered with an error, and its client is not read "
+            "for some seconds.",
+        ),
+    ] = 30.0
     stall_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A client that reads no answer for longer is disconnected.")
     ] = 30.0

@@ -7,10 +7,15 @@ with seeded cameras, engines and faults, and a failing seed replays exactly. Dat
     terms, faults, effects          the vocabulary
     statistics                      what can be seen from outside, and how fast frames are served
     timers, fair_queue, state       parts that know nothing of each other's rules
-    admission, batcher, delivery    one bound or one order each
+    sharing                         the one rule for what all share
+    admission, batcher              one bound or one order each
+    delivery                        answers, in their order
     fleet                           the models that are there, each with its batcher
+    sources                         who pays for what it took without a right to it
+    staging                         frames that are being staged, and how much memory pixels take
     ledger                          what every frame holds, and that it gives all of it back
-    arrival, inference              the two stretches of a frame's way on which much can happen; both use the ledger
+    arrival, inference              two stretches of a frame's way on which much can happen; both use the ledger
+    decoding                        the stretch between them: what follows when a decoder comes back, or does not
     scheduler                       events in, effects out
 
 Each imports only from its own line and from lines above it.

@@ -1,64 +1,112 @@
-"""The bounds of the queue: boxes that are not answered yet, and bytes of messages that are not staged yet.
+"""The bounds of the queue: boxes that are not answered yet, bytes of messages that are not staged yet, and bytes of
+vectors that are not written yet.
 
-A flow may hold as much as is still free (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
-packet switches", 1998, with factor 1). So one greedy camera gets at most half of the queue, and there is always room
-for a newcomer. A session may park one frame that does not fit; parked frames wait here, in the order of parking.
+A flow may hold as much as is still free (see `sharing`). A session may park one frame that does not fit; parked frames
+wait here, in the order of parking, and their messages have a bound of their own, shared by sources.
 
-Trap: with many greedy flows, the free room can stay smaller than a large frame for ever. So the first parked frame
+Traps: with many greedy flows, the free room can stay smaller than a large frame for ever. So the first parked frame
 whose flow holds nothing lets nobody else in until it fits. A flow that holds something makes only its own later frames
-wait, of all its sessions.
+wait, of all its sessions. But then a few large frames would make every small camera wait for them. So a frame that is
+much smaller passes them; those that have passed hold a part of each bound at most, so the large ones get in, too.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from .state import FrameState, SessionState
-from .terms import Flow, SessionKey
+from .sharing import Pool
+from .state import FrameState, SessionState, Unwritten
+from .terms import Flow, SchedulerLimits, SessionKey
 
 P = TypeVar("P")
+
+MUCH_SMALLER = 4
+"""A frame passes one that waits and takes so many times as much of the queue."""
+
+PASSED_PART = 4
+"""Those that have passed hold at most one part in so many of each bound."""
+
+
+class _Room:
+    """One bound of the queue. `passed`: what frames hold of it that have passed others."""
+
+    def __init__(self, most: int) -> None:
+        self.pool: Pool[Flow] = Pool(most)
+        self.passed = 0
+
+    def may_pass(self, amount: int) -> bool:
+        """Whether a frame that takes so much may still pass others."""
+        return self.passed + amount <= self.pool.most // PASSED_PART
+
+    def take(self, flow: Flow, amount: int, *, passes: bool) -> None:
+        """The flow holds so much more."""
+        self.pool.take(flow, amount)
+        self.passed += amount if passes else 0
+
+    def give_back(self, flow: Flow, amount: int, *, passed: bool) -> None:
+        """The flow holds so much less."""
+        self.pool.give_back(flow, amount)
+        self.passed -= amount if passed else 0
 
 
 class Admission(Generic[P]):
     """Accounts for the queue. Not thread-safe."""
 
-    def __init__(self, *, max_boxes: int, max_bytes: int) -> None:
-        self._max_boxes = max_boxes
-        self._max_bytes = max_bytes
-        self._boxes = 0
-        self._bytes = 0
-        self._flow_boxes: Counter[Flow] = Counter()
-        self._flow_bytes: Counter[Flow] = Counter()
+    def __init__(self, limits: SchedulerLimits) -> None:
+        self._boxes = _Room(limits.max_queue_boxes)
+        self._bytes = _Room(limits.max_queue_bytes)
+        self._answers = _Room(limits.max_held_answer_bytes)
+        self._parked: Pool[str] = Pool(limits.max_parked_bytes)
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
+        self._changed = False  # since nobody was found who may go in
 
     @property
     def boxes(self) -> int:
         """Admitted, not yet answered."""
-        return self._boxes
+        return self._boxes.pool.taken
 
     @property
     def bytes(self) -> int:
         """Of messages admitted and not yet staged."""
-        return self._bytes
+        return self._bytes.pool.taken
+
+    @property
+    def answer_bytes(self) -> int:
+        """Of vectors of admitted frames whose answers are not written."""
+        return self._answers.pool.taken
 
     @property
     def parked(self) -> int:
         """Frames that wait for room."""
         return len(self._parking)
 
+    @property
+    def parked_bytes(self) -> int:
+        """Of their messages."""
+        return self._parked.taken
+
     def admit(self, frame: FrameState[P]) -> bool:
         """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        self._let_in(frame)
+        passes = any(not self._holds_anything(session.terms.flow) for session in self._parking.values())
+        self._let_in(frame, passes=passes)
         return True
 
     def others_first(self, frame: FrameState[P]) -> bool:
         """Whether a parked frame must be let in before this one. The frame's own session has none parked."""
+        if not self._parking:
+            return False
         flow = frame.session.terms.flow
+        frame.share = self._share(frame)
         return any(
-            session.terms.flow == flow or not self._flow_boxes[session.terms.flow] for session in self._parking.values()
+            session.terms.flow == flow
+            or (
+                not self._holds_anything(session.terms.flow)
+                and (session.parked is None or not self._may_pass(frame, session.parked))
+            )
+            for session in self._parking.values()
         )
 
     def has_place(self, session: SessionState[P]) -> bool:
@@ -69,63 +117,129 @@ class Admission(Generic[P]):
         """The message was staged, or is not needed any more."""
         if frame.holds_queue_bytes:
             frame.holds_queue_bytes = False
-            self._bytes -= frame.request.message_bytes
-            _lower(self._flow_bytes, frame.session.terms.flow, frame.request.message_bytes)
+            self._bytes.give_back(frame.session.terms.flow, frame.request.message_bytes, passed=frame.passed)
+            self._changed = True
 
     def release_boxes(self, frame: FrameState[P]) -> None:
         """The frame's answer is known."""
         if frame.holds_queue_boxes:
             frame.holds_queue_boxes = False
-            self._boxes -= frame.boxes
-            _lower(self._flow_boxes, frame.session.terms.flow, frame.boxes)
+            self._boxes.give_back(frame.session.terms.flow, frame.boxes, passed=frame.passed)
+            self._changed = True
+
+    def hand_out(self, frame: FrameState[P]) -> int:
+        """The frame's answer is handed out; returns the bytes of its vectors, which are held until it is written."""
+        if frame.fault is not None or not frame.holds_answer_bytes:
+            return 0
+        frame.holds_answer_bytes = False
+        return frame.request.answer_bytes
+
+    def answer_written(self, session: SessionState[P], answer: Unwritten) -> None:
+        """An answer of the session is not held any more."""
+        self._answers.give_back(session.terms.flow, answer.answer_bytes, passed=answer.passed)
+        self._changed |= answer.answer_bytes > 0
+
+    def release_answer(self, frame: FrameState[P]) -> None:
+        """The frame's answer has no vectors, or nobody waits for it."""
+        if frame.holds_answer_bytes:
+            frame.holds_answer_bytes = False
+            self._answers.give_back(frame.session.terms.flow, frame.request.answer_bytes, passed=frame.passed)
+            self._changed = True
+
+    def may_park(self, frame: FrameState[P]) -> bool:
+        """Whether its message may wait beside those that wait."""
+        return self._parked.fits(frame.session.terms.source, frame.request.message_bytes)
 
     def park(self, frame: FrameState[P]) -> None:
-        """Let the frame wait for room; a session that was waiting keeps its place."""
+        """Let a frame that may park wait for room; a session that was waiting keeps its place."""
+        frame.share = self._share(frame)
         frame.session.parked = frame
+        self._parked.take(frame.session.terms.source, frame.request.message_bytes)
         self._parking.setdefault(frame.session.key, frame.session)
+        self._changed = True
+
+    def give_up_parked(self, session: SessionState[P]) -> None:
+        """The frame that it parked is not wanted any more; the session keeps its place."""
+        if session.parked is not None:
+            self._parked.give_back(session.terms.source, session.parked.request.message_bytes)
+            session.parked = None
+            self._changed = True
 
     def unpark(self, session: SessionState[P]) -> None:
         """The session does not wait any more."""
-        session.parked = None
-        self._parking.pop(session.key, None)
+        self.give_up_parked(session)
+        self._changed |= self._parking.pop(session.key, None) is not None
 
     def next_admitted(self) -> FrameState[P] | None:
         """Let in the first parked frame that may go, and return it; None if none may. One pass: every event asks."""
-        first: FrameState[P] | None = None
+        if not self._changed:
+            return None
+        found, passes = self._next()
+        if found is None:
+            self._changed = False
+        else:
+            self._let_in(found, passes=passes)
+        return found
+
+    def _next(self) -> tuple[FrameState[P] | None, bool]:
+        """The first that may go, and whether it passes one that waits."""
+        fitting: list[FrameState[P]] = []
         flows: set[Flow] = set()
+        blocking: FrameState[P] | None = None  # the smallest of those that let in only what is much smaller
         for session in self._parking.values():
             frame, flow = session.parked, session.terms.flow
             if frame is None:
                 continue
-            if not self._flow_boxes[flow]:
-                first = frame if self._fits(frame) else None
-                break
-            if first is None and flow not in flows and self._fits(frame):
-                first = frame
+            in_turn = flow not in flows
             flows.add(flow)
-        if first is not None:
-            self._let_in(first)
-        return first
+            fits = in_turn and (blocking is None or self._may_pass(frame, blocking)) and self._fits(frame)
+            if self._holds_anything(flow):
+                fitting += [frame] if fits else []
+                continue
+            if fits:
+                return frame, blocking is not None
+            if blocking is None or frame.share < blocking.share:
+                blocking = frame
+        for frame in fitting:
+            if blocking is None or self._may_pass(frame, blocking):
+                return frame, blocking is not None
+        return None, False
 
-    def _let_in(self, frame: FrameState[P]) -> None:
-        flow = frame.session.terms.flow
-        self._boxes += frame.boxes
-        self._bytes += frame.request.message_bytes
-        self._flow_boxes[flow] += frame.boxes
-        self._flow_bytes[flow] += frame.request.message_bytes
-        frame.holds_queue_boxes = frame.holds_queue_bytes = True
+    def _let_in(self, frame: FrameState[P], *, passes: bool) -> None:
+        flow, request = frame.session.terms.flow, frame.request
+        self._boxes.take(flow, frame.boxes, passes=passes)
+        self._bytes.take(flow, request.message_bytes, passes=passes)
+        self._answers.take(flow, request.answer_bytes, passes=passes)
+        frame.holds_queue_boxes = frame.holds_queue_bytes = frame.holds_answer_bytes = True
+        frame.passed = passes
         self.unpark(frame.session)
 
     def _fits(self, frame: FrameState[P]) -> bool:
-        flow = frame.session.terms.flow
+        flow, request = frame.session.terms.flow, frame.request
         return (
-            self._flow_boxes[flow] + frame.boxes <= self._max_boxes - self._boxes
-            and self._flow_bytes[flow] + frame.request.message_bytes <= self._max_bytes - self._bytes
+            self._boxes.pool.fits(flow, frame.boxes)
+            and self._bytes.pool.fits(flow, request.message_bytes)
+            and self._answers.pool.fits(flow, request.answer_bytes)
         )
 
+    def _may_pass(self, frame: FrameState[P], other: FrameState[P]) -> bool:
+        """Whether it is much smaller than the other, and those that have passed do not hold too much."""
+        request = frame.request
+        return (
+            MUCH_SMALLER * frame.share <= other.share
+            and self._boxes.may_pass(frame.boxes)
+            and self._bytes.may_pass(request.message_bytes)
+            and self._answers.may_pass(request.answer_bytes)
+        )
 
-def _lower(counter: Counter[Flow], flow: Flow, amount: int) -> None:
-    """Subtract, and forget a flow at zero: there is no end of new camera names."""
-    counter[flow] -= amount
-    if not counter[flow]:
-        del counter[flow]
+    def _share(self, frame: FrameState[P]) -> float:
+        """How much of the queue it takes: of the bound that it takes most of."""
+        request = frame.request
+        return max(
+            frame.boxes / self._boxes.pool.most,
+            request.message_bytes / self._bytes.pool.most,
+            request.answer_bytes / self._answers.pool.most,
+        )
+
+    def _holds_anything(self, flow: Flow) -> bool:
+        return self._boxes.pool.of(flow) > 0 or self._answers.pool.of(flow) > 0

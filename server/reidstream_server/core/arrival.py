@@ -6,17 +6,17 @@ may itself be the oldest that has not started; then it is the one that is droppe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Generic, TypeVar, assert_never
 
 from . import faults
-from .batcher import Batcher
 from .effects import Effect
 from .faults import FrameFault
+from .fleet import Fleet
 from .ledger import Ledger
-from .state import FrameState
+from .sources import Sources
+from .state import FrameState, SessionState
 from .statistics import ServiceRate
-from .terms import ModelIndex, OverloadPolicy, SchedulerLimits
+from .terms import FrameKey, FrameRequest, OverloadPolicy, SchedulerLimits
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
@@ -28,16 +28,51 @@ class Arrivals(Generic[P]):
     def __init__(
         self,
         limits: SchedulerLimits,
-        batchers: Mapping[ModelIndex, Batcher[P]],
+        fleet: Fleet[P],
         ledger: Ledger[P],
+        sources: Sources[P],
+        *,
         timers: Timers,
         rate: ServiceRate,
     ) -> None:
         self._limits = limits
-        self._batchers = batchers
+        self._fleet = fleet
+        self._batchers = fleet.batchers
         self._ledger = ledger
+        self._sources = sources
         self._timers = timers
         self._rate = rate
+
+    def enter(
+        self, session: SessionState[P], key: FrameKey, request: FrameRequest, payload: P | None, now: int
+    ) -> FrameState[P]:
+        """Weigh the frame, and give it its place in the session. Raises LookupError, with nothing changed, for a crop
+        whose model is not one of the session's.
+        """
+        models = frozenset(request.crops)
+        if not models <= session.terms.models:
+            raise LookupError(
+                f"frame {request.frame_id} has crops for the models {sorted(models)}; "
+                f"its session may use {sorted(session.terms.models)}"
+            )
+        self._fleet.use(models)
+        staging_ns = self._sources.expected_ns(session.terms.source, request.staging_ns)
+        frame = FrameState(
+            key=key,
+            session=session,
+            request=request,
+            arrived_ns=now,
+            payload=payload,
+            models=models,
+            cost_ns=max(1, staging_ns + self._crops_ns(request)),
+            expected_staging_ns=staging_ns,
+            heavy=len(request.crops) > self._limits.heavy_boxes or staging_ns > self._limits.heavy_staging_ns,
+        )
+        frame.outcomes = [None] * frame.boxes
+        frame.open_crops = frame.boxes
+        self._ledger.frames[key] = frame
+        session.open_frames[key] = frame
+        return frame
 
     def decide(self, frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
         """Give a new frame its place, or its answer."""
@@ -55,7 +90,7 @@ class Arrivals(Generic[P]):
             return
         admission = self._ledger.admission
         if session.parked is None and admission.has_place(session):
-            admission.park(frame)  # in the place of a frame that its window has cost; let in when there is room
+            self._park(frame, effects)  # in the place of a frame that its window has cost; let in when there is room
         elif session.parked is None and admission.admit(frame):
             self._ledger.queue(frame, now)
         else:
@@ -108,7 +143,7 @@ class Arrivals(Generic[P]):
         session, admission = frame.session, self._ledger.admission
         match session.terms.overload_policy:
             case OverloadPolicy.WAIT:
-                admission.park(frame)
+                self._park(frame, effects)
             case OverloadPolicy.DROP_OLDEST:
                 self._make_room(frame, now, effects)
             case OverloadPolicy.REJECT:
@@ -131,7 +166,23 @@ class Arrivals(Generic[P]):
                 if victim is None or victim is frame:
                     break
                 self._ledger.resolve(victim, faults.DROPPED_BY_QUEUE, effects)
-        admission.park(frame)
+        self._park(frame, effects)
+
+    def _park(self, frame: FrameState[P], effects: list[Effect[P]]) -> None:
+        """Let the frame wait for room, unless even those that wait are too much: memory has an end."""
+        admission, request = self._ledger.admission, frame.request
+        if admission.may_park(frame):
+            admission.park(frame)
+            return
+        fault = faults.parking_full(request.message_bytes, self._limits.max_parked_bytes, self._retry_ms())
+        self._ledger.resolve(frame, fault, effects)
+        admission.unpark(frame.session)
+
+    def _crops_ns(self, request: FrameRequest) -> int:
+        """What the crops of a frame cost."""
+        if len(self._batchers) == 1:
+            return len(request.crops) * next(iter(self._batchers.values())).box_ns
+        return sum(self._batchers[model].box_ns for model in request.crops)
 
     def _retry_ms(self) -> int:
         """When a rejected client should come back."""

@@ -23,6 +23,12 @@ from .timers import Timer
 
 P = TypeVar("P")
 
+FIRST_BOX_NS = 1_000_000
+"""What a crop is thought to cost before the first batch has come back."""
+
+BOX_WEIGHT = 8
+"""One part in so many of what a crop is thought to cost is what it did cost in the newest batch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Generic[P]):
@@ -31,27 +37,40 @@ class Batch(Generic[P]):
     key: BatchKey
     portions: tuple[Portion[P], ...]
     size: int
+    started_ns: int
     timeout: Timer
+
+
+@dataclass(slots=True, eq=False)
+class _InSight:
+    """What an engine will have soon: frames that are being staged, or ready and not half eaten, and crops of both."""
+
+    frames: int = 0
+    crops: int = 0
+
+    def add(self, *, frames: int, crops: int) -> None:
+        """So many more, or less."""
+        self.frames += frames
+        self.crops += crops
 
 
 class Batcher(Generic[P]):
     """Forms batches for one model. Not thread-safe.
 
-    `lost`: why the engine cannot go on. `users`, `retiring`: see `fleet`. `stagers`: how many frames may be staged at a
-    time.
+    `lost`: why the engine cannot go on. `box_ns`: what a crop costs of one core, or of the device. `users`, `retiring`:
+    see `fleet`. `stagers`: how many frames may be staged at a time.
     """
 
     def __init__(self, terms: ModelTerms, *, stagers: int, quantum: int, aging_ns: int, linger_ns: int) -> None:
         self.terms = terms
         self.lost: str | None = None
+        self.box_ns = FIRST_BOX_NS
         self.running: dict[BatchKey, Batch[P]] = {}
         self.users = 0
         self.retiring = False
         self.linger_timer: Timer | None = None
         self._stagers = stagers
-        self._staging_frames = 0
-        self._staging_crops = 0
-        self._ample_frames = 0
+        self._light, self._aside = _InSight(), _InSight()
         self._linger_ns = linger_ns
         self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
         self._alone: deque[Portion[P]] = deque()
@@ -61,20 +80,22 @@ class Batcher(Generic[P]):
         """Crops that wait for a slot."""
         return self._ready.boxes + len(self._alone)
 
-    @property
-    def hungry(self) -> bool:
-        """Whether the engine may run dry unless another frame is staged.
+    def hungry(self, *, aside: bool) -> bool:
+        """Whether the engine may run dry unless another frame is staged; `aside`: a heavy one.
 
         Two things must be in sight, being staged or ready: crops for every slot; and as many frames as can be staged at
         a time. The first alone would let one frame of many boxes be decoded on one core while the others are idle.
         With the second, an engine that is slower than all stagers together always has crops: each frame that it eats is
         replaced at once. A ready frame counts while more than half of its crops are there, because frames of several
         cameras are eaten in turns, and would otherwise be missed all at once.
+
+        For a light frame heavy ones are not in sight: the crops of a camera have their turn beside a thousand others of
+        one frame, and that frame would let nobody else be staged until half of it has run.
         """
-        return self.lost is None and (
-            self._staging_frames + self._ample_frames < self._stagers
-            or self.ready_crops + self._staging_crops < self.terms.max_batch * self.terms.slots
-        )
+        frames, crops = self._light.frames, self._light.crops + len(self._alone)
+        if aside:
+            frames, crops = frames + self._aside.frames, crops + self._aside.crops
+        return self.lost is None and (frames < self._stagers or crops < self.terms.max_batch * self.terms.slots)
 
     def statistics(self, index: ModelIndex) -> ModelStatistics:
         """A snapshot, under the model's index."""
@@ -88,27 +109,26 @@ class Batcher(Generic[P]):
             retiring=self.retiring,
         )
 
-    def staging_begins(self, crops: int) -> None:
+    def staging_begins(self, crops: int, *, aside: bool) -> None:
         """So many crops of a frame will be ready, or not, when it is staged."""
-        self._staging_frames += 1
-        self._staging_crops += crops
+        self._sight(aside=aside).add(frames=1, crops=crops)
 
-    def staging_ends(self, crops: int) -> None:
+    def staging_ends(self, crops: int, *, aside: bool) -> None:
         """Of a frame for which it began."""
-        self._staging_frames -= 1
-        self._staging_crops -= crops
+        self._sight(aside=aside).add(frames=-1, crops=-crops)
 
     def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
         """Queue crops of a staged frame."""
         terms = frame.session.terms
         crops = WaitingCrops(frame, payload, deque(indices), len(indices))
-        self._ample_frames += 1
+        self._sight(aside=frame.aside).add(frames=1, crops=len(indices))
         return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
         """Drop those of these crops that still wait."""
-        if self._ready.cancel(entry) and entry.item.ample:
-            self._ample_frames -= 1
+        if self._ready.cancel(entry):
+            crops = entry.item
+            self._sight(aside=crops.frame.aside).add(frames=-crops.ample, crops=-len(crops.indices))
 
     def cancel_alone(self, frame: FrameState[P]) -> None:
         """Drop the frame's crops that were to run alone."""
@@ -135,9 +155,15 @@ class Batcher(Generic[P]):
             was_ample = crops.ample
             indices = tuple(crops.indices.popleft() for _ in range(boxes))
             batch.append(Portion(crops.frame, crops.payload, indices))
-            self._ample_frames -= was_ample and not crops.ample
+            eaten = was_ample and not crops.ample
+            self._sight(aside=crops.frame.aside).add(frames=-eaten, crops=-boxes)
             room -= boxes
         return batch
+
+    def took(self, batch: Batch[P], now: int) -> None:
+        """A batch has come back: what its crops have cost is how crops are weighed from now on."""
+        cost = (now - batch.started_ns) * max(1, self.terms.cores) // batch.size
+        self.box_ns += (cost - self.box_ns) // BOX_WEIGHT
 
     def lingers_until(self) -> int | None:
         """Until when a batch that is not full may wait for more; None if it need not."""
@@ -145,3 +171,6 @@ class Batcher(Generic[P]):
             return None
         oldest = self._ready.oldest_ns()
         return None if oldest is None else oldest + self._linger_ns
+
+    def _sight(self, *, aside: bool) -> _InSight:
+        return self._aside if aside else self._light

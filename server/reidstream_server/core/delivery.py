@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from .admission import Admission
 from .effects import Answer, Effect, End, EndCause, Readable
 from .faults import CropOutcome
 from .state import FrameState, SessionState, Unwritten
@@ -21,8 +22,9 @@ P = TypeVar("P")
 class Delivery(Generic[P]):
     """Collects the sessions for which something changed, and hands out what they may have. Not thread-safe."""
 
-    def __init__(self, timers: Timers, *, stall_timeout_ns: int) -> None:
+    def __init__(self, timers: Timers, admission: Admission[P], *, stall_timeout_ns: int) -> None:
         self._timers = timers
+        self._admission = admission
         self._stall_timeout_ns = stall_timeout_ns
         self._touched: dict[int, SessionState[P]] = {}
 
@@ -35,6 +37,7 @@ class Delivery(Generic[P]):
         if not session.unwritten:
             return
         first = session.unwritten.popleft()
+        self._admission.answer_written(session, first)
         session.window_frames -= first.window_frames
         session.window_bytes -= first.window_bytes
         session.stalled_since_ns = now
@@ -105,6 +108,8 @@ class Delivery(Generic[P]):
             Unwritten(
                 window_frames=int(frame.holds_window),
                 window_bytes=frame.request.message_bytes if frame.holds_window else 0,
+                answer_bytes=self._admission.hand_out(frame),
+                passed=frame.passed,
             )
         )
         if session.stall_timer is None:

@@ -30,7 +30,27 @@ class FrameTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage(Generic[P]):
-    """Bring the frame to the device; answer with `frame_staged` or `frame_staging_failed`."""
+    """Bring the frame to the device; answer with `frame_staged` or `frame_staging_failed`.
+
+    `aside`: it is heavy. It must not keep a core from whatever else can use it.
+    """
+
+    frame: FrameKey
+    payload: P
+    aside: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside(Generic[P]):
+    """A frame that is being staged turns out to be heavy: whoever stages it gives its core to the others."""
+
+    frame: FrameKey
+    payload: P
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUpStaging(Generic[P]):
+    """A frame has been staged for too long, and was answered. Its decoder goes on; another takes its place."""
 
     frame: FrameKey
     payload: P
@@ -56,9 +76,13 @@ class Run(Generic[P]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Generic[P]):
-    """Nobody will look at the frame's pixels again, be they staged or still in its message. Once per frame."""
+    """Nobody will look at the frame's pixels again, be they staged or still in its message. Once per frame.
+
+    `vectors`: nor at its vectors, because it has a fault.
+    """
 
     payload: P
+    vectors: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,5 +165,16 @@ class Retired:
 
 
 Effect: TypeAlias = (
-    Stage[P] | Run[P] | Release[P] | Answer[P] | Readable | SendDrain | End | EngineDied | BatchFailed | Retired
+    Stage[P]
+    | SetAside[P]
+    | GiveUpStaging[P]
+    | Run[P]
+    | Release[P]
+    | Answer[P]
+    | Readable
+    | SendDrain
+    | End
+    | EngineDied
+    | BatchFailed
+    | Retired
 )

@@ -26,6 +26,7 @@ class FaultReason(Enum):
     WINDOW_FULL = "window_full"
     QUEUE_FULL = "queue_full"
     OVER_BUDGET = "over_budget"
+    STAGING_TIMEOUT = "staging_timeout"
     ENGINE_LOST = "engine_lost"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
@@ -65,6 +66,18 @@ def invalid_frame_id(given: int, last: int) -> FrameFault:
     """A frame whose id does not rise."""
     message = f"frame_id {given} is not greater than {last}, the last one of this session"
     return FrameFault(reason=FaultReason.INVALID_FRAME_ID, message=message)
+
+
+def staging_timeout(timeout_ns: int) -> FrameFault:
+    """A frame whose pictures take too long to decode."""
+    message = f"its pictures were not decoded within {timeout_ns / 1e9:g} s; send them in another format, or smaller"
+    return FrameFault(reason=FaultReason.STAGING_TIMEOUT, message=message)
+
+
+def parking_full(message_bytes: int, limit: int, retry_after_ms: int) -> FrameFault:
+    """A frame that would have to wait for room, while what waits is too much already."""
+    what = f"the queue is full, and the {message_bytes} bytes of this frame are too many to wait beside what waits"
+    return _try_later(FaultReason.QUEUE_FULL, f"{what}; the limit is {limit} (max_parked_bytes)", retry_after_ms)
 
 
 def window_full(window: Window, retry_after_ms: int) -> FrameFault:

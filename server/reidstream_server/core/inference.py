@@ -86,6 +86,7 @@ class Inference(Generic[P]):
         batch = self._end(model, key, now)
         if batch is not None:
             self._rate.served(batch.size, now)
+            self._batchers[model].took(batch, now)
             for portion in batch.portions:
                 self._decide(portion, CropOutcome.EMBEDDED, effects)
 
@@ -116,6 +117,11 @@ class Inference(Generic[P]):
             if model in frame.models:
                 self._ledger.resolve(frame, fault, effects)
 
+    def lose_all(self, message: str, effects: list[Effect[P]]) -> None:
+        """No engine can go on."""
+        for model in list(self._batchers):
+            self.lose(model, message, effects)
+
     def timed_out(self, key: BatchKey, effects: list[Effect[P]]) -> None:
         """The batch has not come back in time."""
         seconds = self._limits.batch_timeout_ns / 1e9
@@ -136,7 +142,7 @@ class Inference(Generic[P]):
         timeout = self._timers.add(now + self._limits.batch_timeout_ns, TimerKind.BATCH_TIMEOUT, key)
         batcher = self._batchers[model]
         self._ledger.batch_begins(batcher.terms.cores)
-        batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), timeout=timeout)
+        batcher.running[key] = Batch(key=key, portions=tuple(taken), size=len(crops), started_ns=now, timeout=timeout)
         effects.append(Run(model=model, batch=key, crops=tuple(crops)))
 
     def _end(self, model: ModelIndex, key: BatchKey, now: int) -> Batch[P] | None:

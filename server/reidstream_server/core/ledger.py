@@ -16,28 +16,41 @@ from .effects import Effect, Release
 from .fair_queue import FairQueue
 from .faults import FrameFault
 from .fleet import Fleet
+from .staging import Staging
 from .state import FrameState, Phase
+from .statistics import SchedulerStatistics
 from .terms import FrameKey, SchedulerLimits
 from .timers import Timers
 
 P = TypeVar("P")
 
+TURN_NS_PER_BOX = 1_000_000
+"""A camera's turn in the queue of frames that wait to be staged, for each box of its turn in a batch."""
+
 
 class Ledger(Generic[P]):
-    """Frames, the queue of those that wait, and the bytes of those that are staged. Not thread-safe.
+    """Frames, the queue of those that wait, and what those that are staged hold. Not thread-safe.
 
     `batches`, `batch_cores`: the batches that take cores, and how many, without those of lost engines: nobody waits for
     what a lost engine still runs.
     """
 
-    def __init__(self, limits: SchedulerLimits, fleet: Fleet[P], timers: Timers, delivery: Delivery[P]) -> None:
+    def __init__(
+        self,
+        limits: SchedulerLimits,
+        fleet: Fleet[P],
+        timers: Timers,
+        admission: Admission[P],
+        delivery: Delivery[P],
+    ) -> None:
         self.frames: dict[FrameKey, FrameState[P]] = {}
-        self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=limits.quantum_boxes, aging_ns=limits.aging_ns)
-        self.admission: Admission[P] = Admission(max_boxes=limits.max_queue_boxes, max_bytes=limits.max_queue_bytes)
-        self.staging_frames = 0
+        quantum = limits.quantum_boxes * TURN_NS_PER_BOX
+        self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=quantum, aging_ns=limits.aging_ns)
+        self.admission = admission
+        self.staging: Staging[P] = Staging(limits, fleet, timers)
         self.batches = 0
         self.batch_cores = 0
-        self.staged_bytes = 0
+        self._waiting_heavy = 0
         self._limits = limits
         self._fleet = fleet
         self._batchers = fleet.batchers
@@ -52,8 +65,8 @@ class Ledger(Generic[P]):
         core that is free next. Otherwise that core would be idle until the event loop has seen what it did. Not with
         one core, where the event loop works meanwhile, and the piece given too early delays what should go first.
         """
-        busy, cores = self.staging_frames + self.batch_cores, self._limits.cores
-        return busy < cores or busy == self.staging_frames + self.batches == cores > 1
+        busy, cores = self.staging.frames + self.batch_cores, self._limits.cores
+        return busy < cores or busy == self.staging.frames + self.batches == cores > 1
 
     def batch_begins(self, cores: int) -> None:
         """It takes so many cores; 0: none of this machine's."""
@@ -65,47 +78,65 @@ class Ledger(Generic[P]):
         self.batches -= count * (cores > 0)
         self.batch_cores -= count * cores
 
+    def statistics(self, now: int, *, sessions: int, timers: int, paused_sources: int) -> SchedulerStatistics:
+        """A snapshot of everything that is bounded or counted."""
+        oldest, admission, staging = self.waiting.oldest_ns(), self.admission, self.staging
+        return SchedulerStatistics(
+            sessions=sessions,
+            frames=len(self.frames),
+            queue_boxes=admission.boxes,
+            queue_bytes=admission.bytes,
+            staged_bytes=staging.bytes,
+            held_answer_bytes=admission.answer_bytes,
+            staging_frames=staging.frames,
+            aside_frames=staging.aside_frames,
+            lost_stagings=staging.lost,
+            parked_frames=admission.parked,
+            parked_bytes=admission.parked_bytes,
+            paused_sources=paused_sources,
+            oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
+            timers=timers,
+            models=tuple(batcher.statistics(index) for index, batcher in self._batchers.items()),
+        )
+
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait to be staged."""
         terms = frame.session.terms
         frame.phase = Phase.QUEUED
         frame.queue_entry = self.waiting.push(
-            frame, flow=terms.flow, priority=terms.priority, cost=frame.boxes, now=now
+            frame, flow=terms.flow, priority=terms.priority, cost=frame.cost_ns, now=now
         )
+        self._waiting_heavy += frame.heavy
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:
         """The next frame, in fair order, without which an engine would run dry; None if there is no slot or no room."""
-        if self.staging_frames >= self._limits.staging_slots or not self.waiting or not self.wants_work:
-            return None
-        if not any(batcher.hungry for batcher in self._batchers.values()):
-            return None
-        frame = self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)
-        if frame is None:
-            return None
-        frame.phase = Phase.STAGING
-        frame.being_staged = frame.holds_staged_bytes = True
-        frame.staging_ns = now
-        self.staging_frames += 1
-        self.staged_bytes += frame.request.staged_bytes
-        for model in frame.models:
-            self._batchers[model].staging_begins(frame.request.crops.count(model))
+        frame = None
+        if len(self.waiting) > self._waiting_heavy and self.staging.takes(aside=False) and self.wants_work:
+            frame = self._next(now, heavy=False)
+        if frame is None and self._waiting_heavy and self.staging.takes(aside=True):
+            frame = self._next(now, heavy=True)
+        if frame is not None:
+            self._waiting_heavy -= frame.heavy
+            frame.queue_entry = None
+            frame.phase = Phase.STAGING
+            self.staging.begin(frame, now)
         return frame
 
-    def _would_feed(self, frame: FrameState[P]) -> bool:
-        return any(self._batchers[model].hungry for model in frame.models)
-
-    def _has_room(self, frame: FrameState[P]) -> bool:
-        return self.staged_bytes + frame.request.staged_bytes <= self._limits.max_staged_bytes
+    def _next(self, now: int, *, heavy: bool) -> FrameState[P] | None:
+        hungry = {index for index, batcher in self._batchers.items() if batcher.hungry(aside=heavy)}
+        if not hungry:
+            return None
+        return self.waiting.pop(
+            now,
+            wanted=lambda frame: frame.heavy is heavy and not hungry.isdisjoint(frame.models),
+            fits=self.staging.has_room,
+        )
 
     def end_staging(self, key: FrameKey) -> FrameState[P] | None:
         """The frame is no longer being staged; None if it was not."""
         frame = self.frames.get(key)
-        if frame is None or not frame.being_staged:
+        if frame is None or not self.staging.end(frame):
             return None
-        frame.being_staged = False
-        self.staging_frames -= 1
-        for model in frame.models:
-            self._batchers[model].staging_ends(frame.request.crops.count(model))
         self.admission.release_bytes(frame)
         return frame
 
@@ -122,6 +153,7 @@ class Ledger(Generic[P]):
         frame.fault = fault
         self._timers.cancel(frame.budget_timer)
         if frame.queue_entry is not None:
+            self._waiting_heavy -= frame.heavy
             self.waiting.cancel(frame.queue_entry)
             frame.queue_entry = None
         for model, entry in frame.crop_entries:
@@ -130,7 +162,7 @@ class Ledger(Generic[P]):
         for model in frame.models:
             self._batchers[model].cancel_alone(frame)
         if session.parked is frame:
-            session.parked = None
+            self.admission.give_up_parked(session)
             if not keep_place:
                 self.admission.unpark(session)
         self.admission.release_boxes(frame)
@@ -152,11 +184,11 @@ class Ledger(Generic[P]):
             return
         if frame.running_crops or frame.being_staged:
             return
-        if frame.holds_staged_bytes:
-            frame.holds_staged_bytes = False
-            self.staged_bytes -= frame.request.staged_bytes
+        self.staging.let_go(frame)
         if self.frames.pop(frame.key, None) is None:
             return
         self._fleet.leave(frame.models)
+        if frame.fault is not None:
+            self.admission.release_answer(frame)
         if frame.payload is not None:  # also if it never was staged: its answer may wait long for its turn
-            effects.append(Release(payload=frame.payload))
+            effects.append(Release(payload=frame.payload, vectors=frame.fault is not None))

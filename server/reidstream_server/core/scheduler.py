@@ -16,14 +16,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Generic, TypeVar, assert_never
 
+from .admission import Admission
 from .arrival import Arrivals
+from .decoding import Decoding
 from .delivery import Delivery
 from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
 from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
-from .state import FrameState, Phase, SessionState
+from .sources import Sources
+from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
     BatchKey,
@@ -51,11 +54,16 @@ class Scheduler(Generic[P]):
         self._sessions: dict[SessionKey, SessionState[P]] = {}
         self._fleet: Fleet[P] = Fleet(limits)
         self._timers = Timers()
-        self._delivery: Delivery[P] = Delivery(self._timers, stall_timeout_ns=limits.stall_timeout_ns)
-        self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, self._delivery)
+        admission: Admission[P] = Admission(limits)
+        self._delivery: Delivery[P] = Delivery(self._timers, admission, stall_timeout_ns=limits.stall_timeout_ns)
+        self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, admission, self._delivery)
+        self._sources: Sources[P] = Sources(self._timers, self._delivery)
         rate = ServiceRate()
-        self._arrivals: Arrivals[P] = Arrivals(limits, self._fleet.batchers, self._ledger, self._timers, rate)
+        self._arrivals: Arrivals[P] = Arrivals(
+            limits, self._fleet, self._ledger, self._sources, timers=self._timers, rate=rate
+        )
         self._inference: Inference[P] = Inference(limits, self._fleet, self._ledger, self._timers, rate)
+        self._decoding: Decoding[P] = Decoding(limits, self._ledger, self._inference, self._sources)
 
     # Models.
 
@@ -73,18 +81,29 @@ class Scheduler(Generic[P]):
     # Sessions.
 
     def open_session(self, terms: SessionTerms) -> SessionKey:
-        """Begin a session. It may be read at once. Raises LookupError if it names a model that is retiring, gone or
-        unknown: a mistake of the caller.
+        """Begin a session. It may be read at once, unless its source is not read at present. Raises LookupError if it
+        names a model that is retiring, gone or unknown: a mistake of the caller.
         """
         self._fleet.open(terms.models)
         key = SessionKey(self._next_key())
-        self._sessions[key] = SessionState(key, terms)
+        state = self._sessions[key] = SessionState(key, terms)
+        self._sources.enter(state)
+        state.was_readable = state.readable
         return key
 
     def readable(self, session: SessionKey) -> bool:
         """Whether the session's next message may be read; if not, a Readable comes when it may."""
         state = self._sessions.get(session)
         return state is None or state.readable
+
+    def paused_until_ns(self, source: str) -> int | None:
+        """Until when nothing of the source is read; None if it may be. It may be longer by then."""
+        return self._sources.until_ns(source)
+
+    def charge(self, source: str, cost_ns: int, now: int) -> list[Effect[P]]:
+        """The source took so much of a core without a right to it: it is not read for some time."""
+        self._sources.charge(source, cost_ns, now)
+        return self._pump(now, [], None)
 
     def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
         """A snapshot of one session; None if it is over."""
@@ -138,35 +157,34 @@ class Scheduler(Generic[P]):
             self._arrivals.decide(frame, now, effects)
         return self._pump(now, effects, self._sessions.get(session))
 
-    def frame_refused(self, session: SessionKey, frame_id: int, fault: FrameFault, now: int) -> list[Effect[P]]:
-        """A frame was read, and is answered with this fault when it is its turn."""
+    def frame_refused(
+        self, session: SessionKey, frame_id: int, fault: FrameFault, now: int, *, spent_ns: int = 0
+    ) -> list[Effect[P]]:
+        """A frame was read, which took `spent_ns`, and is answered with this fault when it is its turn. Its source pays
+        for it, since refused frames take no place in any queue.
+        """
         effects: list[Effect[P]] = []
-        request = FrameRequest(frame_id=frame_id, message_bytes=0, staged_bytes=0, age_ns=0, crops=())
+        request = FrameRequest(
+            frame_id=frame_id, message_bytes=0, staged_bytes=0, answer_bytes=0, staging_ns=0, age_ns=0, crops=()
+        )
         frame = self._enter(session, request, None, now)
         if frame is not None:
             self._ledger.resolve(frame, self._arrivals.id_fault(frame) or fault, effects)
+            self._sources.charge(frame.session.terms.source, spent_ns, now)
         return self._pump(now, effects, self._sessions.get(session))
 
-    def frame_staged(self, key: FrameKey, now: int, invalid: Collection[int] = ()) -> list[Effect[P]]:
-        """Staging is done. `invalid`: the crops whose own image could not be decoded."""
+    def frame_staged(
+        self, key: FrameKey, now: int, invalid: Collection[int] = (), *, spent_ns: int = 0
+    ) -> list[Effect[P]]:
+        """Staging is done. `invalid`: the crops whose own image could not be decoded. `spent_ns`: of a core."""
         effects: list[Effect[P]] = []
-        frame = self._ledger.end_staging(key)
-        if frame is not None:
-            frame.staged = True
-            frame.phase = Phase.READY
-            frame.decoded_ns = now
-            if not frame.resolved:
-                self._inference.queue_crops(frame, invalid, now)
-            self._ledger.settle(frame, effects)
+        self._decoding.staged(key, invalid, spent_ns, now, effects)
         return self._pump(now, effects, None)
 
-    def frame_staging_failed(self, key: FrameKey, fault: FrameFault, now: int) -> list[Effect[P]]:
-        """The frame could not be staged."""
+    def frame_staging_failed(self, key: FrameKey, fault: FrameFault, now: int, *, spent_ns: int = 0) -> list[Effect[P]]:
+        """The frame could not be staged, and a core was busy with that for `spent_ns`."""
         effects: list[Effect[P]] = []
-        frame = self._ledger.end_staging(key)
-        if frame is not None:
-            self._ledger.resolve(frame, fault, effects)
-            self._ledger.settle(frame, effects)
+        self._decoding.failed(key, fault, spent_ns, now, effects)
         return self._pump(now, effects, None)
 
     def answer_written(self, session: SessionKey, now: int) -> list[Effect[P]]:
@@ -208,19 +226,8 @@ class Scheduler(Generic[P]):
 
     def statistics(self, now: int) -> SchedulerStatistics:
         """A snapshot of everything that is bounded or counted."""
-        ledger = self._ledger
-        oldest = ledger.waiting.oldest_ns()
-        return SchedulerStatistics(
-            sessions=len(self._sessions),
-            frames=len(ledger.frames),
-            queue_boxes=ledger.admission.boxes,
-            queue_bytes=ledger.admission.bytes,
-            staged_bytes=ledger.staged_bytes,
-            staging_frames=ledger.staging_frames,
-            parked_frames=ledger.admission.parked,
-            oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
-            timers=len(self._timers),
-            models=tuple(batcher.statistics(index) for index, batcher in self._fleet.batchers.items()),
+        return self._ledger.statistics(
+            now, sessions=len(self._sessions), timers=len(self._timers), paused_sources=self._sources.paused
         )
 
     # What follows from an event.
@@ -234,18 +241,8 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        models = frozenset(request.crops)
-        if not models <= state.terms.models:
-            raise LookupError(
-                f"frame {request.frame_id} has crops for the models {sorted(models)}; "
-                f"its session may use {sorted(state.terms.models)}"
-            )
-        self._fleet.use(models)
-        frame = FrameState(FrameKey(self._next_key()), state, request, now, payload, models)
-        frame.outcomes = [None] * frame.boxes
-        frame.open_crops = frame.boxes
-        self._ledger.frames[frame.key] = frame
-        state.open_frames[frame.key] = frame
+        frame = self._arrivals.enter(state, FrameKey(self._keys + 1), request, payload, now)
+        self._keys += 1
         return frame
 
     def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
@@ -259,7 +256,7 @@ class Scheduler(Generic[P]):
             self._delivery.touch(parked.session)
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
-            effects.append(Stage(frame=frame.key, payload=frame.payload))
+            effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
         self._inference.watch()
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
@@ -277,26 +274,38 @@ class Scheduler(Generic[P]):
                 pass  # the pump that follows forms the batch
             case TimerKind.BATCH_TIMEOUT:
                 self._inference.timed_out(BatchKey(timer.key), effects)
-            case TimerKind.STALL:
+            case TimerKind.STAGING:
+                self._decoding.look(now, effects)
+            case TimerKind.PAUSE:
+                self._sources.look(timer.key, now)
+            case TimerKind.STALL | TimerKind.DRAIN:
                 session = self._sessions.get(SessionKey(timer.key))
-                if session is not None and self._delivery.stalled(session, now):
-                    effects.append(End(session=session.key, cause=EndCause.STALLED))
-                    self._forget(session, effects)
-            case TimerKind.DRAIN:
-                session = self._sessions.get(SessionKey(timer.key))
-                for frame in list(session.open_frames.values()) if session is not None else ():
-                    self._ledger.resolve(frame, SHUTTING_DOWN, effects)
+                if session is not None:
+                    self._session_due(session, timer.kind, now, effects)
             case _:
                 assert_never(timer.kind)
+
+    def _session_due(self, session: SessionState[P], kind: TimerKind, now: int, effects: list[Effect[P]]) -> None:
+        if kind is TimerKind.DRAIN:
+            for frame in list(session.open_frames.values()):
+                self._ledger.resolve(frame, SHUTTING_DOWN, effects)
+        elif self._delivery.stalled(session, now):
+            effects.append(End(session=session.key, cause=EndCause.STALLED))
+            self._forget(session, effects)
 
     def _forget(self, session: SessionState[P], effects: list[Effect[P]]) -> None:
         """The session is over: let go of everything that it has open."""
         session.gone = True
         self._sessions.pop(session.key, None)
+        self._sources.leave(session)
         self._timers.cancel(session.stall_timer)
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
             self._ledger.resolve(frame, SESSION_LOST, effects)
+            if frame.fault is None:  # its answer was known, and waited for its turn
+                self._ledger.admission.release_answer(frame)
+        for answer in session.unwritten:
+            self._ledger.admission.answer_written(session, answer)
         session.open_frames.clear()
         session.resolved.clear()
         self._fleet.leave(session.terms.models)

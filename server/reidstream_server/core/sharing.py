@@ -2,7 +2,8 @@
 
 A holder may have as much as is still free (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
 packet switches", 1998, with factor 1). So one greedy holder gets at most half, two get a third each, and there is room
-for a newcomer whoever is there. What is taken at once leaves at least as much room as it takes.
+for a newcomer whoever is there. What is taken at once leaves as much room as it takes, up to a part of the whole: the
+large ones leave room for the smaller, and those for the smallest.
 
 Trap: there is no end of names of holders, so one that holds nothing is forgotten.
 """
@@ -14,6 +15,9 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 H = TypeVar("H", bound=Hashable)
+
+LEFT_PART = 4
+"""Nobody has to leave more room than one part in so many."""
 
 
 class Pool(Generic[H]):
@@ -39,8 +43,13 @@ class Pool(Generic[H]):
         return max(self._by_holder.values(), default=0)
 
     def fits(self, holder: H, amount: int) -> bool:
-        """Whether the holder may take so much now. True for nothing."""
-        return not amount or self._by_holder[holder] + 2 * amount <= self.most - self._taken
+        """Whether the holder may take so much now. True for nothing. Where nothing is taken, all there is may be: what
+        is as large as the bound must fit at some time.
+        """
+        if not amount or not self._taken:
+            return amount <= self.most
+        left = min(amount, self.most // LEFT_PART)
+        return self._by_holder[holder] + amount + left <= self.most - self._taken
 
     def take(self, holder: H, amount: int) -> None:
         """The holder has so much more. Whoever takes what does not fit answers for it."""

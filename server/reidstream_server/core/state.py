@@ -39,7 +39,11 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class FrameState(Generic[P]):
-    """A frame, from its arrival until nobody looks at its pixels any more."""
+    """A frame, from its arrival until nobody looks at its pixels any more.
+
+    `cost_ns`: of one core, for its staging and its crops, as far as its headers tell. `heavy`: light frames do not wait
+    for it. `aside`: it is or was staged beside the cores that all share. `share`, `passed`: see `admission`.
+    """
 
     key: FrameKey
     session: SessionState[P]
@@ -47,6 +51,9 @@ class FrameState(Generic[P]):
     arrived_ns: int
     payload: P | None
     models: frozenset[ModelIndex]
+    cost_ns: int
+    expected_staging_ns: int
+    heavy: bool
     phase: Phase = Phase.PARKED
     resolved: bool = False
     fault: FrameFault | None = None
@@ -56,8 +63,13 @@ class FrameState(Generic[P]):
     holds_window: bool = False
     holds_queue_boxes: bool = False
     holds_queue_bytes: bool = False
+    holds_answer_bytes: bool = False
     holds_staged_bytes: bool = False
+    passed: bool = False
+    share: float = 0.0
     being_staged: bool = False
+    aside: bool = False
+    given_up: bool = False
     staged: bool = False
     queue_entry: Entry[FrameState[P]] | None = None
     crop_entries: list[tuple[ModelIndex, Entry[WaitingCrops[P]]]] = field(default_factory=list)
@@ -122,15 +134,17 @@ class Portion(Generic[P]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwritten:
-    """An answer that was handed out and not yet written."""
+    """An answer that was handed out and not yet written. It does not hold its frame, whose pixels it would keep."""
 
     window_frames: int
     window_bytes: int
+    answer_bytes: int
+    passed: bool
 
 
 @dataclass(slots=True, eq=False)
 class SessionState(Generic[P]):
-    """A session: what it has open, in the order it came."""
+    """A session: what it has open, in the order it came. `paused`: its source is not read at present."""
 
     key: SessionKey
     terms: SessionTerms
@@ -144,6 +158,7 @@ class SessionState(Generic[P]):
     half_closed: bool = False
     draining: bool = False
     gone: bool = False
+    paused: bool = False
     was_readable: bool = True
     stalled_since_ns: int = 0
     stall_timer: Timer | None = None
@@ -154,6 +169,8 @@ class SessionState(Generic[P]):
         """Whether its next message may be read."""
         if self.draining:
             return True  # what still comes is not processed
+        if self.paused:
+            return False
         window = self.terms.window
         backlog = len(self.open_frames) + len(self.unwritten)
         if self.terms.overload_policy is not OverloadPolicy.WAIT:

@@ -55,8 +55,13 @@ class SchedulerStatistics:
     queue_boxes: int
     queue_bytes: int
     staged_bytes: int
+    held_answer_bytes: int
     staging_frames: int
+    aside_frames: int
+    lost_stagings: int
     parked_frames: int
+    parked_bytes: int
+    paused_sources: int
     oldest_waiting_s: float
     timers: int
     models: tuple[ModelStatistics, ...]

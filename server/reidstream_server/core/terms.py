@@ -95,12 +95,15 @@ class FrameRequest:
     """What one frame asks for.
 
     `crops[i]` is the model of the i-th crop to embed, one of its session's. `staged_bytes` will be held from staging
-    until the last crop is done. `age_ns` is the frame's age at arrival.
+    until the last crop is done, `answer_bytes` until its answer is written. `staging_ns`: how long one core is expected
+    to stage it. `age_ns` is the frame's age at arrival.
     """
 
     frame_id: int
     message_bytes: int
     staged_bytes: int
+    answer_bytes: int
+    staging_ns: int
     age_ns: int
     crops: tuple[ModelIndex, ...]
 
@@ -124,17 +127,30 @@ class SchedulerLimits:
     `staging_slots`: frames being staged at a time, each on a core of its own. `cores`: what staging and batches share;
     of several, one piece of work more than fits is given out, and waits for the core that is free next.
     `max_queue_boxes`: boxes admitted and not yet answered, at least twice the most boxes of a frame.
-    `max_queue_bytes`: messages admitted and not yet staged, at least twice the largest message. `max_staged_bytes`: at
-    least the largest staged frame. `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a
-    share. `linger_ns`: how long a batch may wait to fill, from its first crop. `batch_timeout_ns`: a batch that takes
-    longer has lost its engine. `stall_timeout_ns`: a client that does not take an answer for so long is gone.
+    `max_queue_bytes`: messages admitted and not yet staged, at least twice the largest message. `max_parked_bytes`:
+    messages that wait for room there. `max_staged_bytes`: at least the largest staged frame. `max_held_answer_bytes`:
+    vectors of frames that are admitted and whose answers are not written, at least twice the largest answer.
+
+    `heavy_boxes`, `heavy_staging_ns`: a frame with more boxes, or that is expected to be staged for longer, is heavy:
+    light ones do not wait for it. `slow_staging_ns`: a frame that is staged for longer turns out to be heavy.
+    `staging_timeout_ns`: one that takes even longer is given up, though its decoder goes on.
+
+    `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a share. `linger_ns`: how long a
+    batch may wait to fill, from its first crop. `batch_timeout_ns`: a batch that takes longer has lost its engine.
+    `stall_timeout_ns`: a client that does not take an answer for so long is gone.
     """
 
     staging_slots: int
     cores: int
     max_queue_boxes: int
     max_queue_bytes: int
+    max_parked_bytes: int
     max_staged_bytes: int
+    max_held_answer_bytes: int
+    heavy_boxes: int
+    heavy_staging_ns: int
+    slow_staging_ns: int
+    staging_timeout_ns: int
     quantum_boxes: int
     aging_ns: int
     linger_ns: int

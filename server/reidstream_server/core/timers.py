@@ -21,11 +21,13 @@ class TimerKind(Enum):
     BATCH_TIMEOUT = "batch_timeout"
     STALL = "stall"
     DRAIN = "drain"
+    STAGING = "staging"
+    PAUSE = "pause"
 
 
 @dataclass(slots=True, eq=False)
 class Timer:
-    """`key` is the frame, model, batch or session that it is about."""
+    """`key` is the frame, model, batch, session or source that it is about."""
 
     at_ns: int
     kind: TimerKind

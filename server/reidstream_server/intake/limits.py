@@ -41,9 +41,12 @@ class PublishedLimits:
     max_window_bytes: int
     max_queue_boxes: int
     max_queue_bytes: int
+    max_parked_bytes: int
     max_staged_bytes: int
+    max_held_answer_bytes: int
     max_answer_bytes: int
     max_sessions: int
     max_shared_memory_bytes: int
     max_sessions_per_client: int
     max_calls: int
+    max_receiving_bytes: int

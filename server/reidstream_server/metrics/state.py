@@ -10,7 +10,6 @@ the scrape gets the last snapshot.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -21,6 +20,7 @@ from typing_extensions import override
 
 from reidstream_server.core.statistics import SchedulerStatistics
 from reidstream_server.core.terms import SchedulerLimits
+from reidstream_server.runtime.from_loop import FromLoop
 
 _LOOP_TIMEOUT_S = 1.0
 
@@ -36,15 +36,13 @@ class StateCollector(Collector):
         max_sessions: int,
     ) -> None:
         self._max_sessions = max_sessions
-        self._loop = loop
-        self._snapshot = snapshot
         self._limits = limits
-        self._last = snapshot()
+        self._snapshot = FromLoop(loop, snapshot, _LOOP_TIMEOUT_S)
 
     @override
     def collect(self) -> Iterable[Metric]:
         """One family per gauge."""
-        now = self._fresh()
+        now = self._snapshot()
         limits = self._limits
         for name, text, value in (
             ("sessions", "Open sessions.", now.sessions),
@@ -55,6 +53,13 @@ class StateCollector(Collector):
             ("queue_bytes_limit", "The limit of admitted bytes of messages.", limits.max_queue_bytes),
             ("staged_bytes", "Bytes of decoded frames.", now.staged_bytes),
             ("staged_bytes_limit", "The limit of bytes of decoded frames.", limits.max_staged_bytes),
+            ("held_answer_bytes", "Bytes of embeddings that wait to be written.", now.held_answer_bytes),
+            ("held_answer_bytes_limit", "The limit of these bytes.", limits.max_held_answer_bytes),
+            ("parked_bytes", "Bytes of messages that wait for room in the queue.", now.parked_bytes),
+            ("parked_bytes_limit", "The limit of these bytes.", limits.max_parked_bytes),
+            ("aside_frames", "Heavy frames that are being decoded.", now.aside_frames),
+            ("lost_decoders", "Decoders that were given up and are still at work.", now.lost_stagings),
+            ("paused_clients", "Clients that are not read at present.", now.paused_sources),
             ("parked_frames", "Frames that wait for room in the queue.", now.parked_frames),
             ("oldest_waiting_seconds", "How long the oldest queued frame has waited.", now.oldest_waiting_s),
         ):
@@ -70,17 +75,3 @@ class StateCollector(Collector):
             running.add_metric([name], batches[name])
         yield ready
         yield running
-
-    def _fresh(self) -> SchedulerStatistics:
-        done: concurrent.futures.Future[SchedulerStatistics] = concurrent.futures.Future()
-
-        def take() -> None:
-            if done.set_running_or_notify_cancel():
-                done.set_result(self._snapshot())
-
-        try:
-            self._loop.call_soon_threadsafe(take)
-            self._last = done.result(_LOOP_TIMEOUT_S)
-        except (RuntimeError, TimeoutError):  # the event loop is closed or busy
-            done.cancel()
-        return self._last

@@ -6,10 +6,14 @@ within the call that handed the work over, because the effects of one event are 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from reidstream_engines.protocol import Stager
 from reidstream_server.core.effects import CropRef
+from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import BatchKey, FrameKey, ModelIndex
 
 from .at_work import ModelsAtWork
@@ -19,43 +23,84 @@ from .models import ServedModel
 from .wakeups import Wakeups
 from .workers import Workers
 
+_GIVEN_UP = FrameFault(reason=FaultReason.STAGING_TIMEOUT, message="given up before its staging began")
+
 
 class Dispatch:
-    """Event loop only."""
+    """Event loop only. `computing`: the threads of the cores. `aside`: threads that give way to them.
+
+    `staged` is told, beside what came of it, how long a core was busy with the staging.
+    """
 
     def __init__(
         self,
         stager: Stager,
         computing: Workers,
+        aside: Workers,
         at_work: ModelsAtWork,
         wakeups: Wakeups,
         *,
-        staged: Callable[[FrameKey, Staging], None],
+        staged: Callable[[FrameKey, Staging, int], None],
         embedded: Callable[[ModelIndex, BatchKey, Embedding], None],
     ) -> None:
         self._stager = stager
         self._computing = computing
+        self._aside = aside
         self._at_work = at_work
         self._wakeups = wakeups
         self._staged = staged
         self._embedded = embedded
+        self._threads: dict[FrameKey, int] = {}  # of stagings that have begun; written in those threads
+        self._moved: set[FrameKey] = set()  # set aside before they began
+        self._given_up: set[FrameKey] = set()  # given up before they began
 
-    def stage(self, key: FrameKey, job: FrameJob) -> None:
+    def stage(self, key: FrameKey, job: FrameJob, *, aside: bool) -> None:
         """In a thread; or on the loop, if a thread would cost more, but then after the effects of this event."""
         if job.instant(self._stager):
             self._wakeups.soon(self._stage_here, key, job)
         else:
-            self._computing.submit(self._stage, key, job)
+            (self._aside if aside else self._computing).submit(self._stage, key, job)
+
+    def set_aside(self, key: FrameKey) -> None:
+        """A staging takes long: its thread gives way to all others, and another takes its place."""
+        thread = self._threads.get(key)
+        if thread is None:
+            self._moved.add(key)
+        else:
+            with suppress(RuntimeError):  # no more threads: it goes on where it is
+                self._computing.replace(thread)
+
+    def give_up(self, key: FrameKey) -> None:
+        """Nobody waits for a staging any more: another thread takes the place of its own."""
+        thread = self._threads.get(key)
+        if thread is None:
+            self._given_up.add(key)
+        else:
+            with suppress(RuntimeError):
+                self._aside.replace(thread)
 
     def run(self, model: ModelIndex, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         """In one of the threads of its model."""
         self._at_work.submit(model, self._run, self._at_work[model], batch, crops)
 
     def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
-        self._staged(key, stage(job, self._stager))
+        self._staged(key, stage(job, self._stager), 0)
 
     def _stage(self, key: FrameKey, job: FrameJob) -> None:
-        self._wakeups.from_thread(self._staged, key, stage(job, self._stager))
+        if key in self._given_up:
+            self._given_up.discard(key)
+            self._wakeups.from_thread(self._staged, key, _GIVEN_UP, 0)
+            return
+        if key in self._moved:
+            self._moved.discard(key)
+            self._aside.submit(self._stage, key, job)
+            return
+        self._threads[key] = threading.get_native_id()
+        began = time.thread_time_ns()
+        ended = stage(job, self._stager)
+        spent = time.thread_time_ns() - began
+        del self._threads[key]
+        self._wakeups.from_thread(self._staged, key, ended, spent)
 
     def _run(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         self._wakeups.from_thread(self._embedded, model.index, batch, embed(model.engine, crops))

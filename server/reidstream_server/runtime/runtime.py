@@ -23,11 +23,13 @@ from reidstream_server.core.effects import (
     End,
     EndCause,
     EngineDied,
+    GiveUpStaging,
     Readable,
     Release,
     Retired,
     Run,
     SendDrain,
+    SetAside,
     Stage,
 )
 from reidstream_server.core.faults import FaultReason, FrameFault
@@ -84,10 +86,12 @@ class Runtime:
         self.losses = LossWatch()
         self._wakeups = Wakeups(self._failed, self._on_timer)
         self._computing = Workers(limits.cores, "computing", self._worker_failed)
+        self._aside = Workers(limits.staging_slots, "aside", self._worker_failed, gives_way=True)
         self._at_work = ModelsAtWork(self._computing, self._worker_failed)
         self._dispatch = Dispatch(
             stager,
             self._computing,
+            self._aside,
             self._at_work,
             self._wakeups,
             staged=self._staging_ended,
@@ -102,7 +106,11 @@ class Runtime:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        everybody = [self._computing, *self._at_work.workers]  # before the last sessions take their models with them
+        everybody = [
+            self._computing,
+            self._aside,
+            *self._at_work.workers,
+        ]  # before the last sessions take their models with them
         for session in self._sessions:
             self.session_lost(session.key)
         self._at_work.abandon()
@@ -161,6 +169,7 @@ class Runtime:
             raise GoingAway("the model was replaced while this call was read; call again") from error
         session = Session(key, agreement)
         session.readable.set()
+        self._gate(session)
         self._sessions.add(session)
         return session
 
@@ -171,11 +180,21 @@ class Runtime:
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now))
         self._gate(session)
 
-    def frame_refused(self, session: Session, frame_id: int, fault: FrameFault) -> None:
-        """A frame was read and is answered with a fault."""
+    def frame_refused(self, session: Session, frame_id: int, fault: FrameFault, *, spent_ns: int = 0) -> None:
+        """A frame was read, which took the event loop `spent_ns`, and is answered with a fault."""
         session.came(0)
-        self._carry_out(self._scheduler.frame_refused(session.key, frame_id, fault, time.monotonic_ns()))
+        now = time.monotonic_ns()
+        self._carry_out(self._scheduler.frame_refused(session.key, frame_id, fault, now, spent_ns=spent_ns))
         self._gate(session)
+
+    def charge(self, source: str, spent_ns: int) -> None:
+        """A call of the source was refused, and has cost so much. Nothing of the source is read for some time."""
+        self._carry_out(self._scheduler.charge(source, spent_ns, time.monotonic_ns()))
+
+    def pause_s(self, source: str) -> float:
+        """How long nothing of the source is to be read, from now on; 0.0 if it may be. For doors without sessions."""
+        until = self._scheduler.paused_until_ns(source)
+        return 0.0 if until is None else max(0, until - time.monotonic_ns()) / 1e9
 
     def half_closed(self, session: Session) -> None:
         """The client sends no more."""
@@ -237,12 +256,16 @@ class Runtime:
         for effect in effects:
             match effect:
                 case Stage():
-                    self._dispatch.stage(effect.frame, effect.payload)
+                    self._dispatch.stage(effect.frame, effect.payload, aside=effect.aside)
+                case SetAside() | GiveUpStaging():
+                    self._too_slow(effect)
                 case Run():
                     self._observer.batch_started(effect.model, len(effect.crops))
                     self._dispatch.run(effect.model, effect.batch, effect.crops)
                 case Release():
                     effect.payload.release()
+                    if effect.vectors:
+                        effect.payload.forget_vectors()
                 case Answer() | SendDrain() | End() | Readable():
                     self._tell_session(effect)
                 case BatchFailed() | EngineDied():
@@ -275,6 +298,18 @@ class Runtime:
             case _:
                 assert_never(effect)
 
+    def _too_slow(self, effect: SetAside[FrameJob] | GiveUpStaging[FrameJob]) -> None:
+        flow = effect.payload.agreement.terms.flow
+        match effect:
+            case SetAside():
+                self._dispatch.set_aside(effect.frame)
+                log.warning("staging_slow", client=flow.client, camera_id=flow.camera_id)
+            case GiveUpStaging():
+                self._dispatch.give_up(effect.frame)
+                log.error("staging_given_up", client=flow.client, camera_id=flow.camera_id)
+            case _:
+                assert_never(effect)
+
     def _report(self, effect: BatchFailed | EngineDied) -> None:
         name = self._at_work[effect.model].name
         match effect:
@@ -301,13 +336,13 @@ class Runtime:
 
     # What comes of what threads do.
 
-    def _staging_ended(self, key: FrameKey, ended: Staging) -> None:
+    def _staging_ended(self, key: FrameKey, ended: Staging, spent_ns: int) -> None:
         now = time.monotonic_ns()
         match ended:
             case Staged():
-                self._carry_out(self._scheduler.frame_staged(key, now, ended.invalid))
+                self._carry_out(self._scheduler.frame_staged(key, now, ended.invalid, spent_ns=spent_ns))
             case FrameFault():
-                self._carry_out(self._scheduler.frame_staging_failed(key, ended, now))
+                self._carry_out(self._scheduler.frame_staging_failed(key, ended, now, spent_ns=spent_ns))
             case Lost():
                 for index in self._at_work.open:
                     self._carry_out(self._scheduler.engine_lost(index, ended.message, now))

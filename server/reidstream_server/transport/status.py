@@ -41,6 +41,7 @@ CALLS: Mapping[Refusal, Status] = {
     Refusal.TOO_MANY_SESSIONS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     Refusal.TOO_MANY_CALLS: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     Refusal.TOO_SLOW: Status(StatusCode.DEADLINE_EXCEEDED, HTTPStatus.REQUEST_TIMEOUT),
+    Refusal.RECEIVING_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     Refusal.GOING_AWAY: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
 }
 """Of a call that is refused."""
@@ -57,6 +58,7 @@ FRAMES: Mapping[FaultReason, Status] = {
     FaultReason.WINDOW_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     FaultReason.QUEUE_FULL: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     FaultReason.OVER_BUDGET: Status(StatusCode.DEADLINE_EXCEEDED, HTTPStatus.GATEWAY_TIMEOUT),
+    FaultReason.STAGING_TIMEOUT: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
     FaultReason.ENGINE_LOST: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
     FaultReason.SHUTTING_DOWN: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),
     FaultReason.INTERNAL: INTERNAL,

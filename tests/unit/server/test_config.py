@@ -58,7 +58,12 @@ def test_defaults_are_those_that_were_decided() -> None:
     """Operators and documents rely on the defaults; a change of one is a decision, not an accident."""
     config = ServerConfig()
     assert config.listen == ListenSettings(
-        host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
+        host="127.0.0.1",
+        port=50051,
+        accept_compression=False,
+        metrics_enabled=True,
+        metrics_host="127.0.0.1",
+        metrics_port=9464,
     )
     assert config.engine == EngineSettings(
         runtime=InferenceRuntime.ONNXRUNTIME,
@@ -83,15 +88,18 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_window_frames=64,
         max_window_bytes=256 << 20,
         default_window_frames=16,
+        max_receiving_bytes=512 << 20,
         max_queue_boxes=8192,
         max_queue_bytes=512 << 20,
+        max_parked_bytes=512 << 20,
         max_staged_bytes=512 << 20,
+        max_held_answer_bytes=256 << 20,
         max_answer_bytes=16 << 20,
         max_sessions=512,
         max_sessions_per_client=256,
         max_calls=512,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 10.0, 10.0, 3600.0)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
@@ -116,6 +124,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "profile": ("tao", "tao"),
     "host": ("::1", "::1"),
     "port": ("0", 0),
+    "accept_compression": ("true", True),
     "metrics_enabled": ("false", False),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
@@ -151,7 +160,10 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "default_window_frames": ("1", 1),
     "max_queue_boxes": ("2000", 2000),
     "max_queue_bytes": ("600 MB", 600_000_000),
+    "max_parked_bytes": ("600 MB", 600_000_000),
+    "max_receiving_bytes": ("140 MB", 140_000_000),
     "max_staged_bytes": ("120000000", 120_000_000),
+    "max_held_answer_bytes": ("1 GiB", 1 << 30),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
     "max_sessions_per_client": ("1", 1),
@@ -162,6 +174,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
     "batch_timeout_s": ("0.5", 0.5),
+    "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),
     "open_timeout_s": ("1e1", 10.0),
     "receive_timeout_s": ("0.5", 0.5),

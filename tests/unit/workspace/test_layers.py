@@ -72,33 +72,36 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "core": Room(pure=True),
         "config": Room(sees={"errors", "logs", "redaction"}),
         "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
-        "metrics": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
+        "memory": Room(sees={"logs"}, uses={"reidstream_engines"}),
+        "metrics": Room(sees={"core", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
         "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
-            sees={"core", "runtime", "intake", "identity", "errors", "logs"},
-            uses={"reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"},
+            sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
+            uses={"reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"},
         ),
         # What all may use.
         "errors": Room(pure=True),
         "redaction": Room(uses={"reidstream_engines"}),
-        "logs": Room(sees={"redaction"}),
+        "logs": Room(sees={"log_writer", "redaction"}),
+        "log_writer": Room(),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
-        "allocator": Room(pure=True),
         "stopping": Room(sees={"logs"}),
-        "bounds": Room(sees={"config", "core", "intake", "transport"}, uses={"reidstream_engines"}),
+        "bounds": Room(
+            sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines", "reidstream_proto"}
+        ),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
         "starting": Room(sees={"config", "errors", "identity", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
-                *("core", "runtime", "metrics", "identity", "intake", "transport", "config"),
-                *("bounds", "loading", "logs", "starting"),
+                *("core", "runtime", "metrics", "identity", "intake", "memory", "transport", "config"),
+                *("bounds", "loading", "logs", "starting", "stopping"),
             },
             uses={"prometheus_client"},
         ),
         "process": Room(uses={"reidstream_engines"}),
-        "running": Room(sees={"allocator", "app", "bounds", "config", "loading", "logs", "stopping"}),
+        "running": Room(sees={"app", "bounds", "config", "loading", "logs", "memory", "stopping"}),
         "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }

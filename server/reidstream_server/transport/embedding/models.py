@@ -9,6 +9,7 @@ from reidstream_engines.protocol import Health
 from reidstream_engines.spec import ColorOrder, CropRule, Fit, Resize
 from reidstream_proto.v1 import model_pb2
 from reidstream_server.intake.limits import PublishedLimits
+from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.models import ModelTable, ServedModel
 
 _COLORS: Mapping[ColorOrder, model_pb2.ColorOrder.ValueType] = {
@@ -73,6 +74,23 @@ def details(model: ServedModel, models: ModelTable) -> model_pb2.ModelDetails:
             fallback_reason=info.fallback_reason,
             max_batch=model.engine.limits.max_batch,
         ),
+    )
+
+
+def memory_message(budget: MemoryBudget) -> model_pb2.MemoryBudget:
+    """The budget of the process, part by part."""
+    return model_pb2.MemoryBudget(
+        parts=[
+            model_pb2.MemoryBudget.Part(
+                name=line.part.value,
+                max_bytes=line.bytes,
+                max_client_bytes=line.client_bytes,
+                setting=line.setting,
+            )
+            for line in budget.lines
+        ],
+        max_bytes=budget.total_bytes,
+        max_client_bytes=budget.client_bytes,
     )
 
 

@@ -19,19 +19,21 @@ from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
+from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
+from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.receiving import Reception
-from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
 from .epochs import Epochs
 from .frames import FrameReader
-from .models import details, limits_message, summary
+from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
 from .reading import Request, StreamContext, opening_message
 from .record import SessionRecord
@@ -63,7 +65,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         limits: CallLimits,
         access: Access,
         observer: CallObserver,
+        budget: MemoryBudget,
     ) -> None:
+        self._memory = memory_message(budget)
         self._observer = observer
         self._access = access
         self._runtime = runtime
@@ -100,7 +104,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
+        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
@@ -124,7 +128,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
+        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
@@ -136,13 +140,17 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
+        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
             self._access.client_of(presented_by(context))
-            model = self._models.find(understood(request).name)
-            return service_pb2.GetModelResponse(model=details(model, self._models), limits=self._published)
+            name = understood(request).name
+            check_model_name("name", name)
+            model = self._models.find(name)
+            return service_pb2.GetModelResponse(
+                model=details(model, self._models), limits=self._published, memory=self._memory
+            )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 

@@ -8,6 +8,7 @@ even if an answer is being written.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import assert_never
@@ -101,9 +102,11 @@ class Stream:
             del message  # it may be large, and the next one may be long in coming
 
     def _take(self, message: frame_pb2.Frame) -> None:
+        began = time.perf_counter_ns()
         taken = self.reader.read(message, self.session.agreement, self.segment)
         if isinstance(taken, FrameFault):
-            self.runtime.frame_refused(self.session, message.frame_id, taken)
+            spent = time.perf_counter_ns() - began
+            self.runtime.frame_refused(self.session, message.frame_id, taken, spent_ns=spent)
         else:
             self.runtime.frame_arrived(self.session, *taken)
 

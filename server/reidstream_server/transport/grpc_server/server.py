@@ -23,9 +23,12 @@ from reidstream_server.transport.door import Door
 
 from .admission import Admission, CallBounds
 from .calls import CallObserver
+from .connections import call_options
 from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
+from .receipts import Receipts
+from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
 CALL_WINDOW_BYTES = 512 * 2**10
@@ -41,12 +44,17 @@ _MIN_PING_MS = 10_000
 class Listen:
     """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
 
-    `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    `max_structure_bytes`: the most bytes of a message beside its pixels. `accept_compression`: whether messages may
+    come compressed. `calls_per_connection`: how many may be open at a time. `max_age_s`: after so long a connection
+    takes no new calls, and its client makes another; 0: never.
     """
 
     host: str
     port: int
     max_message_bytes: int
+    max_structure_bytes: int
+    accept_compression: bool
+    calls_per_connection: int
     max_age_s: float
     calls: CallBounds
     tls: TlsMaterial | None
@@ -65,11 +73,13 @@ class GrpcServer(Door):
         check_leaving: Callable[[], None],
         observer: CallObserver,
     ) -> None:
+        keep_headers_out_of_the_log()
         self._listen = listen
+        self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.admission = Admission(services, access, listen.calls, observer)
         self._server = grpc.aio.server(
-            interceptors=[self.admission, guard, Unparsable(services)],
+            interceptors=[self.receipts, self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -79,7 +89,9 @@ class GrpcServer(Door):
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *call_options(listen.calls_per_connection),
                 *_age(listen.max_age_s),
+                *_compression(accepted=listen.accept_compression),
             ],
         )
         self._health = HealthService(listen.calls.stall_timeout_s)
@@ -95,10 +107,12 @@ class GrpcServer(Door):
         host, port = self._listen.host, self._listen.port
         address = address_of(host, port)
         try:
-            return self._bind(address)
+            number = self._bind(address)
         except RuntimeError as error:
             check_port(host, port, GRPC)  # gRPC says only that it cannot
             raise StartupError(f"cannot listen on {address}: {error}; choose another --host or --port") from error
+        self.receipts.port = number
+        return number
 
     @override
     async def serve(self) -> None:
@@ -125,3 +139,8 @@ class GrpcServer(Door):
 def _age(seconds: float) -> list[tuple[str, int]]:
     """The option for a connection's age. gRPC varies it by a tenth, so clients do not all come back at once."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
+
+
+def _compression(*, accepted: bool) -> list[tuple[str, int]]:
+    """The option that has gRPC refuse every compressed message: only the identity is left, the first bit."""
+    return [] if accepted else [("grpc.compression_enabled_algorithms_bitset", 1)]

@@ -64,11 +64,25 @@ def a_model(name: str = "osnet", *, max_batch: int = 4, slots: int = 1, cores: i
 
 
 def a_request(
-    frame_id: int, boxes: int = 1, *, size: int = 100, age_ns: int = 0, models: Sequence[ModelIndex] = (ONLY,)
+    frame_id: int,
+    boxes: int = 1,
+    *,
+    size: int = 100,
+    staging_ns: int = 0,
+    age_ns: int = 0,
+    models: Sequence[ModelIndex] = (ONLY,),
 ) -> FrameRequest:
-    """`boxes` crops, dealt to the models in turn."""
+    """`boxes` crops, dealt to the models in turn; each has a vector of 4 bytes."""
     crops = tuple(models[index % len(models)] for index in range(boxes))
-    return FrameRequest(frame_id=frame_id, message_bytes=size, staged_bytes=size, age_ns=age_ns, crops=crops)
+    return FrameRequest(
+        frame_id=frame_id,
+        message_bytes=size,
+        staged_bytes=size,
+        answer_bytes=4 * boxes,
+        staging_ns=staging_ns,
+        age_ns=age_ns,
+        crops=crops,
+    )
 
 
 def some_limits(
@@ -77,7 +91,9 @@ def some_limits(
     cores: int = 16,
     queue_boxes: int = 100,
     queue_bytes: int = 10**6,
+    parked_bytes: int = 10**6,
     staged_bytes: int = 10**6,
+    answer_bytes: int = 10**6,
     linger_ns: int = 0,
 ) -> SchedulerLimits:
     return SchedulerLimits(
@@ -85,7 +101,13 @@ def some_limits(
         cores=cores,
         max_queue_boxes=queue_boxes,
         max_queue_bytes=queue_bytes,
+        max_parked_bytes=parked_bytes,
         max_staged_bytes=staged_bytes,
+        max_held_answer_bytes=answer_bytes,
+        heavy_boxes=1000,
+        heavy_staging_ns=50 * MS,
+        slow_staging_ns=200 * MS,
+        staging_timeout_ns=2_000 * MS,
         quantum_boxes=4,
         aging_ns=100 * MS,
         linger_ns=linger_ns,
@@ -99,11 +121,21 @@ def a_session(camera: str = "camera", **agreed: object) -> SessionState[str]:
     return SessionState(SessionKey(next(_keys)), terms)
 
 
-def a_frame(session: SessionState[str], boxes: int = 1, *, size: int = 100) -> FrameState[str]:
+def a_frame(session: SessionState[str], boxes: int = 1, *, size: int = 100, heavy: bool = False) -> FrameState[str]:
     """A frame of a session, open in it."""
     key = FrameKey(next(_keys))
     request = a_request(key, boxes, size=size)
-    frame = FrameState(key, session, request, START_NS, f"pixels {key}", frozenset(request.crops))
+    frame = FrameState(
+        key=key,
+        session=session,
+        request=request,
+        arrived_ns=START_NS,
+        payload=f"pixels {key}",
+        models=frozenset(request.crops),
+        cost_ns=boxes * MS,
+        expected_staging_ns=0,
+        heavy=heavy,
+    )
     frame.outcomes = [None] * boxes
     frame.open_crops = boxes
     session.open_frames[key] = frame

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reidstream_server.core.admission import Admission
-from reidstream_server.core.state import FrameState, SessionState
+from reidstream_server.core.state import FrameState, SessionState, Unwritten
 
-from .builders import a_frame, a_session
+from .builders import a_frame, a_session, some_limits
 
 
 def of(boxes: int = 100, size: int = 10**6) -> Admission[str]:
-    return Admission(max_boxes=boxes, max_bytes=size)
+    return Admission(some_limits(queue_boxes=boxes, queue_bytes=size))
 
 
 def parked(admission: Admission[str], session: SessionState[str], boxes: int) -> FrameState[str]:
@@ -22,6 +22,7 @@ def parked(admission: Admission[str], session: SessionState[str], boxes: int) ->
 def give_back(admission: Admission[str], frame: FrameState[str]) -> None:
     admission.release_bytes(frame)
     admission.release_boxes(frame)
+    admission.release_answer(frame)
 
 
 def test_a_greedy_camera_gets_half() -> None:
@@ -65,13 +66,14 @@ def test_giving_back_twice_frees_once() -> None:
     for _ in range(2):
         give_back(admission, frame)
     assert (admission.boxes, admission.bytes) == (10, other.request.message_bytes)
-    assert set(admission._flow_boxes) == set(admission._flow_bytes) == {other.session.terms.flow}
+    held = [room.pool._by_holder for room in (admission._boxes, admission._bytes, admission._answers)]
+    assert all(set(holders) == {other.session.terms.flow} for holders in held)
 
 
 def test_who_waits_is_let_in_in_order() -> None:
     """As room comes back; a session waits with one frame, and no more once it was let in."""
-    admission = of(boxes=12)
-    held = a_frame(a_session("held"), 12)
+    admission = of(boxes=16)
+    held = a_frame(a_session("held"), 16)
     assert admission.admit(held)
     first, second = parked(admission, a_session("first"), 6), parked(admission, a_session("second"), 6)
     assert admission.next_admitted() is None
@@ -81,16 +83,93 @@ def test_who_waits_is_let_in_in_order() -> None:
 
 
 def test_a_large_frame_is_not_passed_for_ever() -> None:
-    """While the first one that waits holds nothing, nobody else is let in until it fits, and not even newcomers."""
-    admission = of(boxes=20)
+    """While the first one that waits holds nothing, nobody else is let in until it fits, and not even newcomers, unless
+    they are much smaller.
+    """
+    admission = of(boxes=24)
     small = [a_frame(a_session(f"small{number}"), 4) for number in range(3)]
     assert all(admission.admit(frame) for frame in small)
-    large = parked(admission, a_session("large"), 16)
+    large = parked(admission, a_session("large"), 14)
     newcomer = a_session("newcomer")
     for frame in small[:2]:
+        assert not admission.admit(a_frame(newcomer, 4))
         give_back(admission, frame)
-        assert not admission.admit(a_frame(newcomer, 1))
     assert admission.next_admitted() is large
+
+
+def test_what_is_much_smaller_passes_a_large_frame_that_waits() -> None:
+    """A small camera does not wait until there is room for a thousand boxes, if it came first or if it came later."""
+    admission = of(boxes=1000)
+    assert admission.admit(a_frame(a_session("greedy"), 400))
+    large, small = parked(admission, a_session("large"), 400), a_frame(a_session("small"), 100)
+    assert admission.admit(small)
+    assert not admission.admit(a_frame(a_session("half"), 101))
+    assert (admission.next_admitted(), large.session.parked) == (None, large)
+
+
+def test_what_waits_behind_a_large_frame_and_is_much_smaller_passes_it() -> None:
+    """When there is room for it, though there is none for the large one."""
+    admission = of(boxes=1000)
+    held = [a_frame(a_session(f"held{number}"), size) for number, size in enumerate((500, 240, 120, 60, 30))]
+    assert [admission.admit(frame) for frame in held] == [True] * 5
+    parked(admission, a_session("large"), 400)
+    small = parked(admission, a_session("small"), 40)
+    parked(admission, a_session("half"), 110)
+    assert admission.next_admitted() is None
+    give_back(admission, held[2])
+    assert [admission.next_admitted() for _ in range(2)] == [small, None]
+
+
+def test_those_that_pass_hold_a_quarter_at_most() -> None:
+    """So the large one gets in, however many small ones come; and when they are done, others may pass."""
+    admission = of(boxes=400)
+    held = a_frame(a_session("greedy"), 150)
+    assert admission.admit(held)
+    large = parked(admission, a_session("large"), 200)
+    passed = [a_frame(a_session(f"small{number}"), 30) for number in range(4)]
+    assert [admission.admit(frame) for frame in passed] == [True, True, True, False]
+    give_back(admission, passed[0])
+    assert admission.admit(a_frame(a_session("small"), 30))
+    give_back(admission, held)
+    assert admission.next_admitted() is large
+
+
+def test_what_waits_is_bounded_by_source() -> None:
+    """The messages of one source that wait may be half of all, and then those of another still find room."""
+    admission = Admission[str](some_limits(queue_boxes=10, parked_bytes=1000))
+    assert admission.admit(a_frame(a_session("held"), 10))
+    waiting = [a_frame(a_session(f"camera{number}", source="greedy"), 10, size=100) for number in range(5)]
+    for frame in waiting:
+        assert admission.may_park(frame)
+        admission.park(frame)
+    assert not admission.may_park(a_frame(a_session("more", source="greedy"), 10, size=100))
+    assert admission.may_park(a_frame(a_session("camera", source="other"), 10, size=100))
+    admission.unpark(waiting[0].session)
+    assert admission.parked_bytes == 400
+
+
+def test_vectors_are_bounded_until_their_answers_are_written() -> None:
+    """A client that does not read its answers stops itself, and nobody else."""
+    admission = Admission[str](some_limits(answer_bytes=100))  # a box has 4 bytes
+    silent, other = a_session("silent"), a_session("other")
+    first = a_frame(silent, 12)
+    assert admission.admit(first)
+    admission.release_boxes(first)
+    assert not admission.admit(a_frame(silent, 3))
+    assert admission.admit(a_frame(other, 3))
+    admission.answer_written(silent, Unwritten(window_frames=1, window_bytes=0, answer_bytes=48, passed=False))
+    assert (admission.answer_bytes, admission.admit(a_frame(silent, 3))) == (12, True)
+
+
+def test_who_holds_vectors_alone_does_not_go_first() -> None:
+    """A camera whose answers are not written does not let everybody wait until they are."""
+    admission = Admission[str](some_limits(answer_bytes=100))
+    silent = a_session("silent")
+    first = a_frame(silent, 12)
+    assert admission.admit(first)
+    admission.release_boxes(first)
+    parked(admission, silent, 12)
+    assert admission.admit(a_frame(a_session("other"), 6))
 
 
 def test_who_waits_for_its_own_frames_blocks_nobody() -> None:
@@ -139,8 +218,8 @@ def test_who_gives_up_waiting_makes_way() -> None:
     admission = of(boxes=10)
     assert admission.admit(a_frame(a_session("held"), 1))
     gone = a_session("gone")
-    parked(admission, gone, 10)
-    small = a_frame(a_session("small"), 1)
+    parked(admission, gone, 8)
+    small = a_frame(a_session("small"), 3)
     assert not admission.admit(small)
     admission.unpark(gone)
     assert admission.admit(small)

@@ -28,12 +28,14 @@ def add(batcher: Batcher[str], frame: FrameState[str], now: int = START_NS) -> N
 def run(batcher: Batcher[str], batch: list[Portion[str]]) -> None:
     key = BatchKey(len(batcher.running) + 1)
     timeout = Timers().add(START_NS, TimerKind.BATCH_TIMEOUT, key)
-    batcher.running[key] = Batch(key=key, portions=tuple(batch), size=len(indices(batch)), timeout=timeout)
+    batcher.running[key] = Batch(
+        key=key, portions=tuple(batch), size=len(indices(batch)), started_ns=0, timeout=timeout
+    )
 
 
 def is_hungry(batcher: Batcher[str]) -> bool:
     """Asked anew: a type checker takes a property for a value that stays."""
-    return batcher.hungry
+    return batcher.hungry(aside=False)
 
 
 def indices(batch: list[Portion[str]]) -> list[int]:
@@ -92,22 +94,22 @@ def test_hunger_ends_when_all_slots_can_be_filled() -> None:
     batcher = a_batcher(max_batch=4, slots=2)
     assert is_hungry(batcher)
     add(batcher, a_frame(a_session(), 4))
-    batcher.staging_begins(3)
+    batcher.staging_begins(3, aside=False)
     assert is_hungry(batcher)
     batcher.retry_alone(crop(a_frame(a_session()), 0))
     assert not is_hungry(batcher)
-    batcher.staging_ends(3)
+    batcher.staging_ends(3, aside=False)
     assert is_hungry(batcher)
 
 
 def test_one_frame_does_not_feed_an_engine_for_all_stagers() -> None:
     """However many crops it has: as many frames must be in sight as can be staged at a time."""
     batcher = a_batcher(max_batch=4, slots=2, stagers=2)
-    batcher.staging_begins(100)
+    batcher.staging_begins(100, aside=False)
     assert is_hungry(batcher)
-    batcher.staging_begins(1)
+    batcher.staging_begins(1, aside=False)
     assert not is_hungry(batcher)
-    batcher.staging_ends(100)
+    batcher.staging_ends(100, aside=False)
     add(batcher, a_frame(a_session(), 100))
     assert not is_hungry(batcher)
 
@@ -138,7 +140,7 @@ def test_a_frame_that_leaves_is_not_in_sight() -> None:
         batcher.cancel(entry)
         batcher.cancel(entry)
     assert is_hungry(batcher)
-    batcher.staging_begins(1)
+    batcher.staging_begins(1, aside=False)
     assert not is_hungry(batcher)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reidstream_server.core.admission import Admission
 from reidstream_server.core.delivery import Delivery
 from reidstream_server.core.effects import Answer, Effect, End, EndCause, Readable
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
@@ -9,7 +10,7 @@ from reidstream_server.core.state import FrameState, SessionState
 from reidstream_server.core.terms import Ordering, OverloadPolicy
 from reidstream_server.core.timers import Timers
 
-from .builders import MS, START_NS, a_frame, a_session
+from .builders import MS, START_NS, a_frame, a_session, some_limits
 
 STALL_NS = 1_000 * MS
 
@@ -19,7 +20,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.timers = Timers()
-        self.delivery: Delivery[str] = Delivery(self.timers, stall_timeout_ns=STALL_NS)
+        self.delivery: Delivery[str] = Delivery(self.timers, Admission(some_limits()), stall_timeout_ns=STALL_NS)
 
     def decide(self, frame: FrameState[str], fault: FrameFault | None = None) -> None:
         frame.resolved, frame.fault = True, fault

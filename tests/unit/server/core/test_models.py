@@ -208,7 +208,7 @@ def test_a_model_outlives_a_vanished_client_while_a_batch_looks_at_its_frame() -
     lose_client(driver, session)
     assert gone(driver) == []
     driver.finish()
-    assert driver.effects[-2:] == [Release(payload="a"), Retired(model=ONLY)]
+    assert driver.effects[-2:] == [Release(payload="a", vectors=True), Retired(model=ONLY)]
 
 
 def test_a_model_outlives_a_vanished_client_while_its_frame_is_staged() -> None:

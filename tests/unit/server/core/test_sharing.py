@@ -20,14 +20,17 @@ def test_one_greedy_holder_gets_half_and_a_second_one_half_of_the_rest() -> None
     assert pool.fits("third", 1)
 
 
-def test_what_is_taken_at_once_leaves_as_much_room() -> None:
-    """So a frame of half the bound fits only where nothing else is, and never fills it."""
+def test_what_is_taken_at_once_leaves_as_much_room_up_to_a_quarter() -> None:
+    """So large ones leave room for smaller ones; and what is half of the bound still fits where little is taken."""
     pool: Pool[str] = Pool(100)
-    assert not pool.fits("large", 51)
-    assert pool.fits("large", 50)
-    pool.take("small", 1)
-    assert not pool.fits("large", 50)
-    assert pool.fits("large", 49)
+    assert pool.fits("large", 100)
+    assert not pool.fits("large", 101)
+    pool.take("others", 40)
+    assert pool.fits("large", 35)
+    assert not pool.fits("large", 36)
+    pool.take("large", 35)
+    assert pool.fits("small", 12)
+    assert not pool.fits("small", 13)
 
 
 def test_what_was_given_back_is_free_and_its_holder_forgotten() -> None:

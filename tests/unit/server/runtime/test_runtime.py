@@ -109,7 +109,13 @@ class World:
             vectors=allocate_vectors({model.index: images}, {model.index: 32}),
         )
         request = FrameRequest(
-            frame_id=frame_id, message_bytes=100, staged_bytes=1000, age_ns=0, crops=(model.index,) * images
+            frame_id=frame_id,
+            message_bytes=100,
+            staged_bytes=1000,
+            answer_bytes=4,
+            staging_ns=0,
+            age_ns=0,
+            crops=(model.index,) * images,
         )
         self.runtime.frame_arrived(session, request, job)
 
@@ -138,7 +144,13 @@ async def world(
         cores=cores,
         max_queue_boxes=100,
         max_queue_bytes=10**9,
+        max_parked_bytes=10**9,
         max_staged_bytes=10**9,
+        max_held_answer_bytes=10**9,
+        heavy_boxes=1000,
+        heavy_staging_ns=10**9,
+        slow_staging_ns=10**10,
+        staging_timeout_ns=10**11,
         quantum_boxes=16,
         aging_ns=10**9,
         linger_ns=0,

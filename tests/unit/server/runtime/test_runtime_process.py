@@ -255,9 +255,20 @@ def test_a_dry_run_loads_and_leaves(capfd: pytest.CaptureFixture[str], tmp_path:
     said = capfd.readouterr()
     events = [json.loads(line)["event"] for line in said.err.splitlines()]
     loaded = ["model_tuned", "model_loaded", "model_engine", "model_warm"]
-    assert events == ["configuration", "cores", "jpeg_decoder", "cpu_is_used", *loaded, "dry_run_passed"]
+    assert events == [
+        "configuration",
+        "cores",
+        "jpeg_decoder",
+        "cpu_is_used",
+        *loaded,
+        "memory_budget",
+        "dry_run_passed",
+    ]
     (tmp_path / "printed.toml").write_text(said.out)
     assert load_config(["--config", str(tmp_path / "printed.toml")], {}) == load_config(["--dry-run", *flags], {})
+    told = next(item["fields"] for item in map(json.loads, said.err.splitlines()) if item["event"] == "memory_budget")
+    table = [line.removeprefix("# ").split() for line in said.out.splitlines() if line.startswith("# ")]
+    assert table[-1][:3] == ["total", str(told["total_mib"]), str(told["one_client_mib"])]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import resource
-from reidstream_server.allocator import keep_freed_memory
+from reidstream_server.memory.allocator import keep_freed_memory
 {call}
 def burst():
     blocks = [bytearray(6 * 2**20) for _ in range(8)]
@@ -33,7 +33,7 @@ def test_freed_memory_is_kept_for_the_next_burst() -> None:
 
 ARENAS = """
 import ctypes, tempfile, threading
-from reidstream_server.allocator import keep_freed_memory
+from reidstream_server.memory.allocator import keep_freed_memory
 {call}
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p

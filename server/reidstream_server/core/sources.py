@@ -1,0 +1,147 @@
+"""Who is held responsible, and pays: sources whose frames were refused, or cost more than they declared.
+
+What the staging of a frame costs is known from its headers, about; what it did cost is measured. The ratio of the two
+is the *price*, of each source and of all together: a machine may be slow, and a source may send what is costlier than
+it looks. So frames of every source are weighed in the time of a core that they will really take.
+
+A source is a client's identity, or its connection where nothing tells clients apart. What it took without a right to it
+(the reading of a frame that is refused, a decode that cost more than the frame's headers say) it pays for in time:
+until `PENALTY` times as much has passed, nothing of it is read. So its own share shrinks to what is left, and no other
+source notices. An honest client with one bad frame waits for some milliseconds.
+
+Trap: a source that leaves takes its debt along, or it would come back with a new session. So it is forgotten when
+nothing of it is open *and* it has paid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from .delivery import Delivery
+from .state import FrameState, SessionState
+from .terms import SessionKey
+from .timers import TimerKind, Timers
+
+P = TypeVar("P")
+
+PENALTY = 8
+"""How much longer a source is not read than what it took."""
+
+OVERSPENT = 4
+"""So many times what was expected is more than an estimate may be wrong."""
+
+LOWEST_PRICE, HIGHEST_PRICE = 1 / 16, 16.0
+PRICE_WEIGHT, COMMON_PRICE_WEIGHT = 1 / 8, 1 / 64
+
+LONGEST_PAUSE_NS = 10_000_000_000
+"""And how far into the future that may reach: it may have mended its ways."""
+
+
+@dataclass(slots=True, eq=False)
+class Source(Generic[P]):
+    """`number`: its own, for its timer. `price`: what its staging costs, of what its headers say. `paused`: it is not
+    read at present.
+    """
+
+    name: str
+    number: int
+    price: float
+    sessions: dict[SessionKey, SessionState[P]] = field(default_factory=dict)
+    paused: bool = False
+    until_ns: int = 0
+
+
+class Sources(Generic[P]):
+    """Every source with a session, or with something to pay. Not thread-safe."""
+
+    def __init__(self, timers: Timers, delivery: Delivery[P]) -> None:
+        self._timers = timers
+        self._delivery = delivery
+        self._by_name: dict[str, Source[P]] = {}
+        self._paused: dict[int, Source[P]] = {}
+        self._made = 0
+        self._price = 1.0
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def paused(self) -> int:
+        """How many are not read at present."""
+        return len(self._paused)
+
+    def enter(self, session: SessionState[P]) -> None:
+        """A session of it begins."""
+        source = self._of(session.terms.source)
+        source.sessions[session.key] = session
+        session.paused = source.paused
+
+    def leave(self, session: SessionState[P]) -> None:
+        """A session of it is over."""
+        source = self._by_name[session.terms.source]
+        del source.sessions[session.key]
+        self._forget(source)
+
+    def expected_ns(self, name: str, declared_ns: int) -> int:
+        """How long a core will take for a staging of this source that looks as if it took `declared_ns`."""
+        return int(declared_ns * self._by_name[name].price)
+
+    def staged(self, frame: FrameState[P], spent_ns: int, now: int, *, slow_ns: int) -> None:
+        """A core has spent so much on the staging of a frame. Its source pays if that was long (`slow_ns`), and more
+        than anybody could expect.
+        """
+        name, declared_ns, expected_ns = frame.session.terms.source, frame.request.staging_ns, frame.expected_staging_ns
+        if declared_ns:
+            price = min(max(spent_ns / declared_ns, LOWEST_PRICE), HIGHEST_PRICE)
+            self._price += (price - self._price) * COMMON_PRICE_WEIGHT
+            source = self._by_name.get(name)
+            if source is not None:
+                source.price += (price - source.price) * PRICE_WEIGHT
+        if not frame.given_up and spent_ns > slow_ns and spent_ns > OVERSPENT * expected_ns:
+            self.charge(name, spent_ns - expected_ns, now)
+
+    def charge(self, name: str, cost_ns: int, now: int) -> None:
+        """The source took so much without a right to it: its sessions are not read for some time from now on."""
+        if cost_ns <= 0:
+            return
+        source = self._of(name)
+        source.until_ns = min(max(source.until_ns, now) + PENALTY * cost_ns, now + LONGEST_PAUSE_NS)
+        if source.paused:
+            return  # its timer looks again
+        source.paused = True
+        self._paused[source.number] = source
+        self._timers.add(source.until_ns, TimerKind.PAUSE, source.number)
+        self._tell(source)
+
+    def until_ns(self, name: str) -> int | None:
+        """Until when the source is not read; None if it may be."""
+        source = self._by_name.get(name)
+        return source.until_ns if source is not None and source.paused else None
+
+    def look(self, number: int, now: int) -> None:
+        """The timer of a source: it has paid, and its sessions may be read again; or it has more to pay."""
+        source = self._paused[number]
+        if source.until_ns > now:
+            self._timers.add(source.until_ns, TimerKind.PAUSE, number)
+            return
+        source.paused = False
+        del self._paused[number]
+        self._tell(source)
+        self._forget(source)
+
+    def _of(self, name: str) -> Source[P]:
+        source = self._by_name.get(name)
+        if source is None:
+            self._made += 1
+            source = self._by_name[name] = Source(name, self._made, self._price)
+        return source
+
+    def _tell(self, source: Source[P]) -> None:
+        for session in source.sessions.values():
+            session.paused = source.paused
+            self._delivery.touch(session)
+
+    def _forget(self, source: Source[P]) -> None:
+        if not source.sessions and not source.paused:
+            del self._by_name[source.name]

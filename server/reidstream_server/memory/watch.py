@@ -1,0 +1,222 @@
+"""Looks at the process's memory many times a second, and keeps what nobody counts within its bound.
+
+Why a thread: the event loop may be busy while bytes come in, since gRPC receives in threads of its own. A look costs
+some microseconds; only when it finds a lot is anything else asked.
+
+Trap: a connection may be ended only if it is to blame. So free memory is given back first; only who holds a megabyte or
+more is ended, the largest first; and then memory is measured again.
+
+Its calls get a status that says why, if the event loop gets to it in time; then the connection is cut, since bytes may
+belong to a call that no handler of ours has seen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reidstream_server.logs import get_logger
+
+from .rule import Act, Measured, WatchRule
+
+log = get_logger(__name__)
+
+LOOK_S = 0.1
+LOOK_SOON_S = 0.02
+SETTLE_S = 60.0
+ENDING_S = 0.25
+FREED_S = 0.05
+BLAMED_BYTES = 2**20
+_SAY_AGAIN_S = 60.0
+
+
+class Holder(Protocol):
+    """A connection, and how many bytes it holds."""
+
+    @property
+    def peer(self) -> str:
+        """Its other end."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """What it has sent and nobody has read."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Open ones."""
+        ...
+
+
+class Receiving(Protocol):
+    """A door's connections. Any thread."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def holders(self) -> Sequence[Holder]:
+        """Every connection, the one that holds most first."""
+        ...
+
+    @abstractmethod
+    def settle(self, *, little: bool) -> None:
+        """Forget connections that are closed. `little`: is held by all together."""
+        ...
+
+    @abstractmethod
+    def end_calls(self, peer: str, why: str) -> None:
+        """Have the calls of a connection end."""
+        ...
+
+    @abstractmethod
+    def ending(self, peer: str) -> bool:
+        """Whether a call is open that is to end."""
+        ...
+
+    @abstractmethod
+    def cut(self, peer: str) -> bool:
+        """End a connection; False if it is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """How the watch measures and acts; tests give others. `counted`: what is accounted for, asked of the event loop."""
+
+    private_bytes: Callable[[], int | None]
+    counted_bytes: Callable[[], int]
+    give_back: Callable[[], object]
+    clock: Callable[[], float] = time.monotonic
+
+
+class MemoryWatch:
+    """`with` it; the thread ends with it. `bound_bytes`: for the messages to clients."""
+
+    def __init__(self, rule: WatchRule, receiving: Receiving, senses: Senses, *, bound_bytes: int) -> None:
+        self._rule = rule
+        self._receiving = receiving
+        self._senses = senses
+        self._bound = bound_bytes
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="memory-watch", daemon=True)
+        self._settled_s = senses.clock()
+        self._said_s = float("-inf")
+        self._ending: list[str] = []
+        self._ending_s = self._cut_s = float("-inf")
+        self.ended_connections = 0
+        self.given_back = 0
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; waits for the look that is under way. Harmless to repeat, and without a start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        pause = LOOK_S
+        while not self._stop.wait(pause):
+            try:
+                pause = self.look()
+            except Exception as error:  # noqa: BLE001 - memory is watched whatever happens
+                log.failure("memory_watch_failed", error)
+                pause = LOOK_S
+
+    def look(self) -> float:
+        """One look, and what follows from it. Returns when to look again, in seconds."""
+        private, now = self._senses.private_bytes(), self._senses.clock()
+        if private is None:
+            return LOOK_S
+        if self._still_ending(now) or now - self._cut_s < FREED_S:
+            return LOOK_SOON_S
+        if not self._rule.needs_accounts(private):
+            self._settle(now, little=True)
+            return self._pause(private)
+        measured = Measured(now_s=now, private_bytes=private, counted_bytes=self._senses.counted_bytes())
+        self._settle(now, little=self._rule.little(measured))
+        match self._rule.decide(measured):
+            case Act.NOTHING:
+                pass
+            case Act.GIVE_BACK:
+                self._give_back(measured)
+                return 0.0
+            case Act.END_CALLS:
+                self._end_calls(self._rule.uncounted(measured), now)
+                self._rule.ended_calls()
+                return LOOK_SOON_S
+        return self._pause(private)
+
+    def _pause(self, private: int) -> float:
+        return LOOK_SOON_S if self._rule.near(private) else LOOK_S
+
+    def _settle(self, now: float, *, little: bool) -> None:
+        if now - self._settled_s > SETTLE_S:
+            self._settled_s = now
+            self._receiving.settle(little=little)
+
+    def _give_back(self, measured: Measured) -> None:
+        self._senses.give_back()
+        self.given_back += 1
+        self._rule.gave_back(measured, self._senses.private_bytes() or 0)
+
+    def _end_calls(self, uncounted: int, now: float) -> None:
+        """Blame whoever holds most, so many that the rest is well below the bound."""
+        blamed = self._blamed(uncounted - self._bound * 3 // 4)
+        if not blamed:
+            if now - self._said_s > _SAY_AGAIN_S:
+                self._said_s = now
+                log.warning("memory_over_bound", uncounted_bytes=uncounted, bound_bytes=self._bound)
+            return
+        for holder in blamed:
+            self._receiving.end_calls(holder.peer, self._why(holder))
+            log.warning(
+                "receiving_full",
+                peer=holder.peer,
+                held_bytes=holder.bytes,
+                calls=holder.calls,
+                uncounted_bytes=uncounted,
+                bound_bytes=self._bound,
+            )
+        self.ended_connections += len(blamed)
+        self._ending, self._ending_s = [holder.peer for holder in blamed], now
+
+    def _blamed(self, excess: int) -> Sequence[Holder]:
+        """The fewest connections that hold so much. One at a time where nobody knows what they hold."""
+        found = self._receiving.holders()
+        if found and not any(holder.bytes for holder in found):
+            return found[:1]
+        blamed = []
+        for holder in found:
+            if holder.bytes < BLAMED_BYTES or excess <= 0:
+                break
+            blamed.append(holder)
+            excess -= holder.bytes
+        return blamed
+
+    def _still_ending(self, now: float) -> bool:
+        """Whether calls that were ended are being waited for. When they are over, or take too long, their connections
+        are cut, and whatever else they hold is free.
+        """
+        if not self._ending:
+            return False
+        if now - self._ending_s < ENDING_S and any(map(self._receiving.ending, self._ending)):
+            return True
+        for peer in self._ending:
+            self._receiving.cut(peer)
+        self._ending = []
+        self._cut_s = now
+        return True
+
+    def _why(self, holder: Holder) -> str:
+        return (
+            f"the server holds more unfinished messages than its limit of {self._bound} bytes (max_receiving_bytes), "
+            f"and this connection holds {holder.bytes} bytes of them; send fewer messages at a time, or smaller ones"
+        )
