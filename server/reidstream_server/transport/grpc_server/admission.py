@@ -153,13 +153,7 @@ class Admission(grpc.aio.ServerInterceptor):
     def _watched(self, method: Method) -> Method:
         async def answer(requests: object, context: Context) -> object:
             with self.endings.watched():
-                try:
-                    return await method(requests, context)
-                except grpc.aio.AbortError as error:
-                    # gRPC keeps it with its call. What it refers to, messages and the call itself, would be a cycle.
-                    error.__context__ = error.__cause__ = None
-                    del requests, context
-                    raise error.with_traceback(None) from None
+                return await method(requests, context)
 
         return answer
 
