@@ -159,6 +159,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """Calls of EmbedStream that are not over, with a session or not."""
         return self._streams
 
+    @property
+    def sessions_of_largest_client(self) -> int:
+        """Streams with a session, of the client (or connection) that has most."""
+        return self._epochs.largest
+
     # One stream.
 
     async def _stream(self, context: StreamContext) -> EndCause:
