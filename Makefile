@@ -16,11 +16,12 @@ PORT ?= 50051
 METRICS_PORT ?= $(if $(filter-out 50051,$(PORT)),0)
 PYTEST ?=
 BENCH ?=
+ATTACK ?=
 DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -82,6 +83,9 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
+
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (a quarter of an hour); ATTACK="scan-bomb class-ids" chooses
+	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)
 	$(BIN)/python -m bench.backends $(DATA) $(wildcard $(DATA)/models/*.onnx)

@@ -26,6 +26,7 @@ from reidstream_server.app import serve
 from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
+from reidstream_server.stopping import stoppable
 
 DIM = 64
 
@@ -76,7 +77,8 @@ def main() -> int:
     engine = InstantEngine(
         max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
     )
-    return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()))).code
+    with stoppable() as stop:
+        return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()), stop)).code
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
 from reidstream_server.memory.allocator import keep_freed_memory
+from reidstream_server.stopping import stoppable
 
 from .launch import MAX_BATCH, Machine
 from .speed import SLOTS
@@ -56,7 +57,8 @@ def main() -> int:
         made = networks_of(machine, own.network, OutputType.FP16, max_batch=MAX_BATCH, slots=SLOTS, cache=own.plans)
         with closing(CudaStager(context, decoder, max_bytes=4 << 30)) as stager:
             engine = made.engine(machine)
-            return asyncio.run(serve(config, Engines(engines=(engine,), stager=stager))).code
+            with stoppable() as stop:
+                return asyncio.run(serve(config, Engines(engines=(engine,), stager=stager), stop)).code
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from .options import (
     shows_options,
 )
 from .process import not_picklable
+from .rules import model_name
 from .session.async_session import AsyncSession
 from .session.block import AsyncBlock
 from .session.opener import ServerOpener
@@ -152,7 +153,7 @@ class AsyncReidClient:
 
     async def info(self, name: str = "") -> ModelInfo:
         """A model's whole spec, and the server's limits. "" is the default model. Raises ModelNotFound."""
-        return parse_info(await self._get_model(text("name", name), self._timeout_s))
+        return parse_info(await self._get_model(model_name("name", name), self._timeout_s))
 
     async def ping(self) -> Ping:
         """The server's health, and how long asking took. It is asked twice: the first call connects, the second is

@@ -18,6 +18,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from reidstream_proto.v1.contract import MAX_CLASS_IDS
+
 from .errors import InvalidRequest
 from .redaction import without_secrets
 
@@ -67,6 +69,15 @@ def text(name: str, value: object) -> str:
             f"{name}.encode(errors='replace').decode() puts a question mark there"
         ) from None
     return value
+
+
+def short_text(name: str, value: object, most: int, *, least: int = 0) -> str:
+    """Text of so many bytes of UTF-8."""
+    found = text(name, value)
+    length = len(found.encode())
+    if not least <= length <= most:
+        raise InvalidRequest(f"{name} must be {least} to {most} bytes of UTF-8, not {length}: {shown(found)}")
+    return found
 
 
 def unsigned(name: str, value: object, bits: int) -> int:
@@ -154,18 +165,23 @@ def _class(kind: type[object]) -> str:
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
-def several(name: str, value: object, *, example: str) -> tuple[object, ...]:
-    """The items of a list, a tuple, an array of one dimension, or anything else that can be gone through."""
+def several(name: str, value: object, *, example: str, most: int | None = None) -> tuple[object, ...]:
+    """The items of a list, a tuple, an array of one dimension, or anything else that can be gone through; at most
+    `most`.
+    """
     if isinstance(value, str | bytes | bytearray | dict) or not isinstance(value, Iterable):
         raise InvalidRequest(f"{name} must be a list or a tuple, such as {example}, not {shown(value)}")
     if isinstance(value, np.ndarray) and value.ndim != 1:
         raise InvalidRequest(f"{name} must be of one dimension, such as {example}, not {shown(value)}")
-    return tuple(value)
+    found = tuple(value)
+    if most is not None and len(found) > most:
+        raise InvalidRequest(f"{name} must have at most {most} items, not {len(found)}")
+    return found
 
 
 def class_ids(name: str, value: object) -> tuple[int, ...]:
-    """Classes of boxes: whole numbers of 32 bits."""
-    return tuple(unsigned(name, one, 32) for one in several(name, value, example="(0,)"))
+    """Classes of boxes: whole numbers of 32 bits, as many as the contract allows."""
+    return tuple(unsigned(name, one, 32) for one in several(name, value, example="(0,)", most=MAX_CLASS_IDS))
 
 
 def _whole(name: str, value: object) -> int:

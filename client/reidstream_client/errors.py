@@ -44,11 +44,13 @@ class ReidError(Exception):
     """Root of the tree. The message is for people and says what to do next.
 
     `status`: the call's gRPC status; None if no server was asked. `unanswered`: on a stream, the ids of the frames that
-    were taken and will not be answered, ascending; otherwise empty.
+    were taken and will not be answered, ascending; otherwise empty. `cut_off`: the call was ended by something that did
+    not say why, such as a proxy or an overwhelmed server, and not by this client.
     """
 
     status: grpc.StatusCode | None
     unanswered: tuple[int, ...]
+    cut_off: bool = False
 
     def __init__(self, message: str, *, status: grpc.StatusCode | None = None, unanswered: Sequence[int] = ()) -> None:
         super().__init__(message)
@@ -166,6 +168,10 @@ _TOO_LARGE = re.compile(
 )
 
 
+_RESET = "RST_STREAM"  # how gRPC names a call that was cut off below it, whatever the status
+_BY_US = "Locally cancelled"
+
+
 def from_status(failed: grpc.aio.AioRpcError, *, target: str, hint: str) -> ReidError:
     """The error of a call to `target` that did not end with OK. `hint`: what to check if nobody answered."""
     trailers: Iterable[tuple[str, str | bytes]] = failed.trailing_metadata() or ()
@@ -184,10 +190,16 @@ def error_of(status: grpc.StatusCode, details: str, said: Mapping[str, str], *, 
     if kind is ServerUnavailable and not reason:
         message += f" ({hint})"
     error = kind(message, status=status)
+    error.cut_off = not reason and _is_cut_off(status, details)
     retry_after_ms = said.get(RETRY_AFTER_HEADER, "")
     if isinstance(error, Overloaded) and retry_after_ms.isdecimal():
         error.retry_after_s = int(retry_after_ms) / 1000
     return error
+
+
+def _is_cut_off(status: grpc.StatusCode, details: str) -> bool:
+    cancelled = status is grpc.StatusCode.CANCELLED and not details.startswith(_BY_US)
+    return cancelled or _RESET in details
 
 
 def _too_large(where: str, sizes: re.Match[str], status: grpc.StatusCode) -> ReidError:

@@ -80,8 +80,8 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every bound of the server; bytes, pixels and counts as the names say. 0 of a bound with a default: the server does
-    not tell it.
+    """Every bound of the server; bytes, pixels and counts as the names say. A bound with a default is 0 where the
+    server does not tell it.
     """
 
     max_message_bytes: int
@@ -98,6 +98,8 @@ class Limits:
     max_shared_memory_bytes: int
     max_parked_bytes: int = 0
     max_held_answer_bytes: int = 0
+    max_sessions_per_client: int = 0
+    max_calls: int = 0
     max_receiving_bytes: int = 0
 
 
@@ -144,6 +146,8 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_answer_bytes=message.max_answer_bytes,
         max_sessions=message.max_sessions,
         max_shared_memory_bytes=message.max_shared_memory_bytes,
+        max_sessions_per_client=message.max_sessions_per_client,
+        max_calls=message.max_calls,
     )
 
 

@@ -17,7 +17,14 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from reidstream_proto.v1.contract import MAX_CAMERA_ID_BYTES, MAX_LATENCY_BUDGET_MS
+from reidstream_proto.v1.contract import (
+    MAX_CAMERA_ID_BYTES,
+    MAX_CLASS_IDS,
+    MAX_LATENCY_BUDGET_MS,
+    MAX_MODEL_CHOICES,
+    MAX_MODEL_NAME_BYTES,
+    MAX_SPACE_ID_BYTES,
+)
 
 from .checks import (
     between,
@@ -29,8 +36,8 @@ from .checks import (
     number,
     seconds,
     several,
+    short_text,
     shown,
-    text,
     unsigned,
 )
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
@@ -48,10 +55,16 @@ _CHOICE: Final = 'ModelChoice(name="person", class_ids=(0,))'
 
 def camera_id(name: str, value: object) -> str:
     """Text of the length that the contract allows."""
-    found = text(name, value)
-    if not 1 <= len(found.encode()) <= MAX_CAMERA_ID_BYTES:
-        raise InvalidRequest(f"{name} must be 1 to {MAX_CAMERA_ID_BYTES} bytes of UTF-8, not {shown(found)}")
-    return found
+    return short_text(name, value, MAX_CAMERA_ID_BYTES, least=1)
+
+
+def model_name(name: str, value: object) -> str:
+    """Text of the length that a model's name may have; "" is the default model."""
+    return short_text(name, value, MAX_MODEL_NAME_BYTES)
+
+
+def _space_id(name: str, value: object) -> str:
+    return short_text(name, value, MAX_SPACE_ID_BYTES)
 
 
 def _optional(rule: Rule) -> Rule:
@@ -63,16 +76,21 @@ def _models(name: str, value: object) -> tuple[ModelChoice, ...]:
     if isinstance(value, ModelChoice):
         raise InvalidRequest(f"{name} must be a list of choices: {name}=[{_CHOICE}, ...]")
     found: list[ModelChoice] = []
-    for index, one in enumerate(several(name, value, example=f"[{_CHOICE}, ...]")):
+    for index, one in enumerate(several(name, value, example=f"[{_CHOICE}, ...]", most=MAX_MODEL_CHOICES)):
         at = f"{name}[{index}]"
         choice = instance(ModelChoice, at, one, example=_CHOICE)
         space_id = choice.expected_space_id
         found.append(
             ModelChoice(
-                name=text(f"{at}.name", choice.name),
+                name=model_name(f"{at}.name", choice.name),
                 class_ids=class_ids(f"{at}.class_ids", choice.class_ids),
-                expected_space_id=None if space_id is None else text(f"{at}.expected_space_id", space_id),
+                expected_space_id=None if space_id is None else _space_id(f"{at}.expected_space_id", space_id),
             )
+        )
+    classes = sum(len(choice.class_ids) for choice in found)
+    if classes > MAX_CLASS_IDS:
+        raise InvalidRequest(
+            f"{name} must have at most {MAX_CLASS_IDS} class_ids in all choices together, not {classes}"
         )
     return tuple(found)
 
@@ -143,8 +161,8 @@ def _connect(name: str, value: object) -> object:
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "camera_id": _optional(camera_id),
-        "model": _optional(text),
-        "expected_space_id": _optional(text),
+        "model": _optional(model_name),
+        "expected_space_id": _optional(_space_id),
         "models": _models,
         "priority": lambda name, value: member(Priority, name, value),
         "latency_budget_s": _optional(_latency_budget),

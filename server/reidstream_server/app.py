@@ -10,23 +10,30 @@ asks there.
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.process_collector import ProcessCollector
 
-from reidstream_server.bounds import call_limits, frame_limits, memory_bounds, scheduler_limits
+from reidstream_server.bounds import (
+    call_limits,
+    calls_per_connection,
+    frame_limits,
+    memory_bounds,
+    port_bounds,
+    scheduler_limits,
+    structure_bytes,
+)
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
-from reidstream_server.logs import get_logger
+from reidstream_server.logs import get_logger, lines_dropped
 from reidstream_server.memory.allocator import give_back_free_memory
 from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by, memory_budget
 from reidstream_server.memory.machine import machine_memory, too_large
@@ -34,6 +41,7 @@ from reidstream_server.memory.process import private_bytes
 from reidstream_server.memory.rule import WatchRule
 from reidstream_server.memory.watch import MemoryWatch, Senses
 from reidstream_server.metrics.devices import DeviceCollector
+from reidstream_server.metrics.log import LogCollector
 from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
@@ -42,6 +50,7 @@ from reidstream_server.runtime import losses
 from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
+from reidstream_server.stopping import Stop
 from reidstream_server.transport.addresses import address_of
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
@@ -156,6 +165,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
+        registry.register(LogCollector(lines_dropped))
         watching = asyncio.create_task(_watch_losses(runtime))
         try:
             yield Parts(
@@ -262,7 +272,11 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             host=config.listen.host,
             port=config.listen.port,
             max_message_bytes=config.limits.max_message_bytes,
+            max_structure_bytes=structure_bytes(config),
+            accept_compression=config.listen.accept_compression,
+            calls_per_connection=calls_per_connection(config),
             max_age_s=config.lifecycle.max_connection_age_s,
+            calls=port_bounds(config),
             tls=tls_of(config.security),
         ),
         access=parts.access,
@@ -279,12 +293,16 @@ class Ending:
     stuck: bool
 
 
-async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort | None = None) -> Ending:
-    """Run until SIGTERM, SIGINT or a lost engine. Raises StartupError."""
+async def serve(config: ServerConfig, loaded: Engines, stop: Stop, operators: OperatorsPort | None = None) -> Ending:
+    """Run until a signal or a lost engine. Raises StartupError, ToldToStop."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    told = asyncio.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(told.set)
+
+    stop.while_serving(tell)
     async with running_server(config, loaded, operators) as server:
         tell_budget(server.parts.budget)
         log.info(
@@ -295,11 +313,12 @@ async def serve(config: ServerConfig, loaded: Engines, operators: OperatorsPort 
             metrics_port=server.metrics_port,
             models=",".join(engine.spec.name for engine in loaded.engines),
         )
-        server.runtime.engine_died.add_done_callback(lambda _: stop.set())
-        await stop.wait()
+        server.runtime.engine_died.add_done_callback(lambda _: told.set())
+        await told.wait()
         complete = await server.drain()
         died = server.runtime.engine_died.done()
     code = EXIT_ENGINE_LOST if died else 0 if complete else EXIT_DRAIN_TIMEOUT
+    stop.ending(code)
     return Ending(code=code, stuck=server.runtime.stuck)
 
 

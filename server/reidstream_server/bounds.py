@@ -7,12 +7,17 @@ same number.
 from __future__ import annotations
 
 from reidstream_engines.cores import usable_cores
+from reidstream_proto.v1 import contract
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
 from reidstream_server.memory.budget import Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
+from reidstream_server.transport.grpc_server.admission import CallBounds
+
+END_TIMEOUT_S = 10.0
+"""For a client to take the end of its call: its last answer, or why there is none. Then the call is hung up."""
 
 HEAVY_BOXES = 128
 HEAVY_STAGING_NS = 60_000_000
@@ -22,6 +27,9 @@ a whole 4K JPEG is light, and one of 8K is not.
 
 SLOW_STAGING_NS = 500_000_000
 """After so long, one that seemed light has turned out to be heavy."""
+
+_ROOM_FOR_REFUSALS = 512
+"""Calls of one connection beyond all sessions that there may be: they hear from us that they are too many."""
 
 
 def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
@@ -65,7 +73,10 @@ def call_limits(config: ServerConfig) -> CallLimits:
     limits = config.limits
     return CallLimits(
         max_sessions=limits.max_sessions,
+        max_sessions_per_client=_sessions_per_client(config),
         open_timeout_s=config.scheduling.open_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        idle_timeout_s=config.scheduling.idle_timeout_s,
         max_age_s=config.lifecycle.max_connection_age_s,
         drain_timeout_s=config.lifecycle.drain_timeout_s,
         window=WindowLimits(
@@ -77,6 +88,21 @@ def call_limits(config: ServerConfig) -> CallLimits:
             max_bytes=_shared_memory_bytes(config), max_copied_bytes=limits.max_message_bytes
         ),
         published=published_limits(config),
+    )
+
+
+def structure_bytes(config: ServerConfig) -> int:
+    """The most bytes of a message beside its pixels, as the wire contract derives it."""
+    return contract.MAX_STRUCTURE_BYTES + contract.MAX_STRUCTURE_BYTES_PER_BOX * config.limits.max_boxes_per_frame
+
+
+def port_bounds(config: ServerConfig) -> CallBounds:
+    """The bounds of calls that the gRPC port keeps for all its services."""
+    return CallBounds(
+        max_calls=config.limits.max_calls,
+        receive_timeout_s=config.scheduling.receive_timeout_s,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        end_timeout_s=END_TIMEOUT_S,
     )
 
 
@@ -93,8 +119,13 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_held_answer_bytes=limits.max_held_answer_bytes,
         max_sessions=limits.max_sessions,
         max_sessions_per_client=_sessions_per_client(config),
-        max_calls=_MAX_CALLS,
+        max_calls=limits.max_calls,
     )
+
+
+def calls_per_connection(config: ServerConfig) -> int:
+    """One connection may carry every session there may be, and others that are told why they are refused."""
+    return config.limits.max_sessions + _ROOM_FOR_REFUSALS
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:
@@ -115,16 +146,16 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_answer_bytes=limits.max_answer_bytes,
         max_sessions=limits.max_sessions,
         max_shared_memory_bytes=_shared_memory_bytes(config),
+        max_sessions_per_client=_sessions_per_client(config),
+        max_calls=limits.max_calls,
         max_receiving_bytes=limits.max_receiving_bytes,
     )
 
 
-_MAX_CALLS = 512  # STAND-IN for limits.max_calls
-
-
 def _sessions_per_client(config: ServerConfig) -> int:
-    """STAND-IN for the function of this name that reads max_sessions_per_client."""
-    return config.limits.max_sessions
+    """As it is kept: nobody gets more than half of what all share."""
+    limits = config.limits
+    return min(limits.max_sessions_per_client, max(1, limits.max_sessions // 2))
 
 
 def _shared_memory_bytes(config: ServerConfig) -> int:

@@ -7,6 +7,7 @@
     75  the drain took too long
     130 SIGINT came before the server served; a server that serves drains instead
     143 SIGTERM came before the server served
+    129 SIGHUP came before the server served, because its terminal is gone
 
 Trap: nothing heavy is imported before the configuration is read and the machine was looked at: see `running`.
 """
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 
 from reidstream_server.config import ConfigError, changed_settings, load_config, unread_variables
 from reidstream_server.errors import StartupError
-from reidstream_server.logs import LogFormat, LogLevel, configure, get_logger
+from reidstream_server.logs import LogFormat, LogLevel, configure, flush, get_logger
 from reidstream_server.starting import check_start
 from reidstream_server.stopping import ToldToStop, stoppable
 
@@ -32,7 +33,14 @@ EXIT_CONFIG = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server until it is told to stop."""
     try:
-        config = load_config(sys.argv[1:] if argv is None else argv, os.environ)
+        return _run(sys.argv[1:] if argv is None else argv)
+    finally:
+        flush()
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        config = load_config(argv, os.environ)
     except ConfigError as error:
         _refuse(error)
         return EXIT_CONFIG

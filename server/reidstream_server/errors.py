@@ -12,7 +12,9 @@
         ├── StaleEpoch          a newer stream had resumed the session before
         ├── TakenOver           a newer stream has resumed the session now
         ├── NotOffered          the contract has the feature, this server does not
-        ├── TooManySessions     as many sessions are open as the limit allows
+        ├── TooManySessions     as many sessions are open as the limit allows, in all or for this client
+        ├── TooManyCalls        as many calls are in progress as the limit allows, in all or for this client
+        ├── TooSlow             the message of a call did not arrive in time
         ├── ReceivingFull       the caller's connection holds too much of messages that have not come whole
         └── GoingAway           the server is stopping
 
@@ -37,6 +39,8 @@ class Refusal(Enum):
     TAKEN_OVER = "taken_over"
     NOT_OFFERED = "not_offered"
     TOO_MANY_SESSIONS = "too_many_sessions"
+    TOO_MANY_CALLS = "too_many_calls"
+    TOO_SLOW = "too_slow"
     RECEIVING_FULL = "receiving_full"
     GOING_AWAY = "going_away"
 
@@ -113,9 +117,21 @@ class NotOffered(CallRefused):
 
 
 class TooManySessions(CallRefused):
-    """As many sessions are open as the configuration allows."""
+    """As many sessions are open as the configuration allows, in all or for this client."""
 
     refusal = Refusal.TOO_MANY_SESSIONS
+
+
+class TooManyCalls(CallRefused):
+    """As many calls are in progress, or messages received, as are allowed, in all or for this client."""
+
+    refusal = Refusal.TOO_MANY_CALLS
+
+
+class TooSlow(CallRefused):
+    """The message of a call did not arrive in time."""
+
+    refusal = Refusal.TOO_SLOW
 
 
 class ReceivingFull(CallRefused):

@@ -12,6 +12,8 @@ TLS that fails. A person can read that between our lines, a program that reads J
 Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
 the process.
 
+Nobody waits for whoever reads the log: see `log_writer`.
+
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
 """
@@ -30,6 +32,9 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import assert_never
 
+from typing_extensions import override
+
+from reidstream_server.log_writer import LineWriter, never_wait_for, stderr
 from reidstream_server.redaction import without_secrets
 
 Value = str | int | float | None | BaseException
@@ -101,13 +106,64 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
 
     Before gRPC is imported: beside JSON its C core is silent, unless GRPC_VERBOSITY is set.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(log_format))
-    logging.basicConfig(force=True, handlers=[handler], level=level.name)
+    file = stderr()
+    if file is not None:
+        never_wait_for(file)
+    logging.basicConfig(force=True, handlers=[_Handler(file, _formatter(log_format))], level=level.name)
     logging.getLogger(_CHATTER).setLevel(max(logging.INFO, logging.getLogger().level))
     logging.captureWarnings(capture=True)
     if log_format is LogFormat.JSON:
         os.environ.setdefault(_CORE_VERBOSITY, "NONE")
+
+
+def flush() -> None:
+    """Wait until what was logged is written, but below a second. `logging.shutdown` does it too."""
+    for handler in _handlers():
+        handler.flush()
+
+
+def lines_dropped() -> int:
+    """How many lines could not be written since `configure`. Any thread."""
+    return sum(handler.dropped for handler in _handlers())
+
+
+def _handlers() -> list[_Handler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _Handler)]
+
+
+class _Handler(logging.Handler):
+    """Formats a record where it is logged, since what it tells of may change, and leaves the writing to a thread."""
+
+    def __init__(self, file: int | None, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        self._writer = LineWriter(file, self._dropped_line, encoding=encoding)
+
+    @property
+    def dropped(self) -> int:
+        return self._writer.dropped
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record))
+        except Exception:  # noqa: BLE001 - logging's own way: whoever logs goes on
+            self.handleError(record)
+
+    @override
+    def flush(self) -> None:
+        self._writer.flush()
+
+    @override
+    def close(self) -> None:
+        self.flush()
+        super().close()
+
+    def _dropped_line(self, lines: int) -> str:
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, "log_lines_dropped", None, None)
+        setattr(record, _FIELDS, {"lines": lines})
+        return self.format(record)
 
 
 def _formatter(log_format: LogFormat) -> logging.Formatter:
@@ -182,11 +238,19 @@ class _JsonFormatter(logging.Formatter):
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:
     """Name and fields of a record. A record that did not come through a Logger is a `python_log` with its message."""
     own: dict[str, Value] | None = getattr(record, _FIELDS, None)
-    fields: dict[str, Value] = {"message": record.getMessage()} if own is None else dict(own)
+    fields: dict[str, Value] = {"message": _message(record)} if own is None else dict(own)
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         fields |= {"error": error, "traceback": "".join(traceback.format_exception(error))}
     return "python_log" if own is None else record.msg, fields
+
+
+def _message(record: logging.LogRecord) -> str:
+    """A library's words, also if its values do not fit them: Python would write a traceback to stderr by itself."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - whatever a library's value does when it is written
+        return f"{record.msg} {record.args!r}"
 
 
 def _line(record: logging.LogRecord, event: str, fields: dict[str, Value]) -> str:

@@ -21,7 +21,7 @@ from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import get_logger
 from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.memory.budget import memory_budget, table
-from reidstream_server.stopping import Stop
+from reidstream_server.stopping import Stop, ToldToStop
 
 log = get_logger(__name__)
 
@@ -31,7 +31,7 @@ def run(config: ServerConfig, stop: Stop) -> int:
     keep_freed_memory(scheduler_limits(config).cores)  # before there are threads, each of which would get a heap
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.check()
-        ending = asyncio.run(serve(config, loaded, operators))
+        ending = asyncio.run(serve(config, loaded, stop, operators))
         if ending.stuck:
             _leave_behind(ending.code)
         return ending.code
@@ -40,6 +40,8 @@ def run(config: ServerConfig, stop: Stop) -> int:
 def dry_run(config: ServerConfig, stop: Stop) -> int:
     """Everything but serving; prints every setting and the budget of memory, as a file that `--config` reads. Raises
     as `run` does.
+
+    A signal ends it also while it waits for whoever reads what it prints.
     """
     with loaded_engines(config):
         stop.check()
@@ -53,8 +55,16 @@ def dry_run(config: ServerConfig, stop: Stop) -> int:
         )
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
+    except ToldToStop:
+        _print_no_more()
+        raise
     return 0
+
+
+def _print_no_more() -> None:
+    """Send what Python still holds back nowhere: to write it would fail, or wait, again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_behind(code: int) -> NoReturn:

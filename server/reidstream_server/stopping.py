@@ -1,11 +1,19 @@
-"""SIGTERM and SIGINT before the server serves: it releases its models and ends with the exit code 128 + the signal.
+"""SIGTERM, SIGINT and SIGHUP, at every age of the process: what they end, and with which exit code.
 
-Why not exit code 0, as for a server that was stopped: this one never served, or its dry run has not passed.
+    before it serves    it releases its models and ends with 128 + the signal, since it never served, or its dry run has
+                        not passed; a second signal ends it at once
+    while it serves     it drains; further signals change nothing
+    its code is known   further signals change nothing, so that it ends with that code
+
+SIGHUP says that the terminal is gone, where the process has one. Where it has none, somebody means "read your files
+again"; the process would end by default, so it is taken and told in the log.
 
 Traps: Python runs a signal handler between two steps of the main thread. A library that builds a plan in that thread
 makes no step for minutes. And an exception that a handler raises inside a finalizer or a library's callback is lost.
-So there are two safeguards. The exception is raised again when loading is over. And a second thread also waits for the
-signal, and ends the process if the main thread does not. A second signal ends the process at once.
+So a second thread, the watcher, hears of every signal too. Before the process serves, the exception is raised again
+when loading is over, and the watcher ends the process if the main thread does not. It does that also at the end, when a
+device never answers. No handler of ours may stand when Python ends: it would put the default back, which kills; so
+signals are ignored by then.
 
 A plan that is half made when the process ends has a temporary name, where nobody looks for it.
 """
@@ -18,7 +26,8 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -29,8 +38,6 @@ log = get_logger(__name__)
 
 PATIENCE_S = 5.0
 """How long the release of the models may take."""
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ToldToStop(BaseException):
@@ -46,61 +53,140 @@ class ToldToStop(BaseException):
 
 
 class Stop:
-    """Whether a signal has come."""
+    """What a signal does now. Main thread only, but for what the watcher calls."""
 
-    def __init__(self) -> None:
-        self._number: int | None = None
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._lock = threading.RLock()
+        self._signals: list[int] = [signal.SIGTERM, signal.SIGINT]
+        self._hangup_told = _has_terminal()  # nothing to tell where it stops us
+        if self._hangup_told:
+            self._signals.append(signal.SIGHUP)
+        self._number: int | None = None  # that came before we served
+        self._serving: Callable[[], None] | None = None
+        self._code: int | None = None
+        self._end_s: float | None = None  # when the watcher ends the process
+
+    @property
+    def over(self) -> bool:
+        """Whether the process only has to end."""
+        return self._number is not None or self._code is not None
 
     def check(self) -> None:
         """Raise ToldToStop again if it was raised before: a library may have swallowed it."""
         if self._number is not None:
             raise ToldToStop(self._number)
 
-    def raise_told(self, number: int, frame: FrameType | None) -> NoReturn:
+    def while_serving(self, stop: Callable[[], None]) -> None:
+        """From now on each signal calls `stop`, in a thread, and does nothing else. Raises ToldToStop if one came."""
+        for each in self._signals:
+            signal.signal(each, _leave_to_the_watcher)
+        with self._lock:
+            self.check()
+            self._serving = stop
+
+    def ending(self, code: int) -> None:
+        """The process ends with this code from now on, whatever comes."""
+        with self._lock:
+            self._serving, self._code = None, code
+
+    def handlers(self) -> dict[int, Callable[[int, FrameType | None], object]]:
+        """Of every signal that is taken, until `while_serving`."""
+        taken: dict[int, Callable[[int, FrameType | None], object]] = dict.fromkeys(self._signals, self._raise_told)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means that it is ignored
+            taken.setdefault(signal.SIGHUP, _leave_to_the_watcher)
+        else:
+            taken.pop(signal.SIGHUP, None)
+            self._signals = list(taken)
+        return taken
+
+    def watch(self, ours: socket.socket) -> None:
+        """The watcher's work, until the other end is closed."""
+        while True:
+            wait_s = None if self._end_s is None else max(0.0, self._end_s - time.monotonic())
+            readable, _, _ = select.select([ours], [], [], wait_s)
+            if not readable:
+                self._end_now()
+            numbers = ours.recv(4096)
+            if not numbers:
+                return
+            for number in numbers:
+                self._heard(number)
+
+    def _raise_told(self, number: int, frame: FrameType | None) -> NoReturn:
         """The handler of the first signal."""
         del frame
-        self._number = number
-        for each in _SIGNALS:
+        with self._lock:
+            self._number = self._number or number
+        for each in self._signals:
             signal.signal(each, _leave_to_the_watcher)
-        raise ToldToStop(number)
+        raise ToldToStop(self._number)
+
+    def _heard(self, number: int) -> None:
+        if number == signal.SIGHUP and number not in self._signals:
+            if not self._hangup_told:
+                self._hangup_told = True
+                log.info("hangup_ignored", reason="tokens are read again by themselves, and all else at a start")
+            return
+        with self._lock:
+            stop = self._serving
+            if stop is None and self._end_s is None:
+                self._end_s = time.monotonic() + self._patience_s
+                if self._code is None:
+                    self._number = self._number or number
+                return
+        if stop is not None:
+            stop()
+        elif self._code is None:
+            self._end_now()
+
+    def _end_now(self) -> NoReturn:
+        with self._lock:
+            code, number = self._code, self._number
+        if code is None:
+            code = _exit_code(number or signal.SIGTERM)
+            _tell(code)
+        else:
+            log.warning("threads_left", exit_code=code)
+        logging.shutdown()
+        os._exit(code)
 
 
 @contextmanager
 def stoppable(patience_s: float = PATIENCE_S) -> Iterator[Stop]:
-    """In this block of the main thread the first signal raises ToldToStop, until an event loop takes over signals."""
-    stop = Stop()
+    """In this block of the main thread the first signal raises ToldToStop, until the process serves.
+
+    After it signals are as before, unless the process only has to end: then they are ignored.
+    """
+    stop = Stop(patience_s)
     ours, interpreters = socket.socketpair()
     interpreters.setblocking(False)
     file = signal.set_wakeup_fd(interpreters.fileno(), warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, stop.raise_told) for number in _SIGNALS}
-    watcher = threading.Thread(target=_watch, args=(ours, patience_s), name="stopping", daemon=True)
+    handlers = {number: signal.signal(number, handler) for number, handler in stop.handlers().items()}
+    watcher = threading.Thread(target=stop.watch, args=(ours,), name="stopping", daemon=True)
     watcher.start()
     try:
         yield stop
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stop.over else handler)
         signal.set_wakeup_fd(file)
         interpreters.close()  # ends the watcher
         watcher.join()
         ours.close()
 
 
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal, which can go."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:
     """Does nothing. SIG_IGN would not do: then the watcher would not hear of the signal either."""
-
-
-def _watch(ours: socket.socket, patience_s: float) -> None:
-    first = ours.recv(1)
-    if not first:
-        return
-    readable, _, _ = select.select([ours], [], [], patience_s)
-    if readable and not ours.recv(1):
-        return
-    code = _exit_code(first[0])
-    _tell(code)
-    logging.shutdown()
-    os._exit(code)
 
 
 def _tell(code: int) -> None:

@@ -1,10 +1,14 @@
-"""SIGTERM under load: every accepted frame is answered, every client is told to leave, the exit code is 0."""
+"""Signals: every accepted frame is answered, every client is told to leave, and the exit code says how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Sequence
 
 import grpc
@@ -13,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from reidstream_proto.v1 import image_pb2, service_pb2_grpc, session_pb2
 from tests.support.harness import RawStream, box, encode, frame, picture
-from tests.support.process import server_process
+from tests.support.process import ServerProcess, server_process
 
 CAMERAS = 8
 IMAGE = encode(picture(640, 480))
@@ -107,3 +111,77 @@ async def test_a_drain_that_takes_too_long_says_so() -> None:
             await stream.refusal()
             await pouring
         assert await asyncio.to_thread(server.wait) == 75
+
+
+def storm(server: ServerProcess, numbers: Sequence[signal.Signals]) -> int:
+    """Send signals until the process has ended, as fast as may be; returns its exit code."""
+    while server.process.poll() is None:
+        for number in numbers:
+            server.terminate(number)
+    return server.wait()
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]], ids=["TERM", "INT and TERM"])
+async def test_signals_at_every_moment_of_a_stop_change_nothing(numbers: Sequence[signal.Signals]) -> None:
+    """From the first one to the end of the process, with an open stream: the drain's exit code, and what it says."""
+    with server_process() as (server, address):
+        async with grpc.aio.insecure_channel(address) as channel:
+            stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
+            await stream.open()
+            assert await asyncio.to_thread(storm, server, numbers) == 0
+        server.wait_for("draining")
+        assert server.wait_for("stopped")["complete"] is True
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_signals_while_the_server_starts_end_it_with_the_signals_code(after: int) -> None:
+    """Whichever moment of the start they find, once it has said its first word."""
+    moments = ("configuration", "cores", "jpeg_decoder", "model_loaded")
+    command = [sys.executable, "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0", "--device", "cpu"]
+    command += ["--tune-seconds", "0", "--log-format", "json"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        server = ServerProcess(process)
+        reader = threading.Thread(target=server.read_log)
+        reader.start()
+        server.wait_for(moments[after])
+        code = storm(server, [signal.SIGTERM])
+        reader.join()
+    assert code == (0 if any(event["event"] == "serving" for event in server.log) else 143)
+    assert not [event for event in server.log if event["event"] == "text"]  # a traceback
+
+
+async def test_a_hangup_without_a_terminal_is_ignored_and_told_once() -> None:
+    """Somebody wants files to be read again; the server goes on."""
+    with server_process(detached=True) as (server, address):
+        for _ in range(3):
+            server.terminate(signal.SIGHUP)
+        server.wait_for("hangup_ignored")
+        async with grpc.aio.insecure_channel(address) as channel:
+            stream = RawStream(service_pb2_grpc.EmbeddingServiceStub(channel).EmbedStream())
+            await stream.open()
+            await stream.call.write(frame(1, IMAGE, BOXES))
+            assert len((await stream.result()).boxes) == len(BOXES)
+        server.terminate()
+        assert await asyncio.to_thread(server.wait) == 0
+    assert sum(event["event"] == "hangup_ignored" for event in server.log) == 1
+
+
+def test_a_terminal_that_goes_stops_the_server_as_sigterm_does() -> None:
+    """The kernel's own hangup, when the last end of the terminal is closed."""
+    ours, theirs = os.openpty()
+    adopt = f"import fcntl, termios, sys; fcntl.ioctl({theirs}, termios.TIOCSCTTY, 0)\n"
+    run = "from reidstream_server.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", adopt + run, "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
+    command += ["--log-format", "json"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, pass_fds=[theirs], start_new_session=True
+    ) as process:
+        os.close(theirs)
+        server = ServerProcess(process)
+        reader = threading.Thread(target=server.read_log)
+        reader.start()
+        server.wait_for("serving")
+        os.close(ours)
+        assert server.wait_for("stopped")["complete"] is True
+        assert server.wait() == 0
+        reader.join()

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from reidstream_engines.fake import FakeStager
 from reidstream_engines.protocol import DeviceUsage, PoolUsage
-from reidstream_proto.v1 import service_pb2, session_pb2
+from reidstream_proto.v1 import contract, frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from tests.support.harness import frame, opening, serving, stream_to, until
 from tests.support.patience import HANG_S, wait_until
@@ -75,6 +75,27 @@ async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.M
     live = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for name in live if name.startswith("reidstream_")} == documented
+
+
+@pytest.mark.parametrize("budget_ms", [None, HOUR_MS])
+async def test_no_age_that_a_client_says_spoils_the_sum_of_the_ages(budget_ms: int | None) -> None:
+    """The largest that the wire can say counts as an hour: the frame is answered, and is over every budget."""
+    async with serving(metrics_enabled=True) as server, stream_to(server) as stream:
+        await stream.open(**({} if budget_ms is None else {"latency_budget_ms": budget_ms}))
+        message = frame(1)
+        message.frame.age_ns = 2**64 - 1
+        await stream.call.write(message)
+        result = await stream.result()
+        (session,) = server.runtime.sessions()
+        await until(lambda: session.counters.age_s() is not None)
+        age_s = session.counters.age_s()
+        ages = series_of(await scrape(server))
+    late = frame_pb2.ERROR_REASON_OVER_BUDGET
+    assert result.error.reason == (frame_pb2.ERROR_REASON_UNSPECIFIED if budget_ms is None else late)
+    hour_s = contract.MAX_FRAME_AGE_MS / 1000
+    assert hour_s <= ages["reidstream_frame_age_seconds_sum"] < hour_s + HANG_S
+    assert age_s is not None
+    assert hour_s <= age_s < hour_s + HANG_S
 
 
 async def test_calls_that_are_refused_are_counted_by_their_reason(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from reidstream_client.frames.images import Image
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
+from reidstream_server.transport.embedding import shared_segment
 from tests.support.harness import Pixels, RawStream, box, frame, picture, real_engine, serving, stream_to, until
 from tests.support.patience import HANG_S
 from tests.support.process import server_process
@@ -259,6 +261,40 @@ async def test_a_range_that_is_none_is_one_frames_fault() -> None:
             assert "this session has no shared memory" in (await reasons(other, [by_range(1, 4096, 192)]))[0]
         with pytest.raises(ReidError, match="no shared memory"):
             await unary(server.port, by_range(1, 4096, 192))
+    memory.close()
+
+
+async def test_memory_that_was_never_written_is_copied_where_it_is_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread, never on the event loop; its frames stand in line with the others, and count as if they were sent.
+
+    The vectors are those of zeros, and the client's file gets no memory by it.
+    """
+    readers: set[int] = set()
+    read = shared_segment._File.read
+
+    def counted(file: shared_segment._File, offset: int, length: int) -> bytes:
+        readers.add(threading.get_ident())
+        return read(file, offset, length)
+
+    monkeypatch.setattr(shared_segment._File, "read", counted)
+    memory = SharedMemory()
+    assert memory._map is not None
+    memory._map[4096 : 4096 + 192] = bytes(192)
+    blocks = os.fstat(memory.offer.fd).st_blocks
+    messages = [by_range(number, 4096 if number % 2 else 2**20 * number, 192) for number in range(1, 21)]
+    async with serving() as server, stream_to(server) as stream:
+        await stream.open(shared_memory=memory.offer, window=session_pb2.Window(frames=32))
+        for message in messages:
+            await stream.call.write(message)
+        results = [await stream.result() for _ in messages]
+        (session,) = server.runtime.sessions()
+        assert session.counters.bytes == 10 * 192
+        assert server.runtime.statistics().queue_bytes == 0
+    assert [result.frame_id for result in results] == [*range(1, 21)]
+    assert len({result.blocks[0].data for result in results}) == 1
+    assert readers
+    assert threading.get_ident() not in readers
+    assert os.fstat(memory.offer.fd).st_blocks == blocks
     memory.close()
 
 

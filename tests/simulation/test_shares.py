@@ -24,7 +24,7 @@ from .simulator.world import ALL_STEPS, World
 
 NAME = Name(0)
 MAX_BATCH, SLOTS, QUANTUM, AGING_NS = 8, 2, 8, 60 * MS
-BATCH_NS, CROP_NS = 2 * MS, MS // 4
+BATCH_NS, CROP_NS = 4 * MS, MS // 2  # a crop of a full batch costs what every crop is thought to cost at first
 IN_HAND = 2 * MAX_BATCH * SLOTS  # running, and ready or being staged for the next batches, beside a last large frame
 LONGEST_BATCH_NS = BATCH_NS * 5 // 4 + CROP_NS * MAX_BATCH
 
@@ -42,7 +42,7 @@ def a_camera(
     """A camera whose frames are all alike. With an interval of 0 it has everything to send at once."""
     terms = SessionTerms(
         flow=Flow(client="client", camera_id=name),
-        source="connection",
+        source="one for all",
         priority=priority,
         ordering=Ordering.IN_ORDER,
         overload_policy=policy,
@@ -50,7 +50,16 @@ def a_camera(
         latency_budget_ns=None,
         models=frozenset(),
     )
-    frame = FramePlan(frame_id=0, message_bytes=1, staged_bytes=1, age_ns=0, staging_ns=MS // 2, crops=(NAME,) * boxes)
+    frame = FramePlan(
+        frame_id=0,
+        message_bytes=1,
+        staged_bytes=1,
+        answer_bytes=1,
+        age_ns=0,
+        staging_ns=MS // 2,
+        declared_ns=0,
+        crops=(NAME,) * boxes,
+    )
     return ClientPlan(
         terms=terms,
         names=frozenset({NAME}),

@@ -31,7 +31,7 @@ from tests.support.patience import HANG_S
 
 Pixels = npt.NDArray[np.uint8]
 MAX_MESSAGE = 64 * 2**20
-TIMEOUTS = ("batch_timeout_s", "stall_timeout_s", "open_timeout_s", "drain_timeout_s")
+TIMEOUTS = ("batch_timeout_s", "stall_timeout_s", "open_timeout_s", "receive_timeout_s", "drain_timeout_s")
 """A server's settings that end something because time has passed."""
 
 
@@ -173,10 +173,10 @@ class RawStream:
 
 
 @asynccontextmanager
-async def stream_to(server: RunningServer) -> AsyncIterator[RawStream]:
+async def stream_to(server: RunningServer, *, token: str = "") -> AsyncIterator[RawStream]:
     """A stream that is not opened yet."""
     async with stub_of(server.port) as stub:
-        call = stub.EmbedStream()
+        call = stub.EmbedStream(metadata=[("authorization", f"Bearer {token}")] if token else None)
         try:
             yield RawStream(call)
         finally:

@@ -63,15 +63,18 @@ def _flat(event: dict[str, object]) -> dict[str, object]:
 
 @contextmanager
 def server_process(
-    *arguments: str, environment: Mapping[str, str] | None = None, python: str | Path = sys.executable
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    python: str | Path = sys.executable,
+    detached: bool = False,
 ) -> Iterator[tuple[ServerProcess, str]]:
     """A started server and its address; killed at the end if it still runs. Later arguments win over ours.
 
-    `python`: of the environment that serves.
+    `python`: of the environment that serves. `detached`: without the terminal that the tests may have.
     """
     command = [str(python), "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
     command += ["--log-format", "json", *PATIENT, *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=detached)
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log)
     reader.start()

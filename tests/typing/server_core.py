@@ -42,6 +42,8 @@ def terms_are_named_and_stay(window: Window) -> None:
         frame_id=1,
         message_bytes=1,
         staged_bytes=1,
+        answer_bytes=1,
+        staging_ns=1,
         age_ns=0,
         crops=(0,),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     )

@@ -1,6 +1,7 @@
-"""Calls that met no ready server, repeated.
+"""Calls that met no ready server, or were cut off before an answer, repeated.
 
-Why only those: a server that is starting, stopping or gone has done nothing with the call. Whoever can bear more says
+Why only those: a server that is starting, stopping or gone has done nothing with the call, and no call of ours does
+harm if it is made twice. An answer that says why, whoever gave it, is not asked for again. Whoever can bear more says
 what else to repeat. Trap: the pauses are random, or the clients of a server that comes back would all come at once.
 """
 
@@ -19,8 +20,8 @@ T = TypeVar("T")
 
 
 def met_no_server(error: ReidError) -> bool:
-    """No ready server was there."""
-    return isinstance(error, ServerUnavailable)
+    """No ready server was there, or the call was cut off without a reason."""
+    return isinstance(error, ServerUnavailable) or error.cut_off
 
 
 async def with_retries(
@@ -32,9 +33,11 @@ async def with_retries(
 ) -> T:
     """Await `attempt(seconds left)`, again while `repeats` its error, and policy and time allow.
 
-    Raises the last error; if the last attempt was only cut short by the deadline, the one before, which says more.
+    Raises the last error, which says how often it was tried; if the last attempt was only cut short by the deadline,
+    the one before, which says more. A call that was cut off to the last raises ServerUnavailable.
     """
-    deadline = time.monotonic() + timeout_s
+    begun = time.monotonic()
+    deadline = begun + timeout_s
     pause = policy.first_s
     tried = 0
     before: ReidError | None = None
@@ -42,15 +45,32 @@ async def with_retries(
         try:
             return await attempt(deadline - time.monotonic())
         except ReidError as error:
-            tried += 1
-            left_s = deadline - time.monotonic()
-            if before is not None and isinstance(error, CallTimeout) and left_s <= 0:
-                raise before from None
-            if not repeats(error) or tried >= policy.attempts or left_s <= pause:
-                raise
-            before = error.with_traceback(None)  # which would keep the call alive
+            failed = error
+        tried += 1
+        took_s = time.monotonic() - begun
+        left_s = timeout_s - took_s
+        if before is not None and isinstance(failed, CallTimeout) and left_s <= 0:
+            raise _at_last(before, tried, took_s)
+        if not repeats(failed) or tried >= policy.attempts or left_s <= pause:
+            raise _at_last(failed, tried, took_s)
+        before = failed.with_traceback(None)  # which would keep the call alive
         await asyncio.sleep(spread(pause))
         pause = min(policy.cap_s, 2 * pause)
+
+
+def _at_last(error: ReidError, tried: int, took_s: float) -> ReidError:
+    """The error for the caller, once no further try follows."""
+    said = str(error)
+    if error.cut_off:
+        said += ": the server, or something on the way to it, ended the call before it answered"
+    if tried > 1:
+        said += f" (tried {tried} times in {took_s:.3g} s)"
+    if not error.cut_off or isinstance(error, ServerUnavailable):
+        error.args = (said,)
+        return error
+    cut = ServerUnavailable(said, status=error.status)
+    cut.cut_off = True
+    return cut
 
 
 def spread(pause_s: float) -> float:

@@ -11,8 +11,6 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Final
 
-import grpc
-
 from reidstream_client.choices import RetryPolicy
 from reidstream_client.connection.retries import spread
 from reidstream_client.errors import CallTimeout, Overloaded, ReidError, ServerFault, ServerUnavailable, SessionEnded
@@ -26,8 +24,7 @@ _PASSES = (ServerUnavailable, Overloaded, ServerFault, CallTimeout)
 
 def may_open_later(error: ReidError) -> bool:
     """Whether an opening that failed so is worth another try. A client that was closed opens nothing any more."""
-    cancelled = isinstance(error, SessionEnded) and error.status is grpc.StatusCode.CANCELLED
-    return isinstance(error, _PASSES) or cancelled
+    return isinstance(error, _PASSES) or error.cut_off
 
 
 def may_be_resumed(error: ReidError) -> bool:

@@ -63,6 +63,8 @@ def limits(window: session_pb2.Window) -> model_pb2.Limits:
         max_shared_memory_bytes=0,
         max_parked_bytes=512 * _MIB,
         max_held_answer_bytes=256 * _MIB,
+        max_sessions_per_client=128,
+        max_calls=256,
         max_receiving_bytes=512 * _MIB,
     )
 

@@ -24,6 +24,27 @@ MAX_CAMERA_ID_BYTES: Final = 128
 MAX_LATENCY_BUDGET_MS: Final = 3_600_000
 """Largest `EmbedOptions.latency_budget_ms`; the smallest is 1."""
 
+MAX_FRAME_AGE_MS: Final = 3_600_000
+"""Largest `Frame.age_ns`, in milliseconds; a larger one counts as this, which is over every latency budget."""
+
+MAX_MODEL_NAME_BYTES: Final = 128
+"""Most bytes of UTF-8 in `ModelChoice.name` and `GetModelRequest.name`."""
+
+MAX_SPACE_ID_BYTES: Final = 128
+"""Most bytes of UTF-8 in `ModelChoice.expected_space_id`."""
+
+MAX_MODEL_CHOICES: Final = 256
+"""Most items of `EmbedOptions.models`."""
+
+MAX_CLASS_IDS: Final = 4096
+"""Most items of `ModelChoice.class_ids` in all choices of a call together, and of `BoxFilter.class_ids`."""
+
+MAX_STRUCTURE_BYTES: Final = 65_536
+"""Most bytes of a message outside its `bytes` fields, if it had no boxes (service.proto)."""
+
+MAX_STRUCTURE_BYTES_PER_BOX: Final = 256
+"""How many more there may be for each of `Limits.max_boxes_per_frame`, whatever the frame's own boxes."""
+
 SEGMENT_MAGIC: Final = b"reidstream/shm/1"
 """First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""
 

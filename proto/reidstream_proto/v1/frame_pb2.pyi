@@ -193,7 +193,7 @@ class Frame(google.protobuf.message.Message):
     age_ns: builtins.int
     """Nanoseconds from capture to sending, by the client's monotonic clock. 0: unknown, or no delay. The age of a frame
     is this value plus the time since it arrived, by the server's own monotonic clock. Time on the network is not
-    included.
+    included. More than an hour (3600000 ms) counts as an hour, which is over every latency budget.
     """
     @property
     def encoded(self) -> reidstream_proto.v1.image_pb2.EncodedImage: ...

@@ -138,6 +138,8 @@ class Limits(google.protobuf.message.Message):
     MAX_SESSIONS_FIELD_NUMBER: builtins.int
     MAX_QUEUE_BYTES_FIELD_NUMBER: builtins.int
     MAX_SHARED_MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    MAX_SESSIONS_PER_CLIENT_FIELD_NUMBER: builtins.int
+    MAX_CALLS_FIELD_NUMBER: builtins.int
     MAX_PARKED_BYTES_FIELD_NUMBER: builtins.int
     MAX_HELD_ANSWER_BYTES_FIELD_NUMBER: builtins.int
     MAX_RECEIVING_BYTES_FIELD_NUMBER: builtins.int
@@ -168,6 +170,14 @@ class Limits(google.protobuf.message.Message):
     """Most bytes of a session's shared memory that the server reads. A larger segment is lowered to it. A range above it
     is ERROR_REASON_INVALID_IMAGE. 0: the server takes no shared memory.
     """
+    max_sessions_per_client: builtins.int
+    """Most sessions open at a time of one client; where nothing tells clients apart, of one connection. Above: the call
+    ends with RESOURCE_EXHAUSTED. 0: this server does not say.
+    """
+    max_calls: builtins.int
+    """Most calls of unary methods in progress at a time, of all clients; one gets at most half of them. Above: the call
+    ends with RESOURCE_EXHAUSTED. 0: this server does not say.
+    """
     max_parked_bytes: builtins.int
     """Most bytes of Frame messages that wait for room in the queue, over all sessions. Above: ERROR_REASON_QUEUE_FULL."""
     max_held_answer_bytes: builtins.int
@@ -193,11 +203,13 @@ class Limits(google.protobuf.message.Message):
         max_sessions: builtins.int = ...,
         max_queue_bytes: builtins.int = ...,
         max_shared_memory_bytes: builtins.int = ...,
+        max_sessions_per_client: builtins.int = ...,
+        max_calls: builtins.int = ...,
         max_parked_bytes: builtins.int = ...,
         max_held_answer_bytes: builtins.int = ...,
         max_receiving_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_held_answer_bytes", b"max_held_answer_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_parked_bytes", b"max_parked_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_receiving_bytes", b"max_receiving_bytes", "max_sessions", b"max_sessions", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_calls", b"max_calls", "max_held_answer_bytes", b"max_held_answer_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_parked_bytes", b"max_parked_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_receiving_bytes", b"max_receiving_bytes", "max_sessions", b"max_sessions", "max_sessions_per_client", b"max_sessions_per_client", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
 

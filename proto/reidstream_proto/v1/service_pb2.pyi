@@ -159,7 +159,7 @@ class GetModelRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Empty: the default model."""
+    """At most 128 bytes of UTF-8; above: INVALID_ARGUMENT. Empty: the default model."""
     def __init__(
         self,
         *,

@@ -83,6 +83,10 @@ class EmbeddingServiceServicer(object):
         For a frame's error it is the ErrorReason, such as "queue_full". A client ignores
         a word that it does not know.
         `reidstream-retry-after-ms`  as in FrameError
+
+        A message of any method may have at most 65536 + 256 * `Limits.max_boxes_per_frame` bytes outside its `bytes` fields.
+        Above: the call ends with INVALID_ARGUMENT. That is several times what the largest frame needs.
+        The server may refuse compressed messages: such a call ends with UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,6 +109,8 @@ class _DrainReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The server is stopping."""
     DRAIN_REASON_CONNECTION_AGE: _DrainReason.ValueType  # 2
     """The connection is old; a load balancer can now place a new one."""
+    DRAIN_REASON_IDLE: _DrainReason.ValueType  # 3
+    """The session has sent no frame for too long. It may be opened again at any time."""
 
 class DrainReason(_DrainReason, metaclass=_DrainReasonEnumTypeWrapper):
     """Why a server asks its clients to leave."""
@@ -118,6 +120,8 @@ DRAIN_REASON_SHUTDOWN: DrainReason.ValueType  # 1
 """The server is stopping."""
 DRAIN_REASON_CONNECTION_AGE: DrainReason.ValueType  # 2
 """The connection is old; a load balancer can now place a new one."""
+DRAIN_REASON_IDLE: DrainReason.ValueType  # 3
+"""The session has sent no frame for too long. It may be opened again at any time."""
 Global___DrainReason: typing_extensions.TypeAlias = DrainReason
 
 @typing.final
@@ -142,7 +146,9 @@ class BoxFilter(google.protobuf.message.Message):
     """Boxes with a lower score are not embedded. 0 to 1. A box without a score passes."""
     @property
     def class_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """If not empty: only boxes of these classes are embedded. A box without a class is then not embedded."""
+        """If not empty: only boxes of these classes are embedded. A box without a class is then not embedded. At most 4096
+        items; above: the call ends with INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -179,15 +185,18 @@ class ModelChoice(google.protobuf.message.Message):
     CLASS_IDS_FIELD_NUMBER: builtins.int
     EXPECTED_SPACE_ID_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """A name from ListModels. Empty: the server's default model. Unknown: the call ends with NOT_FOUND."""
+    """A name from ListModels, at most 128 bytes of UTF-8. Empty: the server's default model. Unknown: the call ends with
+    NOT_FOUND.
+    """
     expected_space_id: builtins.str
     """If present and different from the model's space_id, the call ends with FAILED_PRECONDITION: the vectors could not
-    be compared with the client's.
+    be compared with the client's. At most 128 bytes of UTF-8.
     """
     @property
     def class_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """The box classes that go to this model. Empty: all classes that no other choice names. The call ends with
-        INVALID_ARGUMENT if a class is named twice, or if two choices have no classes.
+        INVALID_ARGUMENT if a class is named twice, if two choices have no classes, or if all choices together have more
+        than 4096 items.
         """
 
     def __init__(
@@ -234,7 +243,7 @@ class EmbedOptions(google.protobuf.message.Message):
     """
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelChoice]:
-        """Empty: the default model for every box."""
+        """Empty: the default model for every box. At most 256 choices; above: the call ends with INVALID_ARGUMENT."""
 
     @property
     def box_filter(self) -> Global___BoxFilter: ...

@@ -37,6 +37,7 @@ EXIT_CODES = (
     (2, "the configuration is wrong; every problem is printed"),
     (70, "an engine cannot go on; start the server again"),
     (75, "the drain took longer than --drain-timeout-s; some frames were not answered"),
+    (129, "SIGHUP before it served: its terminal is gone"),
     (130, "SIGINT before it served; a server that serves drains and stops"),
     (143, "SIGTERM before it served"),
 )

@@ -40,6 +40,14 @@ class ListenSettings:
         ),
     ] = "127.0.0.1"
     port: Annotated[int, About(kind=PORT, help="Port to serve gRPC on; 0 takes any free one and prints it.")] = 50051
+    accept_compression: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Read compressed gRPC messages; without it a call that sends one ends with UNIMPLEMENTED. Pictures "
+            "hardly shrink, and 64 KiB may inflate to a message of the largest size.",
+        ),
+    ] = False
     metrics_enabled: Annotated[
         bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
     ] = True
@@ -179,8 +187,29 @@ class LimitSettings:
         ),
     ] = 256 * _MIB
     max_sessions: Annotated[
-        int, About(kind=WholeNumber(low=1, high=100_000, unit="sessions"), help="The most open sessions at a time.")
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="sessions"),
+            help="The most open sessions at a time. One client gets at most half of them, so that there is room for "
+            "another.",
+        ),
+    ] = 512
+    max_sessions_per_client: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="sessions"),
+            help="The most open sessions of one client; where nothing tells clients apart, of one connection. Half of "
+            "--max-sessions if that is less.",
+        ),
     ] = 256
+    max_calls: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="calls"),
+            help="The most calls with a single answer that are in progress at a time. One client gets at most half of "
+            "them, so that there is room for another.",
+        ),
+    ] = 512
     shared_memory: Annotated[
         bool,
         About(
@@ -240,6 +269,17 @@ class SchedulingSettings:
     open_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="A stream is ended if its first message takes longer.")
     ] = 10.0
+    receive_timeout_s: Annotated[
+        float,
+        About(kind=_TIMEOUT, help="A call with a single answer is ended if its message takes longer to arrive."),
+    ] = 10.0
+    idle_timeout_s: Annotated[
+        float,
+        About(
+            kind=Duration(low=0, high=_WEEK_S, unit="s"),
+            help="A session that has sent no frame for so long, and waits for no answer, is asked to leave. 0: never.",
+        ),
+    ] = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

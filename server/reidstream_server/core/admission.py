@@ -183,27 +183,27 @@ class Admission(Generic[P]):
 
     def _next(self) -> tuple[FrameState[P] | None, bool]:
         """The first that may go, and whether it passes one that waits."""
-        first: FrameState[P] | None = None
+        fitting: list[FrameState[P]] = []
         flows: set[Flow] = set()
         blocking: FrameState[P] | None = None  # the smallest of those that let in only what is much smaller
         for session in self._parking.values():
             frame, flow = session.parked, session.terms.flow
             if frame is None:
                 continue
-            may_go = flow not in flows and (blocking is None or self._may_pass(frame, blocking))
+            in_turn = flow not in flows
             flows.add(flow)
-            if not may_go:
-                continue
-            fits = self._fits(frame)
+            fits = in_turn and (blocking is None or self._may_pass(frame, blocking)) and self._fits(frame)
             if self._holds_anything(flow):
-                first = frame if first is None and fits else first
+                fitting += [frame] if fits else []
                 continue
             if fits:
                 return frame, blocking is not None
-            blocking = frame  # it is smaller than the one before, or it would not have come here
-            if first is not None and not self._may_pass(first, blocking):
-                first = None
-        return first, blocking is not None
+            if blocking is None or frame.share < blocking.share:
+                blocking = frame
+        for frame in fitting:
+            if blocking is None or self._may_pass(frame, blocking):
+                return frame, blocking is not None
+        return None, False
 
     def _let_in(self, frame: FrameState[P], *, passes: bool) -> None:
         flow, request = frame.session.terms.flow, frame.request

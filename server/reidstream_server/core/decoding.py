@@ -14,7 +14,7 @@ from .faults import FrameFault, staging_timeout
 from .inference import Inference
 from .ledger import Ledger
 from .sources import Sources
-from .state import Phase
+from .state import FrameState, Phase
 from .terms import FrameKey, SchedulerLimits
 
 P = TypeVar("P")
@@ -45,6 +45,7 @@ class Decoding(Generic[P]):
         if not frame.resolved:
             self._inference.queue_crops(frame, invalid, now)
         self._ledger.settle(frame, effects)
+        self._place_is_free(frame, now, effects)
 
     def failed(self, key: FrameKey, fault: FrameFault, spent_ns: int, now: int, effects: list[Effect[P]]) -> None:
         """There are no pixels."""
@@ -54,6 +55,7 @@ class Decoding(Generic[P]):
         self._sources.staged(frame, spent_ns, now, slow_ns=self._limits.slow_staging_ns)
         self._ledger.resolve(frame, fault, effects)
         self._ledger.settle(frame, effects)
+        self._place_is_free(frame, now, effects)
 
     def look(self, now: int, effects: list[Effect[P]]) -> None:
         """Some frames may have been staged for longer than anybody could expect."""
@@ -69,3 +71,8 @@ class Decoding(Generic[P]):
             self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)
         if staging.broken:
             self._inference.lose_all("too many pictures are decoded without end", effects)
+
+    def _place_is_free(self, frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
+        """Somebody else may be slow, and have waited for a place aside."""
+        if frame.aside:
+            self.look(now, effects)

@@ -241,7 +241,9 @@ class Scheduler(Generic[P]):
         state = self._sessions.get(session)
         if state is None or state.draining:
             return None
-        return self._arrivals.enter(state, FrameKey(self._next_key()), request, payload, now)
+        frame = self._arrivals.enter(state, FrameKey(self._keys + 1), request, payload, now)
+        self._keys += 1
+        return frame
 
     def _pump(self, now: int, effects: list[Effect[P]], touched: SessionState[P] | None) -> list[Effect[P]]:
         """Start whatever can start, then hand out what may be written."""

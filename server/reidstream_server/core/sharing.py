@@ -37,6 +37,11 @@ class Pool(Generic[H]):
         """What one holder has."""
         return self._by_holder[holder]
 
+    @property
+    def largest(self) -> int:
+        """What the holder has that has most. Looks at every holder."""
+        return max(self._by_holder.values(), default=0)
+
     def fits(self, holder: H, amount: int) -> bool:
         """Whether the holder may take so much now. True for nothing. Where nothing is taken, all there is may be: what
         is as large as the bound must fit at some time.

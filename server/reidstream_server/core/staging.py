@@ -74,7 +74,7 @@ class Staging(Generic[P]):
         if frame.heavy:
             self._aside_bytes += frame.request.staged_bytes
         self._at_work[frame.key] = frame
-        if self._timer is None:
+        if self._timer is None or self._due_ns(frame, now) < self._timer.at_ns:
             self._watch(now)
 
     def end(self, frame: FrameState[P]) -> bool:
@@ -87,7 +87,7 @@ class Staging(Generic[P]):
             self.lost -= 1
         else:
             self._count(frame, -1)
-        if not self._at_work:
+        if len(self._at_work) == self.lost:  # nothing to look after
             self._timers.cancel(self._timer)
             self._timer = None
         return True
@@ -101,33 +101,36 @@ class Staging(Generic[P]):
                 self._aside_bytes -= frame.request.staged_bytes
 
     def look(self, now: int) -> Iterator[FrameState[P]]:
-        """The timer: every frame that was set aside just now, or given up."""
-        self._timer = None
-        for frame in list(self._at_work.values()):
-            if frame.given_up or now < self._due_ns(frame):
-                continue
-            if now >= frame.staging_ns + self._limits.staging_timeout_ns:
+        """Every frame that was set aside just now, or given up. Called when the timer is due, and when a place aside is
+        free again.
+        """
+        limits = self._limits
+        waiting = [frame for frame in self._at_work.values() if not frame.given_up]
+        for frame in waiting:
+            if now >= frame.staging_ns + limits.staging_timeout_ns:
                 self._count(frame, -1)
                 frame.given_up = True
                 self.lost += 1
                 yield frame
-            elif not frame.aside and self.aside_frames < SET_ASIDE * self._limits.staging_slots:
+        for frame in waiting:
+            slow = not (frame.aside or frame.given_up) and now >= frame.staging_ns + limits.slow_staging_ns
+            if slow and self.aside_frames < SET_ASIDE * limits.staging_slots:
                 self._count(frame, -1)
                 frame.aside = True
                 self._count(frame, 1)
                 yield frame
         self._watch(now)
 
-    def _due_ns(self, frame: FrameState[P]) -> int:
-        limits = self._limits
-        return frame.staging_ns + (limits.staging_timeout_ns if frame.aside else limits.slow_staging_ns)
+    def _due_ns(self, frame: FrameState[P], now: int) -> int:
+        """When to look again: as soon as it is slow; and if it is, when it is to be given up."""
+        slow_ns = frame.staging_ns + self._limits.slow_staging_ns
+        return frame.staging_ns + self._limits.staging_timeout_ns if frame.aside or slow_ns <= now else slow_ns
 
     def _watch(self, now: int) -> None:
         """Set the timer for what is due next. One timer: most frames are staged long before."""
-        due = min((self._due_ns(frame) for frame in self._at_work.values() if not frame.given_up), default=None)
-        if due is not None:  # what is overdue has found no place aside; look again a little later
-            at_ns = due if due > now else now + self._limits.slow_staging_ns
-            self._timer = self._timers.add(at_ns, TimerKind.STAGING, 0)
+        self._timers.cancel(self._timer)
+        dues = [self._due_ns(frame, now) for frame in self._at_work.values() if not frame.given_up]
+        self._timer = self._timers.add(min(dues), TimerKind.STAGING, 0) if dues else None
 
     def _count(self, frame: FrameState[P], change: int) -> None:
         """A frame takes a slot, or gives it back; its engines see it, or do not."""

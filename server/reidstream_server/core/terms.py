@@ -43,6 +43,7 @@ class DrainReason(Enum):
 
     SHUTDOWN = "shutdown"
     CONNECTION_AGE = "connection_age"
+    IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@
 Why digests: whoever reads the file cannot call the server with it. A plain hash is enough because tokens are long and
 random; passwords would need a slow one.
 
-Trap: the file may be read while somebody writes it. One that is broken, empty, unreadable or gone changes nothing: the
-last good list stays, and the log says why. What a line holds is never logged, since it may be a token by mistake.
+Traps: the file may be read while somebody writes it. One that is broken, empty, unreadable or gone changes nothing: the
+last good list stays, and the log says why. What a line holds is never logged, since it may be a token by mistake. And
+it is read again on the event loop, so a pipe in its place, which would have to be waited for, is not opened.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import hmac
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,9 +59,10 @@ class TokenFile:
 
     def _refresh(self) -> None:
         try:
-            if _version(os.stat(self._path)) == self._version:  # noqa: PTH116 - at every call; a Path's is slower
+            status = os.stat(self._path)  # noqa: PTH116 - at every call; a Path's is slower
+            if _version(status) == self._version:
                 return
-            self._version, self._clients = _read(self._path)
+            self._version, self._clients = _read_file(self._path, status)
         except (OSError, ValueError) as error:
             if str(error) != self._complaint:
                 log.error("tokens_kept", reason=str(error))  # noqa: TRY400 - no fault of the code
@@ -67,6 +70,13 @@ class TokenFile:
         else:
             self._complaint = ""
             log.info("tokens_read", path=str(self._path), tokens=len(self._clients))
+
+
+def _read_file(path: Path, status: os.stat_result) -> tuple[_Version, Mapping[bytes, str]]:
+    """The same, of what does not make anybody wait."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path}: is no regular file any more; the server waits for no other kind")
+    return _read(path)
 
 
 def _read(path: Path) -> tuple[_Version, Mapping[bytes, str]]:

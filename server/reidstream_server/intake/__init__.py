@@ -1,6 +1,7 @@
 """From any door to the runtime: the rules of a call and of a frame, once, without the words of any wire.
 
     limits        every bound that this room keeps, and the record of bounds that is published
+    fields        the bounds of a call's text and lists
     terms         what a call asks for -> an Agreement, or a refusal
     plan          a frame's pictures, boxes and tensors -> crops and rows
     frames        the bounds of a frame around its plan -> a job, or a fault

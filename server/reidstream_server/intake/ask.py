@@ -18,16 +18,18 @@ from reidstream_server.runtime.session import JobAnswer, TrackEnded
 from .frames import FrameOrFault
 
 
-async def ask(runtime: Runtime, agreement: Agreement, frame_id: int, taken: FrameOrFault) -> JobAnswer:
+async def ask(
+    runtime: Runtime, agreement: Agreement, frame_id: int, taken: FrameOrFault, *, spent_ns: int = 0
+) -> JobAnswer:
     """The answer to a call's only frame. A frame that was accepted is answered while the server drains, too.
 
-    `frame_id` names the answer of a frame with a fault; a frame has its own. Raises GoingAway where there will be no
-    answer. Event loop only.
+    `frame_id` names the answer of a frame with a fault, whose reading took the event loop `spent_ns`; a frame has its
+    own. Raises GoingAway where there will be no answer. Event loop only.
     """
     session = runtime.open_session(agreement)
     try:
         if isinstance(taken, FrameFault):
-            runtime.frame_refused(session, frame_id, taken)
+            runtime.frame_refused(session, frame_id, taken, spent_ns=spent_ns)
         else:
             runtime.frame_arrived(session, *taken)
         runtime.half_closed(session)

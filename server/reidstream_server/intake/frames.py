@@ -12,10 +12,11 @@ from typing import TypeAlias
 
 from reidstream_engines.image import Image
 from reidstream_engines.protocol import Stager
+from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.job import FrameJob
+from reidstream_server.runtime.job import Fetch, FrameJob
 
 from .limits import FrameLimits
 from .plan import FramePlan
@@ -24,6 +25,8 @@ FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
 
 _MOST_64 = 2**64 - 1
+_COPY_NS_PER_BYTE = 2  # of memory that was never written; measured: 1.6
+_MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +42,21 @@ class FrameIntake:
             return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
         return FramePlan(agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
 
-    def picture(self, plan: FramePlan, image: Image) -> int | FrameFault:
-        """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels."""
+    def picture(self, plan: FramePlan, image: Image, fetch: Fetch | None = None) -> int | FrameFault:
+        """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels.
+
+        `fetch`: brings its bytes in the thread that stages it, if its `data` must not be looked at.
+        """
         pixels = plan.pixels + image.width * image.height
         if pixels <= self.limits.max_image_pixels:
-            return plan.picture(image)
+            return plan.picture(image, fetch)
         what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
         return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
 
     def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> FrameOrFault:
-        """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken."""
+        """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken; what is
+        larger than the contract's largest counts as that.
+        """
         if not 0 <= frame_id <= _MOST_64 or not 0 <= age_ns <= _MOST_64:
             message = f"frame_id is {frame_id} and age_ns is {age_ns}; both must be 0 to 2**64 - 1"
             return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
@@ -65,15 +73,16 @@ class FrameIntake:
             what = f"{staged_bytes} bytes to be held"
             return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_staged_bytes", limits.max_staged_bytes)
         # Pictures alone: they are 99.9 % of a message, and ByteSize() would serialise all of it. Views are of shared
-        # memory, and came in no message.
+        # memory, and came in no message; but those that will be copied count as if they had.
         sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
+        late_bytes = sum(len(plan.images[index].data) for index in plan.late)
         request = FrameRequest(
             frame_id=frame_id,
-            message_bytes=sent_bytes + tensor_bytes,
+            message_bytes=sent_bytes + late_bytes + tensor_bytes,
             staged_bytes=staged_bytes,
             answer_bytes=sum(models[model].spec.output.dim * 4 * rows for model, rows in plan.rows.items()),
-            staging_ns=sum(map(self.stager.staging_ns, plan.images, plan.cuts)),
-            age_ns=age_ns,
+            staging_ns=sum(map(self.stager.staging_ns, plan.images, plan.cuts)) + late_bytes * _COPY_NS_PER_BYTE,
+            age_ns=min(age_ns, _MOST_AGE_NS),  # sums of ages must survive whatever a client says
             crops=tuple(crop.model for crop in plan.crops),
         )
         return request, plan.job()

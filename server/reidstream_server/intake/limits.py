@@ -47,4 +47,6 @@ class PublishedLimits:
     max_answer_bytes: int
     max_sessions: int
     max_shared_memory_bytes: int
+    max_sessions_per_client: int
+    max_calls: int
     max_receiving_bytes: int

@@ -21,6 +21,7 @@ from reidstream_server.runtime.job import (
     BoxRefusal,
     CachedRow,
     CropPlan,
+    Fetch,
     FrameJob,
     PlannedCrop,
     Tensor,
@@ -38,8 +39,9 @@ _REFUSALS: Mapping[BoxFault, BoxRefusal] = {
 class FramePlan:
     """Collects a frame's pictures, boxes and crops while a door reads them. Not thread-safe.
 
-    `ready_crops`: every crop has a picture of its own. `cuts`: what will be cut from each picture. `pixels`: of all
-    pictures, by their headers. `rows`: of each model, the cached ones not counted.
+    `ready_crops`: every crop has a picture of its own. `cuts`: what will be cut from each picture. `late`: brings the
+    bytes of those that have none yet. `pixels`: of all pictures, by their headers. `rows`: of each model, the cached
+    ones not counted.
     """
 
     def __init__(self, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
@@ -48,6 +50,7 @@ class FramePlan:
         self.pixels = 0
         self.images: list[Image] = []
         self.cuts: list[list[PixelBox]] = []
+        self.late: dict[int, Fetch] = {}
         self.tensors: list[Tensor] = []
         self.fates: list[BoxFate] = []
         self.crops: list[PlannedCrop] = []
@@ -55,11 +58,13 @@ class FramePlan:
         self._models = agreement.routes.models
         self._min_box_px = min_box_px
 
-    def picture(self, image: Image) -> int:
-        """Take a picture; returns its index."""
+    def picture(self, image: Image, fetch: Fetch | None = None) -> int:
+        """Take a picture; returns its index. `fetch`: brings its bytes, if `data` only says how many they are."""
         self.pixels += image.width * image.height
         self.images.append(image)
         self.cuts.append([])
+        if fetch is not None:
+            self.late[len(self.images) - 1] = fetch
         return len(self.images) - 1
 
     def add(
@@ -151,4 +156,5 @@ class FramePlan:
             crops=self.crops,
             vectors=allocate_vectors(self.rows, dims),
             tensors=self.tensors,
+            late=self.late,
         )

@@ -20,6 +20,7 @@ from reidstream_server.errors import InvalidCall
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
 
+from .fields import check_choices, check_filter_count, utf8_bytes
 from .limits import WindowLimits
 
 
@@ -133,7 +134,9 @@ def _agree(
     if budget_ms is not None and not 1 <= budget_ms <= most_ms:
         raise InvalidCall(f"latency_budget_ms is {budget_ms}; it must be 1 to {most_ms}, or absent for no budget")
     priority = terms.priority
-    routes = models.routes(terms.choices)
+    choices = terms.choices
+    check_choices(choices)
+    routes = models.routes(choices)
     box_filter = terms.box_filter
     if box_filter is not None:
         _check_filter(box_filter)
@@ -156,16 +159,14 @@ def _agree(
 
 
 def _checked_camera(camera_id: str) -> str:
-    try:
-        length = len(camera_id.encode())
-    except UnicodeEncodeError as error:  # JSON can say half of a surrogate pair
-        raise InvalidCall(f"camera_id is not text that UTF-8 can write: {error.reason}") from error
+    length = utf8_bytes("camera_id", camera_id)
     if not 1 <= length <= contract.MAX_CAMERA_ID_BYTES:
         raise InvalidCall(f"camera_id has {length} bytes; it must have 1 to {contract.MAX_CAMERA_ID_BYTES}")
     return camera_id
 
 
 def _check_filter(wanted: BoxFilter) -> None:
+    check_filter_count(len(wanted.class_ids))
     for name in ("min_width", "min_height", "max_width", "max_height", "min_score"):
         value = getattr(wanted, name)
         if value is not None and not (math.isfinite(value) and value >= 0):

@@ -53,6 +53,13 @@ class StateCollector(Collector):
             ("queue_bytes_limit", "The limit of admitted bytes of messages.", limits.max_queue_bytes),
             ("staged_bytes", "Bytes of decoded frames.", now.staged_bytes),
             ("staged_bytes_limit", "The limit of bytes of decoded frames.", limits.max_staged_bytes),
+            ("held_answer_bytes", "Bytes of embeddings that wait to be written.", now.held_answer_bytes),
+            ("held_answer_bytes_limit", "The limit of these bytes.", limits.max_held_answer_bytes),
+            ("parked_bytes", "Bytes of messages that wait for room in the queue.", now.parked_bytes),
+            ("parked_bytes_limit", "The limit of these bytes.", limits.max_parked_bytes),
+            ("aside_frames", "Heavy frames that are being decoded.", now.aside_frames),
+            ("lost_decoders", "Decoders that were given up and are still at work.", now.lost_stagings),
+            ("paused_clients", "Clients that are not read at present.", now.paused_sources),
             ("parked_frames", "Frames that wait for room in the queue.", now.parked_frames),
             ("oldest_waiting_seconds", "How long the oldest queued frame has waited.", now.oldest_waiting_s),
         ):

@@ -7,8 +7,8 @@ the event loop reads them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias, assert_never
 
@@ -50,6 +50,9 @@ class CachedRow:
 CropIndex: TypeAlias = int
 """The place of a crop among a job's crops."""
 
+Fetch: TypeAlias = Callable[[], bytes]
+"""Brings a picture's bytes, in the thread that stages it."""
+
 BoxFate: TypeAlias = CropIndex | CachedRow | BoxRefusal
 """What becomes of a box, known before anything is decoded: it is cropped, it has a vector, or it has none."""
 
@@ -82,7 +85,8 @@ PlannedCrop: TypeAlias = CropPlan | TensorPlan
 class FrameJob:
     """`fates` has one item per box of the request, in order.
 
-    `cuts`: what will be cut from each of `images`. `ready_crops`: every crop has a picture of its own, so one that
+    `cuts`: what will be cut from each of `images`. `late`: of those whose `data` must not be looked at, only what is
+    fetched in its place. `ready_crops`: every crop has a picture of its own, so one that
     cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself.
     """
 
@@ -94,11 +98,12 @@ class FrameJob:
     crops: Sequence[PlannedCrop]
     vectors: dict[ModelIndex, Embeddings]
     tensors: Sequence[Tensor] = ()
+    late: Mapping[int, Fetch] = field(default_factory=dict)
     staged: list[StagedFrame | None] = field(default_factory=list)
 
     def instant(self, stager: Stager) -> bool:
         """Whether `stage` only points at memory that is there."""
-        return all(stager.instant(image) for image in self.images)
+        return not self.late and all(stager.instant(image) for image in self.images)
 
     def stage(self, stager: Stager) -> frozenset[int]:
         """Bring every picture to the device; returns the crops whose own picture was refused.
@@ -108,16 +113,20 @@ class FrameJob:
         refused: set[int] = set()
         for index, (image, boxes) in enumerate(zip(self.images, self.cuts, strict=True)):
             try:
-                self.staged.append(stager.stage(image, boxes))
+                self.staged.append(stager.stage(self._with_bytes(index, image), boxes))
             except ImageError:
                 if not self.ready_crops:
                     raise
                 self.staged.append(None)
                 refused.add(index)
-        self.images = ()  # the message's bytes are not needed any more
+        self.images, self.late = (), {}  # the message's bytes are not needed any more
         if not refused:
             return frozenset()
         return frozenset(i for i, crop in enumerate(self.crops) if isinstance(crop, CropPlan) and crop.image in refused)
+
+    def _with_bytes(self, index: int, image: Image) -> Image:
+        fetch = self.late.get(index)
+        return image if fetch is None else replace(image, data=fetch())
 
     def crop(self, index: int) -> Crop:
         """The crop as an engine takes it. Raises LookupError for one whose pixels were refused, or released."""
@@ -148,6 +157,7 @@ class FrameJob:
                 frame.close()
         self.staged.clear()
         self.images = self.tensors = ()
+        self.late = {}
 
 
 def image_fault(error: ImageError) -> FrameFault:

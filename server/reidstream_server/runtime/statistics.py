@@ -94,6 +94,11 @@ class SessionCounters:
             self.dropped_by_queue += fault == DROPPED_BY_QUEUE
         self._newest.append((now_ns, times.age_ns + now_ns - times.arrived_ns))
 
+    @property
+    def quiet_since_ns(self) -> int:
+        """When the newest answer was written, or the session began: since then it is idle, if no frame is open."""
+        return self._newest[-1][0] if self._newest else self.began_ns
+
     def rate_fps(self, now_ns: int) -> float:
         """Answers a second since the oldest of the newest ones; it falls while none is written."""
         if len(self._newest) < 2:  # noqa: PLR2004 - one answer has no rate

@@ -56,7 +56,8 @@ def _justified(books: Books, frame: FrameBook, reason: FaultReason, now: int) ->
     reasons = {
         FaultReason.DROPPED: policy is OverloadPolicy.DROP_OLDEST and frame.pixels is Pixels.NOWHERE,
         FaultReason.WINDOW_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
-        FaultReason.QUEUE_FULL: policy is OverloadPolicy.REJECT and frame.pixels is Pixels.NOWHERE,
+        FaultReason.QUEUE_FULL: frame.pixels is Pixels.NOWHERE,  # see `arrival_rule`
+        FaultReason.STAGING_TIMEOUT: frame.given_up,
         FaultReason.OVER_BUDGET: frame.due_ns is not None and now >= frame.due_ns and not frame.begun,
         FaultReason.ENGINE_LOST: any(model in books.lost for model in frame.models),
         FaultReason.SHUTTING_DOWN: client.drain_ns is not None and now >= client.drain_ns,

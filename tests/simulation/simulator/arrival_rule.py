@@ -15,6 +15,7 @@ from reidstream_server.core.state import Phase
 from reidstream_server.core.terms import OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Violation
+from .parking_rule import fits
 from .plan import FramePlan
 from .situations import Situation
 
@@ -28,22 +29,39 @@ class Before:
     unstarted: tuple[FrameBook, ...]
     parked: FrameBook | None
     others_parked: bool
-    free_boxes: int
-    free_bytes: int
+    queue: tuple[Held, ...]
+    parking: Held
     engine_lost: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is taken of a bound, by all, and by the one who comes."""
+
+    most: int
+    taken: int
+    own: int
+
+    def fits(self, amount: int, gone: int) -> bool:
+        """Whether he may have so much more when so much of his own is gone."""
+        return fits(amount, most=self.most, taken=self.taken - gone, own=self.own - gone)
+
+
 def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
-    """From the books, before the scheduler is told. Free is what the camera may still take."""
-    limits = books.scenario.limits
+    """From the books, before the scheduler is told."""
+    limits, flow, source = books.scenario.limits, client.flow, client.plan.terms.source
     return Before(
         window_frames=client.window_frames,
         window_bytes=client.window_bytes,
         unstarted=tuple(client.unstarted),
         parked=client.parked,
         others_parked=books.parked > (client.parked is not None),
-        free_boxes=limits.max_queue_boxes - books.queue_boxes - books.flow_boxes[client.flow],
-        free_bytes=limits.max_queue_bytes - books.queue_bytes - books.flow_bytes[client.flow],
+        queue=(
+            Held(limits.max_queue_boxes, books.queue_boxes, books.flow_boxes[flow]),
+            Held(limits.max_queue_bytes, books.queue_bytes, books.flow_bytes[flow]),
+            Held(limits.max_held_answer_bytes, books.answer_bytes, books.flow_answers[flow]),
+        ),
+        parking=Held(limits.max_parked_bytes, books.parked_bytes, books.source_parked[source]),
         engine_lost=any(client.models[name] in books.lost for name in plan.crops),
     )
 
@@ -69,7 +87,7 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
     expected = _window(was, frame)
     match frame.client.plan.terms.overload_policy:
         case OverloadPolicy.WAIT:
-            _wait(was, frame)
+            _wait(was, frame, seen)
         case OverloadPolicy.REJECT:
             _reject(was, frame, seen, over=bool(expected))
         case OverloadPolicy.DROP_OLDEST:
@@ -90,19 +108,33 @@ def _window(was: Before, frame: FrameBook) -> list[FrameBook]:
 
 
 def _fits(was: Before, frame: FrameBook, gone: list[FrameBook]) -> bool:
-    """Whether the frame has room when these frames of its session are gone. A camera's own boxes count twice: it holds
-    them, and they are not free.
-    """
+    """Whether the frame has room when these frames of its session are gone."""
     queued = [other for other in gone if other is not was.parked and other is not frame]
-    boxes = was.free_boxes + 2 * sum(other.boxes for other in queued)
-    size = was.free_bytes + 2 * sum(other.plan.message_bytes for other in queued)
-    return frame.boxes <= boxes and frame.plan.message_bytes <= size
+    amounts = (frame.boxes, frame.plan.message_bytes, frame.plan.answer_bytes)
+    freed = (
+        sum(other.boxes for other in queued),
+        sum(other.plan.message_bytes for other in queued),
+        sum(other.plan.answer_bytes for other in queued),
+    )
+    return all(held.fits(amount, less) for held, amount, less in zip(was.queue, amounts, freed, strict=True))
 
 
-def _wait(was: Before, frame: FrameBook) -> None:
+def _parks(was: Before, frame: FrameBook, gone: list[FrameBook], seen: Counter[Situation]) -> bool:
+    """Whether it waits for room; False if it was refused, because too much waits."""
+    size = was.parked.plan.message_bytes if was.parked in gone and was.parked is not None else 0
+    may = was.parking.fits(frame.plan.message_bytes, size)
+    refused = frame.fault is FaultReason.QUEUE_FULL
+    if may is refused:
+        raise Violation("parking", f"{frame}: {frame.fault}; it may wait for room: {may}")
+    seen[Situation.PARKING_FULL] += refused
+    return not refused
+
+
+def _wait(was: Before, frame: FrameBook, seen: Counter[Situation]) -> None:
     if was.parked is not None:
         raise Violation("parking", f"{frame} came while {was.parked} waited for room")
-    if not was.others_parked and _fits(was, frame, []) and frame.phase is Phase.PARKED:
+    waits = frame.phase is Phase.PARKED or frame.fault is FaultReason.QUEUE_FULL
+    if waits and _parks(was, frame, [], seen) and not was.others_parked and _fits(was, frame, []):
         raise Violation("arrival", f"{frame} waits, though there is room")
 
 
@@ -136,7 +168,9 @@ def _drop_oldest(was: Before, frame: FrameBook, expected: list[FrameBook], seen:
         if more != allowed or (not waits and _fits(was, frame, [*expected, *more[:-1]])):
             raise Violation("drop oldest", f"{_names(more)} dropped for {frame}; too many, or not the oldest")
         seen[Situation.PARKED_REPLACED if waits else Situation.QUEUE_DROPPED] += 1
-    if frame.phase is Phase.PARKED and not waits and not was.others_parked:
+    if frame.phase is not Phase.PARKED and frame.fault is not FaultReason.QUEUE_FULL:
+        return
+    if _parks(was, frame, dropped, seen) and not waits and not was.others_parked:
         older = [other for other in was.unstarted if other not in dropped]
         if older or _fits(was, frame, dropped):
             raise Violation("arrival", f"{frame} waits; there is room, or {_names(older)} could make some")

@@ -11,8 +11,10 @@ from itertools import takewhile
 
 from reidstream_server.core.terms import OverloadPolicy
 
-from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Violation, would_run_dry
+from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Pixels, Violation, would_run_dry
 from .models_rule import check_models
+from .oracle import SET_ASIDE
+from .parking_rule import Parking
 from .reported import check_scheduler, check_session
 from .shares import Shares
 from .situations import Situation
@@ -28,7 +30,7 @@ class Audit:
         self._books = books
         self._limits = books.scenario.limits
         self._shares = Shares(books)
-        self._places = 0
+        self._parking = Parking(books)
 
     @property
     def checks(self) -> int:
@@ -42,25 +44,30 @@ class Audit:
         for client in books.clients.values():
             if client.known:
                 self._window(client)
-                check_session(books, client, readable=self._readable(client))
+                check_session(books, client, readable=self._readable(client, now))
                 self._ends(client, tally, now)
         self._engines(tally, now)
         check_models(books)
         check_scheduler(books, tally, now)
-        self._staging(tally)
+        self._decoders(tally, now)
+        for heavy in (False, True):
+            self._staging(tally, heavy=heavy)
         self._admission(tally)
-        self._parking(tally)
+        self._parking.step(tally)
         self._in_time(tally)
         self._shares.step(tally.queued, tally.ready, now)
         books.queue_boxes, books.queue_bytes = tally.queue_boxes, tally.queue_bytes
         books.flow_boxes, books.flow_bytes = tally.flow_boxes, tally.flow_bytes
+        books.answer_bytes, books.flow_answers = tally.answer_bytes, tally.flow_answers
         books.staging, books.staged_bytes = tally.staging, tally.staged_bytes
+        books.aside, books.heavy_bytes = tally.aside, tally.heavy_bytes
         books.parked, books.lingering = tally.parked, tally.lingering
+        books.parked_bytes, books.source_parked = tally.parked_bytes, tally.source_parked
         books.came_now.clear()
         books.staged_now.clear()
         books.ran_now.clear()
         books.began_now.clear()
-        books.checks += 31
+        books.checks += 38
         for number in [number for number, frame in books.frames.items() if frame.closed]:
             del books.frames[number]
 
@@ -73,12 +80,15 @@ class Audit:
         if not waits and client.window_bytes > terms.window.bytes and client.window_frames > 1:
             raise Violation("window", f"{client.window_bytes} bytes unanswered in the window of {client}")
 
-    def _readable(self, client: ClientBook) -> bool:
+    def _readable(self, client: ClientBook, now: int) -> bool:
         """A session is read exactly while it should be, and the shell has been told."""
         books, window = self._books, client.plan.terms.window
         waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
         if client.drain_ns is not None:
             readable = True
+        elif books.accounts.paused(client.plan.terms.source, now):
+            readable = False
+            books.seen[Situation.PAUSED] += 1
         elif waits:
             readable = client.parked is None and client.backlog < window.frames and client.window_bytes < window.bytes
         else:
@@ -144,34 +154,52 @@ class Audit:
         """Batches go before staging, and the models take turns. A model that comes has its turn after the others."""
         books = self._books
         books.seen[Situation.CORES_BUSY] += 1
-        if books.staged_now:
-            raise Violation("cores", f"{books.staged_now[0]} is staged, though {model} has crops ready")
+        light = [frame for frame in books.staged_now if not frame.heavy]
+        if light:
+            raise Violation("cores", f"{light[0]} is staged, though {model} has crops ready")
         since_its_own = takewhile(lambda other: other != model.index, reversed(books.began_now))
         model.passed += sum(books.models[other].plan.terms.cores > 0 for other in since_its_own)
         if model.passed > model.ahead:
             raise Violation("cores", f"{model.passed} batches of others began while {model} waited")
 
-    def _staging(self, tally: Tally) -> None:
+    def _decoders(self, tally: Tally, now: int) -> None:
+        """What is staged for too long is set aside, and then given up."""
+        books, limits = self._books, self._limits
+        place = tally.aside < SET_ASIDE * limits.staging_slots
+        for frame in books.frames.values():
+            if frame.pixels is not Pixels.STAGING or frame.given_up:
+                continue
+            slow, timeout = frame.staging_ns + limits.slow_staging_ns, frame.staging_ns + limits.staging_timeout_ns
+            tally.due(timeout if frame.aside or now >= slow else slow)
+            if now >= timeout or (not frame.aside and now >= slow and place):
+                raise Violation("heavy", f"{frame} has been staged since {frame.staging_ns}, and nobody noticed")
+            books.seen[Situation.NO_PLACE_ASIDE] += not frame.aside and now >= slow
+
+    def _staging(self, tally: Tally, *, heavy: bool) -> None:
         """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry. So no core is
         idle while a frame waits, unless its engines have crops ready and no slot for them; nor will a core be that is
         free next.
         """
         books, limits = self._books, self._limits
-        if tally.staging >= limits.staging_slots or not books.want_work() or not tally.queued:
+        busy = tally.aside if heavy else tally.staging
+        if busy >= limits.staging_slots or not (heavy or books.want_work()) or not tally.queued:
             return
-        ready = tally.ready_crops + tally.alone_crops
+        ready, sight = tally.ready_crops + tally.alone_crops, tally.all if heavy else tally.light
         living = [index for index in books.there if index not in books.lost]
         hungry = {
             index
             for index in living
-            if not ready[index]
-            or would_run_dry(books, index, tally.frames_in_sight[index], ready[index] + tally.staging_crops[index])
+            if not (heavy or ready[index]) or would_run_dry(books, index, sight.frames[index], sight.crops[index])
         }
-        wanted = [frame for frame in _first_of_each_camera(tally.queued) if not hungry.isdisjoint(frame.models)]
+        first = [frame for frame in _first_of_each_camera(tally.queued) if frame.heavy is heavy]
+        wanted = [frame for frame in first if not hungry.isdisjoint(frame.models)]
         if not wanted:
-            books.seen[Situation.AHEAD] += 1
+            books.seen[Situation.AHEAD] += bool(first)
             return
-        if tally.staged_bytes + max(frame.plan.staged_bytes for frame in wanted) <= limits.max_staged_bytes:
+        most = limits.max_staged_bytes
+        if heavy and tally.heavy_bytes:
+            most -= limits.max_staged_bytes // 4
+        if tally.staged_bytes + max(frame.plan.staged_bytes for frame in wanted) <= most:
             raise Violation(
                 "work conservation", f"a staging slot is free, {wanted[0]} waits, models {hungry} are hungry"
             )
@@ -190,40 +218,6 @@ class Audit:
             if 2 * boxes > limits.max_queue_boxes + tally.flow_largest[flow]:
                 raise Violation("admission", f"{flow} holds {boxes} of {limits.max_queue_boxes} boxes")
 
-    def _room(self, tally: Tally, waiting: list[ClientBook]) -> None:
-        """Nobody waits for room that is there, unless somebody with nothing goes first, or an older session of his."""
-        limits = self._limits
-        first = next((client for client in waiting if not tally.flow_boxes[client.flow]), None)
-        turns = {client.flow: client for client in reversed(waiting)} if first is None else {first.flow: first}
-        for flow, client in turns.items():
-            boxes = limits.max_queue_boxes - tally.queue_boxes - tally.flow_boxes[flow]
-            size = limits.max_queue_bytes - tally.queue_bytes - tally.flow_bytes[flow]
-            frame = client.parked
-            if frame is not None and frame.boxes <= boxes and frame.plan.message_bytes <= size:
-                raise Violation("parking", f"{frame} waits, though there is room")
-
-    def _parking(self, tally: Tally) -> None:
-        """Whoever waits for room, and holds nothing, is not passed by; and the sessions of one camera take turns."""
-        books = self._books
-        waiting = [
-            client for client in books.clients.values() if client.place is not None and client.parked is not None
-        ]
-        for frame in tally.admitted:
-            came = frame.client.place
-            for client in waiting:
-                if client is frame.client or client.place is None or (came is not None and came < client.place):
-                    continue
-                had_nothing = not books.flow_boxes[client.flow] and not tally.flow_boxes[client.flow]
-                if had_nothing or client.flow == frame.client.flow:
-                    raise Violation("parking", f"{frame} was let in before {client.parked}")
-        for client in books.clients.values():
-            if client.parked is None:
-                client.place = None
-            elif client.place is None:
-                self._places += 1
-                client.place = self._places
-        self._room(tally, sorted((client for client in books.clients.values() if client.parked), key=_place))
-
 
 def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:
     """The frames that may be staged next: those of one camera and priority go in the order in which they came in."""
@@ -234,7 +228,3 @@ def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:
             if lane not in first or number < first[lane][0]:
                 first[lane] = number, frame
     return [frame for _, frame in first.values()]
-
-
-def _place(client: ClientBook) -> int:
-    return client.place or 0

@@ -19,7 +19,8 @@ from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.state import FrameState, Phase
 from reidstream_server.core.terms import BatchKey, Flow, ModelIndex, Priority, SessionKey
 
-from .plan import ClientPlan, FramePlan, ModelPlan, Moment, Name, Scenario
+from .accounts import Accounts
+from .plan import MS, ClientPlan, FramePlan, ModelPlan, Moment, Name, Scenario
 from .situations import Situation
 
 
@@ -81,8 +82,8 @@ def lanes_of(scenario: Scenario) -> list[Lane]:
 
 @dataclass(slots=True, eq=False)
 class ClientBook:
-    """One session as its client and the shell see it. `models`: which one has each of its names. The last six are of
-    the end of the last step.
+    """One session as its client and the shell see it. `models`: which one has each of its names. `classes`: whether its
+    frames were heavy. The last six before them are of the end of the last step.
     """
 
     plan: ClientPlan
@@ -107,6 +108,7 @@ class ClientBook:
     parked: FrameBook | None = None
     unstarted: list[FrameBook] = field(default_factory=list)
     open_seen: bool = False
+    classes: set[bool] = field(default_factory=set)
 
     @property
     def known(self) -> bool:
@@ -134,7 +136,10 @@ class ClientBook:
 
 @dataclass(slots=True, eq=False)
 class FrameBook:
-    """One frame that the scheduler was told of: the payload of the simulation. `models`: of each crop."""
+    """One frame that the scheduler was told of: the payload of the simulation. `models`: of each crop.
+
+    `expected_ns`: how long its staging should take. `admitted`: the queue has let it in.
+    """
 
     client: ClientBook
     plan: FramePlan
@@ -145,6 +150,12 @@ class FrameBook:
     models: tuple[ModelIndex, ...]
     crops: list[Crop]
     undecided: int
+    expected_ns: int = 0
+    cost_ns: int = 0
+    heavy: bool = False
+    aside: bool = False
+    given_up: bool = False
+    admitted: bool = False
     view: FrameState[FrameBook] | None = None
     phase: Phase | None = None
     pixels: Pixels = Pixels.NOWHERE
@@ -171,6 +182,20 @@ class FrameBook:
     def boxes(self) -> int:
         """How many crops it has."""
         return len(self.plan.crops)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether somebody works on its pixels, wanted or not."""
+        return self.pixels is Pixels.STAGING or self.running > 0
+
+    @property
+    def holds_answer(self) -> bool:
+        """Whether the memory for its vectors is taken."""
+        if not self.admitted:
+            return False
+        if self.fault is not None:
+            return self.at_work
+        return not self.written and not self.client.over
 
     @property
     def in_window(self) -> bool:
@@ -221,7 +246,9 @@ class BatchBook:
 
 @dataclass(slots=True, eq=False)
 class ModelBook:
-    """A model. `passed`: how many batches of others have taken a core since it waits for one. `ahead`: how many may."""
+    """A model. `passed`: how many batches of others have taken a core since it waits for one. `ahead`: how many may.
+    `box_ns`: what a crop costs.
+    """
 
     index: ModelIndex
     plan: ModelPlan
@@ -230,6 +257,7 @@ class ModelBook:
     last_batch: BatchKey = field(default=BatchKey(0))
     passed: int = 0
     ahead: int = 0
+    box_ns: int = MS
 
     def __str__(self) -> str:
         return f"model {self.index} ({self.plan.terms.name}{', retiring' * self.retiring})"
@@ -268,7 +296,15 @@ class Books:
     queue_bytes: int = 0
     flow_boxes: Counter[Flow] = field(default_factory=Counter)
     flow_bytes: Counter[Flow] = field(default_factory=Counter)
+    answer_bytes: int = 0
+    flow_answers: Counter[Flow] = field(default_factory=Counter)
+    parked_bytes: int = 0
+    source_parked: Counter[str] = field(default_factory=Counter)
+    accounts: Accounts = field(default_factory=Accounts)
     staging: int = 0
+    aside: int = 0
+    lost_stagings: int = 0
+    heavy_bytes: int = 0
     staged_bytes: int = 0
     parked: int = 0
     came_now: list[FrameBook] = field(default_factory=list)
@@ -286,11 +322,13 @@ class Books:
         cores = self.scenario.limits.cores
         return sum(pieces) < cores or (cores > 1 and pieces == [1] * cores)
 
-    def hungry(self, model: ModelIndex) -> bool:
-        """Whether a model's engine would run dry without more frames. See `would_run_dry`."""
+    def hungry(self, model: ModelIndex, *, heavy: bool) -> bool:
+        """Whether a model's engine would run dry without more frames, or more heavy ones. See `would_run_dry`."""
         frames = crops = 0
         for frame in self.frames.values():
-            if frame.pixels is Pixels.STAGING:
+            if frame.aside and not heavy:
+                continue
+            if frame.pixels is Pixels.STAGING and not frame.given_up:
                 frames += model in frame.models
                 crops += frame.models.count(model)
             elif frame.pixels is Pixels.STAGED and frame.view is not None and not frame.view.resolved:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from reidstream_server.core.terms import BatchKey
 
+from .accounts import OVERSPENT
 from .books import Books, ClientBook, Crop, FrameBook, Pixels
 from .plan import FramePlan, Moment
 from .situations import Situation
@@ -45,6 +46,9 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
         crops=[Crop.UNSTAGED] * len(plan.crops),
         undecided=len(plan.crops),
     )
+    _weigh(books, frame)
+    if plan.refused:
+        books.accounts.charge(client.plan.terms.source, plan.reading_ns, now)
     retiring = any(books.models[model].retiring for model in client.models.values())
     books.seen[Situation.FRAME_FOR_RETIRING] += retiring and bool(plan.crops)
     books.came_now.append(frame)
@@ -53,10 +57,36 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
     return frame
 
 
+def _weigh(books: Books, frame: FrameBook) -> None:
+    """What it costs, as far as anybody can tell."""
+    limits, plan = books.scenario.limits, frame.plan
+    declared = 0 if plan.refused else plan.declared_ns
+    frame.expected_ns = books.accounts.expected_ns(frame.client.plan.terms.source, declared)
+    frame.cost_ns = max(1, frame.expected_ns + sum(books.models[model].box_ns for model in frame.models))
+    frame.heavy = frame.boxes > limits.heavy_boxes or frame.expected_ns > limits.heavy_staging_ns
+    frame.client.classes.add(frame.heavy)
+
+
+def _decoder_back(books: Books, frame: FrameBook, now: int) -> None:
+    """A decoder has ended its work, wanted or not."""
+    source, spent = frame.client.plan.terms.source, frame.plan.staging_ns
+    if frame.given_up:
+        books.lost_stagings -= 1
+    elif frame.aside:
+        books.aside -= 1
+    else:
+        books.staging -= 1
+    books.accounts.spent(source, frame.plan.declared_ns, spent)
+    slow = spent > books.scenario.limits.slow_staging_ns and spent > OVERSPENT * frame.expected_ns
+    if slow and not frame.given_up:
+        books.accounts.charge(source, spent - frame.expected_ns, now)
+        books.seen[Situation.OVERSPENT] += 1
+
+
 def told_staged(books: Books, frame: FrameBook, now: int) -> None:
     """Staging is done."""
     seen = books.seen
-    books.staging -= 1
+    _decoder_back(books, frame, now)
     frame.pixels = Pixels.STAGED
     frame.staged_ns = now
     books.came_now.append(frame)
@@ -76,9 +106,10 @@ def told_staged(books: Books, frame: FrameBook, now: int) -> None:
         seen[Situation.MODELS_MIXED] += 1
 
 
-def told_staging_failed(books: Books, frame: FrameBook) -> None:
+def told_staging_failed(books: Books, frame: FrameBook, now: int) -> None:
     """Staging did not succeed."""
-    books.staging -= 1
+    _decoder_back(books, frame, now)
+    books.heavy_bytes -= frame.plan.staged_bytes * frame.heavy
     books.staged_bytes -= frame.plan.staged_bytes
     frame.pixels = Pixels.FAILED
     late = frame.view is not None and frame.view.resolved
@@ -89,6 +120,10 @@ def told_batch_over(books: Books, key: BatchKey, *, failed: bool, now: int) -> N
     """A batch came back."""
     batch = books.batches.pop(key)
     size = len(batch.crops)
+    model = books.models[batch.model]
+    if not failed and batch.model in books.there:
+        cost = (now - batch.started_ns) * max(1, model.plan.terms.cores) // size
+        model.box_ns += (cost - model.box_ns) // 8
     for frame in {ref.payload.number: ref.payload for ref in batch.crops}.values():
         frame.batch_sizes.append(size)
         frame.last_batch_ns = now
@@ -118,8 +153,9 @@ def told_written(books: Books, client: ClientBook, now: int) -> None:
     client.stalled_since_ns = now
 
 
-def told_lost(books: Books, client: ClientBook) -> None:
+def told_lost(books: Books, client: ClientBook, now: int) -> None:
     """The client vanished."""
     client.over = True
+    books.accounts.over(client.plan.terms.source, now)
     for moment, situation in _VANISHED.items():
         books.seen[situation] += any(frame.is_at(moment) for frame in client.unanswered.values())

@@ -3,7 +3,7 @@
 Between cameras: while two of them wait without a break, deficit round robin gives each, in k rounds, more than k
 quanta less one item and less than k quanta plus one item, and they are never more than one round apart. So the
 difference of what they got moves by no more than `quantum`, the one's largest item and the other's, whatever the
-stretch.
+stretch. Crops are counted; frames are weighed by what they cost.
 
 Between priorities: whoever waits longer than the aging time gets one box of every `AGED_SHARE`. After an aged item of
 c boxes, `(AGED_SHARE - 1) * c` boxes go by priority, and then the next aged one, if there is one.

@@ -20,6 +20,8 @@ _WEIGHTS = {
     Fault.BATCH_SLOW: 6,
     Fault.STAGING_FAILS: 10,
     Fault.STAGING_SLOW: 6,
+    Fault.STAGING_HANGS: 5,
+    Fault.STAGING_UNTOLD: 5,
     Fault.CROPS_UNDECODABLE: 10,
     Fault.DEVICE_LOST: 3,
     Fault.CLIENT_VANISHES: 10,
@@ -52,7 +54,14 @@ def _with_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
             | Fault.BATCH_SLOW
         ):
             return _with_batch_fault(rng, scenario, kind)
-        case Fault.POISON | Fault.STAGING_FAILS | Fault.STAGING_SLOW | Fault.CROPS_UNDECODABLE:
+        case (
+            Fault.POISON
+            | Fault.STAGING_FAILS
+            | Fault.STAGING_SLOW
+            | Fault.STAGING_HANGS
+            | Fault.STAGING_UNTOLD
+            | Fault.CROPS_UNDECODABLE
+        ):
             return _with_frame_faults(rng, scenario, kind)
         case Fault.CLIENT_VANISHES | Fault.CLIENT_STALLS | Fault.CLIENT_SLOW | Fault.CLIENT_FLOODS:
             return _with_client_fault(rng, scenario, kind)
@@ -102,7 +111,8 @@ def _with_batch_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
 
 def _with_frame_faults(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:
     clients = list(scenario.clients)
-    for _ in range(rng.randint(4, 12)):
+    without_end = kind is Fault.STAGING_HANGS and rng.random() < 0.5
+    for _ in range(300 if without_end else rng.randint(4, 12)):
         index = rng.randrange(len(clients))
         frames = list(clients[index].frames)
         place = rng.randrange(len(frames))
@@ -116,6 +126,13 @@ def _with_frame_faults(rng: Random, scenario: Scenario, kind: Fault) -> Scenario
                 frame = replace(frame, staging_fails=True)
             case Fault.STAGING_SLOW:
                 frame = replace(frame, staging_ns=rng.randint(20, 200) * MS)
+            case Fault.STAGING_HANGS:
+                timeout = scenario.limits.staging_timeout_ns
+                longer = 20 * timeout if without_end else rng.randint(-50, 300) * MS
+                frame = replace(frame, staging_ns=timeout + longer)
+            case Fault.STAGING_UNTOLD:
+                slow = scenario.limits.slow_staging_ns
+                frame = replace(frame, staging_ns=slow + rng.randint(-2, 40) * MS, declared_ns=rng.randint(1, MS))
             case _:
                 frame = replace(frame, undecodable=some)
         frames[place] = frame

@@ -18,11 +18,13 @@ from reidstream_server.core.effects import (
     End,
     EndCause,
     EngineDied,
+    GiveUpStaging,
     Readable,
     Release,
     Retired,
     Run,
     SendDrain,
+    SetAside,
     Stage,
 )
 from reidstream_server.core.faults import FaultReason
@@ -34,6 +36,8 @@ from .situations import Situation
 
 FrameEffect: TypeAlias = Effect[FrameBook]
 
+SET_ASIDE, MOST_LOST = 2, 4
+
 
 class Oracle:
     """The rules about single effects."""
@@ -41,17 +45,21 @@ class Oracle:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def effect(self, effect: FrameEffect, now: int, event: str) -> None:  # noqa: C901 - one case for each effect
+    def effect(self, effect: FrameEffect, now: int, event: str) -> None:  # noqa: C901, PLR0912 - one case for each effect
         """One effect of an event, before it is carried out."""
         books = self._books
         books.checks += 1
         match effect:
             case Stage():
                 self._stage(effect, now)
+            case SetAside():
+                self._set_aside(effect.payload, now)
+            case GiveUpStaging():
+                self._give_up(effect.payload, now)
             case Run():
                 self._run(effect, now)
             case Release():
-                self._release(effect.payload)
+                self._release(effect)
             case Answer():
                 self._answer(effect, now)
             case Readable():
@@ -89,7 +97,8 @@ class Oracle:
         late = any(
             batch.model == effect.model and now - batch.started_ns >= timeout for batch in books.batches.values()
         )
-        if effect.model in books.lost or (not late and effect.model not in books.told_lost):
+        broken = books.lost_stagings > MOST_LOST * books.scenario.limits.staging_slots
+        if effect.model in books.lost or not (late or broken or effect.model in books.told_lost):
             raise Violation("engine lost", f"{effect}, for the second time or without a reason")
         if effect.model not in books.there:
             raise Violation("models", f"{effect}, though it is gone")
@@ -99,6 +108,7 @@ class Oracle:
         books.lost.add(effect.model)
         books.seen[Situation.ENGINE_LOST] += 1
         books.seen[Situation.BATCH_TIMED_OUT] += late
+        books.seen[Situation.DECODERS_LOST] += broken
 
     def _stage(self, effect: Stage[FrameBook], now: int) -> None:
         books, frame = self._books, effect.payload
@@ -109,17 +119,26 @@ class Oracle:
             raise Violation("staging", f"{frame} is staged, though its answer is decided")
         if frame.due_ns is not None and now >= frame.due_ns:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
-        if not any(books.hungry(model) for model in set(frame.models)):
+        if effect.aside is not frame.heavy:
+            raise Violation("heavy", f"{frame} is staged aside: {effect.aside}; it is heavy: {frame.heavy}")
+        if not any(books.hungry(model, heavy=frame.heavy) for model in set(frame.models)):
             raise Violation("freshness", f"{frame} is staged, though no engine of its would run dry without it")
-        if not books.want_work():
+        if not frame.heavy and not books.want_work():
             raise Violation("bounds", f"{frame} is staged, though all {limits.cores} cores have enough to do")
         frame.pixels = Pixels.STAGING
         frame.staging_ns = now
         books.staged_now.append(frame)
-        books.staging += 1
+        frame.aside = frame.heavy
+        books.staging += not frame.heavy
+        books.aside += frame.heavy
         books.staged_bytes += frame.plan.staged_bytes
-        if books.staging > limits.staging_slots:
-            raise Violation("bounds", f"{books.staging} frames are being staged; {limits.staging_slots} may be")
+        others = books.heavy_bytes > 0
+        books.heavy_bytes += frame.plan.staged_bytes * frame.heavy
+        if (books.aside if frame.heavy else books.staging) > limits.staging_slots:
+            raise Violation("bounds", f"{frame} is staged, and {books.staging} and {books.aside} others aside")
+        if frame.heavy and others and books.staged_bytes > limits.max_staged_bytes - limits.max_staged_bytes // 4:
+            raise Violation("heavy", f"{frame} is staged, and leaves no room for light ones")
+        books.seen[Situation.HEAVY_STAGED] += frame.heavy
         if books.staged_bytes > limits.max_staged_bytes:
             raise Violation("bounds", f"{books.staged_bytes} bytes are staged; {limits.max_staged_bytes} may be")
 
@@ -169,8 +188,34 @@ class Oracle:
         if len(run.crops) > 1:
             raise Violation("isolation", f"crop {index} of {frame} of a failed batch runs with others")
 
-    def _release(self, frame: FrameBook) -> None:
-        books = self._books
+    def _set_aside(self, frame: FrameBook, now: int) -> None:
+        """It takes long, and gives its core to others."""
+        books, limits = self._books, self._books.scenario.limits
+        if frame.pixels is not Pixels.STAGING or frame.aside or now < frame.staging_ns + limits.slow_staging_ns:
+            raise Violation("heavy", f"{frame} is set aside, though {frame.pixels}, since {frame.staging_ns}")
+        frame.aside = True
+        books.staging -= 1
+        books.aside += 1
+        if books.aside > SET_ASIDE * limits.staging_slots:
+            raise Violation("bounds", f"{books.aside} frames are aside")
+        books.seen[Situation.SET_ASIDE] += 1
+
+    def _give_up(self, frame: FrameBook, now: int) -> None:
+        """Its decoder may never come back."""
+        books, limits = self._books, self._books.scenario.limits
+        if frame.pixels is not Pixels.STAGING or frame.given_up or now < frame.staging_ns + limits.staging_timeout_ns:
+            raise Violation("heavy", f"{frame} is given up, though {frame.pixels}, since {frame.staging_ns}")
+        frame.given_up = True
+        books.aside -= frame.aside
+        books.staging -= not frame.aside
+        books.lost_stagings += 1
+        books.accounts.charge(frame.client.plan.terms.source, now - frame.staging_ns, now)
+        books.seen[Situation.STAGING_GIVEN_UP] += 1
+
+    def _release(self, effect: Release[FrameBook]) -> None:
+        books, frame = self._books, effect.payload
+        if frame.view is not None and effect.vectors is not (frame.view.fault is not None):
+            raise Violation("release", f"{frame} is released, vectors too: {effect.vectors}; {frame.view.fault}")
         if frame.pixels is Pixels.STAGING or frame.running:
             raise Violation("release", f"{frame} is released, though {frame.pixels}, {frame.running} crops running")
         if frame.released:
@@ -181,6 +226,7 @@ class Oracle:
         if frame.pixels is Pixels.STAGED:
             frame.pixels = Pixels.RELEASED
             books.staged_bytes -= frame.plan.staged_bytes
+            books.heavy_bytes -= frame.plan.staged_bytes * frame.heavy
 
     def _answer(self, effect: Answer[FrameBook], now: int) -> None:
         books, client = self._books, self._client(effect)
@@ -207,6 +253,7 @@ class Oracle:
     def _end(self, effect: End, now: int) -> None:
         books, client = self._books, self._client(effect)
         client.over = True
+        books.accounts.over(client.plan.terms.source, now)
         for frame in client.unanswered.values():
             frame.resolved |= frame.view is None  # it came in the very call that ended the session
         done = not client.unanswered and not client.unwritten

@@ -30,6 +30,8 @@ class Fault(Enum):
     BATCH_SLOW = "a batch takes very long"
     STAGING_FAILS = "a frame cannot be decoded"
     STAGING_SLOW = "a frame takes very long to decode"
+    STAGING_HANGS = "a frame is decoded for so long that it is given up"
+    STAGING_UNTOLD = "a frame takes far longer to decode than its headers say"
     CROPS_UNDECODABLE = "crops of a frame cannot be decoded"
     DEVICE_LOST = "staging finds the device lost"
     CLIENT_VANISHES = "a client vanishes"
@@ -77,16 +79,19 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePlan:
-    """A frame that a client will send. `crops`: the name of each crop's model. `refused`: the transport cannot
-    understand it.
+    """A frame that a client will send. `crops`: the name of each crop's model. `declared_ns`: how long its staging
+    takes by its headers. `refused`: the transport cannot understand it, which takes it `reading_ns`.
     """
 
     frame_id: int
     message_bytes: int
     staged_bytes: int
+    answer_bytes: int
     age_ns: int
     crops: tuple[Name, ...]
     staging_ns: int
+    declared_ns: int
+    reading_ns: int = 0
     refused: bool = False
     staging_fails: bool = False
     poison: frozenset[int] = frozenset()
@@ -98,6 +103,8 @@ class FramePlan:
             frame_id=self.frame_id,
             message_bytes=self.message_bytes,
             staged_bytes=self.staged_bytes,
+            answer_bytes=self.answer_bytes,
+            staging_ns=self.declared_ns,
             age_ns=self.age_ns,
             crops=models,
         )

@@ -24,8 +24,11 @@ def frame_state(scheduler: Scheduler[FrameBook], session: SessionKey, key: Frame
     return waiting or scheduler._ledger.frames.get(key)
 
 
-def leftovers(scheduler: Scheduler[FrameBook]) -> dict[str, int]:
-    """Sizes of everything in the core that must be empty when nothing is open, except frames and batches."""
+def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]:
+    """Sizes of everything in the core that must be empty when nothing is open, except frames and batches.
+
+    `stuck`: some batches never came back; they hold the memory of their frames.
+    """
     ledger, admission = scheduler._ledger, scheduler._ledger.admission
     sizes = {
         "sessions": len(scheduler._sessions),
@@ -33,17 +36,26 @@ def leftovers(scheduler: Scheduler[FrameBook]) -> dict[str, int]:
         "sessions with news": len(scheduler._delivery._touched),
         "cameras that wait": sum(len(level.ring) for level in ledger.waiting._levels.values()),
         "frames that wait": len(ledger.waiting),
-        "cameras with boxes": len(admission._flow_boxes),
-        "cameras with bytes": len(admission._flow_bytes),
+        "cameras with boxes": len(admission._boxes.pool._by_holder),
+        "cameras with bytes": len(admission._bytes.pool._by_holder),
+        "cameras with answers": len(admission._answers.pool._by_holder),
+        "sources that parked": len(admission._parked._by_holder),
+        "what has passed others": sum(room.passed for room in (admission._boxes, admission._bytes, admission._answers)),
         "parked": len(admission._parking),
+        "heavy frames that wait": ledger._waiting_heavy,
+        "frames that are being staged": len(ledger.staging._at_work),
+        "slots taken": ledger.staging.frames + ledger.staging.aside_frames + ledger.staging.lost,
+        "sources": len(scheduler._sources),
     }
+    if stuck:
+        del sizes["cameras with answers"], sizes["what has passed others"]
     fleet = scheduler._fleet
     sizes["models that are gone, and have their turns"] = len({*fleet.sharing, *fleet.on_devices} ^ set(fleet.batchers))
     sizes["models that are gone, and nobody was told"] = len(fleet.unused)
     for index, batcher in fleet.batchers.items():
         sizes[f"crops ready of model {index}"] = batcher.ready_crops
         sizes[f"cameras ready of model {index}"] = sum(len(level.ring) for level in batcher._ready._levels.values())
-        sizes[f"crops being staged of model {index}"] = batcher._staging_crops
-        sizes[f"frames being staged of model {index}"] = batcher._staging_frames
-        sizes[f"ample frames of model {index}"] = batcher._ample_frames
+        for name, sight in (("light", batcher._light), ("heavy", batcher._aside)):
+            sizes[f"{name} crops in sight of model {index}"] = sight.crops
+            sizes[f"{name} frames in sight of model {index}"] = sight.frames
     return {name: size for name, size in sizes.items() if size}

@@ -14,11 +14,14 @@ from reidstream_server.core.terms import ModelIndex
 from .books import Books, ClientBook, Violation
 from .tally import Tally
 
+PASSED_PART = 4
+
 
 def check_scheduler(books: Books, tally: Tally, now: int) -> None:
     """The numbers of everything, of each model, and of the timers."""
     limits = books.scenario.limits
     core = books.scheduler.statistics(now)
+    paused = books.accounts.all_paused(now)
     known = [client for client in books.clients.values() if client.known]
     batches: Counter[ModelIndex] = Counter()
     crops: Counter[ModelIndex] = Counter()
@@ -31,8 +34,13 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         tally.queue_boxes,
         tally.queue_bytes,
         tally.staged_bytes,
+        tally.answer_bytes,
         tally.staging,
+        tally.aside,
+        tally.lost_stagings,
         tally.parked,
+        tally.parked_bytes,
+        len(paused),
         tuple(
             (
                 index,
@@ -51,8 +59,13 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         core.queue_boxes,
         core.queue_bytes,
         core.staged_bytes,
+        core.held_answer_bytes,
         core.staging_frames,
+        core.aside_frames,
+        core.lost_stagings,
         core.parked_frames,
+        core.parked_bytes,
+        core.paused_sources,
         tuple(
             (
                 model.index,
@@ -69,7 +82,13 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         raise Violation("statistics", f"the core reports {reported}; it is {counted}")
     if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
         raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
-    timers = tally.budget_timers + len(tally.lingering)
+    if tally.parked_bytes > limits.max_parked_bytes or tally.answer_bytes > limits.max_held_answer_bytes:
+        raise Violation("bounds", f"{tally.parked_bytes} bytes parked, {tally.answer_bytes} of answers; {limits}")
+    passed = (tally.passed_boxes, tally.passed_bytes, tally.passed_answers)
+    bounds = (limits.max_queue_boxes, limits.max_queue_bytes, limits.max_held_answer_bytes)
+    if any(PASSED_PART * held > most for held, most in zip(passed, bounds, strict=True)):
+        raise Violation("passing", f"frames that passed others hold {passed} of {bounds}")
+    timers = tally.budget_timers + len(tally.lingering) + len(paused) + (tally.watched > 0)
     timers += sum(now < batch.started_ns + limits.batch_timeout_ns for batch in books.batches.values())
     for client in known:
         timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)

@@ -22,6 +22,7 @@ from reidstream_server.core.terms import (
     Window,
 )
 
+from .costs import weighed
 from .misfortune import with_faults
 from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
 from .reloads import with_reloads
@@ -68,6 +69,7 @@ def draw(seed: int) -> Scenario:
         timer_lag_ns=rng.choice((0, 0, 0, MS // 2, 3 * MS)),
         stops_when_engine_dies=rng.random() < 0.5,
     )
+    scenario = weighed(Random(f"costs {seed}"), scenario)  # noqa: S311
     scenario = with_faults(rng, scenario, rng.randint(3, 7))
     return with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
 
@@ -94,7 +96,7 @@ def _client(rng: Random, number: int, routes: list[tuple[Name, ...]], style: _St
     )
     terms = SessionTerms(
         flow=Flow(client="client", camera_id=f"camera{number if number < 4 or rng.random() < 0.7 else number % 4}"),
-        source="connection",
+        source="one for all",
         priority=rng.choice(
             (
                 Priority.NORMAL,
@@ -150,9 +152,11 @@ def _frame(
         frame_id=frame_id,
         message_bytes=message // 2 * rng.randint(1, 4),
         staged_bytes=message * rng.randint(2, 6),
+        answer_bytes=4 * boxes,
         age_ns=budget + rng.randint(0, MS) if late and budget is not None else rng.randint(0, 8 * MS),
         crops=crops,
         staging_ns=rng.randint(MS // 10, 3 * MS),
+        declared_ns=0,
         refused=rng.random() < 0.02,
     )
 
@@ -189,7 +193,13 @@ def _limits(rng: Random, clients: list[ClientPlan], *, cores: int) -> SchedulerL
         cores=cores,
         max_queue_boxes=boxes * rng.choice((2, 2, 3, 6, 20)),
         max_queue_bytes=message * rng.choice((2, 3, 6, 20)),
+        max_parked_bytes=10**9,
         max_staged_bytes=staged * rng.choice((1, 2, 3, 6, 20)),
+        max_held_answer_bytes=10**9,
+        heavy_boxes=10**6,
+        heavy_staging_ns=10**12,
+        slow_staging_ns=10**12,
+        staging_timeout_ns=2 * 10**12,
         quantum_boxes=rng.choice((1, 2, 4, 8, 16)),
         aging_ns=rng.choice((10, 30, 100)) * MS,
         linger_ns=rng.choice((0, 0, 0, rng.randint(1, 8) * MS)),

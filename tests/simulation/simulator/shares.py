@@ -1,20 +1,23 @@
 """Watches the fairness of both queues of the core: frames that wait to be staged, and crops that wait for a batch.
 
 Trap: cameras compete only for the same thing. Frames are compared between cameras that have used one and the same model
-so far, and priorities of frames only until there is a second model. Crops are compared always, as each model has a
-queue of its own.
+so far, and light ones apart from heavy ones; priorities of frames only until there is a second model or a heavy frame.
+Crops are compared always, as each model has a queue of its own.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from reidstream_server.core.terms import ModelIndex, Priority, SchedulerLimits
 
 from .books import Books, FrameBook, Lane, Violation
 from .fairness import CameraFairness, Claims, PriorityFairness
+from .plan import MS
 from .situations import Situation
+
+TURN_NS_PER_BOX = MS
 
 
 class Shares:
@@ -22,11 +25,8 @@ class Shares:
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        scenario, limits = books.scenario, books.scenario.limits
-        self._largest: Counter[Lane] = Counter()
-        for client, lane in zip(scenario.clients, books.lanes, strict=True):
-            for frame in client.frames:
-                self._largest[lane] = max(self._largest[lane], len(frame.crops))
+        limits = books.scenario.limits
+        self._costliest: Counter[Lane] = Counter()
         self._models: dict[ModelIndex, _Watches] = {}
         self._frame_claims = Claims()
         self._frame_levels = PriorityFairness("frames", aging_ns=limits.aging_ns)
@@ -35,16 +35,18 @@ class Shares:
     def checks(self) -> int:
         """How many comparisons were made."""
         watches = self._models.values()
-        return self._frame_levels.checks + sum(
-            its.frames.checks + its.crops.checks + its.crop_levels.checks for its in watches
-        )
+        frames = sum(watch.checks for its in watches for watch in its.frames.values())
+        return frames + self._frame_levels.checks + sum(its.crops.checks + its.crop_levels.checks for its in watches)
 
     def step(self, queued: list[FrameBook], ready: Mapping[ModelIndex, list[FrameBook]], now: int) -> None:
         """After a step: the frames that wait to be staged, and, by model, those with crops ready."""
         staged, ran = self._books.staged_now, self._books.ran_now
         for index in self._books.there:
             if index not in self._models:
-                self._models[index] = _Watches(index, self._books.scenario.limits, self._largest)
+                self._models[index] = _Watches(index, self._books.scenario.limits, self._costliest)
+        for frame in queued:
+            lane = _lane(frame)
+            self._costliest[lane] = max(self._costliest[lane], frame.cost_ns)
         self._queue(staged, queued, now)
         for index in self._books.there:
             self._batches(index, [frame for model, frame in ran if model == index], ready.get(index, []), now)
@@ -53,16 +55,17 @@ class Shares:
         waits = _waits((frame, frame.queued_ns) for frame in queued)
         if all(since == now for since in waits.values()):  # the queue was empty meanwhile: nobody kept a place
             for index in self._books.there:
-                self._models[index].frames.step({}, [])
+                for watch in self._models[index].frames.values():
+                    watch.step({}, [])
         for index in self._books.there:
-            served: Counter[Lane] = Counter()
-            for frame in staged:
-                if self._only_model(_lane(frame)) == index:
-                    served[_lane(frame)] += frame.boxes
-            waiting_for_it = [lane for lane in waits if self._only_model(lane) == index]
-            self._models[index].frames.step(served, waiting_for_it)
-        if len(self._books.models) == 1:
-            levels = [(frame.client.lane.priority, frame.boxes) for frame in staged]
+            for heavy, watch in self._models[index].frames.items():
+                served: Counter[Lane] = Counter()
+                for frame in staged:
+                    if self._compete_for(_lane(frame)) == (index, heavy):
+                        served[_lane(frame)] += frame.cost_ns
+                watch.step(served, [lane for lane in waits if self._compete_for(lane) == (index, heavy)])
+        if len(self._books.models) == 1 and not any(True in client.classes for client in self._books.clients.values()):
+            levels = [(frame.client.lane.priority, frame.cost_ns) for frame in staged]
             lanes, claims = {_lane(frame) for frame in staged}, self._frame_claims
             claims.grant(lanes, waits, now)
             waiting = {lane.priority for lane in waits}
@@ -82,10 +85,11 @@ class Shares:
         self._books.seen[Situation.AGED_CROP] += watches.crop_levels.step(levels, waiting, claims, now)
         claims.claim(lanes, waits, self._fleeting(), now)
 
-    def _only_model(self, lane: Lane) -> ModelIndex | None:
-        """The model that all frames of a lane have needed so far; None if there are several."""
+    def _compete_for(self, lane: Lane) -> tuple[ModelIndex, bool] | None:
+        """The model that all frames of a lane have needed so far, and whether all were heavy; None if they differ."""
         models = self._books.lane_models.get(lane, ())
-        return next(iter(models)) if len(models) == 1 else None
+        classes = {heavy for client in self._books.clients.values() if client.lane is lane for heavy in client.classes}
+        return (next(iter(models)), classes.pop()) if len(models) == len(classes) == 1 else None
 
     def _fleeting(self) -> set[Lane]:
         """The lanes with frames that came into a queue in this step, and left it again."""
@@ -102,12 +106,17 @@ class Shares:
 
 
 class _Watches:
-    """What is watched of one model. `largest`: the frame of each lane with the most crops."""
+    """What is watched of one model; of frames, heavy ones apart. `costliest`: what the costliest frame of each lane has
+    cost so far.
+    """
 
-    def __init__(self, model: ModelIndex, limits: SchedulerLimits, largest: Mapping[Lane, int]) -> None:
-        quantum = limits.quantum_boxes
-        self.frames = CameraFairness(f"frames of model {model}", quantum, largest)
-        self.crops = CameraFairness(f"crops of model {model}", quantum, dict.fromkeys(largest, 1))
+    def __init__(self, model: ModelIndex, limits: SchedulerLimits, costliest: Mapping[Lane, int]) -> None:
+        quantum, turn_ns = limits.quantum_boxes, limits.quantum_boxes * TURN_NS_PER_BOX
+        self.frames = {
+            False: CameraFairness(f"frames of model {model}", turn_ns, costliest),
+            True: CameraFairness(f"heavy frames of model {model}", turn_ns, costliest),
+        }
+        self.crops = CameraFairness(f"crops of model {model}", quantum, defaultdict(lambda: 1))
         self.crop_claims = Claims()
         self.crop_levels = PriorityFairness(f"crops of model {model}", aging_ns=limits.aging_ns)
 

@@ -23,6 +23,14 @@ _LATE = {
 }
 
 
+class InSight:
+    """What engines will have soon: frames that are being staged, or ready and ample, and crops of both."""
+
+    def __init__(self) -> None:
+        self.frames: Counter[ModelIndex] = Counter()
+        self.crops: Counter[ModelIndex] = Counter()
+
+
 class Tally:
     """The sums of one pass over the open frames."""
 
@@ -32,7 +40,18 @@ class Tally:
         self.queue_boxes = 0
         self.queue_bytes = 0
         self.staging = 0
+        self.aside = 0
+        self.lost_stagings = 0
+        self.watched = 0
         self.staged_bytes = 0
+        self.heavy_bytes = 0
+        self.answer_bytes = 0
+        self.flow_answers: Counter[Flow] = Counter()
+        self.parked_bytes = 0
+        self.source_parked: Counter[str] = Counter()
+        self.passed_boxes = 0
+        self.passed_bytes = 0
+        self.passed_answers = 0
         self.budget_timers = 0
         self.lingering: set[ModelIndex] = set()
         self.flow_boxes: Counter[Flow] = Counter()
@@ -43,8 +62,8 @@ class Tally:
         self.ready: defaultdict[ModelIndex, list[FrameBook]] = defaultdict(list)
         self.ready_crops: Counter[ModelIndex] = Counter()
         self.alone_crops: Counter[ModelIndex] = Counter()
-        self.staging_crops: Counter[ModelIndex] = Counter()
-        self.frames_in_sight: Counter[ModelIndex] = Counter()
+        self.light = InSight()
+        self.all = InSight()
         self.next_due_ns: int | None = None
 
     def due(self, at_ns: int) -> None:
@@ -75,7 +94,16 @@ def count(books: Books, now: int) -> Tally:
             raise Violation("release", f"{frame} is decided, and its message is not let go")
         if not frame.resolved:
             _open(books, frame, tally, now)
+        if frame.holds_answer:
+            tally.answer_bytes += frame.plan.answer_bytes
+            tally.flow_answers[frame.client.flow] += frame.plan.answer_bytes
+            tally.passed_answers += frame.plan.answer_bytes * _passed(frame)
     return tally
+
+
+def _passed(frame: FrameBook) -> bool:
+    """Whether it was let in before a larger one that waited."""
+    return frame.view is not None and frame.view.passed
 
 
 def _resolved(books: Books, frame: FrameBook) -> None:
@@ -109,13 +137,19 @@ def _pixels(frame: FrameBook, tally: Tally) -> None:
     """What is on the device, or on its way there."""
     tally.holding += 1
     tally.staged_bytes += frame.plan.staged_bytes
+    tally.heavy_bytes += frame.plan.staged_bytes * frame.heavy
     if frame.pixels is Pixels.STAGING:
-        tally.staging += 1
+        tally.staging += not frame.aside and not frame.given_up
+        tally.aside += frame.aside and not frame.given_up
+        tally.lost_stagings += frame.given_up
+        tally.watched += not frame.given_up
         tally.queue_bytes += frame.plan.message_bytes
         tally.flow_bytes[frame.client.flow] += frame.plan.message_bytes
-        for model in frame.models:
-            tally.staging_crops[model] += 1
-        tally.frames_in_sight.update(set(frame.models))
+        tally.passed_bytes += frame.plan.message_bytes * _passed(frame)
+        if not frame.given_up:
+            for sight in (tally.all,) if frame.aside else (tally.all, tally.light):
+                sight.crops.update(frame.models)
+                sight.frames.update(set(frame.models))
     elif frame.resolved and not frame.running:
         raise Violation("release", f"{frame} is decided, nothing looks at it, and it is not released")
 
@@ -129,8 +163,12 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
         raise Violation("promptness", f"all crops of {frame} are decided, and it is not")
     if view.phase is Phase.PARKED:
         tally.parked += 1
+        tally.parked_bytes += frame.plan.message_bytes
+        tally.source_parked[client.plan.terms.source] += frame.plan.message_bytes
         client.parked = frame
     else:
+        frame.admitted = True
+        tally.passed_boxes += frame.boxes * _passed(frame)
         tally.queue_boxes += frame.boxes
         tally.flow_boxes[client.flow] += frame.boxes
         tally.flow_largest[client.flow] = max(tally.flow_largest.get(client.flow, 0), frame.boxes)
@@ -138,6 +176,7 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
         if frame.queued_ns is None:
             frame.queued_ns = now
         tally.queued.append(frame)
+        tally.passed_bytes += frame.plan.message_bytes * _passed(frame)
         tally.queue_bytes += frame.plan.message_bytes
         tally.flow_bytes[client.flow] += frame.plan.message_bytes
     if frame.pixels is Pixels.NOWHERE:
@@ -163,9 +202,13 @@ def _crops(frame: FrameBook, tally: Tally) -> None:
         if ready:
             tally.ready[model].append(frame)
             tally.ready_crops[model] += ready
-            tally.frames_in_sight[model] += frame.is_ample(model)
+            for sight in (tally.all,) if frame.aside else (tally.all, tally.light):
+                sight.frames[model] += frame.is_ample(model)
+                sight.crops[model] += ready
     for model, alone in frame.alone.items():
         tally.alone_crops[model] += alone
+        tally.all.crops[model] += alone
+        tally.light.crops[model] += alone
 
 
 def _moved(books: Books, frame: FrameBook, phase: Phase, tally: Tally) -> None:

@@ -102,6 +102,8 @@ class World:
         shared = any(other.known and other.flow == book.flow for other in self._books.clients.values())
         self._books.seen[Situation.CAMERA_SHARED] += shared
         book.key = self._scheduler.open_session(terms)
+        self._books.accounts.opened(terms.source)
+        book.gate = self._scheduler.readable(book.key)
         self._books.clients[book.key] = book
 
     def read(self, client: Client) -> None:
@@ -120,7 +122,7 @@ class World:
     def vanish(self, client: Client) -> None:
         """The client's connection broke."""
         if client.book.key is not None:
-            events.told_lost(self._books, client.book)
+            events.told_lost(self._books, client.book, self._timeline.now)
             self._step("session_lost", client.book, self._scheduler.session_lost(client.book.key, self._timeline.now))
 
     # The shell.
@@ -187,7 +189,7 @@ class World:
         frame = events.told_of_frame(self._books, book, plan, now)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
         if plan.refused:
-            effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now)
+            effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now, spent_ns=plan.reading_ns)
         else:
             request = plan.request(tuple(book.models[name] for name in plan.crops))
             if plan is book.plan.frames[0]:
@@ -232,18 +234,18 @@ class World:
         self._timeline.at(self._timeline.now + frame.plan.staging_ns, self._staging_over, key, frame, lost)
 
     def _staging_over(self, key: FrameKey, frame: FrameBook, lost: bool) -> None:  # noqa: FBT001 - called by the timeline
-        now = self._timeline.now
+        now, spent = self._timeline.now, frame.plan.staging_ns
         if lost:
             self._books.seen[Situation.DEVICE_LOST] += 1
             for model in self._books.models:  # also those that are gone: not everybody knows
                 self._engine_lost(model)
         if lost or frame.plan.staging_fails:
-            events.told_staging_failed(self._books, frame)
+            events.told_staging_failed(self._books, frame, now)
             fault = _DEVICE_LOST if lost else _UNDECODABLE
-            self._step("staging_failed", frame, self._scheduler.frame_staging_failed(key, fault, now))
+            self._step("staging_failed", frame, self._scheduler.frame_staging_failed(key, fault, now, spent_ns=spent))
         else:
             events.told_staged(self._books, frame, now)
-            self._step("staged", frame, self._scheduler.frame_staged(key, now, frame.plan.undecodable))
+            self._step("staged", frame, self._scheduler.frame_staged(key, now, frame.plan.undecodable, spent_ns=spent))
 
     def _run(self, run: Run[FrameBook]) -> None:
         model, size = self._books.models[run.model], len(run.crops)
@@ -290,11 +292,11 @@ class World:
             if client.book.known:
                 raise Violation("nothing hangs", f"{client.book} is open for ever; {len(client.inbox)} messages unread")
         self._administrator.finish()
-        left = leftovers(self._scheduler)
-        if left:
-            raise Violation("leftovers", f"{left}")
         statistics = self._scheduler.statistics(self._timeline.now)
         stuck = {ref.payload.number for batch in self._books.batches.values() for ref in batch.crops}
+        left = leftovers(self._scheduler, stuck=bool(stuck))
+        if left:
+            raise Violation("leftovers", f"{left}")
         if statistics.frames != len(stuck) or (statistics.staged_bytes and not stuck):
             raise Violation("leftovers", f"{statistics} with {len(stuck)} frames in batches that never returned")
         if self._books.failures_untold:

@@ -120,6 +120,27 @@ NAMED: list[tuple[dict[str, object], str]] = [
     ({"retry": 3}, r"retry must be a RetryPolicy, such as RetryPolicy\(attempts=1\)"),
     ({"tls": True}, r"tls must be a TlsOptions, such as TlsOptions\(ca_file=.*not True"),
     ({"keepalive_s": "30"}, "keepalive_s must be a number, not '30'"),
+    ({"camera_id": ""}, "camera_id must be 1 to 128 bytes of UTF-8, not 0: ''"),
+    ({"model": "ä" * 65}, "model must be 0 to 128 bytes of UTF-8, not 130: 'ä"),
+    ({"expected_space_id": "1" * 129}, "expected_space_id must be 0 to 128 bytes of UTF-8, not 129: '1"),
+    ({"models": [ModelChoice(name="a" * 129)]}, r"models\[0\]\.name must be 0 to 128 bytes"),
+    (
+        {"models": [ModelChoice(name="a", expected_space_id="1" * 129)]},
+        r"models\[0\]\.expected_space_id must be 0 to 128 bytes",
+    ),
+    ({"models": [ModelChoice(name="a")] * 257}, "models must have at most 256 items, not 257"),
+    (
+        {"models": [ModelChoice(name="a", class_ids=tuple(range(4097)))]},
+        r"models\[0\]\.class_ids must have at most 4096 items, not 4097",
+    ),
+    (
+        {"models": [ModelChoice(name=name, class_ids=tuple(range(2049))) for name in "ab"]},
+        "models must have at most 4096 class_ids in all choices together, not 4098",
+    ),
+    (
+        {"box_filter": BoxFilter(class_ids=tuple(range(4097)))},
+        r"box_filter\.class_ids must have at most 4096 items, not 4097",
+    ),
 ]
 
 

@@ -19,9 +19,15 @@ SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file
         f"`{contract.RETRY_AFTER_HEADER}`",
         f"{contract.SESSION_ID_BYTES} bytes, chosen at random by the client",
         f"1 to {contract.MAX_CAMERA_ID_BYTES} bytes of UTF-8",
+        f"({contract.MAX_FRAME_AGE_MS} ms) counts as an hour",
         f'the {len(contract.SEGMENT_MAGIC)} bytes "{contract.SEGMENT_MAGIC.decode()}"',
         f"{contract.SEGMENT_NONCE_BYTES} random bytes",
         *contract.SEGMENT_SEALS,
+        f"{contract.MAX_STRUCTURE_BYTES} + {contract.MAX_STRUCTURE_BYTES_PER_BOX} * `Limits.max_boxes_per_frame` bytes",
+        f"A name from ListModels, at most {contract.MAX_MODEL_NAME_BYTES} bytes of UTF-8",
+        f"be compared with the client's. At most {contract.MAX_SPACE_ID_BYTES} bytes of UTF-8",
+        f"At most {contract.MAX_MODEL_CHOICES} choices",
+        f"than {contract.MAX_CLASS_IDS} items",
     ],
 )
 def test_the_proto_files_say_the_same(fact: str) -> None:

@@ -58,7 +58,12 @@ def test_defaults_are_those_that_were_decided() -> None:
     """Operators and documents rely on the defaults; a change of one is a decision, not an accident."""
     config = ServerConfig()
     assert config.listen == ListenSettings(
-        host="127.0.0.1", port=50051, metrics_enabled=True, metrics_host="127.0.0.1", metrics_port=9464
+        host="127.0.0.1",
+        port=50051,
+        accept_compression=False,
+        metrics_enabled=True,
+        metrics_host="127.0.0.1",
+        metrics_port=9464,
     )
     assert config.engine == EngineSettings(
         runtime=InferenceRuntime.ONNXRUNTIME,
@@ -90,9 +95,11 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_staged_bytes=512 << 20,
         max_held_answer_bytes=256 << 20,
         max_answer_bytes=16 << 20,
-        max_sessions=256,
+        max_sessions=512,
+        max_sessions_per_client=256,
+        max_calls=512,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
@@ -117,6 +124,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "profile": ("tao", "tao"),
     "host": ("::1", "::1"),
     "port": ("0", 0),
+    "accept_compression": ("true", True),
     "metrics_enabled": ("false", False),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
@@ -152,12 +160,14 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "default_window_frames": ("1", 1),
     "max_queue_boxes": ("2000", 2000),
     "max_queue_bytes": ("600 MB", 600_000_000),
-    "max_parked_bytes": ("130 MB", 130_000_000),
+    "max_parked_bytes": ("600 MB", 600_000_000),
     "max_receiving_bytes": ("140 MB", 140_000_000),
     "max_staged_bytes": ("120000000", 120_000_000),
-    "max_held_answer_bytes": ("1MiB", 2**20),
+    "max_held_answer_bytes": ("1 GiB", 1 << 30),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
+    "max_sessions_per_client": ("1", 1),
+    "max_calls": ("1", 1),
     "shared_memory": ("false", False),
     "max_shared_memory_bytes": ("1MiB", 2**20),
     "linger_ms": ("2.5", 2.5),
@@ -167,6 +177,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),
     "open_timeout_s": ("1e1", 10.0),
+    "receive_timeout_s": ("0.5", 0.5),
+    "idle_timeout_s": ("0", 0.0),
     "drain_timeout_s": ("0", 0.0),
     "max_connection_age_s": ("3600", 3600.0),
     "dry_run": ("true", True),

@@ -57,7 +57,7 @@ def test_help_shows_every_flag_with_default_and_range(capsys: pytest.CaptureFixt
 
 def test_every_exit_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """Where an operator looks: in the help, and on the page of settings."""
-    signals = {ToldToStop(number).exit_code for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {ToldToStop(number).exit_code for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
     ours = {0, EXIT_STARTUP, EXIT_CONFIG, EXIT_ENGINE_LOST, EXIT_DRAIN_TIMEOUT, *signals}
     assert {code for code, _ in EXIT_CODES} == ours
     text, page = printed(["--help"], capsys), render_markdown()

@@ -168,6 +168,20 @@ def test_a_value_of_no_known_type_is_written_as_text(log_format: LogFormat) -> N
     assert re.search(r'path(=|": ")/a', line)
 
 
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_a_librarys_slip_costs_no_event_and_writes_nothing_else(log_format: LogFormat) -> None:
+    """Its words come out as they are."""
+    [line] = stderr_lines(log_format, "logging.getLogger('grpc').warning('lost %d of %d', 'one')")
+    assert "lost %d of %d ('one',)" in line
+
+
+def test_every_line_is_there_when_the_process_ends() -> None:
+    """However it ends: by itself, by sys.exit, or at once."""
+    code = "for number in range(500): log.info('event', number=number)\n"
+    for end in ("", "sys.exit(0)", "import os; logging.shutdown(); os._exit(0)"):
+        assert len(stderr_lines(LogFormat.TEXT, f"{code}{end}")) == 500
+
+
 def test_the_level_is_a_threshold() -> None:
     """For our events and for those of other libraries."""
     code = """

@@ -78,22 +78,25 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
-            uses={"reidstream_engines", "reidstream_proto", "grpc", "grpc_health", "grpc_reflection"},
+            uses={"reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"},
         ),
         # What all may use.
         "errors": Room(pure=True),
         "redaction": Room(uses={"reidstream_engines"}),
-        "logs": Room(sees={"redaction"}),
+        "logs": Room(sees={"log_writer", "redaction"}),
+        "log_writer": Room(),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "stopping": Room(sees={"logs"}),
-        "bounds": Room(sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines"}),
+        "bounds": Room(
+            sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines", "reidstream_proto"}
+        ),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
         "starting": Room(sees={"config", "errors", "identity", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
                 *("core", "runtime", "metrics", "identity", "intake", "memory", "transport", "config"),
-                *("bounds", "loading", "logs", "starting"),
+                *("bounds", "loading", "logs", "starting", "stopping"),
             },
             uses={"prometheus_client"},
         ),

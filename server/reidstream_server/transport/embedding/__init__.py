@@ -2,6 +2,7 @@
 
 service               the four methods; how a stream opens
 stream                an open stream: one task reads, one writes, until the session is over
+lifetime              when a session is asked to leave: its age, its idleness
 options, frames       requests -> what `intake` takes
 answers, models       what the runtime answers -> messages
 reading               a stream's messages, one at a time

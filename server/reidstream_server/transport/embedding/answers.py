@@ -60,6 +60,7 @@ _POLICIES: Mapping[OverloadPolicy, session_pb2.OverloadPolicy.ValueType] = {
 _DRAINS: Mapping[DrainReason, session_pb2.DrainReason.ValueType] = {
     DrainReason.SHUTDOWN: session_pb2.DRAIN_REASON_SHUTDOWN,
     DrainReason.CONNECTION_AGE: session_pb2.DRAIN_REASON_CONNECTION_AGE,
+    DrainReason.IDLE: session_pb2.DRAIN_REASON_IDLE,
 }
 
 

@@ -20,7 +20,7 @@ from reidstream_server.intake.frames import FrameIntake, FrameOrFault, source_sc
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.job import BoxRefusal, image_fault
+from reidstream_server.runtime.job import BoxRefusal, Fetch, image_fault
 
 from .shared_segment import FrameRanges, Segment
 from .turned import TurnedPictures
@@ -79,9 +79,9 @@ class FrameReader:
         ranges = FrameRanges(segment)
         match message.WhichOneof("image"):
             case "encoded":
-                fault = self._whole(plan, self._encoded(message.encoded.data, agreement), message)
+                fault = self._whole(plan, self._encoded(message.encoded.data, agreement), None, message)
             case "raw":
-                fault = self._whole(plan, _raw(message.raw, ranges), message)
+                fault = self._whole(plan, *_raw(message.raw, ranges), message)
             case "crops":
                 fault = self._crops(plan, message, ranges)
             case _:
@@ -95,9 +95,9 @@ class FrameReader:
             self.turned.notice(agreement.terms.flow, image.orientation)
         return image
 
-    def _whole(self, plan: FramePlan, image: Image, message: frame_pb2.Frame) -> FrameFault | None:
+    def _whole(self, plan: FramePlan, image: Image, fetch: Fetch | None, message: frame_pb2.Frame) -> FrameFault | None:
         """One picture, many boxes."""
-        picture = self.intake.picture(plan, image)
+        picture = self.intake.picture(plan, image, fetch)
         if isinstance(picture, FrameFault):
             return picture
         source = message.source_size
@@ -124,12 +124,14 @@ class FrameReader:
         scored = plan.agreement.box_filter is not None
         for crop in message.crops.crops:
             try:
-                raw = crop.HasField("raw")
-                image = _raw(crop.raw, ranges) if raw else self._encoded(crop.encoded.data, plan.agreement)
+                if crop.HasField("raw"):
+                    image, fetch = _raw(crop.raw, ranges)
+                else:
+                    image, fetch = self._encoded(crop.encoded.data, plan.agreement), None
             except ImageError:
                 plan.refuse(BoxRefusal.INVALID_IMAGE)
                 continue
-            picture = self.intake.picture(plan, image)
+            picture = self.intake.picture(plan, image, fetch)
             if isinstance(picture, FrameFault):
                 return picture
             box, rect = crop.box, (0.0, 0.0, float(image.width), float(image.height))
@@ -150,15 +152,19 @@ class FrameReader:
         return None
 
 
-def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
-    """The layout of raw pixels. Raises ImageError."""
+def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> tuple[Image, Fetch | None]:
+    """The layout of raw pixels, and how they are fetched if they are not there. Raises ImageError."""
     data: bytes | memoryview = message.data
+    fetch: Fetch | None = None
     if message.HasField("shared") == bool(data):
         fault = "both data and shared are set" if data else "neither data nor shared is set"
         raise InvalidImage(f"raw image: {fault}; set exactly one")
     pixel_format, matrix, color_range = _coding(message.format, message.color_matrix, message.color_range)
-    return parse_raw(
-        data=data or ranges.pixels(message.shared),
+    if not data:
+        pixels = ranges.pixels(message.shared)
+        data, fetch = pixels.view, pixels.fetch
+    image = parse_raw(
+        data=data,
         format=pixel_format,
         width=message.width,
         height=message.height,
@@ -169,6 +175,7 @@ def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> Image:
         color_matrix=matrix,
         color_range=color_range,
     )
+    return image, fetch
 
 
 @cache

@@ -15,6 +15,7 @@ from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.terms import Ordering, OverloadPolicy, Priority
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.identity.access import Caller
+from reidstream_server.intake.fields import check_choice_counts, check_filter_count
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.intake.terms import CallTerms, agree_on_call, agree_on_stream
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
@@ -50,10 +51,15 @@ _DTYPES: Mapping[int, AnswerDtype] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
-    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never."""
+    """Bounds of calls. Seconds. `max_age_s`: after so long a stream is asked to leave; 0: never. `idle_timeout_s`: the
+    same for a session without frames.
+    """
 
     max_sessions: int
+    max_sessions_per_client: int
     open_timeout_s: float
+    stall_timeout_s: float
+    idle_timeout_s: float
     max_age_s: float
     drain_timeout_s: float
     window: WindowLimits
@@ -96,13 +102,15 @@ class _WireTerms(CallTerms):
     @property
     @override
     def choices(self) -> Sequence[ModelChoice]:
+        models = self._options.models
+        check_choice_counts(len(models), sum(len(choice.class_ids) for choice in models))
         return [
             ModelChoice(
                 name=choice.name,
                 class_ids=tuple(choice.class_ids),
                 expected_space_id=choice.expected_space_id if choice.HasField("expected_space_id") else None,
             )
-            for choice in self._options.models
+            for choice in models
         ]
 
     @property
@@ -149,6 +157,7 @@ def parse_unary(
 
 
 def _box_filter(message: session_pb2.BoxFilter) -> BoxFilter:
+    check_filter_count(len(message.class_ids))
     bounds = {
         name: getattr(message, name) if message.HasField(name) else None
         for name in ("min_width", "min_height", "max_width", "max_height", "min_score")

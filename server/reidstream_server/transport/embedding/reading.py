@@ -1,6 +1,6 @@
 """A stream's messages, one at a time: the opening, and then whatever comes.
 
-Trap: a message that cannot be parsed reaches us as None, which is not the end of the stream.
+Trap: a message that was not parsed reaches us as an `Unreadable`, which is not the end of the stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import grpc
 
 from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.errors import InvalidCall
-from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unreadable, understood
 
 Request: TypeAlias = service_pb2.EmbedStreamRequest
 Response: TypeAlias = service_pb2.EmbedStreamResponse
@@ -36,4 +36,4 @@ async def next_message(context: StreamContext) -> Request | None:
     message: object = await context.read()
     if message is grpc.aio.EOF:
         return None
-    return understood(message if isinstance(message, Request) else None)
+    return understood(message if isinstance(message, Request | Unreadable) else NO_MESSAGE)

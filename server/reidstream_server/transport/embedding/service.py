@@ -15,16 +15,18 @@ import grpc
 
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.core.effects import EndCause
+from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
 from reidstream_server.intake.ask import ask
+from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.unparsable import understood
+from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
@@ -32,12 +34,17 @@ from .epochs import Epochs
 from .frames import FrameReader
 from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
-from .reading import Request, Response, StreamContext, opening_message
+from .reading import Request, StreamContext, opening_message
 from .record import SessionRecord
 from .shared import shared_memory
 from .stream import Stream
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
+
+_MORE_OPENINGS = 64
+"""Streams that may be silent beside twice the sessions: half of those let all sessions be resumed at once by one
+client.
+"""
 
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
@@ -64,7 +71,8 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._limits = limits
         self._published = limits_message(limits.published)
         self._streams = 0
-        self._epochs = Epochs(limits.max_sessions)
+        self._epochs = Epochs(limits.max_sessions, limits.max_sessions_per_client)
+        self._openings: Pool[str] = Pool(2 * limits.max_sessions + _MORE_OPENINGS)
 
     @property
     def hosted(self) -> HostedService:
@@ -88,7 +96,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | None, context: UnaryContext
+        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
@@ -112,7 +120,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | None, context: UnaryContext
+        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
@@ -124,12 +132,14 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | None, context: UnaryContext
+        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
             self._access.client_of(presented_by(context))
-            model = self._models.find(understood(request).name)
+            name = understood(request).name
+            check_model_name("name", name)
+            model = self._models.find(name)
             return service_pb2.GetModelResponse(
                 model=details(model, self._models), limits=self._published, memory=self._memory
             )
@@ -148,19 +158,25 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._streams += 1
         try:
             caller = self._access.caller_of(presented_by(context))
-            return await self._session(await self._first(context), caller, context)
+            return await self._session(await self._first(caller, context), caller, context)
         finally:
             self._streams -= 1
 
-    async def _first(self, context: StreamContext) -> session_pb2.SessionOpen:
+    async def _first(self, caller: Caller, context: StreamContext) -> session_pb2.SessionOpen:
         """Read the first message. Raises CallRefused."""
         self._runtime.refuse_when_leaving()
-        if self._streams > 2 * self._limits.max_sessions:  # a full server's sessions may all be resumed at once
-            limit = self._limits.max_sessions
+        openings, mine = self._openings, self._openings.of(caller.source)
+        if openings.taken >= openings.most or (mine and not openings.fits(caller.source, 1)):
             raise TooManySessions(
-                f"{2 * limit} streams are open, which is twice the limit on sessions: {limit} (max_sessions); try later"
+                f"{openings.taken} streams have not sent session_open yet, {mine} of them from this client; the limit "
+                f"is {openings.most}, twice max_sessions and {_MORE_OPENINGS}, and one client gets at most half of it; "
+                "send session_open at once, or open fewer streams at a time"
             )
-        first = await opening_message(context, self._limits.open_timeout_s)
+        openings.take(caller.source, 1)
+        try:
+            first = await opening_message(context, self._limits.open_timeout_s)
+        finally:
+            openings.give_back(caller.source, 1)
         self._runtime.refuse_when_leaving()  # again: the drain may have begun meanwhile, and would not ask this session
         return first
 
@@ -172,15 +188,15 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             if shared.answer is not None:
                 opened.shared_memory.CopyFrom(shared.answer)
             with ExitStack() as held:
-                holding = self._epochs.hold(caller.client, first.session_id, first.epoch)
+                holding = self._epochs.hold(caller, first.session_id, first.epoch)
                 held.callback(self._epochs.release, holding)
                 session = self._runtime.open_session(agreement)
                 held.callback(self._runtime.session_lost, session.key)
                 figures = partial(self._runtime.session_figures, session)
                 with SessionRecord(agreement.terms.flow, first.epoch, figures) as record:
-                    await context.write(Response(session_opened=opened))
                     stream = Stream(
                         context=context,
+                        opened=opened,
                         session=session,
                         holding=holding,
                         segment=shared.segment,

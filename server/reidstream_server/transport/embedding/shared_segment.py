@@ -11,7 +11,8 @@ a client can make will claim to be, and that is looked up without opening it, si
 
 Traps: calls that lock the file's inode, such as SEEK_HOLE, must not be made, because a client that writes to it from a
 page that never comes holds that lock for ever. And pages that the client has not written yet are no
-memory at all: those ranges are read into a copy, which allocates nothing in the file; mincore tells them apart.
+memory at all: those ranges are read into a copy, which allocates nothing in the file; mincore tells them apart. A copy
+takes a millisecond for each MB or two, so it is made where the frame is staged, in a thread, and not on the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,12 @@ import numpy as np
 from reidstream_engines.errors import InvalidImage
 from reidstream_proto.v1 import contract, image_pb2, session_pb2
 from reidstream_server.errors import SharedMemoryRefused
+from reidstream_server.runtime.job import Fetch
 
 _NOWHERE = (errno.ENOENT, errno.ESRCH)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
+
+_LOOK_PAGES = 512  # at a time: what is missing ends a look, and costs no more than this
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
@@ -48,9 +53,10 @@ class Segment:
     def __init__(self, file: int, size_bytes: int, *, max_copied_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.max_copied_bytes = max_copied_bytes
-        self._file: int | None = file
         self._map: mmap.mmap | None = mmap.mmap(file, size_bytes, access=mmap.ACCESS_READ)
         self._address: int = np.frombuffer(self._map, np.uint8).__array_interface__["data"][0]
+        self._seen = bytearray(-(-size_bytes // mmap.PAGESIZE))  # 1: written; nobody can make it unwritten again
+        self._file: _File | None = _File(file)  # last: where this fails, the file is still the caller's
 
     def view(self, offset: int, length: int) -> memoryview:
         """The bytes where they lie, read-only. The range must lie within the segment."""
@@ -59,29 +65,59 @@ class Segment:
         return memoryview(self._map)[offset : offset + length]
 
     def written(self, offset: int, length: int) -> bool:
-        """Whether all of the range is in memory now, so that looking at it allocates nothing."""
-        first = offset // mmap.PAGESIZE
-        pages = (offset + length - 1) // mmap.PAGESIZE + 1 - first
-        found = ctypes.create_string_buffer(pages)
-        if _libc.mincore(self._address + first * mmap.PAGESIZE, pages * mmap.PAGESIZE, found):
-            return False
-        return found.raw.count(1) == pages
+        """Whether all of the range has been in memory, so that looking at it allocates nothing. Only pages of which
+        that is not known yet are looked for.
+        """
+        page, end = offset // mmap.PAGESIZE, (offset + length - 1) // mmap.PAGESIZE + 1
+        while (page := self._seen.find(0, page, end)) >= 0:
+            pages = min(end - page, _LOOK_PAGES)
+            found = ctypes.create_string_buffer(pages)
+            if _libc.mincore(self._address + page * mmap.PAGESIZE, pages * mmap.PAGESIZE, found):
+                return False
+            self._seen[page : page + pages] = found.raw
+            if not self._seen[page]:
+                return False
+        return True
 
-    def copy(self, offset: int, length: int) -> bytes:
-        """The bytes, copied; what was never written reads as zeros, and stays unwritten."""
+    def fetch(self, offset: int, length: int) -> Fetch:
+        """How any thread gets a copy of the bytes, also when the segment is closed by then. What was never written
+        reads as zeros, and stays unwritten.
+        """
         if self._file is None:
             raise ValueError("the segment is closed")
+        return partial(self._file.read, offset, length)
+
+    def close(self) -> None:
+        """Give it back. Closing twice is harmless."""
+        self._file = self._map = None
+
+
+class _File:
+    """An open file, closed with the last that holds it: its number must not name another file for a late reader."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Raises OSError. Nothing waits for the client."""
         parts: list[bytes] = []
-        while length and (part := os.pread(self._file, length, offset)):
+        while length and (part := os.pread(self._number, length, offset)):
             parts.append(part)
             offset, length = offset + len(part), length - len(part)
         return b"".join(parts)
 
-    def close(self) -> None:
-        """Give it back. Closing twice is harmless."""
-        file, self._file, self._map = self._file, None, None
-        if file is not None:
-            os.close(file)
+    def __del__(self) -> None:
+        os.close(self._number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """A range where it lies, and, if it must not be looked at there, how a copy is fetched."""
+
+    view: memoryview
+    fetch: Fetch | None
 
 
 class FrameRanges:
@@ -94,8 +130,8 @@ class FrameRanges:
         self._left = 0 if segment is None else segment.size_bytes
         self._copies_left = 0 if segment is None else segment.max_copied_bytes
 
-    def pixels(self, message: image_pb2.SharedRange) -> bytes | memoryview:
-        """A view of the client's memory, or, where some of it is not there, a copy of our own. Raises InvalidImage."""
+    def pixels(self, message: image_pb2.SharedRange) -> Pixels:
+        """Where they lie in the client's memory, and whether they must be copied instead. Raises InvalidImage."""
         segment, offset, length = self._segment, message.offset_bytes, message.length_bytes
         if segment is None:
             raise InvalidImage("raw image: it names a shared range, but this session has no shared memory; send data")
@@ -107,15 +143,16 @@ class FrameRanges:
         if length > self._left:
             raise InvalidImage(f"raw images: the shared ranges of a frame may have {segment.size_bytes} bytes in all")
         self._left -= length
+        view = segment.view(offset, length)
         if segment.written(offset, length):
-            return segment.view(offset, length)
+            return Pixels(view=view, fetch=None)
         if length > self._copies_left:
             raise InvalidImage(
                 f"raw image: some of the {length} bytes at {offset} of the shared memory were never written; in one "
                 f"frame such ranges may have {segment.max_copied_bytes} bytes (max_message_bytes)"
             )
         self._copies_left -= length
-        return segment.copy(offset, length)
+        return Pixels(view=view, fetch=segment.fetch(offset, length))
 
 
 def open_segment(offer: session_pb2.SharedMemory, *, max_bytes: int, max_copied_bytes: int) -> Segment:

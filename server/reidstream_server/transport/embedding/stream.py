@@ -8,15 +8,14 @@ even if an answer is being written.
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import assert_never
 
-from reidstream_proto.v1 import frame_pb2
+from reidstream_proto.v1 import frame_pb2, session_pb2
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FrameFault
-from reidstream_server.core.terms import DrainReason
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.runtime import Runtime
@@ -25,6 +24,7 @@ from reidstream_server.runtime.session import Session, TrackEnded
 from . import answers
 from .epochs import Holding
 from .frames import FrameReader
+from .lifetime import Lifetime
 from .options import CallLimits
 from .reading import Response, StreamContext, next_message
 from .shared_segment import Segment
@@ -36,10 +36,12 @@ log = get_logger(__name__)
 class Stream:
     """A call of EmbedStream whose session is open. `serve` once; event loop only.
 
-    `holding`: its hold on the session's name. `segment`: memory that its client shares.
+    `opened`: what it is told first. `holding`: its hold on the session's name. `segment`: memory that its client
+    shares.
     """
 
     context: StreamContext
+    opened: session_pb2.SessionOpened
     session: Session
     holding: Holding
     segment: Segment | None
@@ -49,8 +51,11 @@ class Stream:
 
     async def serve(self) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
+        with Lifetime(self.session, self.runtime, self.limits):
+            return await self._serve()
+
+    async def _serve(self) -> EndCause:
         write, read = asyncio.create_task(self._write()), asyncio.create_task(self._read())
-        aged = self._watch_age()
         others: tuple[Coroutine[object, object, object], ...] = (
             self.session.stalled.wait(),
             self.holding.taken_over(),
@@ -64,30 +69,15 @@ class Stream:
                     task.result()
                 if read.done() and (cause := read.result()) is not None:
                     return cause
-            if self.session.stalled.is_set():
+            cause = EndCause.STALLED if self.session.stalled.is_set() else write.result()
+            if cause is EndCause.STALLED:
                 flow = self.session.agreement.terms.flow
                 log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
-                return EndCause.STALLED
-            return write.result()
+            return cause
         finally:
-            if aged is not None:
-                aged.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _watch_age(self) -> asyncio.TimerHandle | None:
-        """Have the session asked to leave when it is old; later than its connection, so that it comes back on another.
-
-        Not all at once: clients that came together would go together.
-        """
-        limits = self.limits
-        if not limits.max_age_s:
-            return None
-        age_s = limits.max_age_s * random.uniform(1.1, 1.2)  # noqa: S311 - to spread, not to hide
-        reason = DrainReason.CONNECTION_AGE
-        loop = asyncio.get_running_loop()
-        return loop.call_later(age_s, self.runtime.drain_session, self.session, reason, limits.drain_timeout_s)
 
     async def _read(self) -> EndCause | None:
         """Take messages while the session may be read. None: no more will come, and the answers are to be written."""
@@ -112,15 +102,19 @@ class Stream:
             del message  # it may be large, and the next one may be long in coming
 
     def _take(self, message: frame_pb2.Frame) -> None:
+        began = time.perf_counter_ns()
         taken = self.reader.read(message, self.session.agreement, self.segment)
         if isinstance(taken, FrameFault):
-            self.runtime.frame_refused(self.session, message.frame_id, taken)
+            spent = time.perf_counter_ns() - began
+            self.runtime.frame_refused(self.session, message.frame_id, taken, spent_ns=spent)
         else:
             self.runtime.frame_arrived(self.session, *taken)
 
     async def _write(self) -> EndCause:
-        """Write what the session's mailbox holds until its end."""
+        """Write what was agreed, then what the session's mailbox holds until its end."""
         mail, write = self.session.mail, self.context.write
+        if not await self._written(Response(session_opened=self.opened)):
+            return EndCause.STALLED
         while True:
             item = await mail.get()
             match item:
@@ -128,11 +122,21 @@ class Stream:
                     await write(Response(frame_result=answers.frame_result(item)))
                     self.runtime.answer_written(self.session, item)
                 case TrackEnded():
-                    await write(Response(track_ended=answers.track_ended(item, self.session.agreement)))
+                    if not await self._written(Response(track_ended=answers.track_ended(item, self.session.agreement))):
+                        return EndCause.STALLED
                 case SendDrain():
-                    await write(Response(drain=answers.drain(item)))
+                    if not await self._written(Response(drain=answers.drain(item))):
+                        return EndCause.STALLED
                 case End():
                     return item.cause
                 case _:
                     assert_never(item)
             del item  # its vectors may be large, and the next one may be long in coming
+
+    async def _written(self, message: Response) -> bool:
+        """Write what is no answer, so that the core knows nothing of it; False if the client does not take it."""
+        try:
+            await asyncio.wait_for(self.context.write(message), self.limits.stall_timeout_s)
+        except TimeoutError:
+            return False
+        return True

@@ -3,9 +3,16 @@
 hosting       what a service tells the port of itself
 caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
-unparsable    bytes that are no message
+admission     which calls are taken in, and how many at a time
+receiving     the message of a unary call, a bounded number at a time
+endings       calls whose end their client does not take are hung up
+undecodable   headers that are no text
+structure     how much of a message is not pixels
+unparsable    requests that are no message, or have too much structure
 receipts      who holds what gRPC has received: the calls of each connection, and what was read from it
 sockets       how many bytes each connection has received, by the kernel
 calls         how a call ends with a status
+health        the port's health, and that of what it serves
+connections   what one connection may do, so that it does not take the place of all others
 server        the port itself, with health and reflection
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Awaitable
 from typing import NoReturn, Protocol
 
 import grpc
@@ -16,6 +17,8 @@ from reidstream_proto.v1 import contract
 from reidstream_server.errors import CallRefused, Refusal
 from reidstream_server.logs import get_logger
 from reidstream_server.transport.status import CALLS, INTERNAL
+
+from .endings import begin_end
 
 log = get_logger(__name__)
 
@@ -29,6 +32,14 @@ class Abortable(Protocol):
         self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, str], ...]
     ) -> NoReturn:
         """Send the status, and raise."""
+        ...
+
+
+class Writable(Protocol):
+    """What is needed of a gRPC context to write."""
+
+    def write(self, message: object) -> Awaitable[None]:
+        """Hand a message to gRPC; it returns when the client's window has let it out."""
         ...
 
 
@@ -62,11 +73,22 @@ async def abort(
     context: Abortable, code: grpc.StatusCode, message: str, *, reason: str, retry_after_ms: int | None = None
 ) -> NoReturn:
     """Send a status; beside it, for programs, why and when to come back. Always raises."""
+    begin_end()
     retry = () if retry_after_ms is None else ((contract.RETRY_AFTER_HEADER, str(retry_after_ms)),)
     try:
         await context.abort(code, status_details(message), ((contract.REASON_HEADER, reason), *retry))
     except grpc.aio.InternalError as error:
         raise _gone() from error
+
+
+async def written(context: Writable, message: object, timeout_s: float) -> None:
+    """Write a message that its client must take in time. One who does not is treated as one who has left: no status can
+    pass a message that waits, so the call is hung up (see `endings`).
+    """
+    try:
+        await asyncio.wait_for(context.write(message), timeout_s)
+    except TimeoutError:
+        raise _gone() from None
 
 
 def status_details(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
@@ -21,11 +21,20 @@ from reidstream_server.identity.tls import TlsMaterial
 from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
+from .admission import Admission, CallBounds
 from .calls import CallObserver
+from .connections import call_options
 from .guard import Guard
+from .health import HealthService
 from .hosting import HostedService
 from .receipts import Receipts
+from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
+
+CALL_WINDOW_BYTES = 512 * 2**10
+"""What a client may send of a call before somebody reads it. A message that is read may come at once, whatever its
+size; this bounds what is sent ahead: 10 MB/s for a client that is 50 ms away.
+"""
 
 _KEEPALIVE_MS = 60_000
 _MIN_PING_MS = 10_000
@@ -35,13 +44,19 @@ _MIN_PING_MS = 10_000
 class Listen:
     """Where to listen, and what connections may do. Without `tls` the port speaks plaintext.
 
-    `max_age_s`: after so long a connection takes no new calls, and its client makes another; 0: never.
+    `max_structure_bytes`: the most bytes of a message beside its pixels. `accept_compression`: whether messages may
+    come compressed. `calls_per_connection`: how many may be open at a time. `max_age_s`: after so long a connection
+    takes no new calls, and its client makes another; 0: never.
     """
 
     host: str
     port: int
     max_message_bytes: int
+    max_structure_bytes: int
+    accept_compression: bool
+    calls_per_connection: int
     max_age_s: float
+    calls: CallBounds
     tls: TlsMaterial | None
 
 
@@ -58,22 +73,28 @@ class GrpcServer(Door):
         check_leaving: Callable[[], None],
         observer: CallObserver,
     ) -> None:
+        keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
+        self.admission = Admission(services, access, listen.calls, observer)
         self._server = grpc.aio.server(
-            interceptors=[self.receipts, guard, Unparsable(services)],
+            interceptors=[self.receipts, self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                ("grpc.http2.bdp_probe", 0),  # else a call's window grows to 16 MiB, whether somebody reads or not
+                ("grpc.http2.lookahead_bytes", CALL_WINDOW_BYTES),
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),  # for idle streams behind proxies
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),  # a peer that lost its power keeps nothing open
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+                *call_options(listen.calls_per_connection),
                 *_age(listen.max_age_s),
+                *_compression(accepted=listen.accept_compression),
             ],
         )
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService(listen.calls.stall_timeout_s)
         names = [service.name for service in services]
         self._names = ("", *names, *models)
         for service in services:
@@ -108,9 +129,7 @@ class GrpcServer(Door):
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in self._names:
-            await self._health.set(name, status)
+        self._health.set(self._names, serving=serving)
 
     @override
     async def stop(self, grace_s: float) -> None:
@@ -120,3 +139,8 @@ class GrpcServer(Door):
 def _age(seconds: float) -> list[tuple[str, int]]:
     """The option for a connection's age. gRPC varies it by a tenth, so clients do not all come back at once."""
     return [("grpc.max_connection_age_ms", max(1, int(seconds * 1000)))] if seconds else []
+
+
+def _compression(*, accepted: bool) -> list[tuple[str, int]]:
+    """The option that has gRPC refuse every compressed message: only the identity is left, the first bit."""
+    return [] if accepted else [("grpc.compression_enabled_algorithms_bitset", 1)]

@@ -138,13 +138,13 @@ def test_what_waits_is_bounded_by_source() -> None:
     """The messages of one source that wait may be half of all, and then those of another still find room."""
     admission = Admission[str](some_limits(queue_boxes=10, parked_bytes=1000))
     assert admission.admit(a_frame(a_session("held"), 10))
-    for number in range(5):
-        frame = a_frame(a_session(f"camera{number}", source="greedy"), 10, size=100)
+    waiting = [a_frame(a_session(f"camera{number}", source="greedy"), 10, size=100) for number in range(5)]
+    for frame in waiting:
         assert admission.may_park(frame)
         admission.park(frame)
     assert not admission.may_park(a_frame(a_session("more", source="greedy"), 10, size=100))
     assert admission.may_park(a_frame(a_session("camera", source="other"), 10, size=100))
-    admission.unpark(frame.session)
+    admission.unpark(waiting[0].session)
     assert admission.parked_bytes == 400
 
 

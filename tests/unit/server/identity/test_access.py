@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,18 @@ def test_a_list_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> Non
     """With the path."""
     with pytest.raises(StartupError, match=r"tokens_file .*tokens: cannot be read: No such file"):
         TokenFile(tmp_path / "tokens")
+
+
+def test_a_pipe_in_the_place_of_the_list_is_not_waited_for(listed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked for on the event loop, where nobody may wait; a file that comes back counts again."""
+    tokens = TokenFile(listed)
+    listed.unlink()
+    os.mkfifo(listed)
+    assert [tokens.client_of("right") for _ in range(2)] == ["gate-pc"] * 2
+    assert [record.msg for record in caplog.records] == ["tokens_kept"]
+    listed.unlink()
+    write(listed, f"yard {digest('new')}")
+    assert tokens.client_of("new") == "yard"
 
 
 def test_a_new_list_counts_at_once(listed: Path, caplog: pytest.LogCaptureFixture) -> None:

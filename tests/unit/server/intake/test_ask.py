@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,9 @@ from reidstream_server.intake.frames import FrameOrFault
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.intake.terms import PlainTerms, agree_on_call, agree_on_stream
-from reidstream_server.runtime.agreement import Agreement
+from reidstream_server.runtime.agreement import Agreement, BoxFilter
 from reidstream_server.runtime.job import CachedRow, image_fault
+from reidstream_server.runtime.models import ModelChoice
 from reidstream_server.transport.status import FRAMES
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, encode, frame, picture, real_engine, serving, stream_to, until
@@ -137,6 +139,29 @@ async def test_a_toy_doors_words_are_checked_by_the_intake() -> None:
             with pytest.raises(InvalidCall, match=said):
                 await ToyDoor(server.parts).embed(JPEG, BOXES, camera)
         assert server.runtime.open_sessions == 0
+
+
+TOO_MUCH: dict[str, tuple[dict[str, Any], str]] = {
+    "choices": ({"choices": [ModelChoice(class_ids=(n,)) for n in range(257)]}, "models has 257 items"),
+    "classes": ({"choices": [ModelChoice(class_ids=tuple(range(4097)))]}, "models.class_ids, .* has 4097 items"),
+    "name": ({"choices": [ModelChoice(name="m" * 129)]}, "models.name has 129 bytes; it may have at most 128"),
+    "no text": ({"choices": [ModelChoice(name="\ud800")]}, "models.name is not text that UTF-8 can write"),
+    "space": ({"choices": [ModelChoice(expected_space_id="1" * 129)]}, "expected_space_id has 129 bytes"),
+    "filter": ({"box_filter": BoxFilter(class_ids=frozenset(range(4097)))}, "box_filter.class_ids has 4097 items"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+async def test_lists_and_text_of_any_door_are_bounded(case: str) -> None:
+    """A door of another wire has no parser that would refuse them."""
+    terms, said = TOO_MUCH[case]
+    async with serving() as server:
+        with pytest.raises(InvalidCall, match=said):
+            agree_on_call(
+                PlainTerms(client="", source="connection toy", camera_id="toy", **terms),
+                models=server.runtime.models,
+                limits=WINDOW,
+            )
 
 
 @pytest.mark.parametrize("asked", [{"window_frames": -1, "window_bytes": 0}, {"window_frames": 0, "window_bytes": -1}])

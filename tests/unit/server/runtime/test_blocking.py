@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from reidstream_engines.errors import EngineFault, EngineLost, InvalidImage, OutOfDeviceMemory, UnsupportedImage
+from reidstream_engines.fake import FakeStager
 from reidstream_engines.image import Image, PixelBox
 from reidstream_engines.protocol import DeviceUsage, StagedFrame
 from reidstream_engines.selftest import noise
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.runtime.agreement import Agreement
-from reidstream_server.runtime.blocking import Lost, stage
+from reidstream_server.runtime.blocking import Lost, Staged, stage
 from reidstream_server.runtime.job import FrameJob
 
 
@@ -69,3 +71,29 @@ def test_a_frames_fault(error: Exception, reason: FaultReason, *, retry: bool) -
 def test_a_lost_device() -> None:
     """The server ends."""
     assert stage(job(), FailingStager(EngineLost("gone"))) == Lost(message="gone")
+
+
+def test_a_picture_that_is_fetched_is_staged_in_a_thread_with_what_came() -> None:
+    """Even where its kind would be staged on the event loop: to fetch it may take long. A fault keeps nothing of it."""
+    frame = job()
+    (image,) = frame.images
+    given = b"\7" * len(image.data)
+    frame.late = {0: lambda: given}
+    seen: list[Image] = []
+    stager = FakeStager(refuse=lambda image: bool(seen.append(image)))  # type: ignore[func-returns-value]
+    assert not frame.instant(stager)
+    assert isinstance(stage(frame, stager), Staged)
+    assert seen == [replace(image, data=given)]
+    assert not frame.late
+    frame.release()
+
+    def fails() -> bytes:
+        raise OSError("gone")
+
+    broken = job()
+    assert broken.instant(stager)
+    broken.late = {0: fails}
+    fault = stage(broken, stager)
+    assert isinstance(fault, FrameFault)
+    assert fault.reason is FaultReason.INTERNAL
+    assert not broken.late

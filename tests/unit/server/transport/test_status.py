@@ -25,6 +25,7 @@ CODES = {
     11: grpc.StatusCode.DEADLINE_EXCEEDED,
     **dict.fromkeys((12, 13), grpc.StatusCode.UNAVAILABLE),
     14: grpc.StatusCode.INTERNAL,
+    15: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 

@@ -16,7 +16,7 @@ from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.fake import FakeEngine, fake_spec
 from reidstream_engines.image import ColorMatrix, ColorRange, EncodedImage, Image, PixelBox, RawImage
 from reidstream_engines.image import PixelFormat as Pixels
-from reidstream_proto.v1 import frame_pb2, image_pb2, session_pb2
+from reidstream_proto.v1 import contract, frame_pb2, image_pb2, session_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import FrameRequest
 from reidstream_server.identity.access import Caller
@@ -86,12 +86,12 @@ def fault(message: frame_pb2.Frame, agreed: Agreement = PLAIN, intake: FrameInta
 
 
 def test_a_frame_asks_for_what_it_will_hold() -> None:
-    """Its id and age as sent, the bytes of its picture, of its pixels, and a model for each crop."""
+    """Its id as sent, its age up to the largest, the bytes of its picture, of its pixels, and a model for each crop."""
     message = frame(box(0, 0, 10, 10), box(5, 5, 50, 90))
     message.age_ns = 2**64 - 1
     message.frame_id = 2**64 - 1
     request, job = parsed(message)
-    assert (request.frame_id, request.age_ns) == (2**64 - 1, 2**64 - 1)
+    assert (request.frame_id, request.age_ns) == (2**64 - 1, contract.MAX_FRAME_AGE_MS * 1_000_000)
     assert (request.message_bytes, request.staged_bytes) == (len(JPEG), buffer_size(320 * 240 * 3))
     assert (request.crops, job.ready_crops) == ((0, 0), False)
     assert [type(image) for image in job.images] == [EncodedImage]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 import pytest
 
 from reidstream_engines.fake import FakeEngine, fake_spec
-from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priority, Window
 from reidstream_server.errors import CallRefused, InvalidCall, NotOffered, UnknownModel, WrongSpace
 from reidstream_server.identity.access import Caller
@@ -123,6 +123,12 @@ def _filter(**fields: float) -> session_pb2.SessionOpen:
     return message
 
 
+def _filter_classes(class_ids: Iterable[int]) -> session_pb2.SessionOpen:
+    message = opening()
+    message.options.box_filter.class_ids.extend(class_ids)
+    return message
+
+
 Choice = session_pb2.ModelChoice
 REFUSED: dict[str, tuple[session_pb2.SessionOpen, type[CallRefused], str]] = {
     "no session id": (session_pb2.SessionOpen(), InvalidCall, "session_id has 0 bytes; it must have 16"),
@@ -139,6 +145,19 @@ REFUSED: dict[str, tuple[session_pb2.SessionOpen, type[CallRefused], str]] = {
     "two for others": (_models(Choice(), Choice(name="vehicle")), InvalidCall, "two choices have no class_ids"),
     "filter nan": (_filter(min_width=math.nan), InvalidCall, "box_filter.min_width is nan"),
     "filter infinite": (_filter(max_height=math.inf), InvalidCall, "box_filter.max_height is inf"),
+    "models": (_models(*[Choice()] * 257), InvalidCall, "models has 257 items; it may have at most 256"),
+    "name": (_models(Choice(name="é" * 65)), InvalidCall, "models.name has 130 bytes; it may have at most 128"),
+    "space id": (_models(Choice(expected_space_id="1" * 129)), InvalidCall, "models.expected_space_id has 129 bytes"),
+    "classes": (
+        _models(Choice(class_ids=range(4096)), Choice(class_ids=[4096])),
+        InvalidCall,
+        "models.class_ids, of all models together, has 4097 items; it may have at most 4096",
+    ),
+    "filter classes": (
+        _filter_classes(range(4097)),
+        InvalidCall,
+        "box_filter.class_ids has 4097 items; it may have at most 4096",
+    ),
     "filter negative": (_filter(min_score=-0.5), InvalidCall, "box_filter.min_score is -0.5"),
 }
 
@@ -151,6 +170,17 @@ def test_what_cannot_be_agreed_is_refused_by_name(case: str) -> None:
         agreed(message)
     assert type(caught.value) is error
     assert words in str(caught.value)
+
+
+def test_as_much_as_may_be_said_is_agreed() -> None:
+    """Each bound is the most that is allowed, not the least that is refused."""
+    message = opening()
+    message.options.models.add(name="vehicle", class_ids=range(contract.MAX_CLASS_IDS))
+    message.options.box_filter.class_ids.extend(range(contract.MAX_CLASS_IDS))
+    agreement = agreed(message)
+    assert len(agreement.routes.by_class) == contract.MAX_CLASS_IDS
+    assert agreement.box_filter is not None
+    assert len(agreement.box_filter.class_ids) == contract.MAX_CLASS_IDS
 
 
 def test_tracks_are_not_offered() -> None:

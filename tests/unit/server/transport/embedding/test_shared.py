@@ -15,6 +15,7 @@ import pytest
 from reidstream_engines.errors import InvalidImage
 from reidstream_proto.v1 import contract, image_pb2, session_pb2
 from reidstream_server.errors import SharedMemoryRefused
+from reidstream_server.transport.embedding import shared_segment
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms, on_this_machine, shared_memory
 from reidstream_server.transport.embedding.shared_segment import FrameRanges, Segment, open_segment
 
@@ -135,8 +136,9 @@ def test_memory_is_read_where_it_lies(memory: Memory) -> None:
     """What the client writes is there; and it cannot be written to from here."""
     with opened(memory) as segment:
         memory.map[PAGE : PAGE + 5] = b"first"
-        view = FrameRanges(segment).pixels(a_range(PAGE, 5))
-        assert isinstance(view, memoryview)
+        pixels = FrameRanges(segment).pixels(a_range(PAGE, 5))
+        assert pixels.fetch is None
+        view = pixels.view
         assert bytes(view) == b"first"
         memory.map[PAGE : PAGE + 5] = b"later"
         assert bytes(view) == b"later"
@@ -194,12 +196,13 @@ def test_what_was_never_written_is_read_as_zeros_and_allocates_nothing(memory: M
         used = os.fstat(memory.file).st_blocks
         memory.map[PAGE] = 7
         for offset, length in ((PAGE, 2 * PAGE), (PAGE - 1, 3), (3 * PAGE, 1)):
-            found = FrameRanges(segment).pixels(a_range(offset, length))
+            pixels = FrameRanges(segment).pixels(a_range(offset, length))
+            assert len(pixels.view) == length
             if offset == PAGE - 1:
-                assert isinstance(found, memoryview)  # the header's page and the one that was written
+                assert pixels.fetch is None  # the header's page and the one that was written
             else:
-                assert isinstance(found, bytes)
-                assert found == bytes([7] * (offset == PAGE)) + bytes(length - (offset == PAGE))
+                assert pixels.fetch is not None
+                assert pixels.fetch() == bytes([7] * (offset == PAGE)) + bytes(length - (offset == PAGE))
         with pytest.raises(InvalidImage, match="never written"):
             FrameRanges(segment).pixels(a_range(PAGE, 5 * PAGE))
         ranges = FrameRanges(segment)
@@ -300,4 +303,44 @@ def test_a_closed_segment_gives_nothing(memory: Memory) -> None:
     with pytest.raises(ValueError, match="closed"):
         segment.view(0, 1)
     with pytest.raises(ValueError, match="closed"):
-        segment.copy(0, 1)
+        segment.fetch(0, 1)
+
+
+def test_a_copy_is_fetched_from_the_same_file_after_the_session(memory: Memory) -> None:
+    """A frame may wait longer than its session lasts, and the file's number may belong to another file by then."""
+    before = open_files()
+    with opened(memory) as segment:
+        memory.map[PAGE] = 7
+        pixels = FrameRanges(segment).pixels(a_range(PAGE, 2 * PAGE))
+    del segment
+    others = [os.open("/dev/zero", os.O_RDONLY) for _ in range(3)]
+    assert pixels.fetch is not None
+    assert pixels.fetch() == b"\7" + bytes(2 * PAGE - 1)
+    for number in others:
+        os.close(number)
+    del pixels
+    assert open_files() == before
+
+
+def test_what_was_written_is_not_looked_for_again(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's slots are the same ones for every frame; and what is missing costs one short look."""
+    looks: list[int] = []
+    mincore = shared_segment._libc.mincore
+
+    def counted(address: int, length: int, found: object) -> int:
+        looks.append(length // PAGE)
+        return int(mincore(address, length, found))
+
+    monkeypatch.setattr(shared_segment, "_LOOK_PAGES", 4)
+    monkeypatch.setattr(shared_segment._libc, "mincore", counted)
+    memory.map[: 10 * PAGE] = contract.SEGMENT_MAGIC + NONCE + bytes(10 * PAGE - contract.SEGMENT_HEADER_BYTES)
+    with opened(memory) as segment:
+        assert segment.written(0, 10 * PAGE)
+        assert looks == [4, 4, 2]
+        assert segment.written(PAGE, 9 * PAGE)
+        assert looks == [4, 4, 2]
+        for _ in range(2):
+            assert not segment.written(0, SIZE)
+        assert looks == [4, 4, 2, 4, 4]
+        memory.map[10 * PAGE :] = bytes(6 * PAGE)
+        assert segment.written(0, SIZE)

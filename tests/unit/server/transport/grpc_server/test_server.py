@@ -15,7 +15,7 @@ from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager, fake_spe
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.core.effects import EndCause
-from reidstream_server.errors import StartupError
+from reidstream_server.errors import StartupError, UnknownModel
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport.embedding import service as embedding
 from tests.support.gate import Gate
@@ -259,15 +259,20 @@ async def test_a_garbled_message_later_ends_the_stream_after_what_was_right() ->
     assert status == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_message_that_quotes_the_client_is_cut_to_what_headers_hold() -> None:
+async def test_a_message_that_is_long_is_cut_to_what_headers_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the client would lose the status with it."""
-    name = "\U0001f3a5" * 50_000
+
+    def refusing(*_: object, **__: object) -> None:
+        raise UnknownModel("unknown model " + "\U0001f3a5" * 50_000)
+
+    for name in ("details", "parse_session"):
+        monkeypatch.setattr(embedding, name, refusing)
     async with serving() as server, stub_of(server.port) as stub, stream_to(server) as stream:
-        status, details = await status_of(stub.GetModel(service_pb2.GetModelRequest(name=name)))
-        assert (status, details.startswith("unknown model")) == (grpc.StatusCode.NOT_FOUND, True)
-        await stream.call.write(opening(models=[session_pb2.ModelChoice(expected_space_id=name)]))
-        status, details = await stream.refusal()
-        assert (status, len(details.encode()) < 3000) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+        unary_end = await status_of(stub.GetModel(service_pb2.GetModelRequest()))
+        await stream.call.write(opening())
+        for status, details in (unary_end, await stream.refusal()):
+            assert (status, details.startswith("unknown model")) == (grpc.StatusCode.NOT_FOUND, True)
+            assert len(details.encode()) < 3000
 
 
 async def test_a_fault_of_the_server_is_internal_and_stays_in_its_log(

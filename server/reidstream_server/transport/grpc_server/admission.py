@@ -1,0 +1,239 @@
+"""Which calls the port takes in, and how their messages are received: every call passes through here once.
+
+A unary call of a hosted service takes one of `max_calls` places, then one of those in which a message is received (see
+`receiving`), and only then is its message read. It has its place until its answer is sent. Streams of hosted services
+have bounds of their own: a stream's first message and its session are the service's business. Health and reflection are
+for strangers too. They have places of their own, so that no stranger takes one of a hosted service's; when all are
+taken, the oldest call of whoever has most gives way.
+
+Trap: gRPC reads the message of a unary call before the method runs. So a unary method is given to gRPC as one that
+reads a stream. On the wire that is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import grpc
+from typing_extensions import override
+
+from reidstream_server.core.sharing import Pool
+from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow
+from reidstream_server.identity.access import Access
+
+from .caller import presented_by
+from .calls import CallObserver, refuse, written
+from .endings import Endings, this_task
+from .hosting import HostedService
+from .receiving import Reception
+
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[object, object]"
+Method: TypeAlias = Callable[[object, Context], Awaitable[object]]
+
+OWN_CALLS = 256
+"""Open calls of health and reflection, in all."""
+
+RECEIVING_PLACES = 16
+"""Messages of unary calls that are received at a time, beside those of streams."""
+
+OWN_RECEIVING_PLACES = 4
+"""The same for health and reflection."""
+
+_PATIENCE_S = 2.0
+_OWN_PATIENCE_S = 0.25  # their messages are a few bytes
+_GIVES_WAY_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallBounds:
+    """`max_calls`: unary calls in progress. `receive_timeout_s`: for a message to arrive. `stall_timeout_s`: for a
+    client to take a message. `end_timeout_s`: for a client to take the end of its call, after all that.
+    """
+
+    max_calls: int
+    receive_timeout_s: float
+    stall_timeout_s: float
+    end_timeout_s: float
+
+
+class Admission(grpc.aio.ServerInterceptor):
+    """The outermost of the port's interceptors. Event loop only."""
+
+    def __init__(
+        self, services: Sequence[HostedService], access: Access, bounds: CallBounds, observer: CallObserver
+    ) -> None:
+        self._hosted = frozenset(service.name for service in services)
+        self._access = access
+        self._observer = observer
+        self._stall_timeout_s = bounds.stall_timeout_s
+        self.endings = Endings(bounds.end_timeout_s)
+        self.calls = CallPlaces(bounds.max_calls)
+        self.own_calls = OwnCalls(OWN_CALLS, self.endings)
+        self.reception = Reception(places=RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_PATIENCE_S)
+        self.own_reception = Reception(
+            places=OWN_RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_OWN_PATIENCE_S
+        )
+
+    @override
+    async def intercept_service(  # type: ignore[override]
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        service = handler_call_details.method.removeprefix("/").partition("/")[0]
+        admitted = self._admitted(handler) if service in self._hosted else self._admitted_own(handler)
+        kind = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return cast(Handler, kind(admitted, handler.request_deserializer, handler.response_serializer))
+
+    def _admitted(self, handler: Handler) -> Method:
+        """A method of a hosted service, or a refusal in its place."""
+        if handler.request_streaming:
+            return self._watched(self._method_of(handler))
+        method = self._method_of(handler)
+
+        async def answer(requests: object, context: Context) -> object:
+            del requests  # read through the context, when it has a place
+            try:
+                source = self._access.caller_of(presented_by(context)).source
+                self.calls.enter(source)
+                message = await _only_message(self.reception, context, source)
+            except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+                await refuse(context, error, self._observer)
+            return await method(message, context)
+
+        return self._watched(answer)
+
+    def _admitted_own(self, handler: Handler) -> Method:
+        """A method of health or reflection."""
+        method = self._method_of(handler)
+
+        async def answer(requests: object, context: Context) -> object:
+            del requests
+            source = f"connection {context.peer()}"
+            try:
+                with self.own_calls.entered(source):
+                    if handler.request_streaming:
+                        return await method(_messages(self.own_reception, context, source), context)
+                    return await method(await _only_message(self.own_reception, context, source), context)
+            except (TooManyCalls, TooSlow, InvalidCall) as error:
+                await refuse(context, error, self._observer)
+
+        return self._watched(answer)
+
+    def _method_of(self, handler: Handler) -> Method:
+        """What a handler does, as one coroutine: what it yields is written."""
+        method = cast(
+            Callable[[object, Context], AsyncIterator[object] | Awaitable[object]],
+            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream,
+        )
+
+        async def answer(requests: object, context: Context) -> object:
+            answers = method(requests, context)
+            if not inspect.isasyncgen(answers):
+                return await cast(Awaitable[object], answers)
+            async for message in answers:
+                await written(context, message, self._stall_timeout_s)
+            return None
+
+        return answer
+
+    def _watched(self, method: Method) -> Method:
+        async def answer(requests: object, context: Context) -> object:
+            with self.endings.watched():
+                return await method(requests, context)
+
+        return answer
+
+
+class CallPlaces:
+    """The places of unary calls that are in progress. Event loop only."""
+
+    def __init__(self, most: int) -> None:
+        self._pool: Pool[str] = Pool(most)
+
+    @property
+    def taken(self) -> int:
+        """Calls in progress."""
+        return self._pool.taken
+
+    def enter(self, source: str) -> None:
+        """The call of this task is in progress until the task ends. Raises TooManyCalls."""
+        pool, mine = self._pool, self._pool.of(source)
+        if pool.taken >= pool.most or (mine and not pool.fits(source, 1)):
+            raise TooManyCalls(
+                f"{pool.taken} calls are in progress, {mine} of them from this client; the limit is {pool.most} "
+                "(max_calls), and one client gets at most half of it; wait for answers before the next call"
+            )
+        pool.take(source, 1)
+        this_task().add_done_callback(lambda _: pool.give_back(source, 1))
+
+
+class OwnCalls:
+    """The open calls of health and reflection. There is room for one more: somebody gives way. Event loop only."""
+
+    def __init__(self, most: int, endings: Endings) -> None:
+        self._pool: Pool[str] = Pool(most)
+        self._endings = endings
+        self._open: dict[asyncio.Task[object], str] = {}  # the oldest first
+
+    @property
+    def taken(self) -> int:
+        """Open calls."""
+        return self._pool.taken
+
+    @contextmanager
+    def entered(self, source: str) -> Iterator[None]:
+        """Around this task's call. Raises TooManyCalls when it must give way."""
+        task = this_task()
+        if self._pool.taken >= self._pool.most:
+            self._make_room()
+        self._pool.take(source, 1)
+        self._open[task] = source
+        task.add_done_callback(lambda _: self._pool.give_back(source, 1))
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task in self._open:  # its client has left
+                raise
+            task.uncancel()
+            raise TooManyCalls(
+                f"{self._pool.most} calls of health and reflection are open, which is the limit, and this is the "
+                "oldest of those who have most; call again when it is needed"
+            ) from None
+        finally:
+            self._open.pop(task, None)
+
+    def _make_room(self) -> None:
+        largest = self._pool.largest
+        oldest = next((task for task, source in self._open.items() if self._pool.of(source) == largest), None)
+        if oldest is not None:
+            del self._open[oldest]
+            oldest.cancel()
+            self._endings.within(oldest, _GIVES_WAY_WITHIN_S)
+
+
+async def _only_message(reception: Reception, context: Context, source: str) -> object:
+    message = await reception.receive(context, source)
+    if message is grpc.aio.EOF:
+        raise InvalidCall("the call has no message: send one")
+    return message
+
+
+async def _messages(reception: Reception, context: Context, source: str) -> AsyncIterator[object]:
+    """A stream's messages, until its end or until none comes for too long."""
+    with suppress(TooSlow):
+        while (message := await reception.receive(context, source)) is not grpc.aio.EOF:
+            yield message

@@ -1,0 +1,167 @@
+"""The one message of a unary call, read by us and not by gRPC: a bounded number is received at a time.
+
+Why: a message that is being received is memory, and its sender decides how long. gRPC reads the message of a unary call
+before it asks anybody, so any number of calls may hold almost a message each. A call whose message nobody reads holds
+what its window lets in, and no more. So a call takes a *place* first. There are a few in all; nobody has more than is
+still free, and one that has nothing gets a free one. Whoever finds no place waits for one: an honest message is there
+in a moment. If places are held for long while somebody with fewer waits, the oldest of those who hold most gives way.
+
+Trap: a place is given back when gRPC is through with the read, not when we no longer want it: until then the bytes are
+there. And a read is never cancelled: a message that comes after that would stay in memory for ever. It ends with its
+call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import grpc
+
+from reidstream_server.core.sharing import Pool
+from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow
+
+
+class Readable(Protocol):
+    """What is needed of a gRPC context."""
+
+    def read(self) -> Awaitable[object]:
+        """The next message, or `grpc.aio.EOF`."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Held while a message is received. `gave_way` is done when somebody else needs it more."""
+
+    source: str
+    since_s: float
+    gave_way: asyncio.Future[object] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Reception:
+    """`places`: messages received at a time. `timeout_s`: for a place, and then again for the message. `patience_s`:
+    how long a place is its holder's whoever waits. Event loop only.
+    """
+
+    def __init__(self, *, places: int, timeout_s: float, patience_s: float) -> None:
+        self._pool: Pool[str] = Pool(places)
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._held: dict[_Place, None] = {}  # the oldest first
+        self._waiting: dict[asyncio.Future[_Place], str] = {}
+        self._looking: asyncio.TimerHandle | None = None
+
+    @property
+    def taken(self) -> int:
+        """Places that are held: messages that gRPC is receiving."""
+        return self._pool.taken
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place."""
+        return len(self._waiting)
+
+    async def receive(self, context: Readable, source: str) -> object:
+        """The next message of a call, or `grpc.aio.EOF`. Raises TooSlow if it does not arrive in time, TooManyCalls if
+        others need the place more or there is none, and InvalidCall for bytes that cannot be parsed.
+        """
+        place = await self._place(source)
+        read = asyncio.ensure_future(context.read())
+        read.add_done_callback(partial(self._read, place))
+        both: set[asyncio.Future[object]] = {read, place.gave_way}
+        await asyncio.wait(both, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if read.done():
+            try:
+                return read.result()
+            except grpc.aio.BaseError:
+                raise
+            except Exception as error:  # the parser's own type of error depends on the protobuf that is installed
+                raise InvalidCall("the message cannot be parsed: its bytes are not a request of this method") from error
+        if place.gave_way.done():
+            raise TooManyCalls(
+                f"the message has been arriving for {self._age_s(place):.1f} s while {self._pool.most} are received, "
+                "which is the limit, and others wait; send it again, faster or fewer at a time"
+            )
+        raise TooSlow(
+            f"the message did not arrive within {self._timeout_s:g} s (receive_timeout_s); send it at once, or make it "
+            "smaller"
+        )
+
+    async def _place(self, source: str) -> _Place:
+        turn: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = source
+        self._assign()
+        if turn.done():
+            return turn.result()
+        try:
+            await asyncio.wait({turn}, timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            if turn.done():
+                self._give_back(turn.result())
+            raise
+        finally:
+            self._waiting.pop(turn, None)
+        if not turn.done():
+            raise TooManyCalls(
+                f"{self.taken} messages are being received, {self._pool.of(source)} of them from this client, and no "
+                f"place was free for {self._timeout_s:g} s (receive_timeout_s); have fewer calls open at a time"
+            )
+        return turn.result()
+
+    def _assign(self) -> None:
+        """Give out what is free, to those who have least; then see who must give way to the others."""
+        while self._pool.taken < self._pool.most and (turn := self._next()) is not None:
+            source = self._waiting.pop(turn)
+            place = _Place(source, self._now_s())
+            self._pool.take(source, 1)
+            self._held[place] = None
+            turn.set_result(place)
+        self._make_room()
+
+    def _next(self) -> asyncio.Future[_Place] | None:
+        """Who of those that wait has least, the first of them; None if nobody may have a place."""
+        of, fits = self._pool.of, self._pool.fits
+        allowed = [turn for turn, source in self._waiting.items() if not of(source) or fits(source, 1)]
+        return min(allowed, key=lambda turn: of(self._waiting[turn]), default=None)
+
+    def _make_room(self) -> None:
+        """Take places back for those who wait and have less than others, as far as they have been held long enough."""
+        wanted = sum(self._pool.of(source) < self._pool.largest for source in self._waiting.values())
+        wanted -= sum(place.gave_way.done() for place in self._held)
+        for place in list(self._held):
+            if wanted <= 0:
+                return
+            if place.gave_way.done() or self._pool.of(place.source) < self._pool.largest:
+                continue
+            young_s = self._patience_s - self._age_s(place)
+            if young_s > 0:
+                self._look_in(young_s)
+                return
+            place.gave_way.set_result(None)
+            wanted -= 1
+
+    def _look_in(self, seconds: float) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = asyncio.get_running_loop().call_later(seconds, self._make_room)
+
+    def _give_back(self, place: _Place) -> None:
+        self._pool.give_back(place.source, 1)
+        del self._held[place]
+        self._assign()
+
+    def _read(self, place: _Place, read: asyncio.Future[object]) -> None:
+        """GRPC is through with it, whoever still wanted it."""
+        self._give_back(place)
+        if not read.cancelled():
+            read.exception()  # of a call that is over: nobody asks for it
+
+    def _age_s(self, place: _Place) -> float:
+        return self._now_s() - place.since_s
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()

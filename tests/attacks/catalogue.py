@@ -1,0 +1,78 @@
+"""Every attack, by its name, with what is special about it.
+
+What an attack does, and what it aims at, is in the docstring of its function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .attackers import crowding, decoding, flooding, holding, operating, parsing, protocol, resetting
+from .attackers.target import Attack as Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """One attack.
+
+    `log_is_read`: False leaves the server's stderr in a pipe that nobody reads. `repeat_sigterm`: the server is told to
+    stop not once but ten times a second. `control`: no attack; it is measured, and nothing is demanded.
+    """
+
+    name: str
+    run: Run
+    log_is_read: bool = True
+    repeat_sigterm: bool = False
+    control: bool = False
+
+    @property
+    def about(self) -> str:
+        """The first sentence of what it does."""
+        return (inspect.getdoc(self.run) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+ATTACKS: Final[Sequence[Attack]] = (
+    Attack(name="nothing", run=operating.nothing, control=True),
+    Attack(name="neighbour", run=operating.another_camera, control=True),
+    Attack(name="scan-bomb", run=decoding.scans),
+    Attack(name="large-pngs", run=decoding.large_pngs),
+    Attack(name="unfinished-health", run=holding.unfinished_health),
+    Attack(name="unfinished-embeds", run=holding.unfinished_embeds),
+    Attack(name="unfinished-frames", run=holding.unfinished_frames),
+    Attack(name="refused-messages", run=holding.refused_messages),
+    Attack(name="parked-frames", run=holding.parked_frames),
+    Attack(name="class-ids", run=parsing.class_ids),
+    Attack(name="gzipped-boxes", run=parsing.gzipped_boxes),
+    Attack(name="gzipped-headers", run=parsing.gzipped_headers),
+    Attack(name="ready-crops", run=flooding.ready_crops),
+    Attack(name="idle-sessions", run=crowding.idle_sessions),
+    Attack(name="silent-streams", run=crowding.silent_streams),
+    Attack(name="unread-openings", run=crowding.unread_openings),
+    Attack(name="ungranted-calls", run=crowding.ungranted_calls),
+    Attack(name="health-watches", run=crowding.health_watches),
+    Attack(name="rapid-reset", run=resetting.rapid_reset),
+    Attack(name="settings", run=protocol.settings),
+    Attack(name="pings", run=protocol.pings),
+    Attack(name="window-updates", run=protocol.window_updates),
+    Attack(name="priorities", run=protocol.priorities),
+    Attack(name="empty-data", run=protocol.empty_data),
+    Attack(name="empty-continuations", run=protocol.empty_continuations),
+    Attack(name="headers-no-text", run=protocol.headers_no_text),
+    Attack(name="large-headers", run=protocol.large_headers),
+    Attack(name="churn", run=protocol.churn),
+    Attack(name="half-open", run=protocol.half_open),
+    Attack(name="half-handshakes", run=protocol.half_handshakes),
+    Attack(name="unread-log", run=operating.log_lines, log_is_read=False),
+    Attack(name="scrapes", run=operating.scrapes),
+    Attack(name="hang-ups", run=operating.hang_ups, repeat_sigterm=True),
+    Attack(name="endless-ages", run=operating.endless_ages),
+    Attack(name="unwritten-memory", run=operating.unwritten_memory),
+)
+
+
+def attack_named(name: str) -> Attack:
+    """Raises KeyError for a name that is not there."""
+    return {attack.name: attack for attack in ATTACKS}[name]

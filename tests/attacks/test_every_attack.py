@@ -1,0 +1,129 @@
+"""Each attack in its short form: a newcomer is served beside it, no account passes its bound, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+
+from reidstream_server.app import RunningServer
+from tests.attacks.attackers import crowding, decoding, flooding, holding, operating, parsing, protocol, resetting
+from tests.attacks.attackers.target import Attack
+from tests.attacks.catalogue import ATTACKS
+from tests.attacks.short import attempts, nothing_left, under_attack, visit
+from tests.support.harness import real_engine, serving
+
+MIB = 2**20
+SMALL: Mapping[str, object] = {
+    "max_message_bytes": 2 * MIB,
+    "max_queue_bytes": 8 * MIB,
+    "max_parked_bytes": 8 * MIB,
+    "max_window_bytes": 8 * MIB,
+    "max_sessions": 32,
+}
+"""Bounds that a small attack reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """An attack with small numbers; how often it must have tried before anybody comes. `decodes`: pictures are really
+    decoded.
+    """
+
+    attack: Attack
+    tries: int
+    settings: Mapping[str, object] = field(default_factory=dict)
+    decodes: bool = False
+
+
+SHORT = {
+    "unfinished-health": Short(partial(holding.unfinished_health, calls=24, mib=1), 24),
+    "unfinished-embeds": Short(partial(holding.unfinished_embeds, calls=48, mib=1), 24),
+    "unfinished-frames": Short(partial(holding.unfinished_frames, calls=48, mib=1), 24),
+    "refused-messages": Short(partial(holding.refused_messages, mib=1), 12),
+    "parked-frames": Short(partial(holding.parked_frames, sessions=24, mib=1), 24),
+    "large-pngs": Short(partial(decoding.large_pngs, width=800, height=600), 40, decodes=True),
+    "scan-bomb": Short(partial(decoding.scans, scans=2000, width=640, height=480), 4, decodes=True),
+    "class-ids": Short(partial(parsing.class_ids, count=200_000), 6),
+    "gzipped-boxes": Short(partial(parsing.gzipped_boxes, mib=1), 6),
+    "gzipped-headers": Short(partial(parsing.gzipped_headers, crops=100, segments=256), 6),
+    "ready-crops": Short(
+        partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=4000),
+        24,
+        {"max_boxes_per_frame": 100, "max_queue_boxes": 400},
+    ),
+    "idle-sessions": Short(partial(crowding.idle_sessions, count=64), 64),
+    "silent-streams": Short(partial(crowding.silent_streams, count=128), 128),
+    "unread-openings": Short(partial(crowding.unread_openings, count=64), 64),
+    "ungranted-calls": Short(partial(crowding.ungranted_calls, count=200), 200),
+    "health-watches": Short(partial(crowding.health_watches, count=400), 400),
+    "rapid-reset": Short(resetting.rapid_reset, 1000),
+    "settings": Short(protocol.settings, 20_000),
+    "pings": Short(protocol.pings, 10_000),
+    "window-updates": Short(protocol.window_updates, 20_000),
+    "priorities": Short(protocol.priorities, 20_000),
+    "empty-data": Short(protocol.empty_data, 20_000),
+    "empty-continuations": Short(protocol.empty_continuations, 20_000),
+    "headers-no-text": Short(protocol.headers_no_text, 1000),
+    "large-headers": Short(partial(protocol.large_headers, calls=200), 400),
+    "churn": Short(protocol.churn, 200),
+    "half-open": Short(partial(protocol.half_open, keep=64), 200),
+    "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
+    "unread-log": Short(operating.log_lines, 40),
+    "scrapes": Short(partial(operating.scrapes, count=60), 60, {"metrics_enabled": True}),
+    "endless-ages": Short(operating.endless_ages, 4),
+    "unwritten-memory": Short(partial(operating.unwritten_memory, rows=40), 8),
+}
+
+
+WHOLE_PROCESSES = {"hang-ups"}
+"""Signals are for processes: tests/chaos/test_shutdown.py has them."""
+
+
+def test_every_attack_has_a_short_form() -> None:
+    """Under the name that it has in the catalogue."""
+    assert set(SHORT) | WHOLE_PROCESSES == {attack.name for attack in ATTACKS if not attack.control}
+
+
+@pytest.mark.parametrize("name", SHORT)
+async def test_a_newcomer_is_served_beside_it_and_nothing_is_left(name: str) -> None:
+    """Whatever it is: two frames in, two answers out, while it goes on; and all accounts are empty after it."""
+    short = SHORT[name]
+    engines = (real_engine(),) if short.decodes else ()
+    async with serving(*engines, **{**SMALL, **short.settings}) as server, kept(server):
+        async with under_attack(server, short.attack) as target:
+            await attempts(target, short.tries)
+            await visit(server)
+        await nothing_left(server)
+        await visit(server)
+
+
+@asynccontextmanager
+async def kept(server: RunningServer) -> AsyncIterator[None]:
+    """Inside, the server's accounts are looked at whenever the event loop has time; fails if one passes its bound."""
+
+    async def look() -> None:
+        while True:
+            within_bounds(server)
+            await asyncio.sleep(0.001)
+
+    looking = asyncio.create_task(look())
+    yield
+    looking.cancel()
+    (found,) = await asyncio.gather(looking, return_exceptions=True)
+    assert isinstance(found, asyncio.CancelledError), found
+
+
+def within_bounds(server: RunningServer) -> None:
+    """What the server holds, as it counts it itself."""
+    held, limits = server.runtime.statistics(), server.parts.config.limits
+    assert held.queue_bytes <= limits.max_queue_bytes
+    assert held.queue_boxes <= limits.max_queue_boxes
+    assert held.staged_bytes <= limits.max_staged_bytes
+    assert held.parked_bytes <= limits.max_parked_bytes
+    assert held.held_answer_bytes <= limits.max_held_answer_bytes
+    assert held.sessions <= limits.max_sessions

@@ -1,0 +1,150 @@
+"""Who waits for room, and who may go before whom.
+
+Whoever waits and holds nothing is passed only by what is much smaller, and those that have passed hold a part of each
+bound at most. Nobody waits for room that is there, but for those rules; and the sessions of one camera take turns.
+Trap: a bound is shared by the frames of one camera, so what a camera holds counts twice: it is not free either.
+"""
+
+from __future__ import annotations
+
+from reidstream_server.core.terms import Flow
+
+from .books import Books, ClientBook, FrameBook, Violation
+from .reported import PASSED_PART
+from .situations import Situation
+from .tally import Tally
+
+MUCH_SMALLER, LEFT_PART = 4, 4
+
+
+def fits(amount: int, *, most: int, taken: int, own: int) -> bool:
+    """Whether a holder with `own` of what is taken may have so much more."""
+    if not amount or not taken:
+        return amount <= most
+    return own + amount + min(amount, most // LEFT_PART) <= most - taken
+
+
+def share(books: Books, frame: FrameBook) -> float:
+    """How much of the queue a frame takes: of the bound that it takes most of."""
+    limits = books.scenario.limits
+    return max(
+        frame.boxes / limits.max_queue_boxes,
+        frame.plan.message_bytes / limits.max_queue_bytes,
+        frame.plan.answer_bytes / limits.max_held_answer_bytes,
+    )
+
+
+class Parking:
+    """Watches it, step by step."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._limits = books.scenario.limits
+        self._places = 0
+
+    def step(self, tally: Tally) -> None:
+        """After a step."""
+        self._turns(tally)
+        self._room(tally)
+
+    def _turns(self, tally: Tally) -> None:
+        """Nobody was passed who should not be."""
+        books = self._books
+        waiting = [
+            client for client in books.clients.values() if client.place is not None and client.parked is not None
+        ]
+        for frame in tally.admitted:
+            came = frame.client.place
+            for client in waiting:
+                if client is frame.client or client.place is None or (came is not None and came < client.place):
+                    continue
+                had_nothing = not self._held(client.flow) and not self._holds(tally, client.flow)
+                parked = client.parked
+                smaller = parked is not None and MUCH_SMALLER * share(books, frame) <= share(books, parked)
+                if client.flow == frame.client.flow or (had_nothing and not smaller):
+                    raise Violation("parking", f"{frame} was let in before {client.parked}")
+                if had_nothing and frame.view is not None and not frame.view.passed:
+                    raise Violation("passing", f"{frame} passed {client.parked}, and does not count")
+                books.seen[Situation.PASSED] += had_nothing
+        for client in books.clients.values():
+            if client.parked is None:
+                client.place = None
+            elif client.place is None:
+                self._places += 1
+                client.place = self._places
+
+    def _room(self, tally: Tally) -> None:
+        """Nobody waits who might go."""
+        waiting = sorted((client for client in self._books.clients.values() if client.parked), key=_place)
+        flows: set[Flow] = set()
+        blocking: FrameBook | None = None
+        for client in waiting:
+            frame = client.parked
+            if frame is None:
+                continue
+            in_turn = client.flow not in flows
+            flows.add(client.flow)
+            may_go = in_turn and (blocking is None or self._may_pass(tally, frame, blocking))
+            if may_go and self._fits(tally, frame):
+                if self._holds(tally, client.flow) and self._blocked_later(tally, waiting, client):
+                    continue
+                raise Violation("parking", f"{frame} waits, though there is room")
+            smaller = blocking is None or share(self._books, frame) < share(self._books, blocking)
+            if not self._holds(tally, client.flow) and smaller:
+                blocking = frame
+
+    def _blocked_later(self, tally: Tally, waiting: list[ClientBook], own: ClientBook) -> bool:
+        """Whether somebody who holds nothing waits behind a camera that holds something, and goes first."""
+        behind = waiting[waiting.index(own) + 1 :]
+        frames = [other.parked for other in behind if not self._holds(tally, other.flow)]
+        return any(
+            frame is not None and own.parked is not None and not self._may_pass(tally, own.parked, frame)
+            for frame in frames
+        )
+
+    def _fits(self, tally: Tally, frame: FrameBook) -> bool:
+        limits, flow = self._limits, frame.client.flow
+        return (
+            fits(
+                frame.boxes,
+                most=limits.max_queue_boxes,
+                taken=tally.queue_boxes,
+                own=tally.flow_boxes[flow],
+            )
+            and fits(
+                frame.plan.message_bytes,
+                most=limits.max_queue_bytes,
+                taken=tally.queue_bytes,
+                own=tally.flow_bytes[flow],
+            )
+            and self._answer_fits(tally, frame)
+        )
+
+    def _answer_fits(self, tally: Tally, frame: FrameBook) -> bool:
+        room = fits(
+            frame.plan.answer_bytes,
+            most=self._limits.max_held_answer_bytes,
+            taken=tally.answer_bytes,
+            own=tally.flow_answers[frame.client.flow],
+        )
+        self._books.seen[Situation.ANSWERS_HELD] += not room
+        return room
+
+    def _may_pass(self, tally: Tally, frame: FrameBook, other: FrameBook) -> bool:
+        books, limits = self._books, self._limits
+        return (
+            MUCH_SMALLER * share(books, frame) <= share(books, other)
+            and PASSED_PART * (tally.passed_boxes + frame.boxes) <= limits.max_queue_boxes
+            and PASSED_PART * (tally.passed_bytes + frame.plan.message_bytes) <= limits.max_queue_bytes
+            and PASSED_PART * (tally.passed_answers + frame.plan.answer_bytes) <= limits.max_held_answer_bytes
+        )
+
+    def _holds(self, tally: Tally, flow: Flow) -> bool:
+        return bool(tally.flow_boxes[flow] or tally.flow_answers[flow])
+
+    def _held(self, flow: Flow) -> bool:
+        return bool(self._books.flow_boxes[flow] or self._books.flow_answers[flow])
+
+
+def _place(client: ClientBook) -> int:
+    return client.place or 0
