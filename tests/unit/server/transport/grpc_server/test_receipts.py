@@ -25,8 +25,9 @@ def receipts_of(server: RunningServer) -> Receipts:
 
 
 def holder(receipts: Receipts, peer: str) -> Holder:
-    """What one connection holds."""
-    return next(found for found in receipts.holders() if found.peer == peer)
+    """What one connection holds; nothing before it is there."""
+    nothing = Holder(peer=peer, bytes=0, calls=0)
+    return next((found for found in receipts.holders() if found.peer == peer), nothing)
 
 
 async def send(stream: RawStream, count: int) -> None:
