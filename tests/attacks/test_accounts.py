@@ -14,10 +14,10 @@ from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
-from tests.attacks.attackers import crowding, flooding, holding, parsing
+from tests.attacks.attackers import crowding, decoding, flooding, holding, parsing
 from tests.attacks.attackers.target import Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
-from tests.support.harness import serving, stub_of, until
+from tests.support.harness import real_engine, serving, stub_of, until
 
 MIB = 2**20
 LOUD, QUIET = "loud", "quiet"
@@ -126,4 +126,23 @@ async def test_compressed_messages_are_refused_unless_they_are_allowed() -> None
     """Their sender hears it at once, and nothing is inflated."""
     async with serving() as server, under_attack(server, partial(parsing.gzipped_boxes, mib=1)) as target:
         await until(lambda: target.became["the server has ended the stream"] >= 4)
+        await visit(server)
+
+
+async def test_headers_of_too_many_steps_are_refused_and_their_sender_pays() -> None:
+    """Of a thousand crops together, not of each: their reading ends at the bound, and the frame is refused as one."""
+    attack = partial(parsing.crop_headers, crops=1000, segments=1024)
+    async with serving() as server, under_attack(server, attack) as target:
+        await attempts(target, 2)
+        await until(lambda: server.runtime.statistics().paused_sources > 0)
+        await visit(server)
+
+
+async def test_a_picture_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    """Its scans are counted first: no decoder is lost, and none of its frames is embedded."""
+    attack = partial(decoding.scans, scans=4000)
+    async with serving(real_engine()) as server, under_attack(server, attack) as target:
+        await until(lambda: any(word.startswith("answered") for word in target.became))
+        assert target.became["embedded"] == 0
+        assert server.runtime.statistics().lost_stagings == 0
         await visit(server)
