@@ -9,17 +9,18 @@ import asyncio
 import os
 import urllib.request
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import grpc
 
-from reidstream_proto.v1 import service_pb2
-from reidstream_server.memory.budget import REACTION_BYTES, SERVING_BYTES
+from reidstream_proto.v1 import frame_pb2, service_pb2, service_pb2_grpc
+from reidstream_server.memory.budget import REACTION_BYTES, SERVING_BYTES, Part
 from reidstream_server.memory.rule import MUCH_BYTES
 from tests.support.half_messages import HalfMessages, half_messages
-from tests.support.harness import frame, opening, serving, stub_of
+from tests.support.harness import RawStream, box, frame, opening, picture, raw_image, serving, stub_of
 from tests.support.patience import HANG_S
 from tests.support.process import ServerProcess, server_process
 
@@ -45,17 +46,22 @@ class Served:
         _, resident, shared, *_ = map(int, text.split())
         return (resident - shared) * PAGE
 
-    async def figure(self, series: str) -> float:
-        """One of its metrics."""
+    async def figures(self) -> dict[str, float]:
+        """Its metrics."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=HANG_S).read().decode())
-        return float(next(line for line in text.splitlines() if line.startswith(f"{series} ")).split()[-1])
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    async def figure(self, series: str) -> float:
+        """One of its metrics."""
+        return (await self.figures())[series]
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
+async def served(*flags: str) -> AsyncIterator[Served]:
     """The process, and where it listens."""
-    with server_process(*FLAGS) as (server, address):
+    with server_process(*FLAGS, *flags) as (server, address):
         serving_event = next(event for event in server.log if event["event"] == "serving")
         yield Served(
             server=server, port=int(address.rpartition(":")[2]), metrics_port=int(str(serving_event["metrics_port"]))
@@ -135,6 +141,57 @@ async def test_below_the_bound_nobody_is_ended() -> None:
         assert await victim.figure("reidstream_connections_ended_total") == 0
         assert connection.over == 0
         assert not connection.closed
+
+
+SMALL = (
+    f"--max-queue-bytes={2 * MESSAGE}",
+    f"--max-parked-bytes={2 * MESSAGE}",
+    "--max-image-pixels=2000000",
+    f"--max-staged-bytes={MESSAGE}",
+    f"--max-answer-bytes={MIB}",
+    f"--max-held-answer-bytes={4 * MIB}",
+)
+
+
+async def camera(stub: service_pb2_grpc.EmbeddingServiceAsyncStub, name: str, *, raw: bool, reads: bool) -> None:
+    """Sends large frames, or many boxes, as fast as it may, and reads answers or none. Until it is cancelled."""
+    stream = RawStream(stub.EmbedStream())
+    pixels, boxes = raw_image(picture(1600, 800)), [box(10, 10, 60 + n % 50, 120) for n in range(500)]
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, AssertionError):
+        await stream.open(camera_id=name)
+        reading = asyncio.create_task(stream.results()) if reads else None
+        for number in count():
+            message = frame_pb2.Frame(frame_id=number, raw=pixels, boxes=boxes[:50])
+            await stream.call.write(
+                service_pb2.EmbedStreamRequest(frame=message) if raw else frame(number, boxes=boxes)
+            )
+        del reading
+
+
+async def test_every_part_at_once_stays_within_its_line_and_the_whole_within_the_sum() -> None:
+    """Raw frames beyond the queue, clients that read no answer, and messages without their ends, all together.
+
+    Every part is seen in use, none above its line of the budget, and private memory never passes the sum.
+    """
+    async with served(*SMALL) as victim, AsyncExitStack() as stack:
+        stub = await stack.enter_async_context(stub_of(victim.port))
+        halves = [await stack.enter_async_context(attacker(victim.port, 3)) for _ in range(8)]
+        tasks = [asyncio.create_task(half.send()) for half in halves]
+        tasks += [asyncio.create_task(camera(stub, f"raw-{n}", raw=True, reads=True)) for n in range(12)]
+        tasks += [asyncio.create_task(camera(stub, f"mute-{n}", raw=False, reads=False)) for n in range(12)]
+        unseen = {part.value for part in (Part.PARKED, Part.QUEUE, Part.STAGED, Part.ANSWERS)}
+        async with asyncio.timeout(HANG_S):
+            while unseen or not await victim.figure("reidstream_connections_ended_total"):
+                found = await victim.figures()
+                for part in Part:
+                    held = found.get(f'reidstream_memory_bytes{{part="{part.value}"}}', 0.0)
+                    assert held <= found[f'reidstream_memory_limit_bytes{{part="{part.value}"}}'], part
+                    if held:
+                        unseen.discard(part.value)
+                assert victim.private_bytes < found["reidstream_private_memory_limit_bytes"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_client_is_told_every_part_and_the_sum() -> None:

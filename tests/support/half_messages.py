@@ -109,6 +109,8 @@ class HalfMessages:
             self._left.pop(stream, None)
 
     def _write(self, stream: int, kind: int, flags: int, body: bytes, *, preface: bytes = b"") -> None:
+        if self._writer.is_closing():
+            return
         self._writer.write(
             preface + len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
         )

@@ -4,10 +4,11 @@ What is not accounted for is: private memory, less what was there at the start, 
 account for. It is what gRPC has received and not handed over, and memory that is free.
 
     more than the bound     first give free memory back; if that was done just now, end calls
-    much, in a quiet time   give free memory back; less and less often while that brings little
+    much                    give free memory back, now and then
 
 Trap: free memory cannot be told from received bytes without giving it back, and nothing tells when received bytes
-become free memory. So giving back is tried again, and it is tried before anybody is blamed.
+become free memory. So giving back is tried again and again, and it is tried before anybody is blamed. But what frames
+need again at once costs page faults: where memory comes back soon, it is tried rarely.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from enum import Enum
 MUCH_BYTES = 48 * 2**20
 """So much more than at the start is not worth a look."""
 
-QUIET_BYTES = 64 * 2**20
-"""A server that holds less than this for its clients can spare the milliseconds."""
-
-QUIET_S = 2.0
 GIVEN_BACK_FOR_S = 0.5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+FIRST_PAUSE_S = 1.0
+HELD_PAUSE_S = 5.0
+"""Between two tries of which the first has brought little: somebody holds it, and may let go. A try costs 1 ms."""
+
+WORKING_PAUSE_S = 30.0
+"""Between two tries when what the first has brought is in use again. 100 MB cost some 40 ms in page faults."""
 
 
 class Act(Enum):
@@ -52,8 +54,9 @@ class WatchRule:
         self._base = base_bytes
         self._bound = bound_bytes
         self._idle = idle_bytes
-        self._left = 0
-        self._gave_back_s = self._busy_s = self._next_s = float("-inf")
+        self._level = self._left = 0  # before and after giving back last
+        self._highest = 0  # before giving back lately
+        self._gave_back_s = self._tried_s = float("-inf")
         self._pause_s = FIRST_PAUSE_S
 
     def uncounted(self, measured: Measured) -> int:
@@ -77,31 +80,37 @@ class WatchRule:
         now, uncounted = measured.now_s, self.uncounted(measured)
         if uncounted > self._bound:
             return Act.END_CALLS if now - self._gave_back_s < GIVEN_BACK_FOR_S else Act.GIVE_BACK
-        if measured.counted_bytes - self._idle > QUIET_BYTES:
-            self._busy_s = now
         perhaps_free = self._perhaps_free(measured)
         if perhaps_free <= MUCH_BYTES:
             return Act.NOTHING
-        if abs(perhaps_free - self._left) > MUCH_BYTES:
-            self._soon()
-        may = now - self._busy_s >= QUIET_S or uncounted > self._bound // 2
-        return Act.GIVE_BACK if may and now >= self._next_s else Act.NOTHING
+        if self._has_grown(perhaps_free, self._highest):
+            self._pause_s = FIRST_PAUSE_S
+        return Act.GIVE_BACK if now - self._tried_s >= self._pause_s else Act.NOTHING
 
     def gave_back(self, before: Measured, private_bytes: int) -> None:
         """Free memory was given back, and `private_bytes` are left."""
-        now, brought = before.now_s, before.private_bytes - private_bytes
-        self._gave_back_s = now
-        self._left = self._perhaps_free(before) - brought
-        self._pause_s = FIRST_PAUSE_S if brought > MUCH_BYTES // 4 else min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._next_s = now + self._pause_s
+        brought, had_brought = before.private_bytes - private_bytes, self._level - self._left
+        level = self._perhaps_free(before)
+        came_back = level >= self._left + had_brought // 2 and not self._has_grown(level, self._highest)
+        if brought < MUCH_BYTES // 4:
+            self._pause_s = min(2 * self._pause_s, HELD_PAUSE_S)
+        elif brought < MUCH_BYTES or came_back:
+            self._pause_s = min(2 * self._pause_s, WORKING_PAUSE_S)
+        else:
+            self._pause_s = FIRST_PAUSE_S
+        self._gave_back_s = self._tried_s = before.now_s
+        self._level, self._left = level, level - brought
+        self._highest = max(level, self._highest * 3 // 4)
 
     def ended_calls(self) -> None:
         """What they held becomes free, and must be given back before anybody else is blamed."""
         self._gave_back_s = float("-inf")
-        self._soon()
+        self._pause_s = FIRST_PAUSE_S
+
+    @staticmethod
+    def _has_grown(level: int, before: int) -> bool:
+        """By more than work varies."""
+        return level > before * 3 // 2 + MUCH_BYTES
 
     def _perhaps_free(self, measured: Measured) -> int:
         return max(0, measured.private_bytes - self._base - measured.counted_bytes + self._idle)
-
-    def _soon(self) -> None:
-        self._pause_s, self._next_s = FIRST_PAUSE_S, float("-inf")

@@ -3,8 +3,9 @@
 Why a thread: the event loop may be busy while bytes come in, since gRPC receives in threads of its own. A look costs
 some microseconds; only when it finds a lot is anything else asked.
 
-Trap: a connection may be ended only if it is to blame. So free memory is given back first; only who holds a megabyte or
-more is ended, the largest first; and then memory is measured again.
+Trap: a connection may be ended only if it is to blame, and what was ended a moment ago takes its time to become free.
+So free memory is given back first; the largest are ended until what the *others* have sent is below the bound; and
+nobody who holds less than a megabyte.
 
 Its calls get a status that says why, if the event loop gets to it in time; then the connection is cut, since bytes may
 belong to a call that no handler of ours has seen.
@@ -29,7 +30,8 @@ LOOK_S = 0.1
 LOOK_SOON_S = 0.02
 SETTLE_S = 60.0
 ENDING_S = 0.25
-FREED_S = 0.05
+FALLING_BYTES = 8 * 2**20
+UNEXPLAINED_S = 1.0
 BLAMED_BYTES = 2**20
 _SAY_AGAIN_S = 60.0
 
@@ -105,9 +107,9 @@ class MemoryWatch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-watch", daemon=True)
         self._settled_s = senses.clock()
-        self._said_s = float("-inf")
-        self._ending: list[str] = []
-        self._ending_s = self._cut_s = float("-inf")
+        self._said_s = self._fell_s = float("-inf")
+        self._lowest: int | None = None
+        self._ending: dict[str, float] = {}
         self.ended_connections = 0
         self.given_back = 0
 
@@ -135,8 +137,7 @@ class MemoryWatch:
         private, now = self._senses.private_bytes(), self._senses.clock()
         if private is None:
             return LOOK_S
-        if self._still_ending(now) or now - self._cut_s < FREED_S:
-            return LOOK_SOON_S
+        self._cut_ended(now)
         if not self._rule.needs_accounts(private):
             self._settle(now, little=True)
             return self._pause(private)
@@ -144,39 +145,32 @@ class MemoryWatch:
         self._settle(now, little=self._rule.little(measured))
         match self._rule.decide(measured):
             case Act.NOTHING:
-                pass
+                self._lowest = None
             case Act.GIVE_BACK:
-                self._give_back(measured)
+                self._senses.give_back()
+                self.given_back += 1
+                self._rule.gave_back(measured, self._senses.private_bytes() or 0)
                 return 0.0
             case Act.END_CALLS:
-                self._end_calls(self._rule.uncounted(measured), now)
-                self._rule.ended_calls()
+                self._end_calls(measured)
                 return LOOK_SOON_S
         return self._pause(private)
 
     def _pause(self, private: int) -> float:
-        return LOOK_SOON_S if self._rule.near(private) else LOOK_S
+        return LOOK_SOON_S if self._rule.near(private) or self._ending else LOOK_S
 
     def _settle(self, now: float, *, little: bool) -> None:
         if now - self._settled_s > SETTLE_S:
             self._settled_s = now
             self._receiving.settle(little=little)
 
-    def _give_back(self, measured: Measured) -> None:
-        self._senses.give_back()
-        self.given_back += 1
-        self._rule.gave_back(measured, self._senses.private_bytes() or 0)
-
-    def _end_calls(self, uncounted: int, now: float) -> None:
+    def _end_calls(self, measured: Measured) -> None:
         """Blame whoever holds most, so many that the rest is well below the bound."""
-        blamed = self._blamed(uncounted - self._bound * 3 // 4)
-        if not blamed:
-            if now - self._said_s > _SAY_AGAIN_S:
-                self._said_s = now
-                log.warning("memory_over_bound", uncounted_bytes=uncounted, bound_bytes=self._bound)
-            return
+        uncounted, now = self._rule.uncounted(measured), measured.now_s
+        blamed = self._blamed(uncounted, patient=self._patient(measured))
         for holder in blamed:
             self._receiving.end_calls(holder.peer, self._why(holder))
+            self._ending[holder.peer] = now
             log.warning(
                 "receiving_full",
                 peer=holder.peer,
@@ -185,35 +179,47 @@ class MemoryWatch:
                 uncounted_bytes=uncounted,
                 bound_bytes=self._bound,
             )
-        self.ended_connections += len(blamed)
-        self._ending, self._ending_s = [holder.peer for holder in blamed], now
+        if blamed:
+            self.ended_connections += len(blamed)
+            self._rule.ended_calls()
+            self._lowest = None
+        elif not self._patient(measured) and now - self._said_s > _SAY_AGAIN_S:
+            self._said_s = now
+            log.warning("memory_over_bound", uncounted_bytes=uncounted, bound_bytes=self._bound)
 
-    def _blamed(self, excess: int) -> Sequence[Holder]:
-        """The fewest connections that hold so much. One at a time where nobody knows what they hold."""
-        found = self._receiving.holders()
-        if found and not any(holder.bytes for holder in found):
-            return found[:1]
+    def _patient(self, measured: Measured) -> bool:
+        """Whether memory that nobody holds any more may still be on its way to become free: it has fallen lately."""
+        private, now = measured.private_bytes, measured.now_s
+        if self._lowest is None or private < self._lowest - FALLING_BYTES:
+            self._lowest, self._fell_s = private, now
+        return now - self._fell_s < UNEXPLAINED_S
+
+    def _blamed(self, uncounted: int, *, patient: bool) -> Sequence[Holder]:
+        """The fewest connections without which what the others have sent is well below the bound. If it is below it
+        anyway, memory may be free in a moment; if it is not, small pieces cost more memory than bytes.
+        """
+        found = [holder for holder in self._receiving.holders() if holder.peer not in self._ending]
+        sent, allowed = sum(holder.bytes for holder in found), self._bound * 3 // 4
+        if not sent or (sent <= allowed and patient):
+            return [] if patient else found[:1]  # where the kernel does not say who has sent what
+        weight = 1.0 if sent > allowed else uncounted / sent
+        excess = sent * weight - allowed
         blamed = []
         for holder in found:
             if holder.bytes < BLAMED_BYTES or excess <= 0:
                 break
             blamed.append(holder)
-            excess -= holder.bytes
+            excess -= holder.bytes * weight
         return blamed
 
-    def _still_ending(self, now: float) -> bool:
-        """Whether calls that were ended are being waited for. When they are over, or take too long, their connections
-        are cut, and whatever else they hold is free.
+    def _cut_ended(self, now: float) -> None:
+        """Cut the connections whose calls were ended, when these are over or take too long: whatever else they hold
+        becomes free.
         """
-        if not self._ending:
-            return False
-        if now - self._ending_s < ENDING_S and any(map(self._receiving.ending, self._ending)):
-            return True
-        for peer in self._ending:
-            self._receiving.cut(peer)
-        self._ending = []
-        self._cut_s = now
-        return True
+        for peer, since_s in tuple(self._ending.items()):
+            if now - since_s >= ENDING_S or not self._receiving.ending(peer):
+                self._receiving.cut(peer)
+                del self._ending[peer]
 
     def _why(self, holder: Holder) -> str:
         return (

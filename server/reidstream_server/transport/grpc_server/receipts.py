@@ -84,6 +84,11 @@ class Receipts(grpc.aio.ServerInterceptor):
 
     # What holds memory.
 
+    @property
+    def known(self) -> int:
+        """Connections that are remembered."""
+        return len(self._connections)
+
     def holders(self) -> list[Holder]:
         """Every connection, the one that holds most first. Without the kernel's figures: the one with most calls."""
         received, known = received_bytes(self.port), self._connections.copy()
