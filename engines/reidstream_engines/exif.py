@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 
+from .header_steps import HeaderSteps
 from .image import Orientation
 
 _ORIENTATION_TAG = 0x0112
@@ -23,7 +24,7 @@ _HEADER_BYTES = 8
 _NUMBERS = {one.value: one for one in Orientation}
 
 
-def read_exif(data: bytes, at: int) -> Orientation:
+def read_exif(data: bytes, at: int, steps: HeaderSteps) -> Orientation:
     """The orientation in the EXIF record (a TIFF header and its directory) at byte `at`; AS_STORED if it has none."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[at : at + 4])
     if order is None or at + _HEADER_BYTES > len(data):
@@ -33,13 +34,14 @@ def read_exif(data: bytes, at: int) -> Orientation:
     if directory + 2 > len(data):
         return Orientation.AS_STORED
     (entries,) = struct.unpack_from(order + "H", data, directory)
-    for entry in range(directory + 2, directory + 2 + _ENTRY_BYTES * min(entries, _MOST_ENTRIES), _ENTRY_BYTES):
+    for number in steps.up_to(min(entries, _MOST_ENTRIES)):
+        entry = directory + 2 + _ENTRY_BYTES * number
         if entry + _ENTRY_BYTES > len(data):
             break
         tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
         if tag == _ORIENTATION_TAG:
             if kind not in (_SHORT, _LONG) or count != 1:
                 break
-            (number,) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), data, entry + 8)
-            return _NUMBERS.get(number, Orientation.AS_STORED)
+            (value,) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), data, entry + 8)
+            return _NUMBERS.get(value, Orientation.AS_STORED)
     return Orientation.AS_STORED

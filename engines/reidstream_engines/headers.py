@@ -17,6 +17,7 @@ from typing_extensions import assert_never
 
 from .errors import InvalidImage, UnsupportedImage
 from .exif import read_exif
+from .header_steps import HeaderSteps
 from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, Orientation, PixelFormat, RawImage
 from .jpeg_header import MAX_SEGMENTS, parse_jpeg
 from .other_formats import refuse_unknown
@@ -29,15 +30,16 @@ _WEBP_EXIF = 0x08
 _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
-def parse_encoded(data: bytes, *, upright: bool = False) -> EncodedImage:
+def parse_encoded(data: bytes, *, upright: bool = False, steps: HeaderSteps | None = None) -> EncodedImage:
     """Format and size of a compressed picture, from its bytes. Takes a few milliseconds at most.
 
     `upright`: it is to be turned as its EXIF says; width and height are then those of the turned picture.
+    `steps`: counts what is done, also if it raises.
 
     Raises InvalidImage (empty, garbage, or a header that is damaged, too short or claims no pixels) or UnsupportedImage
     (a format or a kind that is not supported). The rest of the picture may still fail to decode.
     """
-    image = _parse(data, upright)
+    image = _parse(data, upright, HeaderSteps() if steps is None else steps)
     if not upright or image.orientation is Orientation.AS_STORED:
         return image
     width, height = image.width, image.height
@@ -46,20 +48,21 @@ def parse_encoded(data: bytes, *, upright: bool = False) -> EncodedImage:
     return replace(image, width=width, height=height, upright=True)
 
 
-def _parse(data: bytes, upright: bool) -> EncodedImage:  # noqa: FBT001 - private
+def _parse(data: bytes, upright: bool, steps: HeaderSteps) -> EncodedImage:  # noqa: FBT001 - private
     if not data:
         raise InvalidImage("the image is empty")
     if data.startswith(b"\xff\xd8"):
-        return parse_jpeg(data)
+        return parse_jpeg(data, steps)
     if data.startswith(_PNG_SIGNATURE):
-        image_format, (width, height), exif = ImageFormat.PNG, _png_size(data), _png_exif(data, behind_pixels=upright)
+        image_format, (width, height) = ImageFormat.PNG, _png_size(data, steps)
+        exif = _png_exif(data, steps, behind_pixels=upright)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        image_format, (width, height), exif = ImageFormat.WEBP, _webp_size(data), _webp_exif(data)
+        image_format, (width, height), exif = ImageFormat.WEBP, _webp_size(data), _webp_exif(data, steps)
     else:
         refuse_unknown(data)
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
-    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif)
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif, steps)
     return EncodedImage(data=data, format=image_format, width=width, height=height, orientation=orientation)
 
 
@@ -135,7 +138,7 @@ def _plane(data: bytes | memoryview, what: str, *, row: int, rows: int, stride: 
     return stride
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
+def _png_size(data: bytes, steps: HeaderSteps) -> tuple[int, int]:
     """IHDR is the first chunk (PNG, 11.2.1); `acTL` before the pixels makes it an animation (11.3.6.1)."""
     if len(data) < _PNG_AFTER_HEADER:
         raise InvalidImage("the PNG is truncated: it ends within its header")
@@ -147,7 +150,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
     if depth not in _PNG_DEPTHS:
         raise InvalidImage(f"the PNG header claims {depth} bits a channel; 1, 2, 4 and 8 are valid here")
     at = _PNG_AFTER_HEADER
-    for _ in range(MAX_SEGMENTS):
+    for _ in steps.up_to(MAX_SEGMENTS):
         kind = data[at + 4 : at + 8]
         if kind == b"acTL":
             raise UnsupportedImage("the PNG is animated; send one picture")
@@ -179,10 +182,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
 
 
-def _png_exif(data: bytes, *, behind_pixels: bool) -> int | None:
+def _png_exif(data: bytes, steps: HeaderSteps, *, behind_pixels: bool) -> int | None:
     """Where the EXIF record begins; None if there is none. It is looked for behind the pixels only if it is needed."""
     at = _PNG_AFTER_HEADER
-    for _ in range(_MAX_PNG_CHUNKS if behind_pixels else MAX_SEGMENTS):
+    for _ in steps.up_to(_MAX_PNG_CHUNKS if behind_pixels else MAX_SEGMENTS):
         kind = data[at + 4 : at + 8]
         if kind == b"eXIf":
             return at + 8
@@ -192,12 +195,12 @@ def _png_exif(data: bytes, *, behind_pixels: bool) -> int | None:
     return None
 
 
-def _webp_exif(data: bytes) -> int | None:
+def _webp_exif(data: bytes, steps: HeaderSteps) -> int | None:
     """Where the EXIF record begins (RFC 9649, 2.7.1.5); None if there is none. Some writers put JPEG's mark before."""
     if data[12:16] != b"VP8X" or not data[20] & _WEBP_EXIF:
         return None
     at = 12
-    for _ in range(MAX_SEGMENTS):
+    for _ in steps.up_to(MAX_SEGMENTS):
         kind = data[at : at + 4]
         if kind == b"EXIF":
             return at + 14 if data[at + 8 : at + 14] == b"Exif\0\0" else at + 8

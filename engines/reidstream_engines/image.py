@@ -123,7 +123,7 @@ class EncodedImage:
 
     `layout` None: it can only be decoded whole. `orientation`: what its EXIF says. `upright`: it is to be turned so;
     width, height and boxes are then those of the turned picture. `scans`: in how many passes a JPEG's coefficients
-    come; with more than one, all of them are held until the last.
+    come; with more than one, all of them are held until the last: `coefficient_bytes`.
     """
 
     data: bytes
@@ -134,6 +134,7 @@ class EncodedImage:
     orientation: Orientation = Orientation.AS_STORED
     upright: bool = False
     scans: int = 1
+    coefficient_bytes: int = 0
 
     @property
     def turn(self) -> Orientation:

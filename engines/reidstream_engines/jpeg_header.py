@@ -17,10 +17,13 @@ from typing import NamedTuple
 
 from .errors import InvalidImage, UnsupportedImage
 from .exif import read_exif
+from .header_steps import HeaderSteps
 from .image import EncodedImage, ImageFormat, JpegLayout, Orientation
 
 MAX_SEGMENTS = 1024
 """The most segments before the image data. Real files have dozens."""
+MAX_SCANS = 1024
+"""The most scans. Encoders write about ten."""
 MAX_JUNK = 4096
 """The most bytes of junk, and of fill bytes, in a header."""
 BASELINE, SCAN, RESTARTS = 0xC0, 0xDA, range(0xD0, 0xD8)
@@ -50,6 +53,7 @@ _SHORTEST = 2  # a segment's length counts itself
 _BEFORE_SCAN = frozenset((0xC4, 0xDB, 0xDD, _COMMENT, *_APPLICATIONS))  # C4 and DB: tables; DD: the restart interval
 _FILL = 0xFF
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_SCAN_MARKER = re.compile(b"\xff\xda")
 _END_MARKER = b"\xff\xd9"
 _TAIL = 256  # some cameras pad their files after the end marker
 _UNITS: Mapping[bytes, tuple[int, int]] = {  # by the components' sampling factors
@@ -62,6 +66,7 @@ _UNITS: Mapping[bytes, tuple[int, int]] = {  # by the components' sampling facto
 }
 _JFIF_MAJOR, _ADOBE_TRANSFORM = 9, 15  # bytes of those segments, counted from the marker on
 _YCBCR = 1
+_BLOCK, _COEFFICIENT_BYTES = 8, 2
 _WHOLE_BLOCKS = b"\x00\x3f\x00"  # how a sequential scan's header ends: all 64 coefficients, to the last bit
 
 
@@ -73,7 +78,7 @@ class Segment(NamedTuple):
     end: int
 
 
-def parse_jpeg(data: bytes) -> EncodedImage:
+def parse_jpeg(data: bytes, steps: HeaderSteps) -> EncodedImage:
     """Size, layout and orientation of a JPEG; `data` begins with its start marker. A millisecond or two at most.
 
     Raises InvalidImage (damaged, or no pixels) or UnsupportedImage. The EncodedImage holds `data` itself, or a copy
@@ -95,15 +100,25 @@ def parse_jpeg(data: bytes) -> EncodedImage:
     except InvalidImage:
         if frame is None:
             raise
+    finally:
+        steps.left -= len(found)
     if frame is None:
         raise InvalidImage(f"the JPEG has no frame header within {MAX_SEGMENTS} segments")
     width, height = _size(data, found[frame].start)
     layout = _layout(data, found, frame)
-    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif.start + 4 + len(_EXIF_MARK))
+    orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif.start + 4 + len(_EXIF_MARK), steps)
+    scans, coefficient_bytes = (1, 0) if layout is not None else _passes(data, found, frame, steps)
     if found[-1].marker == SCAN and _has_junk(data, found):
         data = plain_header(data, found)
     return EncodedImage(
-        data=data, format=ImageFormat.JPEG, width=width, height=height, layout=layout, orientation=orientation
+        data=data,
+        format=ImageFormat.JPEG,
+        width=width,
+        height=height,
+        layout=layout,
+        orientation=orientation,
+        scans=scans,
+        coefficient_bytes=coefficient_bytes,
     )
 
 
@@ -135,6 +150,33 @@ def segments(data: bytes) -> Iterator[Segment]:
         if marker in _LAST:
             return
         at += 2 + length
+
+
+def _passes(data: bytes, found: Sequence[Segment], frame: int, steps: HeaderSteps) -> tuple[int, int]:
+    """In how many scans the coefficients come, and how many bytes of them a decoder holds until the last.
+
+    A scan may say nothing, in a few bytes, and goes over the whole picture all the same: some thousands of them keep a
+    decoder busy for a minute. Image data has no such marker (T.81, B.1.1.5); comments between scans may, and count.
+    """
+    marker, start, end = found[frame]
+    scan = found[-1]
+    components = data[start + 9]
+    if scan.marker != SCAN or (marker in _SEQUENTIAL and data[scan.start + 4 : scan.start + 5] == bytes([components])):
+        return 1, 0
+    scans = 0
+    for _ in _SCAN_MARKER.finditer(data, scan.start):
+        scans += 1
+        steps.left -= 1
+        if scans > MAX_SCANS:
+            raise UnsupportedImage(f"the JPEG has more than {MAX_SCANS} scans; send a baseline one")
+    height, width = struct.unpack_from(">HH", data, start + 5)
+    blocks = -(-width // _BLOCK) * -(-height // _BLOCK)
+    factors = [(one >> 4 or 1, one & 15 or 1) for one in data[start + 11 : end : 3]]
+    if len(factors) > 1:
+        across, down = max(one[0] for one in factors), max(one[1] for one in factors)
+        units = -(-width // (_BLOCK * across)) * -(-height // (_BLOCK * down))
+        blocks = units * sum(one[0] * one[1] for one in factors)
+    return scans, blocks * _BLOCK * _BLOCK * _COEFFICIENT_BYTES
 
 
 def _has_junk(data: bytes, found: Sequence[Segment]) -> bool:

@@ -124,7 +124,9 @@ class Stager(Protocol):
 
     @abstractmethod
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """How much memory `stage(image, boxes)` will hold until the frame is closed. Cheap: computed from sizes."""
+        """The most memory that `stage(image, boxes)` holds, while it decodes and until the frame is closed. Cheap:
+        computed from the header.
+        """
         ...
 
     @abstractmethod

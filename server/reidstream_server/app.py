@@ -25,6 +25,7 @@ from reidstream_server.bounds import (
     frame_limits,
     memory_bounds,
     port_bounds,
+    published_limits,
     scheduler_limits,
     structure_bytes,
 )
@@ -40,6 +41,7 @@ from reidstream_server.memory.machine import machine_memory, too_large
 from reidstream_server.memory.process import private_bytes
 from reidstream_server.memory.rule import WatchRule
 from reidstream_server.memory.watch import MemoryWatch, Senses
+from reidstream_server.metrics.calls import CallCollector, CallFigures
 from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.log import LogCollector
 from reidstream_server.metrics.memory import MemoryCollector
@@ -202,6 +204,7 @@ async def running_server(
         embedding = embedding_service(parts)
         door = grpc_door(parts, [embedding.hosted])
         watch = memory_watch(parts, door)
+        show_calls(parts, embedding, door)
         server = RunningServer(parts, embedding, [door], operators, watch)
         if operators is not None:
             operators.show_metrics(make_wsgi_app(parts.registry))
@@ -248,6 +251,22 @@ def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
     watch = MemoryWatch(rule, door.receipts, senses, bound_bytes=bounds.max_receiving_bytes)
     parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))
     return watch
+
+
+def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> None:
+    """Have the metrics tell how many calls are open, and how much one client has of them."""
+    published = published_limits(parts.config)
+
+    def figures() -> CallFigures:
+        return CallFigures(
+            sessions_of_largest=embedding.sessions_of_largest_client,
+            sessions_per_client=published.max_sessions_per_client,
+            calls=door.admission.calls.taken,
+            max_calls=published.max_calls,
+            receiving=door.admission.reception.taken,
+        )
+
+    parts.registry.register(CallCollector(FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)))
 
 
 def embedding_service(parts: Parts) -> EmbeddingService:

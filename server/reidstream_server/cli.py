@@ -18,11 +18,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reidstream_server.config import ConfigError, changed_settings, load_config, unread_variables
+from reidstream_server.config import ConfigError, ServerConfig, changed_settings, load_config, unread_variables
 from reidstream_server.errors import StartupError
 from reidstream_server.logs import LogFormat, LogLevel, configure, flush, get_logger
 from reidstream_server.starting import check_start
-from reidstream_server.stopping import ToldToStop, stoppable
+from reidstream_server.stopping import Stop, ToldToStop, stoppable
 
 log = get_logger(__name__)
 
@@ -45,21 +45,26 @@ def _run(argv: Sequence[str]) -> int:
         _refuse(error)
         return EXIT_CONFIG
     configure(config.log.log_level, config.log.log_format)
+    try:
+        with stoppable() as stop:  # before the first line of the log, by which a supervisor may go
+            return _start(config, stop)
+    except ToldToStop as told:
+        told.tell()
+        return told.exit_code
+
+
+def _start(config: ServerConfig, stop: Stop) -> int:
     for unread in unread_variables(os.environ):
         log.warning("variable_ignored", variable=unread.variable, reason=unread.reason)
     log.info("configuration", **(changed_settings(config) or {"all": "default"}))
     try:
-        with stoppable() as stop:
-            check_start(config)
-            from reidstream_server import running  # noqa: PLC0415 - see the module
+        check_start(config)
+        from reidstream_server import running  # noqa: PLC0415 - see the module
 
-            return running.dry_run(config, stop) if config.lifecycle.dry_run else running.run(config, stop)
+        return running.dry_run(config, stop) if config.lifecycle.dry_run else running.run(config, stop)
     except StartupError as error:
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - the message says everything
         return EXIT_STARTUP
-    except ToldToStop as told:
-        told.tell()
-        return told.exit_code
 
 
 def _refuse(error: ConfigError) -> None:

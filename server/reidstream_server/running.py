@@ -31,6 +31,7 @@ def run(config: ServerConfig, stop: Stop) -> int:
     keep_freed_memory(scheduler_limits(config).cores)  # before there are threads, each of which would get a heap
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.check()
+        stop.hold()
         ending = asyncio.run(serve(config, loaded, stop, operators))
         if ending.stuck:
             _leave_behind(ending.code)

@@ -39,6 +39,8 @@ log = get_logger(__name__)
 PATIENCE_S = 5.0
 """How long the release of the models may take."""
 
+_LAST_WORDS_S = 2.0  # a little more than `logging.shutdown` takes
+
 
 class ToldToStop(BaseException):
     """Raised wherever the main thread is. Not an Exception, so that nobody takes it for an error of a model."""
@@ -77,10 +79,18 @@ class Stop:
         if self._number is not None:
             raise ToldToStop(self._number)
 
-    def while_serving(self, stop: Callable[[], None]) -> None:
-        """From now on each signal calls `stop`, in a thread, and does nothing else. Raises ToldToStop if one came."""
+    def hold(self) -> None:
+        """From now on nothing is raised where the main thread is: an event loop that is half made would break.
+
+        Raises ToldToStop if one came; `while_serving` does for those that come from now on.
+        """
         for each in self._signals:
             signal.signal(each, _leave_to_the_watcher)
+        self.check()
+
+    def while_serving(self, stop: Callable[[], None]) -> None:
+        """From now on each signal calls `stop`, in a thread, and does nothing else. Raises ToldToStop if one came."""
+        self.hold()
         with self._lock:
             self.check()
             self._serving = stop
@@ -143,12 +153,12 @@ class Stop:
     def _end_now(self) -> NoReturn:
         with self._lock:
             code, number = self._code, self._number
+        served = code is not None
         if code is None:
             code = _exit_code(number or signal.SIGTERM)
-            _tell(code)
-        else:
-            log.warning("threads_left", exit_code=code)
-        logging.shutdown()
+        last_words = threading.Thread(target=_last_words, args=(code, served), daemon=True)
+        last_words.start()
+        last_words.join(_LAST_WORDS_S)
         os._exit(code)
 
 
@@ -187,6 +197,15 @@ def _has_terminal() -> bool:
 
 def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:
     """Does nothing. SIG_IGN would not do: then the watcher would not hear of the signal either."""
+
+
+def _last_words(code: int, served: bool) -> None:  # noqa: FBT001 - a thread's argument
+    """Trap: an exception that a handler raised within `logging` may have left one of its locks taken, for ever."""
+    if served:
+        log.warning("threads_left", exit_code=code)
+    else:
+        _tell(code)
+    logging.shutdown()
 
 
 def _tell(code: int) -> None:

@@ -146,7 +146,7 @@ def test_signals_while_the_server_starts_end_it_with_the_signals_code(after: int
         server.wait_for(moments[after])
         code = storm(server, [signal.SIGTERM])
         reader.join()
-    assert code == (0 if any(event["event"] == "serving" for event in server.log) else 143)
+    assert code == (0 if any(event["event"] == "serving" for event in server.log) else 143), server.log
     assert not [event for event in server.log if event["event"] == "text"]  # a traceback
 
 

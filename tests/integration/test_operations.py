@@ -61,6 +61,21 @@ async def test_every_series_is_there_from_the_first_scrape() -> None:
     assert later['reidstream_stage_seconds_count{stage="inference"}'] == 1
 
 
+async def test_metrics_tell_what_the_largest_client_has() -> None:
+    """Of streams, beside its limit; and how many calls are in progress."""
+    async with (
+        serving(metrics_enabled=True, max_sessions=100) as server,
+        stream_to(server) as one,
+        stream_to(server) as two,
+    ):
+        await one.open()
+        await two.open()
+        series = series_of(await scrape(server))
+    assert series["reidstream_sessions_of_largest_client"] == 2
+    assert series["reidstream_sessions_per_client_limit"] == 50
+    assert (series["reidstream_calls"], series["reidstream_calls_limit"]) == (0, 512)
+
+
 async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/metrics.md lists exactly what the server has; those of a GPU are there where one serves."""
     async with serving(metrics_enabled=True) as server:

@@ -19,7 +19,7 @@ from typing_extensions import Self, assert_never, override
 
 from reidstream_engines.decoding.buffers import BufferPool, Bytes, buffer_size
 from reidstream_engines.decoding.color import nv12_to_bgr
-from reidstream_engines.decoding.cost import decoding_ns, nv12_ns
+from reidstream_engines.decoding.cost import decoding_ns, nv12_ns, scratch_bytes
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.opencv import decode_whole
 from reidstream_engines.decoding.turbojpeg import find_turbojpeg
@@ -133,9 +133,11 @@ class CpuStager(Stager):
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
         match image:
             case EncodedImage(format=ImageFormat.JPEG):
-                return buffer_size(self._jpeg.pixels(image, boxes) * _CHANNELS)
+                pixels = self._jpeg.pixels(image, boxes)
+                return buffer_size(pixels * _CHANNELS) + scratch_bytes(image, pixels)
             case EncodedImage():
-                return image.width * image.height * _CHANNELS
+                pixels = image.width * image.height
+                return pixels * _CHANNELS + scratch_bytes(image, pixels)
             case RawImage(format=PixelFormat.NV12):
                 return buffer_size(image.width * image.height * _CHANNELS)
             case RawImage():

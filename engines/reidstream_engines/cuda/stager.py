@@ -15,9 +15,9 @@ from types import TracebackType
 
 from typing_extensions import Self, override
 
-from reidstream_engines.decoding.cost import device_ns
+from reidstream_engines.decoding.cost import device_ns, scratch_bytes
 from reidstream_engines.errors import EngineFault
-from reidstream_engines.image import Image, PixelBox, PixelFormat
+from reidstream_engines.image import EncodedImage, Image, PixelBox, PixelFormat
 from reidstream_engines.protocol import DeviceUsage, PoolUsage, StagedFrame, Stager
 
 from .decoders import DeviceDecoder, FrameDecoder, PixelLayout
@@ -167,8 +167,10 @@ class CudaStager(Stager):
 
     @override
     def staged_bytes(self, image: Image, boxes: Sequence[PixelBox]) -> int:
-        """Bytes of device memory."""
-        return size_class(self._decoder.layout(image, boxes).size)
+        """Bytes of device memory, and what decoding needs in this machine's."""
+        layout = self._decoder.layout(image, boxes)
+        size = size_class(layout.size)
+        return size + scratch_bytes(image, layout.width * layout.height) if isinstance(image, EncodedImage) else size
 
     @override
     def staging_ns(self, image: Image, boxes: Sequence[PixelBox]) -> int:

@@ -1,4 +1,4 @@
-"""What it costs to bring a picture to where crops are taken, estimated from its header: nanoseconds of one core.
+"""What it costs to bring a picture to where crops are taken, from its header: nanoseconds of one core, and memory.
 
 Why before the work: frames share the cores fairly only if a frame's cost is known when it is queued. Two cameras with
 PNGs of 40 megapixels in 117 kB look small by their bytes and by their boxes.
@@ -31,6 +31,8 @@ _SCANS_STORED = 0.3  # a pixel in each scan, even if the scan says nothing of it
 _PNG_BYTE, _PNG_PIXEL = 5.0, 11.0
 _WEBP_BYTE, _LOSSLESS_BYTE, _WEBP_PIXEL = 50.0, 14.0, 3.5
 _TURNED = 0.5
+_WHOLE_PIXEL = 4  # bytes: OpenCV decodes PNG and WebP apart from the result, with their alpha
+_TURNED_PIXEL = 6  # bytes: the picture as it is stored, and that with its sides changed
 _COPIED_BYTE = 0.2
 _NV12_PIXEL = 0.25
 
@@ -54,6 +56,12 @@ def decoding_ns(image: EncodedImage, pixels: int) -> int:
     if image.upright:
         cost += pixels * _TURNED
     return A_PICTURE + int(cost)
+
+
+def scratch_bytes(image: EncodedImage, pixels: int) -> int:
+    """What decoding needs for a while beside the `pixels` that stay, measured at 40 megapixels."""
+    scratch = image.coefficient_bytes if image.format is ImageFormat.JPEG else image.width * image.height * _WHOLE_PIXEL
+    return scratch + pixels * _TURNED_PIXEL if image.upright else scratch
 
 
 def device_ns(image: EncodedImage) -> int:

@@ -110,7 +110,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_UNSUPPORTED_IMAGE: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. A kind of image that the server refuses: CMYK, 16-bit, animated, or another format."""
     ERROR_REASON_IMAGE_TOO_LARGE: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
+    """INVALID_ARGUMENT. More pixels than `max_image_pixels`, more bytes to hold than `max_staged_bytes`, or a JPEG whose
+    scans, each over all pixels, go over more than 16 * `max_image_pixels` in all.
+    """
     ERROR_REASON_TOO_MANY_BOXES: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT. More than `Limits.max_boxes_per_frame`."""
     ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 6
@@ -145,7 +147,9 @@ ERROR_REASON_INVALID_IMAGE: ErrorReason.ValueType  # 2
 ERROR_REASON_UNSUPPORTED_IMAGE: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. A kind of image that the server refuses: CMYK, 16-bit, animated, or another format."""
 ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. More pixels than `max_image_pixels`, or more bytes to hold than `max_staged_bytes`."""
+"""INVALID_ARGUMENT. More pixels than `max_image_pixels`, more bytes to hold than `max_staged_bytes`, or a JPEG whose
+scans, each over all pixels, go over more than 16 * `max_image_pixels` in all.
+"""
 ERROR_REASON_TOO_MANY_BOXES: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT. More than `Limits.max_boxes_per_frame`."""
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 6

@@ -82,7 +82,7 @@ AT_LEAST = (
         greater="max_staged_bytes",
         factor=3,
         lesser="max_image_pixels",
-        why="so that every allowed image can be decoded (3 bytes a pixel)",
+        why="so that every allowed image can be decoded (3 bytes a pixel; PNG and WebP take 7, progressive JPEG to 9)",
     ),
 )
 PORTS_RULE = "port and metrics_port must differ, unless they are 0 or on different addresses"

@@ -38,7 +38,7 @@ class Decoding(Generic[P]):
         frame = self._ledger.end_staging(key)
         if frame is None:
             return
-        self._sources.staged(frame, spent_ns, now, slow_ns=self._limits.slow_staging_ns)
+        self._ended(frame, spent_ns, now)
         frame.staged = True
         frame.phase = Phase.READY
         frame.decoded_ns = now
@@ -52,7 +52,7 @@ class Decoding(Generic[P]):
         frame = self._ledger.end_staging(key)
         if frame is None:
             return
-        self._sources.staged(frame, spent_ns, now, slow_ns=self._limits.slow_staging_ns)
+        self._ended(frame, spent_ns, now)
         self._ledger.resolve(frame, fault, effects)
         self._ledger.settle(frame, effects)
         self._place_is_free(frame, now, effects)
@@ -64,13 +64,25 @@ class Decoding(Generic[P]):
             if frame.payload is None:
                 continue
             if not frame.given_up:
+                frame.set_aside = True
+                self._sources.suspect(frame.session.terms.source)
                 effects.append(SetAside(frame=frame.key, payload=frame.payload))
                 continue
+            self._clear(frame)
             effects.append(GiveUpStaging(frame=frame.key, payload=frame.payload))
             self._sources.charge(frame.session.terms.source, now - frame.staging_ns, now)
             self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)
         if staging.broken:
             self._inference.lose_all("too many pictures are decoded without end", effects)
+
+    def _ended(self, frame: FrameState[P], spent_ns: int, now: int) -> None:
+        self._sources.staged(frame, spent_ns, now, slow_ns=self._limits.slow_staging_ns)
+        self._clear(frame)
+
+    def _clear(self, frame: FrameState[P]) -> None:
+        if frame.set_aside:
+            frame.set_aside = False
+            self._sources.clear(frame.session.terms.source)
 
     def _place_is_free(self, frame: FrameState[P], now: int, effects: list[Effect[P]]) -> None:
         """Somebody else may be slow, and have waited for a place aside."""

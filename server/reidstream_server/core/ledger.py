@@ -16,6 +16,7 @@ from .effects import Effect, Release
 from .fair_queue import FairQueue
 from .faults import FrameFault
 from .fleet import Fleet
+from .sources import Sources
 from .staging import Staging
 from .state import FrameState, Phase
 from .statistics import SchedulerStatistics
@@ -41,7 +42,9 @@ class Ledger(Generic[P]):
         fleet: Fleet[P],
         timers: Timers,
         admission: Admission[P],
+        *,
         delivery: Delivery[P],
+        sources: Sources[P],
     ) -> None:
         self.frames: dict[FrameKey, FrameState[P]] = {}
         quantum = limits.quantum_boxes * TURN_NS_PER_BOX
@@ -50,6 +53,7 @@ class Ledger(Generic[P]):
         self.staging: Staging[P] = Staging(limits, fleet, timers)
         self.batches = 0
         self.batch_cores = 0
+        self._sources = sources
         self._waiting_heavy = 0
         self._limits = limits
         self._fleet = fleet
@@ -113,10 +117,12 @@ class Ledger(Generic[P]):
         frame = None
         if len(self.waiting) > self._waiting_heavy and self.staging.takes(aside=False) and self.wants_work:
             frame = self._next(now, heavy=False)
-        if frame is None and self._waiting_heavy and self.staging.takes(aside=True):
+        waits_heavy = self._waiting_heavy or (self._sources.any_slowed and self.waiting)
+        if frame is None and waits_heavy and self.staging.takes(aside=True):
             frame = self._next(now, heavy=True)
         if frame is not None:
             self._waiting_heavy -= frame.heavy
+            frame.heavy = frame.seems_heavy
             frame.queue_entry = None
             frame.phase = Phase.STAGING
             self.staging.begin(frame, now)
@@ -128,7 +134,7 @@ class Ledger(Generic[P]):
             return None
         return self.waiting.pop(
             now,
-            wanted=lambda frame: frame.heavy is heavy and not hungry.isdisjoint(frame.models),
+            wanted=lambda frame: frame.seems_heavy is heavy and not hungry.isdisjoint(frame.models),
             fits=self.staging.has_room,
         )
 

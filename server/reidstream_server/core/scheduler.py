@@ -56,8 +56,10 @@ class Scheduler(Generic[P]):
         self._timers = Timers()
         admission: Admission[P] = Admission(limits)
         self._delivery: Delivery[P] = Delivery(self._timers, admission, stall_timeout_ns=limits.stall_timeout_ns)
-        self._ledger: Ledger[P] = Ledger(limits, self._fleet, self._timers, admission, self._delivery)
         self._sources: Sources[P] = Sources(self._timers, self._delivery)
+        self._ledger: Ledger[P] = Ledger(
+            limits, self._fleet, self._timers, admission, delivery=self._delivery, sources=self._sources
+        )
         rate = ServiceRate()
         self._arrivals: Arrivals[P] = Arrivals(
             limits, self._fleet, self._ledger, self._sources, timers=self._timers, rate=rate

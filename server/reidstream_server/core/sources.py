@@ -9,6 +9,9 @@ A source is a client's identity, or its connection where nothing tells clients a
 until `PENALTY` times as much has passed, nothing of it is read. So its own share shrinks to what is left, and no other
 source notices. An honest client with one bad frame waits for some milliseconds.
 
+A source that pays, or of which a frame turned out to be heavy and is still being staged, is *slowed*: all its frames
+are taken for heavy ones, also those that wait already, whatever their headers say.
+
 Trap: a source that leaves takes its debt along, or it would come back with a new session. So it is forgotten when
 nothing of it is open *and* it has paid.
 """
@@ -40,13 +43,14 @@ LONGEST_PAUSE_NS = 10_000_000_000
 
 @dataclass(slots=True, eq=False)
 class Source(Generic[P]):
-    """`number`: its own, for its timer. `price`: what its staging costs, of what its headers say. `paused`: it is not
-    read at present.
+    """`number`: its own, for its timer. `price`: what its staging costs, of what its headers say. `suspects`: its
+    frames that were set aside and are being staged. `paused`: it is not read at present.
     """
 
     name: str
     number: int
     price: float
+    suspects: int = 0
     sessions: dict[SessionKey, SessionState[P]] = field(default_factory=dict)
     paused: bool = False
     until_ns: int = 0
@@ -62,6 +66,7 @@ class Sources(Generic[P]):
         self._paused: dict[int, Source[P]] = {}
         self._made = 0
         self._price = 1.0
+        self._slowed = 0
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -71,11 +76,16 @@ class Sources(Generic[P]):
         """How many are not read at present."""
         return len(self._paused)
 
+    @property
+    def any_slowed(self) -> bool:
+        """Whether there are some whose frames are all taken for heavy ones."""
+        return self._slowed > 0
+
     def enter(self, session: SessionState[P]) -> None:
         """A session of it begins."""
         source = self._of(session.terms.source)
         source.sessions[session.key] = session
-        session.paused = source.paused
+        session.paused, session.slowed = source.paused, self._is_slowed(source)
 
     def leave(self, session: SessionState[P]) -> None:
         """A session of it is over."""
@@ -109,6 +119,7 @@ class Sources(Generic[P]):
         source.until_ns = min(max(source.until_ns, now) + PENALTY * cost_ns, now + LONGEST_PAUSE_NS)
         if source.paused:
             return  # its timer looks again
+        self._slowed += not self._is_slowed(source)
         source.paused = True
         self._paused[source.number] = source
         self._timers.add(source.until_ns, TimerKind.PAUSE, source.number)
@@ -127,6 +138,22 @@ class Sources(Generic[P]):
             return
         source.paused = False
         del self._paused[number]
+        self._slowed -= not self._is_slowed(source)
+        self._tell(source)
+        self._forget(source)
+
+    def suspect(self, name: str) -> None:
+        """A frame of the source was set aside: it takes longer than anybody could expect."""
+        source = self._of(name)
+        self._slowed += not self._is_slowed(source)
+        source.suspects += 1
+        self._tell(source)
+
+    def clear(self, name: str) -> None:
+        """That frame is staged, or given up."""
+        source = self._by_name[name]
+        source.suspects -= 1
+        self._slowed -= not self._is_slowed(source)
         self._tell(source)
         self._forget(source)
 
@@ -139,9 +166,13 @@ class Sources(Generic[P]):
 
     def _tell(self, source: Source[P]) -> None:
         for session in source.sessions.values():
-            session.paused = source.paused
+            session.paused, session.slowed = source.paused, self._is_slowed(source)
             self._delivery.touch(session)
 
     def _forget(self, source: Source[P]) -> None:
-        if not source.sessions and not source.paused:
+        if not source.sessions and not self._is_slowed(source):
             del self._by_name[source.name]
+
+    @staticmethod
+    def _is_slowed(source: Source[P]) -> bool:
+        return source.paused or source.suspects > 0

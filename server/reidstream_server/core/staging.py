@@ -60,7 +60,7 @@ class Staging(Generic[P]):
     def has_room(self, frame: FrameState[P]) -> bool:
         """Whether its pixels may be held."""
         free = self._limits.max_staged_bytes - self.bytes - frame.request.staged_bytes
-        if frame.heavy and self._aside_bytes:
+        if frame.seems_heavy and self._aside_bytes:
             free -= self._limits.max_staged_bytes // RESERVE_PART
         return free >= 0
 

@@ -69,6 +69,7 @@ class FrameState(Generic[P]):
     share: float = 0.0
     being_staged: bool = False
     aside: bool = False
+    set_aside: bool = False
     given_up: bool = False
     staged: bool = False
     queue_entry: Entry[FrameState[P]] | None = None
@@ -84,6 +85,11 @@ class FrameState(Generic[P]):
     def boxes(self) -> int:
         """How many crops it has: its cost."""
         return len(self.request.crops)
+
+    @property
+    def seems_heavy(self) -> bool:
+        """Whether light frames should not wait for it."""
+        return self.heavy or self.session.slowed
 
     @property
     def started(self) -> bool:
@@ -144,7 +150,9 @@ class Unwritten:
 
 @dataclass(slots=True, eq=False)
 class SessionState(Generic[P]):
-    """A session: what it has open, in the order it came. `paused`: its source is not read at present."""
+    """A session: what it has open, in the order it came. `paused`: its source is not read at present. `slowed`: its
+    source is paused, or has frames that turned out to be heavy; so all its frames are taken for heavy ones.
+    """
 
     key: SessionKey
     terms: SessionTerms
@@ -159,6 +167,7 @@ class SessionState(Generic[P]):
     draining: bool = False
     gone: bool = False
     paused: bool = False
+    slowed: bool = False
     was_readable: bool = True
     stalled_since_ns: int = 0
     stall_timer: Timer | None = None

@@ -24,6 +24,9 @@ from .plan import FramePlan
 FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
 
+MOST_PASSES = 16
+"""A picture of the largest size may have so many scans, and a smaller one more. Encoders write about ten."""
+
 _MOST_64 = 2**64 - 1
 _COPY_NS_PER_BYTE = 2  # of memory that was never written; measured: 1.6
 _MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
@@ -47,11 +50,16 @@ class FrameIntake:
 
         `fetch`: brings its bytes in the thread that stages it, if its `data` must not be looked at.
         """
+        limit = self.limits.max_image_pixels
         pixels = plan.pixels + image.width * image.height
-        if pixels <= self.limits.max_image_pixels:
-            return plan.picture(image, fetch)
-        what, limit = f"{pixels} pixels by the header", self.limits.max_image_pixels
-        return _over(FaultReason.IMAGE_TOO_LARGE, what, "max_image_pixels", limit)
+        if pixels > limit:
+            return _over(FaultReason.IMAGE_TOO_LARGE, f"{pixels} pixels by the header", "max_image_pixels", limit)
+        index = plan.picture(image, fetch)
+        if plan.passes > MOST_PASSES * limit:
+            what = f"JPEG scans go over {plan.passes} pixels in all; send a baseline JPEG, which has one scan"
+            setting = f"{MOST_PASSES} * max_image_pixels"
+            return _over(FaultReason.IMAGE_TOO_LARGE, what, setting, MOST_PASSES * limit)
+        return index
 
     def finish(self, plan: FramePlan, *, frame_id: int, age_ns: int) -> FrameOrFault:
         """The plan as a job, and what it asks of the scheduler. `age_ns`: since the frame was taken; what is

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
-from reidstream_engines.image import Image, PixelBox
+from reidstream_engines.image import EncodedImage, Image, PixelBox
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.runtime.agreement import Agreement
@@ -40,14 +40,15 @@ class FramePlan:
     """Collects a frame's pictures, boxes and crops while a door reads them. Not thread-safe.
 
     `ready_crops`: every crop has a picture of its own. `cuts`: what will be cut from each picture. `late`: brings the
-    bytes of those that have none yet. `pixels`: of all pictures, by their headers. `rows`: of each model, the cached
-    ones not counted.
+    bytes of those that have none yet. `pixels`: of all pictures, by their headers. `passes`: pixels times scans.
+    `rows`: of each model, the cached ones not counted.
     """
 
     def __init__(self, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
         self.agreement = agreement
         self.ready_crops = ready_crops
         self.pixels = 0
+        self.passes = 0
         self.images: list[Image] = []
         self.cuts: list[list[PixelBox]] = []
         self.late: dict[int, Fetch] = {}
@@ -60,7 +61,9 @@ class FramePlan:
 
     def picture(self, image: Image, fetch: Fetch | None = None) -> int:
         """Take a picture; returns its index. `fetch`: brings its bytes, if `data` only says how many they are."""
-        self.pixels += image.width * image.height
+        pixels = image.width * image.height
+        self.pixels += pixels
+        self.passes += pixels * image.scans if isinstance(image, EncodedImage) else pixels
         self.images.append(image)
         self.cuts.append([])
         if fetch is not None:

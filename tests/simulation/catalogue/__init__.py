@@ -7,9 +7,10 @@ each changes what a camera, an engine or the runtime can observe.
 from __future__ import annotations
 
 from .bounds import BOUNDS
+from .costs import COSTS
 from .ends import ENDS
 from .models import MODELS
 from .turns import TURNS
 from .work import WORK
 
-MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS)
+MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS)

@@ -47,15 +47,15 @@ MODELS = (
     ),
     Mutant(
         name="a frame may name any model",
-        module="scheduler",
-        old="        if not models <= state.terms.models:\n",
-        new="        if not models:\n            models = state.terms.models\n        if not models:\n",
+        module="arrival",
+        old="        if not models <= session.terms.models:\n",
+        new="        if not models:\n            models = session.terms.models\n        if not models:\n",
     ),
     Mutant(
         name="a frame that names a wrong model uses its models for ever",
-        module="scheduler",
-        old="        if not models <= state.terms.models:\n",
-        new="        self._fleet.use(models)\n        if not models <= state.terms.models:\n",
+        module="arrival",
+        old="        if not models <= session.terms.models:\n",
+        new="        self._fleet.use(models & set(self._batchers))\n        if not models <= session.terms.models:\n",
     ),
     # What begins with a model is finished with it.
     Mutant(
@@ -74,8 +74,8 @@ MODELS = (
     Mutant(
         name="nothing is staged for a retiring model",
         module="batcher",
-        old="        return self.lost is None and (\n",
-        new="        return self.lost is None and not self.retiring and (\n",
+        old="        return self.lost is None and (frames",
+        new="        return self.lost is None and not self.retiring and (frames",
     ),
     Mutant(
         name="a retiring model does not linger",
@@ -117,7 +117,7 @@ MODELS = (
     ),
     Mutant(
         name="a model goes with its last session, whatever still runs",
-        module="scheduler",
+        module="arrival",
         old="        self._fleet.use(models)\n",
         new="",
     ),
@@ -136,9 +136,7 @@ MODELS = (
             return
         if frame.running_crops or frame.being_staged:
             return
-        if frame.holds_staged_bytes:
-            frame.holds_staged_bytes = False
-            self.staged_bytes -= frame.request.staged_bytes
+        self.staging.let_go(frame)
         if self.frames.pop(frame.key, None) is None:
             return
         self._fleet.leave(frame.models)
@@ -155,9 +153,7 @@ MODELS = (
             return
         if frame.running_crops or frame.being_staged:
             return
-        if frame.holds_staged_bytes:
-            frame.holds_staged_bytes = False
-            self.staged_bytes -= frame.request.staged_bytes
+        self.staging.let_go(frame)
         if self.frames.pop(frame.key, None) is None:
             return
 """,

@@ -7,16 +7,15 @@ from tests.simulation.planting import Mutant
 _STARTS = "        self._inference.start(now, effects)\n"
 _STAGES = """\
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
-            effects.append(Stage(frame=frame.key, payload=frame.payload))
+            effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
 """
 
 WORK = (
     Mutant(
         name="one frame too many is staged at once",
-        module="ledger",
-        old="if self.staging_frames >= self._limits.staging_slots or",
-        new="if self.staging_frames > self._limits.staging_slots or",
-        found_by=3,
+        module="staging",
+        old="        return (self.aside_frames if aside else self.frames) < self._limits.staging_slots",
+        new="        return (self.aside_frames if aside else self.frames) <= self._limits.staging_slots",
     ),
     Mutant(
         name="one core too many is used",
@@ -27,19 +26,19 @@ WORK = (
     Mutant(
         name="batches take no cores from staging",
         module="ledger",
-        old="return busy < cores or busy == self.staging_frames + self.batches == cores > 1",
-        new="return self.staging_frames < cores",
+        old="return busy < cores or busy == self.staging.frames + self.batches == cores > 1",
+        new="return self.staging.frames < cores",
     ),
     Mutant(
         name="nothing waits for the core that is free next",
         module="ledger",
-        old="return busy < cores or busy == self.staging_frames + self.batches == cores > 1",
+        old="return busy < cores or busy == self.staging.frames + self.batches == cores > 1",
         new="return busy < cores",
     ),
     Mutant(
         name="two pieces wait for the core that is free next",
         module="ledger",
-        old="        return busy < cores or busy == self.staging_frames + self.batches == cores > 1",
+        old="        return busy < cores or busy == self.staging.frames + self.batches == cores > 1",
         new="        return busy < cores + 2 * (cores > 1)",
     ),
     Mutant(
@@ -51,7 +50,7 @@ WORK = (
     Mutant(
         name="a piece waits for the next core, though a batch has several",
         module="ledger",
-        old="busy == self.staging_frames + self.batches == cores > 1",
+        old="busy == self.staging.frames + self.batches == cores > 1",
         new="busy == cores > 1",
     ),
     Mutant(
@@ -101,28 +100,27 @@ WORK = (
     ),
     Mutant(
         name="the staged bytes exceed their bound by a frame",
-        module="ledger",
-        old="return self.staged_bytes + frame.request.staged_bytes <= self._limits.max_staged_bytes",
-        new="return self.staged_bytes < self._limits.max_staged_bytes",
-        found_by=3,
+        module="staging",
+        old="free = self._limits.max_staged_bytes - self.bytes - frame.request.staged_bytes",
+        new="free = self._limits.max_staged_bytes - self.bytes",
     ),
     Mutant(
         name="an idle engine has frames staged for a busy one",
         module="ledger",
-        old="self.waiting.pop(now, wanted=self._would_feed, fits=self._has_room)",
-        new="self.waiting.pop(now, fits=self._has_room)",
+        old="frame.seems_heavy is heavy and not hungry.isdisjoint(frame.models)",
+        new="frame.seems_heavy is heavy",
     ),
     Mutant(
         name="one frame of many boxes is enough for all cores",
         module="batcher",
-        old="            self._staging_frames + self._ample_frames < self._stagers\n            or ",
-        new="            ",
+        old="(frames < self._stagers or crops <",
+        new="(crops <",
     ),
     Mutant(
         name="frames are staged however many are ready",
         module="batcher",
-        old="            self._staging_frames + self._ample_frames < self._stagers\n",
-        new="            self._staging_frames < self._stagers\n",
+        old="        self._sight(aside=frame.aside).add(frames=1, crops=len(indices))\n",
+        new="        self._sight(aside=frame.aside).add(frames=0, crops=len(indices))\n",
     ),
     Mutant(
         name="a frame is in sight until its last crop runs",
@@ -133,26 +131,26 @@ WORK = (
     Mutant(
         name="crops for every slot are not asked for",
         module="batcher",
-        old="            or self.ready_crops + self._staging_crops < self.terms.max_batch * self.terms.slots\n",
+        old=" or crops < self.terms.max_batch * self.terms.slots",
         new="",
     ),
     Mutant(
         name="a frame that is given up stays in sight",
         module="batcher",
-        old="        if self._ready.cancel(entry) and entry.item.ample:\n            self._ample_frames -= 1\n",
-        new="        self._ready.cancel(entry)\n",
+        old="add(frames=-crops.ample, crops=-len(crops.indices))",
+        new="add(frames=0, crops=-len(crops.indices))",
     ),
     Mutant(
         name="a frame that has run in part is taken out of sight twice",
         module="batcher",
-        old="        if self._ready.cancel(entry) and entry.item.ample:\n",
-        new="        if self._ready.cancel(entry):\n",
+        old="add(frames=-crops.ample, crops",
+        new="add(frames=-1, crops",
     ),
     Mutant(
         name="a frame that has run leaves what is in sight again when it is answered",
         module="batcher",
-        old="        if self._ready.cancel(entry) and entry.item.ample:\n",
-        new="        self._ready.cancel(entry)\n        if entry.item.at_first and len(entry.item.indices) == 0:\n",
+        old="            eaten = was_ample and not crops.ample\n",
+        new="            eaten = not crops.ample\n",
     ),
     Mutant(
         name="staging goes on only with the next event",
@@ -205,12 +203,9 @@ WORK = (
     ),
     Mutant(
         name="pixels are given back twice",
-        module="ledger",
-        old=(
-            "            frame.holds_staged_bytes = False\n"
-            "            self.staged_bytes -= frame.request.staged_bytes\n"
-        ),
-        new="            self.staged_bytes -= frame.request.staged_bytes\n",
+        module="staging",
+        old="            frame.holds_staged_bytes = False\n            self.bytes -=",
+        new="            self.bytes -=",
     ),
     Mutant(
         name="the message of a frame that was never staged is kept until its answer's turn",
@@ -220,31 +215,15 @@ WORK = (
     ),
     Mutant(
         name="pixels of a frame that was given up while it was staged are kept",
-        module="scheduler",
-        old=(
-            "            if not frame.resolved:\n"
-            "                self._inference.queue_crops(frame, invalid, now)\n"
-            "            self._ledger.settle(frame, effects)"
-        ),
-        new=(
-            "            if not frame.resolved:\n"
-            "                self._inference.queue_crops(frame, invalid, now)\n"
-            "                self._ledger.settle(frame, effects)"
-        ),
+        module="decoding",
+        old="_inference.queue_crops(frame, invalid, now)\n        self._ledger.settle(frame, effects)\n",
+        new="_inference.queue_crops(frame, invalid, now)\n            self._ledger.settle(frame, effects)\n",
     ),
     Mutant(
         name="a staging slot is lost when staging fails",
-        module="scheduler",
-        old=(
-            "        frame = self._ledger.end_staging(key)\n"
-            "        if frame is not None:\n"
-            "            self._ledger.resolve(frame, fault, effects)"
-        ),
-        new=(
-            "        frame = self._ledger.frames.get(key)\n"
-            "        if frame is not None:\n"
-            "            self._ledger.resolve(frame, fault, effects)"
-        ),
+        module="decoding",
+        old='        """There are no pixels."""\n        frame = self._ledger.end_staging(key)\n',
+        new='        """There are no pixels."""\n        frame = self._ledger.frames.get(key)\n',
     ),
     Mutant(
         name="crops of a vanished client still run",

@@ -20,6 +20,8 @@ class Accounts:
         self._price = 1.0
         self._prices: dict[str, float] = {}
         self._until: dict[str, int] = {}
+        self._suspects: Counter[str] = Counter()
+        self.ever_slowed: set[str] = set()
 
     def opened(self, source: str) -> None:
         """A session of it."""
@@ -50,11 +52,23 @@ class Accounts:
             return
         until = max(self._until.get(source, 0), now) + PENALTY * cost_ns
         self._until[source] = min(until, now + LONGEST_PAUSE_NS)
+        self.ever_slowed.add(source)
         self._prices.setdefault(source, self._price)
 
     def paused(self, source: str, now: int) -> bool:
         """Whether nothing of it may be read."""
         return self._until.get(source, 0) > now
+
+    def suspect(self, source: str, count: int, now: int) -> None:
+        """So many more of its frames were set aside and are being staged, or less."""
+        self._suspects[source] += count
+        self.ever_slowed.add(source)
+        self._prices.setdefault(source, self._price)
+        self._forget(source, now)
+
+    def slowed(self, source: str, now: int) -> bool:
+        """Whether all its frames are taken for heavy ones."""
+        return self.paused(source, now) or self._suspects[source] > 0
 
     def all_paused(self, now: int) -> list[str]:
         """Everybody who is not read, at the end of a step; the others have paid."""
@@ -68,6 +82,6 @@ class Accounts:
         return min(self._until.values(), default=None)
 
     def _forget(self, source: str, now: int) -> None:
-        if not self.sessions[source] and not self.paused(source, now):
+        if not self.sessions[source] and not self.slowed(source, now):
             del self.sessions[source]
             self._prices.pop(source, None)

@@ -51,7 +51,7 @@ class Audit:
         check_scheduler(books, tally, now)
         self._decoders(tally, now)
         for heavy in (False, True):
-            self._staging(tally, heavy=heavy)
+            self._staging(tally, now, heavy=heavy)
         self._admission(tally)
         self._parking.step(tally)
         self._in_time(tally)
@@ -175,7 +175,7 @@ class Audit:
                 raise Violation("heavy", f"{frame} has been staged since {frame.staging_ns}, and nobody noticed")
             books.seen[Situation.NO_PLACE_ASIDE] += not frame.aside and now >= slow
 
-    def _staging(self, tally: Tally, *, heavy: bool) -> None:
+    def _staging(self, tally: Tally, now: int, *, heavy: bool) -> None:
         """Engines are fed: no staging slot is free while a frame waits for which an engine is hungry. So no core is
         idle while a frame waits, unless its engines have crops ready and no slot for them; nor will a core be that is
         free next.
@@ -191,7 +191,11 @@ class Audit:
             for index in living
             if not (heavy or ready[index]) or would_run_dry(books, index, sight.frames[index], sight.crops[index])
         }
-        first = [frame for frame in _first_of_each_camera(tally.queued) if frame.heavy is heavy]
+        first = [
+            frame
+            for frame in _first_of_each_camera(tally.queued)
+            if (frame.heavy or books.accounts.slowed(frame.client.plan.terms.source, now)) is heavy
+        ]
         wanted = [frame for frame in first if not hungry.isdisjoint(frame.models)]
         if not wanted:
             books.seen[Situation.AHEAD] += bool(first)

@@ -74,6 +74,8 @@ def _decoder_back(books: Books, frame: FrameBook, now: int) -> None:
         books.lost_stagings -= 1
     elif frame.aside:
         books.aside -= 1
+        if not frame.heavy:  # it was set aside
+            books.accounts.suspect(source, -1, now)
     else:
         books.staging -= 1
     books.accounts.spent(source, frame.plan.declared_ns, spent)

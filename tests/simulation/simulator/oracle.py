@@ -119,6 +119,7 @@ class Oracle:
             raise Violation("staging", f"{frame} is staged, though its answer is decided")
         if frame.due_ns is not None and now >= frame.due_ns:
             raise Violation("budget", f"{frame} costs a decode after its deadline")
+        frame.heavy |= books.accounts.slowed(frame.client.plan.terms.source, now)
         if effect.aside is not frame.heavy:
             raise Violation("heavy", f"{frame} is staged aside: {effect.aside}; it is heavy: {frame.heavy}")
         if not any(books.hungry(model, heavy=frame.heavy) for model in set(frame.models)):
@@ -196,6 +197,7 @@ class Oracle:
         frame.aside = True
         books.staging -= 1
         books.aside += 1
+        books.accounts.suspect(frame.client.plan.terms.source, 1, now)
         if books.aside > SET_ASIDE * limits.staging_slots:
             raise Violation("bounds", f"{books.aside} frames are aside")
         books.seen[Situation.SET_ASIDE] += 1
@@ -209,6 +211,8 @@ class Oracle:
         books.aside -= frame.aside
         books.staging -= not frame.aside
         books.lost_stagings += 1
+        if frame.aside and not frame.heavy:
+            books.accounts.suspect(frame.client.plan.terms.source, -1, now)
         books.accounts.charge(frame.client.plan.terms.source, now - frame.staging_ns, now)
         books.seen[Situation.STAGING_GIVEN_UP] += 1
 

@@ -84,6 +84,12 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
     if tally.parked_bytes > limits.max_parked_bytes or tally.answer_bytes > limits.max_held_answer_bytes:
         raise Violation("bounds", f"{tally.parked_bytes} bytes parked, {tally.answer_bytes} of answers; {limits}")
+    held = tally.queue_bytes + tally.parked_bytes + tally.staged_bytes + tally.answer_bytes
+    bounds_sum = (
+        limits.max_queue_bytes + limits.max_parked_bytes + limits.max_staged_bytes + limits.max_held_answer_bytes
+    )
+    if held > bounds_sum:
+        raise Violation("sum of bounds", f"{held} bytes are held; all bounds together are {bounds_sum}")
     passed = (tally.passed_boxes, tally.passed_bytes, tally.passed_answers)
     bounds = (limits.max_queue_boxes, limits.max_queue_bytes, limits.max_held_answer_bytes)
     if any(PASSED_PART * held > most for held, most in zip(passed, bounds, strict=True)):

@@ -64,7 +64,8 @@ class Shares:
                     if self._compete_for(_lane(frame)) == (index, heavy):
                         served[_lane(frame)] += frame.cost_ns
                 watch.step(served, [lane for lane in waits if self._compete_for(lane) == (index, heavy)])
-        if len(self._books.models) == 1 and not any(True in client.classes for client in self._books.clients.values()):
+        light = not any(True in client.classes for client in self._books.clients.values())
+        if len(self._books.models) == 1 and light and not self._books.accounts.ever_slowed:
             levels = [(frame.client.lane.priority, frame.cost_ns) for frame in staged]
             lanes, claims = {_lane(frame) for frame in staged}, self._frame_claims
             claims.grant(lanes, waits, now)
@@ -88,6 +89,11 @@ class Shares:
     def _compete_for(self, lane: Lane) -> tuple[ModelIndex, bool] | None:
         """The model that all frames of a lane have needed so far, and whether all were heavy; None if they differ."""
         models = self._books.lane_models.get(lane, ())
+        if any(
+            client.lane is lane and client.plan.terms.source in self._books.accounts.ever_slowed
+            for client in self._books.clients.values()
+        ):
+            return None
         classes = {heavy for client in self._books.clients.values() if client.lane is lane for heavy in client.classes}
         return (next(iter(models)), classes.pop()) if len(models) == len(classes) == 1 else None
 

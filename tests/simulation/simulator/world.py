@@ -54,6 +54,7 @@ class World:
         self._steps = 0
         self._timer_ns: int | None = None
         self._staged = 0
+        self._loop_free_ns = 0
         self._closing = False
         self._clients = [
             Client(ClientBook(plan, number, lane), self, self._timeline)
@@ -62,8 +63,8 @@ class World:
         self._by_book = {client.book: client for client in self._clients}
         self._fleeting = [client for client in self._clients if client.book.plan.vanishes_when is not None]
 
-    def run(self) -> Outcome:
-        """Let everything happen, until nothing does any more."""
+    def run(self, *, until_ns: int | None = None) -> Outcome:
+        """Let everything happen, until nothing does any more; or until some time, when much may still be open."""
         start = self._timeline.now
         violation: Violation | None = None
         try:
@@ -73,8 +74,10 @@ class World:
             for drain in self._scenario.drains:
                 self._timeline.at(drain.at_ns, self._drain, drain.client, drain.allowed_ns)
             while self._timeline.advance():
-                pass
-            self._finish()
+                if until_ns is not None and self._timeline.now >= until_ns:
+                    break
+            else:
+                self._finish()
         except Violation as found:
             violation = found
         except Exception as error:  # noqa: BLE001 - whatever the core raises is what we are looking for
@@ -110,7 +113,7 @@ class World:
         """Read the next message, if there is one and the session may be read."""
         if client.inbox and client.book.gate and not client.reading and client.book.known and not client.gone:
             client.reading = True
-            self._timeline.at(self._timeline.now + _READ_NS, self._read, client)
+            self._timeline.at(max(self._timeline.now + _READ_NS, self._loop_free_ns), self._read, client)
 
     def taken(self, client: Client, item: Mail) -> None:
         """The client took an answer, or something else that the scheduler need not know."""
@@ -189,6 +192,7 @@ class World:
         frame = events.told_of_frame(self._books, book, plan, now)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
         if plan.refused:
+            self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now, spent_ns=plan.reading_ns)
         else:
             request = plan.request(tuple(book.models[name] for name in plan.crops))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 from reidstream_engines.exif import read_exif
+from reidstream_engines.header_steps import HeaderSteps
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import Orientation, PixelBox
 
@@ -117,8 +118,8 @@ def test_behind_the_pixels_of_a_png() -> None:
 @given(st.binary(max_size=80), st.integers(0, 90))
 def test_any_bytes(data: bytes, at: int) -> None:
     """An orientation, and never an exception."""
-    assert read_exif(data, at) in Orientation
-    assert read_exif(b"II*\0\x08\0\0\0" + data, 0) in Orientation
+    assert read_exif(data, at, HeaderSteps()) in Orientation
+    assert read_exif(b"II*\0\x08\0\0\0" + data, 0, HeaderSteps()) in Orientation
 
 
 @settings(deadline=None, derandomize=True)

@@ -46,6 +46,11 @@ class Epochs:
     def __len__(self) -> int:
         return len(self._holders)
 
+    @property
+    def largest(self) -> int:
+        """How many the source has that has most."""
+        return self._places.largest
+
     def hold(self, caller: Caller, session_id: bytes, epoch: int) -> Holding:
         """Take a name, from an older stream if there is one. Raises StaleEpoch if a newer stream holds it, and
         TooManySessions if there is no room. A stream that resumes a session takes the place that the session has.

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TypeVar
 
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
+from reidstream_engines.header_steps import STEPS, STEPS_A_PICTURE, HeaderSteps
 from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
 from reidstream_proto.v1 import frame_pb2, image_pb2
@@ -88,9 +89,9 @@ class FrameReader:
                 fault = FrameFault(reason=FaultReason.INVALID_IMAGE, message="no image: set one of encoded, raw, crops")
         return fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
 
-    def _encoded(self, data: bytes, agreement: Agreement) -> Image:
+    def _encoded(self, data: bytes, agreement: Agreement, steps: HeaderSteps | None = None) -> Image:
         """The header of a compressed picture. Raises ImageError."""
-        image = parse_encoded(data, upright=agreement.upright)
+        image = parse_encoded(data, upright=agreement.upright, steps=steps)
         if image.orientation is not image.turn:
             self.turned.notice(agreement.terms.flow, image.orientation)
         return image
@@ -122,12 +123,19 @@ class FrameReader:
     def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
         """Many pictures, one crop each; a bad one harms no other."""
         scored = plan.agreement.box_filter is not None
+        steps = HeaderSteps(len(message.crops.crops))
         for crop in message.crops.crops:
+            if steps.left < 0:
+                return FrameFault(
+                    reason=FaultReason.INVALID_IMAGE,
+                    message=f"the headers of the crops have more than {steps.most} segments, chunks and EXIF entries "
+                    f"({STEPS} and {STEPS_A_PICTURE} for each crop); leave out comments and metadata",
+                )
             try:
                 if crop.HasField("raw"):
                     image, fetch = _raw(crop.raw, ranges)
                 else:
-                    image, fetch = self._encoded(crop.encoded.data, plan.agreement), None
+                    image, fetch = self._encoded(crop.encoded.data, plan.agreement, steps), None
             except ImageError:
                 plan.refuse(BoxRefusal.INVALID_IMAGE)
                 continue

@@ -5,13 +5,13 @@ Trap: a message that was not parsed reaches us as an `Unreadable`, which is not 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeAlias
 
 import grpc
 
 from reidstream_proto.v1 import service_pb2, session_pb2
-from reidstream_server.errors import InvalidCall
+from reidstream_server.errors import InvalidCall, TooSlow
+from reidstream_server.transport.grpc_server.receiving import Reception
 from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unreadable, understood
 
 Request: TypeAlias = service_pb2.EmbedStreamRequest
@@ -19,12 +19,13 @@ Response: TypeAlias = service_pb2.EmbedStreamResponse
 StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
 
 
-async def opening_message(context: StreamContext, timeout_s: float) -> session_pb2.SessionOpen:
-    """The first message. Raises InvalidCall if it is another one, or if none comes in time."""
+async def opening_message(context: StreamContext, reception: Reception, source: str) -> session_pb2.SessionOpen:
+    """The first message. Raises InvalidCall if it is another one, or if none comes in time, and TooManyCalls."""
     try:
-        first = await asyncio.wait_for(next_message(context), timeout_s)
-    except TimeoutError:
-        raise InvalidCall(f"no session_open came within {timeout_s:g} s; send it first, at once") from None
+        message = await reception.receive(context, source)
+    except TooSlow:
+        raise InvalidCall(f"no session_open came within {reception.timeout_s:g} s; send it first, at once") from None
+    first = _understood(message)
     if first is None or not first.HasField("session_open"):
         kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
         raise InvalidCall(f"the first message is {kind}; it must be session_open")
@@ -33,7 +34,10 @@ async def opening_message(context: StreamContext, timeout_s: float) -> session_p
 
 async def next_message(context: StreamContext) -> Request | None:
     """The next message; None when the client has half-closed. Raises InvalidCall for one that cannot be parsed."""
-    message: object = await context.read()
+    return _understood(await context.read())
+
+
+def _understood(message: object) -> Request | None:
     if message is grpc.aio.EOF:
         return None
     return understood(message if isinstance(message, Request | Unreadable) else NO_MESSAGE)

@@ -26,6 +26,7 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.receiving import Reception
 from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
@@ -41,6 +42,10 @@ from .stream import Stream
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
+OPENING_PLACES = 16
+"""First messages of streams that are received at a time."""
+
+_OPENING_PATIENCE_S = 1.0
 _MORE_OPENINGS = 64
 """Streams that may be silent beside twice the sessions: half of those let all sessions be resumed at once by one
 client.
@@ -72,6 +77,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._published = limits_message(limits.published)
         self._streams = 0
         self._epochs = Epochs(limits.max_sessions, limits.max_sessions_per_client)
+        self._reception = Reception(
+            places=OPENING_PLACES, timeout_s=limits.open_timeout_s, patience_s=_OPENING_PATIENCE_S
+        )
         self._openings: Pool[str] = Pool(2 * limits.max_sessions + _MORE_OPENINGS)
 
     @property
@@ -151,6 +159,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         """Calls of EmbedStream that are not over, with a session or not."""
         return self._streams
 
+    @property
+    def sessions_of_largest_client(self) -> int:
+        """Streams with a session, of the client (or connection) that has most."""
+        return self._epochs.largest
+
     # One stream.
 
     async def _stream(self, context: StreamContext) -> EndCause:
@@ -174,7 +187,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         openings.take(caller.source, 1)
         try:
-            first = await opening_message(context, self._limits.open_timeout_s)
+            first = await opening_message(context, self._reception, caller.source)
         finally:
             openings.give_back(caller.source, 1)
         self._runtime.refuse_when_leaving()  # again: the drain may have begun meanwhile, and would not ask this session

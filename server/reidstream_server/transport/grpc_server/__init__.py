@@ -9,6 +9,7 @@ endings       calls whose end their client does not take are hung up
 undecodable   headers that are no text
 structure     how much of a message is not pixels
 unparsable    requests that are no message, or have too much structure
+forgetting    a call that ends with an error keeps nothing of what it held
 receipts      who holds what gRPC has received: the calls of each connection, and what was read from it
 sockets       how many bytes each connection has received, by the kernel
 calls         how a call ends with a status

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable
+from functools import partial
 from typing import NoReturn, Protocol
 
 import grpc
@@ -18,7 +19,7 @@ from reidstream_server.errors import CallRefused, Refusal
 from reidstream_server.logs import get_logger
 from reidstream_server.transport.status import CALLS, INTERNAL
 
-from .endings import begin_end
+from .endings import begin_end, this_task
 
 log = get_logger(__name__)
 
@@ -79,6 +80,16 @@ async def abort(
         await context.abort(code, status_details(message), ((contract.REASON_HEADER, reason), *retry))
     except grpc.aio.InternalError as error:
         raise _gone() from error
+    except grpc.aio.AbortError as error:
+        this_task().add_done_callback(partial(_forget, error))
+        raise
+
+
+def _forget(error: BaseException, _: object) -> None:
+    """Let go of what an exception refers to. gRPC keeps it with its call, and it refers to the call and to messages:
+    they would stay until the next garbage collection.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 async def written(context: Writable, message: object, timeout_s: float) -> None:

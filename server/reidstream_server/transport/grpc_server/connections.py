@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_FULL_CONNECTIONS = 4
+_FULL_CONNECTIONS = 8
 """How many connections may have all their calls wait before gRPC ends new calls by chance; from twice as many, all."""
 
 

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from typing_extensions import override
 
-from .calls import written
+from .calls import abort, written
 
 Request: TypeAlias = health_pb2.HealthCheckRequest
 Response: TypeAlias = health_pb2.HealthCheckResponse
@@ -41,7 +41,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it
         """One status. NOT_FOUND for a name that is none."""
         status = self._statuses.get(request.service)
         if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND)
+            await abort(context, grpc.StatusCode.NOT_FOUND, "health knows no such name", reason="unknown_name")
         return Response(status=status)
 
     @override

@@ -49,7 +49,7 @@ class Reception:
 
     def __init__(self, *, places: int, timeout_s: float, patience_s: float) -> None:
         self._pool: Pool[str] = Pool(places)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._patience_s = patience_s
         self._held: dict[_Place, None] = {}  # the oldest first
         self._waiting: dict[asyncio.Future[_Place], str] = {}
@@ -73,7 +73,7 @@ class Reception:
         read = asyncio.ensure_future(context.read())
         read.add_done_callback(partial(self._read, place))
         both: set[asyncio.Future[object]] = {read, place.gave_way}
-        await asyncio.wait(both, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=self.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if read.done():
             try:
                 return read.result()
@@ -87,18 +87,20 @@ class Reception:
                 "which is the limit, and others wait; send it again, faster or fewer at a time"
             )
         raise TooSlow(
-            f"the message did not arrive within {self._timeout_s:g} s (receive_timeout_s); send it at once, or make it "
+            f"the message did not arrive within {self.timeout_s:g} s (receive_timeout_s); send it at once, or make it "
             "smaller"
         )
 
     async def _place(self, source: str) -> _Place:
+        if self._pool.taken < self._pool.most and not self._waiting and self._may_have(source):
+            return self._hand_out(source)
         turn: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = source
         self._assign()
         if turn.done():
             return turn.result()
         try:
-            await asyncio.wait({turn}, timeout=self._timeout_s)
+            await asyncio.wait({turn}, timeout=self.timeout_s)
         except asyncio.CancelledError:
             if turn.done():
                 self._give_back(turn.result())
@@ -108,25 +110,29 @@ class Reception:
         if not turn.done():
             raise TooManyCalls(
                 f"{self.taken} messages are being received, {self._pool.of(source)} of them from this client, and no "
-                f"place was free for {self._timeout_s:g} s (receive_timeout_s); have fewer calls open at a time"
+                f"place was free for {self.timeout_s:g} s (receive_timeout_s); have fewer calls open at a time"
             )
         return turn.result()
 
     def _assign(self) -> None:
         """Give out what is free, to those who have least; then see who must give way to the others."""
         while self._pool.taken < self._pool.most and (turn := self._next()) is not None:
-            source = self._waiting.pop(turn)
-            place = _Place(source, self._now_s())
-            self._pool.take(source, 1)
-            self._held[place] = None
-            turn.set_result(place)
+            turn.set_result(self._hand_out(self._waiting.pop(turn)))
         self._make_room()
 
     def _next(self) -> asyncio.Future[_Place] | None:
         """Who of those that wait has least, the first of them; None if nobody may have a place."""
-        of, fits = self._pool.of, self._pool.fits
-        allowed = [turn for turn, source in self._waiting.items() if not of(source) or fits(source, 1)]
-        return min(allowed, key=lambda turn: of(self._waiting[turn]), default=None)
+        allowed = [turn for turn, source in self._waiting.items() if self._may_have(source)]
+        return min(allowed, key=lambda turn: self._pool.of(self._waiting[turn]), default=None)
+
+    def _may_have(self, source: str) -> bool:
+        return not self._pool.of(source) or self._pool.fits(source, 1)
+
+    def _hand_out(self, source: str) -> _Place:
+        place = _Place(source, self._now_s())
+        self._pool.take(source, 1)
+        self._held[place] = None
+        return place
 
     def _make_room(self) -> None:
         """Take places back for those who wait and have less than others, as far as they have been held long enough."""

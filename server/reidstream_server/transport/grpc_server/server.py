@@ -24,6 +24,7 @@ from reidstream_server.transport.door import Door
 from .admission import Admission, CallBounds
 from .calls import CallObserver
 from .connections import call_options
+from .forgetting import Forgetting
 from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
@@ -79,7 +80,13 @@ class GrpcServer(Door):
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.admission = Admission(services, access, listen.calls, observer)
         self._server = grpc.aio.server(
-            interceptors=[self.receipts, self.admission, guard, Unparsable(services, listen.max_structure_bytes)],
+            interceptors=[
+                Forgetting(),
+                self.receipts,
+                self.admission,
+                guard,
+                Unparsable(services, listen.max_structure_bytes),
+            ],
             options=[
                 ("grpc.max_receive_message_length", listen.max_message_bytes),
                 ("grpc.max_send_message_length", -1),

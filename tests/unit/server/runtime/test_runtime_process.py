@@ -183,6 +183,18 @@ def test_a_library_that_looks_at_no_signal_does_not_hold_the_process(patience: s
     assert [event["event"] for event in server.log] == ["configuration", "loading", "stopped_before_serving"]
 
 
+def test_a_signal_that_comes_while_the_log_is_locked_ends_the_process() -> None:
+    """What a signal raises inside Python's logging may leave its lock taken. Only the last word is lost."""
+    locked = STUCK_LOADING.replace(
+        "    lock(mutex)\n    yield", "    logging.root.handlers[0].acquire()\n    lock(mutex)\n    yield"
+    )
+    with starting_server("-c", f"import logging{locked}".replace("PATIENCE", "0.0")) as server:
+        server.wait_for("loading")
+        server.terminate()
+        assert server.wait() == 143
+    assert [event["event"] for event in server.log] == ["configuration", "loading"]
+
+
 @pytest.fixture
 def _own_logging() -> Iterator[None]:
     """The command takes the root logger for itself."""

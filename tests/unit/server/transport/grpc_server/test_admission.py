@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -127,17 +128,15 @@ async def test_the_oldest_place_of_who_has_most_goes_to_who_has_less(monkeypatch
     """When all are taken: many connections cannot keep another one out."""
     monkeypatch.setattr(admissions, "_OWN_PATIENCE_S", 0.0)
     async with refusals(monkeypatch) as told, serving() as server:
-        port = port_of(server)
+        reception = port_of(server).own_reception
         async with wire_to(server.port) as one, wire_to(server.port) as two, wire_to(server.port) as three:
-            for number, attacker in enumerate((one, two, three)):
+            for number, attacker in enumerate((one, one, two, three), 1):
                 attacker.call(CHECK, HALF)
-                await until(lambda number=number: port.own_reception.taken == number + 1)
-            one.call(CHECK, HALF)
-            one.call(CHECK, HALF)
-            await until(lambda: port.own_reception.taken + port.own_reception.waiting == 5)
+                await until(lambda number=number: reception.taken == number)
             assert await healthy(server)
-            assert await healthy(server)
-        assert set(told) <= {Refusal.TOO_MANY_CALLS}
+            assert one.ended == {1}
+            assert not two.ended | three.ended
+    assert told == [Refusal.TOO_MANY_CALLS]
 
 
 # Calls in progress.
@@ -317,3 +316,21 @@ async def test_the_window_of_a_call_does_not_grow_by_itself() -> None:
             fast.call(EMBED, message_of(bytes(10**6), sent=16_000))
             assert await healthy(server)
         assert max(fast.granted) == CALL_WINDOW_BYTES
+
+
+async def test_what_a_refused_call_has_sent_is_gone_with_the_call() -> None:
+    """At once, and not with the next garbage collection: the refusal must not keep its call, nor that its message."""
+    alive = 0
+    async with serving() as server, stub_of(server.port) as stub:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.GetModel(service_pb2.GetModelRequest(name="x" * 100_000))
+            await until(lambda: port_of(server).calls.taken == 0)
+            assert await healthy(server)
+            alive = sum(type(found).__name__ == "_ServicerContext" for found in gc.get_objects())
+        finally:
+            gc.enable()
+    assert alive <= 2
