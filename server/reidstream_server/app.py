@@ -300,6 +300,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
         ),
         access=parts.access,
         check_leaving=parts.runtime.refuse_when_leaving,
+        pause_s=parts.runtime.pause_s,
         observer=parts.observer,
     )
 

@@ -6,6 +6,7 @@ read never takes a status.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from functools import partial
@@ -111,8 +112,10 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             caller = self._access.caller_of(presented_by(context))
             asked = understood(request)
             agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
+            began = time.perf_counter_ns()
             taken = self._reader.read(asked.frame, agreement)
-            answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken)
+            spent = time.perf_counter_ns() - began
+            answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
             if answer.fault is not None:
                 await abort(
                     context,

@@ -55,6 +55,9 @@ class Stream:
             return await self._serve()
 
     async def _serve(self) -> EndCause:
+        # Before anything is read: with a read beside a call's first write, streams of the fuzz test hung.
+        if not await self._written(Response(session_opened=self.opened)):
+            return self._stalled()
         write, read = asyncio.create_task(self._write()), asyncio.create_task(self._read())
         others: tuple[Coroutine[object, object, object], ...] = (
             self.session.stalled.wait(),
@@ -70,14 +73,16 @@ class Stream:
                 if read.done() and (cause := read.result()) is not None:
                     return cause
             cause = EndCause.STALLED if self.session.stalled.is_set() else write.result()
-            if cause is EndCause.STALLED:
-                flow = self.session.agreement.terms.flow
-                log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
-            return cause
+            return self._stalled() if cause is EndCause.STALLED else cause
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stalled(self) -> EndCause:
+        flow = self.session.agreement.terms.flow
+        log.warning("session_stalled", client=flow.client, camera_id=flow.camera_id)
+        return EndCause.STALLED
 
     async def _read(self) -> EndCause | None:
         """Take messages while the session may be read. None: no more will come, and the answers are to be written."""
@@ -111,10 +116,8 @@ class Stream:
             self.runtime.frame_arrived(self.session, *taken)
 
     async def _write(self) -> EndCause:
-        """Write what was agreed, then what the session's mailbox holds until its end."""
+        """Write what the session's mailbox holds until its end."""
         mail, write = self.session.mail, self.context.write
-        if not await self._written(Response(session_opened=self.opened)):
-            return EndCause.STALLED
         while True:
             item = await mail.get()
             match item:

@@ -63,11 +63,18 @@ class CallBounds:
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """The outermost of the port's interceptors. Event loop only."""
+    """`pause_s`: how long nothing of a source is to be read, from now on. Event loop only."""
 
     def __init__(
-        self, services: Sequence[HostedService], access: Access, bounds: CallBounds, observer: CallObserver
+        self,
+        services: Sequence[HostedService],
+        access: Access,
+        bounds: CallBounds,
+        observer: CallObserver,
+        *,
+        pause_s: Callable[[str], float],
     ) -> None:
+        self._pause_s = pause_s
         self._hosted = frozenset(service.name for service in services)
         self._access = access
         self._observer = observer
@@ -109,6 +116,8 @@ class Admission(grpc.aio.ServerInterceptor):
             try:
                 source = self._access.caller_of(presented_by(context)).source
                 self.calls.enter(source)
+                if (pause_s := self._pause_s(source)) > 0:
+                    await asyncio.sleep(pause_s)
                 message = await _only_message(self.reception, context, source)
             except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
                 await refuse(context, error, self._observer)

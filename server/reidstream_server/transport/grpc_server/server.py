@@ -72,13 +72,14 @@ class GrpcServer(Door):
         *,
         access: Access,
         check_leaving: Callable[[], None],
+        pause_s: Callable[[str], float],
         observer: CallObserver,
     ) -> None:
         keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
-        self.admission = Admission(services, access, listen.calls, observer)
+        self.admission = Admission(services, access, listen.calls, observer, pause_s=pause_s)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),

@@ -79,11 +79,11 @@ class World:
     stager: FakeStager
     observer: Recorder
 
-    def open(self, frames: int = 4) -> Session:
+    def open(self, frames: int = 4, *, source: str = "connection") -> Session:
         routes = self.runtime.models.routes(())
         terms = SessionTerms(
             flow=Flow(client="", camera_id="c"),
-            source="connection",
+            source=source,
             priority=Priority.NORMAL,
             ordering=Ordering.IN_ORDER,
             overload_policy=OverloadPolicy.WAIT,
@@ -95,7 +95,7 @@ class World:
             Agreement(terms=terms, routes=routes, box_filter=None, dtype=AnswerDtype.FLOAT32)
         )
 
-    def send(self, session: Session, frame_id: int = 1, images: int = 1) -> None:
+    def send(self, session: Session, frame_id: int = 1, images: int = 1, *, staging_ns: int = 0) -> None:
         """A frame of ready crops, one on each of its images."""
         model = self.runtime.models.default
         crops = [CropPlan(image=i, box=BOX, model=model.index, row=i, quality=1.0) for i in range(images)]
@@ -113,7 +113,7 @@ class World:
             message_bytes=100,
             staged_bytes=1000,
             answer_bytes=4,
-            staging_ns=0,
+            staging_ns=staging_ns,
             age_ns=0,
             crops=(model.index,) * images,
         )
@@ -136,6 +136,9 @@ async def world(
     stager: FakeStager | None = None,
     batch_timeout_s: float = HANG_S,
     cores: int = 16,
+    *,
+    slow_staging_s: float = 10.0,
+    staging_timeout_s: float = 2 * HANG_S,
 ) -> AsyncIterator[World]:
     chosen = stager or FakeStager()
     observer = Recorder()
@@ -149,8 +152,8 @@ async def world(
         max_held_answer_bytes=10**9,
         heavy_boxes=1000,
         heavy_staging_ns=10**9,
-        slow_staging_ns=10**10,
-        staging_timeout_ns=10**11,
+        slow_staging_ns=int(slow_staging_s * 1e9),
+        staging_timeout_ns=int(staging_timeout_s * 1e9),
         quantum_boxes=16,
         aging_ns=10**9,
         linger_ns=0,
