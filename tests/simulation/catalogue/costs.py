@@ -255,6 +255,12 @@ COSTS = (
         new="            pass\n",
     ),
     Mutant(
+        name="frames that find no room cost nothing",
+        module="scheduler",
+        old="frame.fault.reason in REFUSED_FOR_ROOM:",
+        new="False:",
+    ),
+    Mutant(
         name="a staging that cost more than was told costs nothing",
         module="sources",
         old="            self.charge(name, spent_ns - expected_ns, now)\n",
