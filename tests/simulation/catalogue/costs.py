@@ -13,12 +13,6 @@ COSTS = (
         new="        left = 0\n",
     ),
     Mutant(
-        name="what is as large as the bound never fits",
-        module="sharing",
-        old="        if not amount or not self._taken:\n",
-        new="        if not amount:\n",
-    ),
-    Mutant(
         name="a holder is never forgotten",
         module="sharing",
         old="            if not self._by_holder[holder]:\n",
