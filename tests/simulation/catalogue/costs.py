@@ -245,8 +245,8 @@ COSTS = (
     Mutant(
         name="frames that are refused cost nothing",
         module="scheduler",
-        old="            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
-        new="            pass\n",
+        old="fault, effects)\n            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
+        new="fault, effects)\n",
     ),
     Mutant(
         name="frames that find no room cost nothing",
