@@ -65,10 +65,7 @@ def decoding_ns(image: EncodedImage, pixels: int) -> int:
 
 def scratch_bytes(image: EncodedImage, pixels: int) -> int:
     """What decoding needs for a while beside the `pixels` that stay, measured at 40 megapixels."""
-    if image.format is ImageFormat.JPEG:
-        scratch = image.coefficient_bytes
-    else:
-        scratch = image.width * image.height * _WHOLE_PIXEL
+    scratch = image.coefficient_bytes if image.format is ImageFormat.JPEG else image.width * image.height * _WHOLE_PIXEL
     if image.lossless is not None:
         scratch += tables_bytes(image.width, image.height, image.lossless)
     return scratch + pixels * _TURNED_PIXEL if image.upright else scratch
