@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
-import re
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -15,7 +12,6 @@ from PIL import Image as PilImage
 
 from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
-from reidstream_engines.decoding.restarts import check_scan
 from reidstream_engines.decoding.turbojpeg import find_turbojpeg
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
 from reidstream_engines.headers import parse_encoded
@@ -263,49 +259,6 @@ def test_so_many_restart_markers_are_not_looked_at() -> None:
     CpuStager().stage(parse_encoded(clean), ()).close()
     with pytest.raises(InvalidImage, match="junk among 6399 restart markers; at most 4096 are looked at"):
         CpuStager().stage(parse_encoded(before_restarts(clean, b"\x01" * 20)), ())
-
-
-def blocks_between_restarts(side: int) -> bytes:
-    """Of 8 x 8 pixels each."""
-    noise = np.random.default_rng(1).integers(0, 256, (side, side), np.uint8)
-    return cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_RST_INTERVAL, 1])[1].tobytes()
-
-
-def each_restart(data: bytes, junk: Callable[[int], bytes]) -> bytes:
-    """With junk before each restart marker, by its number."""
-    numbers, start = itertools.count(), data.index(b"\xff\xda")
-    return data[:start] + re.sub(rb"\xff[\xd0-\xd7]", lambda mark: junk(next(numbers)) + mark[0], data[start:])
-
-
-def test_a_decoder_does_not_stop_at_the_same_junk_again_and_again() -> None:
-    """Eight pieces are decoded at a time, where junk that was seen before is taken away."""
-    calls: list[int] = []
-
-    def decode(data: bytes, width: int, height: int) -> None:
-        calls.append(height)
-        JpegDecoder(None)._check(data, width, height)
-
-    odd = each_restart(blocks_between_restarts(320), lambda number: b"\x55" * (20 + number % 3))
-    check_scan(odd, decode)
-    assert 1600 / 8 <= len(calls) <= 1600 / 8 * 1.5
-    hole = odd.index(b"\xff\xd7", len(odd) // 2) + 2
-    with pytest.raises(InvalidImage, match="JPEG"):
-        check_scan(odd[:hole] + odd[hole + 4 :], decode)
-
-
-def test_different_junk_before_so_many_markers_is_not_looked_at() -> None:
-    """It would stop a decoder at each; fewer are looked at."""
-
-    def junk(number: int) -> bytes:
-        return bytes([1 + number % 250, 1 + number // 250]) * 20
-
-    for side, most in ((240, 900), (512, 4096)):
-        image = parse_encoded(each_restart(blocks_between_restarts(side), junk))
-        if most <= 1024:
-            CpuStager().stage(image, ()).close()
-            continue
-        with pytest.raises(InvalidImage, match="different junk before more than 1024 restart markers"):
-            CpuStager().stage(image, ())
 
 
 RARE = {
