@@ -40,9 +40,11 @@ def test_a_decoder_does_not_stop_at_the_same_junk_again_and_again() -> None:
     odd = each_restart(blocks_between_restarts(320), lambda number: b"\x55" * (20 + number % 3))
     check_scan(odd, decode)
     assert 1600 / 8 <= len(calls) <= 1600 / 8 * 1.5
-    hole = odd.index(b"\xff\xd7", len(odd) // 2) + 2
+    at = odd.index(b"\xff\xd7", len(odd) // 2)
+    with pytest.raises(InvalidImage, match="121 extraneous bytes"):
+        check_scan(odd[:at] + b"\x99" * 100 + odd[at:], decode)
     with pytest.raises(InvalidImage, match="JPEG"):
-        check_scan(odd[:hole] + odd[hole + 40 :], decode)
+        check_scan(odd[: at - 70] + odd[at:], decode)
 
 
 def test_different_junk_before_so_many_markers_is_not_looked_at() -> None:
