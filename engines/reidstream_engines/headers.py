@@ -192,6 +192,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 def _webp_lossless(data: bytes, steps: HeaderSteps) -> Lossless | None:
     """The picture, or the alpha of a lossy one; of several alphas libwebp takes the last before the picture."""
+    if data[12:16] == b"VP8 ":
+        return None
     at, alpha = 12, None
     for _ in steps.up_to(MAX_SEGMENTS):
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
