@@ -143,8 +143,8 @@ class Stop:
         raise ToldToStop(self._number)
 
     def _heard(self, number: int) -> None:
-        if number == signal.SIGHUP and number not in self._signals:
-            if not self._hangup_told:
+        if number not in self._signals:  # the interpreter tells of every signal that somebody has a handler for
+            if number == signal.SIGHUP and not self._hangup_told:
                 self._hangup_told = True
                 log.info("hangup_ignored", reason="tokens are read again by themselves, and all else at a start")
             return
