@@ -21,7 +21,7 @@ from .arrival import Arrivals
 from .decoding import Decoding
 from .delivery import Delivery
 from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
-from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
+from .faults import REFUSED_FOR_ROOM, SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
@@ -149,14 +149,18 @@ class Scheduler(Generic[P]):
 
     # Frames.
 
-    def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
-        """A frame was read and understood. Raises LookupError, with nothing changed, if a crop's model is not one of
-        its session's: a mistake of the caller.
+    def frame_arrived(
+        self, session: SessionKey, request: FrameRequest, payload: P, now: int, *, spent_ns: int = 0
+    ) -> list[Effect[P]]:
+        """A frame was read, which took `spent_ns`, and understood. If it is refused for want of room, its source pays
+        for that. Raises LookupError, with nothing changed, if a crop's model is not one of its session's.
         """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
             self._arrivals.decide(frame, now, effects)
+            if frame.fault is not None and frame.fault.reason in REFUSED_FOR_ROOM:
+                self._sources.charge(frame.session.terms.source, spent_ns, now)
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(

@@ -31,7 +31,7 @@ async def ask(
         if isinstance(taken, FrameFault):
             runtime.frame_refused(session, frame_id, taken, spent_ns=spent_ns)
         else:
-            runtime.frame_arrived(session, *taken)
+            runtime.frame_arrived(session, *taken, spent_ns=spent_ns)
         runtime.half_closed(session)
         while True:
             match item := await session.mail.get():

@@ -198,9 +198,10 @@ class World:
             request = plan.request(tuple(book.models[name] for name in plan.crops))
             if plan is book.plan.frames[0]:
                 sends_in_vain(self._books, book, request, payload, now)
-            effects = self._scheduler.frame_arrived(book.key, request, payload, now)
+            effects = self._scheduler.frame_arrived(book.key, request, payload, now, spent_ns=plan.reading_ns)
         if frame is not None:
             frame.view = frame_state(self._scheduler, book.key, key)
+            events.told_refused(self._books, frame, effects, now)
         self._step("frame", plan if frame is None else frame, effects)
         if frame is not None and book.known:
             judge(was, frame, now, self._books.seen)
