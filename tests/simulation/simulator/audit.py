@@ -13,7 +13,7 @@ from reidstream_server.core.terms import OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Pixels, Violation, would_run_dry
 from .models_rule import check_models
-from .oracle import SET_ASIDE
+from .oracle import MOST_LOST, SET_ASIDE
 from .parking_rule import Parking
 from .reported import check_scheduler, check_session
 from .shares import Shares
@@ -165,6 +165,8 @@ class Audit:
     def _decoders(self, tally: Tally, now: int) -> None:
         """What is staged for too long is set aside, and then given up."""
         books, limits = self._books, self._limits
+        if tally.lost_stagings > MOST_LOST * limits.staging_slots and set(books.there) - books.lost:
+            raise Violation("engine lost", f"{tally.lost_stagings} decoders are lost, and the engines go on")
         place = tally.aside < SET_ASIDE * limits.staging_slots
         for frame in books.frames.values():
             if frame.pixels is not Pixels.STAGING or frame.given_up:

@@ -125,7 +125,8 @@ def _with_frame_faults(rng: Random, scenario: Scenario, kind: Fault) -> Scenario
             case Fault.STAGING_FAILS:
                 frame = replace(frame, staging_fails=True)
             case Fault.STAGING_SLOW:
-                frame = replace(frame, staging_ns=rng.randint(20, 200) * MS)
+                takes = rng.randint(20, 200) * MS
+                frame = replace(frame, staging_ns=takes, declared_ns=rng.choice((frame.declared_ns, takes // 2)))
             case Fault.STAGING_HANGS:
                 timeout = scenario.limits.staging_timeout_ns
                 longer = 20 * timeout if without_end else rng.randint(-50, 300) * MS

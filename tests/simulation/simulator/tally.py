@@ -159,6 +159,8 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
     view, client = frame.view, frame.client
     if view is None:
         raise Violation("exactly once", f"{frame} is neither known nor answered")
+    if frame.given_up:
+        raise Violation("heavy", f"{frame} was given up, and is not answered")
     if not frame.undecided:
         raise Violation("promptness", f"all crops of {frame} are decided, and it is not")
     if view.phase is Phase.PARKED:
