@@ -31,6 +31,7 @@ class Audit:
         self._limits = books.scenario.limits
         self._shares = Shares(books)
         self._parking = Parking(books)
+        self._lost_stagings = 0
 
     @property
     def checks(self) -> int:
@@ -165,8 +166,10 @@ class Audit:
     def _decoders(self, tally: Tally, now: int) -> None:
         """What is staged for too long is set aside, and then given up."""
         books, limits = self._books, self._limits
-        if tally.lost_stagings > MOST_LOST * limits.staging_slots and set(books.there) - books.lost:
+        one_more = tally.lost_stagings > max(self._lost_stagings, MOST_LOST * limits.staging_slots)
+        if one_more and set(books.there) - books.lost:
             raise Violation("engine lost", f"{tally.lost_stagings} decoders are lost, and the engines go on")
+        self._lost_stagings = tally.lost_stagings
         place = tally.aside < SET_ASIDE * limits.staging_slots
         for frame in books.frames.values():
             if frame.pixels is not Pixels.STAGING or frame.given_up:

@@ -93,6 +93,8 @@ def count(books: Books, now: int) -> Tally:
         elif frame.resolved and not (frame.released or frame.plan.refused):
             raise Violation("release", f"{frame} is decided, and its message is not let go")
         if not frame.resolved:
+            if frame.given_up:
+                raise Violation("heavy", f"{frame} was given up, and is not answered")
             _open(books, frame, tally, now)
         if frame.holds_answer:
             tally.answer_bytes += frame.plan.answer_bytes
@@ -159,8 +161,6 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
     view, client = frame.view, frame.client
     if view is None:
         raise Violation("exactly once", f"{frame} is neither known nor answered")
-    if frame.given_up:
-        raise Violation("heavy", f"{frame} was given up, and is not answered")
     if not frame.undecided:
         raise Violation("promptness", f"all crops of {frame} are decided, and it is not")
     if view.phase is Phase.PARKED:
