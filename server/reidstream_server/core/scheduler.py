@@ -25,7 +25,7 @@ from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
-from .sources import Sources
+from .sources import Sources, usual_reading_ns
 from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
@@ -149,14 +149,19 @@ class Scheduler(Generic[P]):
 
     # Frames.
 
-    def frame_arrived(self, session: SessionKey, request: FrameRequest, payload: P, now: int) -> list[Effect[P]]:
-        """A frame was read and understood. Raises LookupError, with nothing changed, if a crop's model is not one of
-        its session's: a mistake of the caller.
+    def frame_arrived(
+        self, session: SessionKey, request: FrameRequest, payload: P, now: int, *, spent_ns: int = 0
+    ) -> list[Effect[P]]:
+        """A frame was read and understood, which took `spent_ns`. Raises LookupError, with nothing changed, if a crop's
+        model is not one of its session's: a mistake of the caller.
         """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
+            frame.reading_ns = spent_ns
             self._arrivals.decide(frame, now, effects)
+            if not frame.resolved and (more := spent_ns - min(frame.cost_ns, usual_reading_ns(frame.boxes))) > 0:
+                self._sources.read_in_vain(frame.session.terms.source, more)
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(
@@ -260,6 +265,7 @@ class Scheduler(Generic[P]):
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
         self._inference.watch()
+        self._sources.settle(now)
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
         if self._fleet.unused:

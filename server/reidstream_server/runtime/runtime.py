@@ -173,11 +173,16 @@ class Runtime:
         self._sessions.add(session)
         return session
 
-    def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob) -> None:
-        """A frame was read and understood."""
+    def may_read(self, session: Session) -> bool:
+        """Whether a message of the session may be read now; if not, `readable` is set when it may."""
+        self._gate(session)
+        return session.readable.is_set()
+
+    def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob, *, spent_ns: int = 0) -> None:
+        """A frame was read and understood, which took the event loop `spent_ns`."""
         now = time.monotonic_ns()
         session.came(request.message_bytes)
-        self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now))
+        self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now, spent_ns=spent_ns))
         self._gate(session)
 
     def frame_refused(self, session: Session, frame_id: int, fault: FrameFault, *, spent_ns: int = 0) -> None:
