@@ -155,4 +155,8 @@ async def kept_connections(target: Target, *, count: int = 4000) -> None:
             held.append(writer)
             target.became["connections"] += 1
 
-    await again(target, attempt)
+    try:
+        await again(target, attempt)
+    finally:
+        for writer in held:
+            writer.transport.abort()
