@@ -59,6 +59,8 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="class-ids", run=parsing.class_ids),
     Attack(name="gzipped-boxes", run=parsing.gzipped_boxes),
     Attack(name="gzipped-headers", run=parsing.gzipped_headers),
+    Attack(name="crop-headers", run=parsing.crop_headers),
+    Attack(name="damaged-pictures", run=parsing.damaged_pictures),
     Attack(name="ready-crops", run=flooding.ready_crops),
     Attack(name="idle-sessions", run=crowding.idle_sessions),
     Attack(name="silent-streams", run=crowding.silent_streams),

@@ -27,7 +27,7 @@ def row(outcome: Outcome, *, control: bool) -> str:
     line = (
         f"{outcome.attack:18} {under.answered:>4}/{under.sent:<4} {_two(calm.p50_ms, under.p50_ms):>13} "
         f"{_two(calm.p99_ms, under.p99_ms):>13} {_ms(under.worst_ms):>7} {visits.answered:>4}/{visits.sent:<4} "
-        f"{_mib(before.private_bytes if before else None):>10} {_mib(outcome.peak_bytes):>6} "
+        f"{_mib(before.private_bytes if before else None):>10} {_mib(outcome.private_peak_bytes):>6} "
         f"{_mib(outcome.published_bytes):>6} {_mib(after.private_bytes if after else None):>6} "
         f"{_change(before, after, lambda look: look.descriptors):>9} "
         f"{_change(before, after, lambda look: look.threads):>9} {outcome.exit_code!s:>5}"

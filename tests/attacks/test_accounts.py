@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.attackers import crowding, flooding, holding, parsing
+from reidstream_proto.v1 import service_pb2
+from reidstream_server.app import RunningServer
+from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
+from reidstream_server.transport.grpc_server.server import GrpcServer
+from tests.attacks.attackers import crowding, decoding, flooding, holding, parsing
 from tests.attacks.attackers.target import Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
-from tests.support.harness import serving, until
+from tests.support.harness import real_engine, serving, stub_of, until
 
 MIB = 2**20
 LOUD, QUIET = "loud", "quiet"
+GIVING_WAY = 64
+"""Calls that make room for others end a turn of the event loop later."""
 
 
 @pytest.fixture
@@ -37,6 +43,42 @@ async def test_one_client_has_at_most_half_of_the_sessions(tokens: Path, connect
         await until(lambda: target.became["ended by the server"] >= 64)
         assert server.runtime.statistics().sessions <= 16
         await visit(server, token=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("attack", "places"),
+    [
+        pytest.param(partial(holding.unfinished_embeds, calls=48, mib=1), RECEIVING_PLACES, id="embeds"),
+        pytest.param(partial(holding.unfinished_health, calls=24, mib=1), OWN_RECEIVING_PLACES, id="health"),
+    ],
+)
+async def test_a_bounded_number_of_messages_is_received_at_a_time(attack: Attack, places: int) -> None:
+    """Those that are never finished wait for a place with what their window holds, and the next one is received."""
+    async with serving() as server, under_attack(server, attack) as target:
+        admission = port_of(server).admission
+        reception = admission.reception if places == RECEIVING_PLACES else admission.own_reception
+        await until(lambda: target.became["calls begun"] >= 24 and reception.taken >= places // 2)
+        assert reception.taken <= places
+        async with stub_of(server.port) as stub:
+            models = await stub.ListModels(service_pb2.ListModelsRequest())
+        assert models.models
+
+
+async def test_calls_of_strangers_have_places_of_their_own() -> None:
+    """Health watches never take a place of a client's call, however many there are."""
+    async with serving() as server, under_attack(server, partial(crowding.health_watches, count=600)) as target:
+        admission = port_of(server).admission
+        await attempts(target, 800)
+        assert admission.own_calls.taken <= OWN_CALLS + GIVING_WAY
+        assert admission.calls.taken == 0
+        await visit(server)
+
+
+def port_of(server: RunningServer) -> GrpcServer:
+    """The server's only door."""
+    (door,) = server.doors
+    assert isinstance(door, GrpcServer)
+    return door
 
 
 async def test_parked_frames_of_one_client_leave_room_for_those_of_others(tokens: Path) -> None:
@@ -72,19 +114,35 @@ async def test_a_small_camera_passes_those_that_wait(tokens: Path) -> None:
         await visit(server, frames=5, token=QUIET)
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        pytest.param(partial(parsing.gzipped_headers, crops=100, segments=256), id="gzipped-headers"),
-        pytest.param(partial(parsing.gzipped_boxes, mib=1), id="gzipped-boxes"),
-    ],
-)
-async def test_a_client_whose_frames_are_refused_pays_for_their_reading(attack: Attack) -> None:
-    """It is not read for some time; nobody else is kept waiting."""
-    async with (
-        serving(accept_compression=True) as server,
-        under_attack(server, attack) as target,
-    ):
+async def test_a_client_whose_frames_are_refused_pays_for_their_reading() -> None:
+    """It is not read for some time, on none of its streams; nobody else is kept waiting."""
+    async with serving() as server, under_attack(server, parsing.damaged_pictures) as target:
         await attempts(target, 2)
-        await until(lambda: server.runtime.statistics().paused_sources == 1)
+        await until(lambda: server.runtime.statistics().paused_sources == 2)  # without tokens, each connection is one
+        await visit(server)
+
+
+async def test_compressed_messages_are_refused_unless_they_are_allowed() -> None:
+    """Their sender hears it at once, and nothing is inflated."""
+    async with serving() as server, under_attack(server, partial(parsing.gzipped_boxes, mib=1)) as target:
+        await until(lambda: target.became["the server has ended the stream"] >= 4)
+        await visit(server)
+
+
+async def test_headers_of_too_many_steps_are_refused_and_their_sender_pays() -> None:
+    """Of a thousand crops together, not of each: their reading ends at the bound, and the frame is refused as one."""
+    attack = partial(parsing.crop_headers, crops=1000, segments=1024)
+    async with serving() as server, under_attack(server, attack) as target:
+        await attempts(target, 2)
+        await until(lambda: server.runtime.statistics().paused_sources > 0)
+        await visit(server)
+
+
+async def test_a_picture_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    """Its scans are counted first: no decoder is lost, and none of its frames is embedded."""
+    attack = partial(decoding.scans, scans=4000)
+    async with serving(real_engine()) as server, under_attack(server, attack) as target:
+        await until(lambda: any(word.startswith("answered") for word in target.became))
+        assert target.became["embedded"] == 0
+        assert server.runtime.statistics().lost_stagings == 0
         await visit(server)

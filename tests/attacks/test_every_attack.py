@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from reidstream_server.app import RunningServer
+from reidstream_server.memory.budget import held_by
 from tests.attacks.attackers import (
     calling,
     crowding,
@@ -63,6 +64,8 @@ SHORT = {
     "class-ids": Short(partial(parsing.class_ids, count=200_000), 6),
     "gzipped-boxes": Short(partial(parsing.gzipped_boxes, mib=1), 6),
     "gzipped-headers": Short(partial(parsing.gzipped_headers, crops=100, segments=256), 6),
+    "crop-headers": Short(partial(parsing.crop_headers, crops=20, segments=100), 6),
+    "damaged-pictures": Short(partial(parsing.damaged_pictures, segments=256), 6),
     "ready-crops": Short(
         partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=4000),
         24,
@@ -147,7 +150,10 @@ async def kept(server: RunningServer) -> AsyncIterator[None]:
 
 
 def within_bounds(server: RunningServer) -> None:
-    """What the server holds, as it counts it itself."""
+    """What the server holds, as it counts it itself: each of its bounds, and each part of its budget of memory."""
+    parts = server.parts
+    for part, bytes_held in held_by(server.runtime.statistics(), parts.bounds).items():
+        assert bytes_held <= parts.budget.bytes_of(part), part
     held, limits = server.runtime.statistics(), server.parts.config.limits
     assert held.queue_bytes <= limits.max_queue_bytes
     assert held.queue_boxes <= limits.max_queue_boxes

@@ -71,7 +71,7 @@ def test_what_did_no_harm_has_no_failures() -> None:
             dataclasses.replace(HARMLESS, visitors={"attack": dataclasses.replace(FINE, answered=1)}),
             "49 of 50 visitors were not served",
         ),
-        (dataclasses.replace(HARMLESS, peak_bytes=1010 * MIB), "10 MiB more than it publishes"),
+        (dataclasses.replace(HARMLESS, private_peak_bytes=1010 * MIB), "10 MiB more than it publishes"),
         (after(private_bytes=300 * MIB), "231 MB were not given back"),
         (after(descriptors=30), "7 descriptors stayed open"),
         (after(threads=20), "6 threads stayed"),

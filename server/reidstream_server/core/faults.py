@@ -49,6 +49,9 @@ class CropOutcome(Enum):
     FAILED = "failed"
 
 
+REFUSED_FOR_ROOM = frozenset({FaultReason.WINDOW_FULL, FaultReason.QUEUE_FULL})
+"""Of a frame that has just come: it was read in vain."""
+
 SESSION_LOST = FrameFault(reason=FaultReason.INTERNAL, message="the session is gone")
 SHUTTING_DOWN = FrameFault(
     reason=FaultReason.SHUTTING_DOWN,

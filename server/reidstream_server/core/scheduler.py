@@ -21,11 +21,11 @@ from .arrival import Arrivals
 from .decoding import Decoding
 from .delivery import Delivery
 from .effects import Effect, End, EndCause, Retired, SendDrain, Stage
-from .faults import SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
+from .faults import REFUSED_FOR_ROOM, SESSION_LOST, SHUTTING_DOWN, FrameFault, over_budget
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
-from .sources import Sources, usual_reading_ns
+from .sources import USUAL_BYTE_NS, Sources, usual_reading_ns
 from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
@@ -152,16 +152,19 @@ class Scheduler(Generic[P]):
     def frame_arrived(
         self, session: SessionKey, request: FrameRequest, payload: P, now: int, *, spent_ns: int = 0
     ) -> list[Effect[P]]:
-        """A frame was read and understood, which took `spent_ns`. Raises LookupError, with nothing changed, if a crop's
-        model is not one of its session's: a mistake of the caller.
+        """A frame was read, which took `spent_ns`, and understood. If it is refused for want of room, its source pays
+        for that. Raises LookupError, with nothing changed, if a crop's model is not one of its session's.
         """
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
             frame.reading_ns = spent_ns
             self._arrivals.decide(frame, now, effects)
-            if not frame.resolved and (more := spent_ns - min(frame.cost_ns, usual_reading_ns(frame.boxes))) > 0:
-                self._sources.read_in_vain(frame.session.terms.source, more)
+            if frame.fault is not None and frame.fault.reason in REFUSED_FOR_ROOM:
+                self._sources.charge(frame.session.terms.source, spent_ns, now)
+            usual = min(frame.cost_ns, usual_reading_ns(frame.boxes)) + USUAL_BYTE_NS * request.message_bytes
+            if not frame.resolved and spent_ns > usual:
+                self._sources.read_in_vain(frame.session.terms.source, spent_ns - usual)
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(

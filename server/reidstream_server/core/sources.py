@@ -48,8 +48,9 @@ FREE_PART, FREE_AT_ONCE_NS = 4, 20_000_000
 ANSWERING_NS = 200_000
 """To receive a frame and to write that it was given up, beside reading it."""
 
-USUAL_FRAME_NS, USUAL_CROP_NS = 500_000, 50_000
-"""To read a frame whose crops are embedded, and for each crop. Frames take a tenth of a millisecond, ready crops 20 us.
+USUAL_FRAME_NS, USUAL_CROP_NS, USUAL_BYTE_NS = 500_000, 50_000, 1
+"""To read a frame whose crops are embedded, for each crop, and for each byte of pixels. Frames take a tenth of a
+millisecond, ready crops 20 us.
 """
 
 MOST_GONE = 1024
@@ -60,7 +61,7 @@ LONGEST_PAUSE_NS = 10_000_000_000
 
 
 def usual_reading_ns(crops: int) -> int:
-    """What reading a frame with so many crops to embed may take."""
+    """What reading a frame with so many crops to embed may take, beside its pixels."""
     return USUAL_FRAME_NS + USUAL_CROP_NS * crops
 
 
@@ -95,6 +96,7 @@ class Sources(Generic[P]):
         self._slowed = 0
         self._unsettled: list[Source[P]] = []
         self._gone: dict[str, int] = {}
+        self._free_at_once_ns = FREE_AT_ONCE_NS
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -167,8 +169,8 @@ class Sources(Generic[P]):
             source = self._unsettled.pop()
             spent, source.read_in_vain_ns = source.read_in_vain_ns, 0
             source.free_from_ns = max(source.free_from_ns, now) + FREE_PART * spent
-            if source.free_from_ns > now + FREE_PART * FREE_AT_ONCE_NS:
-                source.free_from_ns = now + FREE_PART * FREE_AT_ONCE_NS
+            if source.free_from_ns > now + FREE_PART * self._free_at_once_ns:
+                source.free_from_ns = now + FREE_PART * self._free_at_once_ns
                 self.charge(source.name, spent, now)
 
     def until_ns(self, name: str) -> int | None:

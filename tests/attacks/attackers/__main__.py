@@ -1,8 +1,8 @@
 """`python -m tests.attacks.attackers NAME PORT METRICS_PORT PID`: attacks until SIGTERM, then says what it got.
 
-It says `begun` with its first attempt: making what it sends may take seconds. It takes a lower priority than its
-victims, since what the server pays is measured, and not what the attacker pays. Trap: connections must be cut when the
-process ends, not closed in good order, so nothing is unwound.
+It says `begun` with its first attempt, since making what it sends may take seconds; at the latest after ten. It takes
+a lower priority than its victims, since what the server pays is measured, and not what the attacker pays. Trap:
+connections must be cut when the process ends, not closed in good order, so nothing is unwound.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 
 from tests.attacks.catalogue import attack_named
 
@@ -20,7 +21,7 @@ from .target import Target
 
 _MOST_BYTES = 3 * 2**30
 _NICE = 5
-_LOOK_S = 0.02
+_LOOK_S, _BEGIN_S = 0.02, 10.0
 
 
 def main() -> int:
@@ -36,7 +37,8 @@ def main() -> int:
         os._exit(0)
 
     async def tell_when_begun() -> None:
-        while not target.became:  # noqa: ASYNC110 - a counter sets no event
+        until = time.monotonic() + _BEGIN_S
+        while not target.became and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
         os.write(sys.stdout.fileno(), b"begun\n")
 

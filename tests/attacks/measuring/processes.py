@@ -40,6 +40,8 @@ class ServerUnderAttack:
     port: int
     metrics_port: int
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=40))
+    log_is_left: threading.Event = field(default_factory=threading.Event)
+    """Set it, and nobody reads the log any more."""
 
     @property
     def address(self) -> str:
@@ -61,7 +63,7 @@ class ServerUnderAttack:
 
 
 @contextmanager
-def server_under_attack(arguments: Sequence[str], *, log_is_read: bool) -> Iterator[ServerUnderAttack]:
+def server_under_attack(arguments: Sequence[str]) -> Iterator[ServerUnderAttack]:
     """A server with default settings; killed at the end if it still runs. Raises Failed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REIDSTREAM_")}
     command = [sys.executable, "-m", "reidstream_server.cli", *_FLAGS, *arguments]
@@ -70,14 +72,17 @@ def server_under_attack(arguments: Sequence[str], *, log_is_read: bool) -> Itera
     )
     lines: deque[str] = deque(maxlen=40)
     found: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-    reader = threading.Thread(target=_read, args=(process, lines, found, log_is_read), daemon=True)
+    left = threading.Event()
+    reader = threading.Thread(target=_read, args=(process, lines, found, left), daemon=True)
     reader.start()
     try:
         with suppress(Empty):
             said = found.get(timeout=_START_S)
             if said is not None:
                 port = int(str(said["address"]).rpartition(":")[2])
-                yield ServerUnderAttack(process=process, port=port, metrics_port=said["metrics_port"], lines=lines)
+                yield ServerUnderAttack(
+                    process=process, port=port, metrics_port=said["metrics_port"], lines=lines, log_is_left=left
+                )
                 return
         raise Failed("the server did not start; its last lines:\n" + "".join(lines))
     finally:
@@ -90,19 +95,19 @@ def _read(
     process: subprocess.Popen[bytes],
     lines: deque[str],
     found: SimpleQueue[dict[str, Any] | None],
-    log_is_read: bool,  # noqa: FBT001 - a thread's arguments have no names
+    left: threading.Event,
 ) -> None:
+    """Read the log until it is left alone, with a pipe as small as there is."""
     assert process.stderr is not None
     for line in process.stderr:
         lines.append(line.decode(errors="replace"))
         with suppress(ValueError):
             event = json.loads(line)
             if event["event"] == "serving":
-                if not log_is_read:
-                    fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, _SMALLEST_PIPE)
                 found.put(event["fields"])
-                if not log_is_read:
-                    return
+        if left.is_set():
+            fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, _SMALLEST_PIPE)
+            return
     found.put(None)
 
 

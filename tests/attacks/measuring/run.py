@@ -45,8 +45,8 @@ class Plan:
 class Outcome:
     """What an attack did. `camera` and `visitors`: the victims by phase: calm, attack, after.
 
-    `peak_bytes`: resident, from the start of the attack on; `published_bytes`: what the server says that it may hold
-    at most, `added_bytes`: whether to count on top of what it held before.
+    `peak_bytes`: resident, `private_peak_bytes`: private, from the start of the attack on. `published_bytes`: the most
+    private memory that the server says it may hold.
     """
 
     attack: str
@@ -69,7 +69,7 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
     """Run it from the server's start to its end. Raises Failed if one of our own processes did not work."""
     with ExitStack() as held:
         progress("starting the server and the victims")
-        server = held.enter_context(server_under_attack(plan.server_arguments, log_is_read=attack.log_is_read))
+        server = held.enter_context(server_under_attack(plan.server_arguments))
         pid = server.process.pid
         camera = held.enter_context(victim(server.address, "camera", plan.frames_per_s))
         visitors = held.enter_context(victim(server.address, "visitors", plan.visitors_per_s))
@@ -82,14 +82,18 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
         forget_peak(pid)
         before = steady(sampler.looks, time.monotonic() - _CALM_END_S, time.monotonic())
         calm_end = time.monotonic()
+        if not attack.log_is_read:
+            server.log_is_left.set()
         with attacker(attack.name, server) as enemy:
             attacked = time.monotonic()
             progress(f"under attack, for {plan.attack_s:.0f} s")
-            cut_short = _wait(plan.attack_s, sampler, lambda: enemy.poll() is not None, progress)
+            cut_short = _wait(
+                plan.attack_s, sampler, lambda: enemy.poll() is not None or server.process.poll() is not None, progress
+            )
             became = became_of(enemy)
         gone = time.monotonic()
         progress(f"after it, for {_QUIET_TO_S:.0f} s")
-        _wait(_QUIET_TO_S, sampler, lambda: False, progress)
+        _wait(_QUIET_TO_S, sampler, lambda: server.process.poll() is not None, progress)
         ended = time.monotonic()
         after = steady(sampler.looks, gone + _QUIET_FROM_S, gone + _QUIET_TO_S)
         peak = _peak(pid, sampler)
@@ -106,7 +110,7 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
             after=after,
             private_peak_bytes=private_peak,
             peak_bytes=peak,
-            published_bytes=published_bytes(limits, before.resident_bytes if before else 0),
+            published_bytes=limits.memory.max_bytes,
             became=became,
             cut_short=cut_short,
             serves=serves,
@@ -114,12 +118,6 @@ def run_attack(attack: Attack, plan: Plan, progress: Progress) -> Outcome:
             stop_s=round(stop_s, 2),
             log_tail=tuple(server.lines)[-8:],
         )
-
-
-def published_bytes(answer: service_pb2.GetModelResponse, before: int) -> int:
-    """The most that this server may hold, by what it publishes; with what it held before anything came."""
-    limits = answer.limits
-    return before + limits.max_queue_bytes + limits.max_staged_bytes
 
 
 def _wait(seconds: float, sampler: Sampler, over: Callable[[], bool], progress: Progress) -> str:
@@ -133,7 +131,7 @@ def _wait(seconds: float, sampler: Sampler, over: Callable[[], bool], progress: 
         if free_bytes() < _MACHINE_LEAST:
             return f"the machine has {free_bytes() >> 20} MiB left"
         if over():
-            return "the attacker ended by itself"
+            return "the attacker, or the server, ended by itself"
         progress("")
     return ""
 

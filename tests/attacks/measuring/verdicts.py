@@ -27,8 +27,8 @@ def failures(outcome: Outcome) -> Sequence[str]:
         found.append(f"the victim's p99 was {under.p99_ms / calm.p99_ms:.1f} times what it was before")
     if visitors["attack"].lost:
         found.append(f"{visitors['attack'].lost} of {visitors['attack'].sent} visitors were not served")
-    if outcome.peak_bytes > outcome.published_bytes:
-        over = (outcome.peak_bytes - outcome.published_bytes) / 2**20
+    if outcome.private_peak_bytes > outcome.published_bytes:
+        over = (outcome.private_peak_bytes - outcome.published_bytes) / 2**20
         found.append(f"the server held {over:.0f} MiB more than it publishes")
     if outcome.cut_short:
         found.append(f"cut short: {outcome.cut_short}")

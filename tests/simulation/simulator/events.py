@@ -7,6 +7,10 @@ Trap: whether an event comes too late for its frame is read from the core's stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from reidstream_server.core.effects import Answer, Effect
+from reidstream_server.core.faults import FaultReason
 from reidstream_server.core.terms import BatchKey
 
 from .accounts import OVERSPENT
@@ -83,6 +87,17 @@ def _decoder_back(books: Books, frame: FrameBook, now: int) -> None:
     if slow and not frame.given_up:
         books.accounts.charge(source, spent - frame.expected_ns, now)
         books.seen[Situation.OVERSPENT] += 1
+
+
+def told_refused(books: Books, frame: FrameBook, effects: Sequence[Effect[FrameBook]], now: int) -> None:
+    """What the scheduler has said to a frame that came: if it had no room for it, its source pays."""
+    fault = None if frame.view is None else frame.view.fault
+    for effect in effects:
+        if isinstance(effect, Answer) and effect.payload is frame:
+            fault = effect.fault
+    if fault is not None and fault.reason in (FaultReason.WINDOW_FULL, FaultReason.QUEUE_FULL):
+        books.accounts.charge(frame.client.plan.terms.source, frame.plan.reading_ns, now)
+        books.seen[Situation.READ_IN_VAIN] += frame.plan.reading_ns > 0
 
 
 def told_staged(books: Books, frame: FrameBook, now: int) -> None:

@@ -70,6 +70,7 @@ class Situation(Enum):
     STAGING_GIVEN_UP = "a decoder was given up"
     DECODERS_LOST = "too many decoders were given up"
     OVERSPENT = "a staging cost far more than its headers said"
+    READ_IN_VAIN = "a source had to pay for a frame that found no room"
     PAUSED = "a session was not read, because its source had to pay"
     PASSED = "a small frame passed a large one that waited for room"
     PARKING_FULL = "a frame was refused, because too much waited for room"

@@ -45,6 +45,7 @@ class World:
         self._rng = Random(scenario.seed)  # noqa: S311 - it must be repeatable
         self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
         self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
+        self._scheduler._sources._free_at_once_ns = 10**18  # what is read for nothing has tests of its own
         lanes = lanes_of(scenario)
         self._books = Books(scenario, self._scheduler, Counter(), lanes)
         self._oracle = Oracle(self._books)
@@ -198,9 +199,10 @@ class World:
             request = plan.request(tuple(book.models[name] for name in plan.crops))
             if plan is book.plan.frames[0]:
                 sends_in_vain(self._books, book, request, payload, now)
-            effects = self._scheduler.frame_arrived(book.key, request, payload, now)
+            effects = self._scheduler.frame_arrived(book.key, request, payload, now, spent_ns=plan.reading_ns)
         if frame is not None:
             frame.view = frame_state(self._scheduler, book.key, key)
+            events.told_refused(self._books, frame, effects, now)
         self._step("frame", plan if frame is None else frame, effects)
         if frame is not None and book.known:
             judge(was, frame, now, self._books.seen)

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from reidstream_server.core.effects import Readable
-from reidstream_server.core.sources import FREE_AT_ONCE_NS, FREE_PART, MOST_GONE, PENALTY, USUAL_CROP_NS, USUAL_FRAME_NS
+from reidstream_server.core.sources import (
+    FREE_AT_ONCE_NS,
+    FREE_PART,
+    MOST_GONE,
+    PENALTY,
+    USUAL_BYTE_NS,
+    USUAL_CROP_NS,
+    USUAL_FRAME_NS,
+)
 from reidstream_server.core.terms import OverloadPolicy, SessionKey
 
 from .builders import MS, Driver, a_request, some_terms
@@ -45,7 +53,7 @@ def test_frames_that_are_long_read_and_soon_done_are_paid_for(boxes: int) -> Non
     while not pays(driver):
         read(driver, session, 4 * MS, boxes=boxes)
         frames += 1
-    usual = min(boxes, 1) * USUAL_FRAME_NS + boxes * USUAL_CROP_NS
+    usual = USUAL_FRAME_NS + boxes * USUAL_CROP_NS + 100 * USUAL_BYTE_NS if boxes else 0
     assert frames == FREE_AT_ONCE_NS // (4 * MS - usual) + 1
     assert driver.scheduler.paused_until_ns("connection") == driver.now + PENALTY * (4 * MS - usual)
     assert not driver.scheduler.readable(session)

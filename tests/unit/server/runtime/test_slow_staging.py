@@ -47,7 +47,7 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
     """With both slots taken by frames that take long, a third is answered; the slow threads give way from then on."""
     gate, threads = Gate(), Threads()
     async with world(stager=blocking(gate, 2, threads), slow_staging_s=0.01) as w:
-        slow, other = w.open(), w.open()
+        slow, other = w.open(), w.open(source="other")
         w.send(slow, 1)
         w.send(slow, 2)
         await until(lambda: gate.entered == 2)
