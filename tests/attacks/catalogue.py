@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .attackers import crowding, decoding, flooding, holding, operating, parsing, protocol, resetting
+from .attackers import (
+    calling,
+    crowding,
+    decoding,
+    flooding,
+    free_riding,
+    holding,
+    operating,
+    outnumbering,
+    parsing,
+    protocol,
+    resetting,
+)
 from .attackers.target import Attack as Run
 
 
@@ -56,6 +68,22 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="ungranted-calls", run=crowding.ungranted_calls),
     Attack(name="health-watches", run=crowding.health_watches),
     Attack(name="rapid-reset", run=resetting.rapid_reset),
+    Attack(name="boxes-below-bound", run=free_riding.boxes_below_the_bound),
+    Attack(name="boxes-without-crops", run=free_riding.boxes_without_crops),
+    Attack(name="late-frames", run=free_riding.late_frames),
+    Attack(name="broken-crops", run=free_riding.broken_crops),
+    Attack(name="hidden-chunks", run=free_riding.hidden_chunks),
+    Attack(name="dropped-frames", run=free_riding.dropped_frames),
+    Attack(name="many-cameras", run=outnumbering.many_cameras),
+    Attack(name="important-cameras", run=outnumbering.important_cameras),
+    Attack(name="same-name", run=outnumbering.same_name),
+    Attack(name="quick-calls", run=calling.quick_calls),
+    Attack(name="quick-checks", run=calling.quick_checks),
+    Attack(name="refused-embeds", run=calling.refused_embeds),
+    Attack(name="reflections", run=calling.reflections),
+    Attack(name="takeovers", run=calling.takeovers),
+    Attack(name="untaken-answers", run=calling.untaken_answers),
+    Attack(name="kept-connections", run=calling.kept_connections),
     Attack(name="settings", run=protocol.settings),
     Attack(name="pings", run=protocol.pings),
     Attack(name="window-updates", run=protocol.window_updates),

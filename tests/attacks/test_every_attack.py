@@ -12,7 +12,19 @@ import pytest
 
 from reidstream_server.app import RunningServer
 from reidstream_server.memory.budget import held_by
-from tests.attacks.attackers import crowding, decoding, flooding, holding, operating, parsing, protocol, resetting
+from tests.attacks.attackers import (
+    calling,
+    crowding,
+    decoding,
+    flooding,
+    free_riding,
+    holding,
+    operating,
+    outnumbering,
+    parsing,
+    protocol,
+    resetting,
+)
 from tests.attacks.attackers.target import Attack
 from tests.attacks.catalogue import ATTACKS
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
@@ -65,6 +77,22 @@ SHORT = {
     "ungranted-calls": Short(partial(crowding.ungranted_calls, count=200), 200),
     "health-watches": Short(partial(crowding.health_watches, count=400), 400),
     "rapid-reset": Short(resetting.rapid_reset, 1000),
+    "boxes-below-bound": Short(partial(free_riding.boxes_below_the_bound, count=8), 8),
+    "boxes-without-crops": Short(partial(free_riding.boxes_without_crops, count=8), 40),
+    "late-frames": Short(partial(free_riding.late_frames, count=8, crops=200), 8),
+    "broken-crops": Short(partial(free_riding.broken_crops, count=8, bad=199), 8),
+    "hidden-chunks": Short(partial(free_riding.hidden_chunks, count=8), 8),
+    "dropped-frames": Short(partial(free_riding.dropped_frames, count=8), 80),
+    "many-cameras": Short(partial(outnumbering.many_cameras, count=16), 40),
+    "important-cameras": Short(outnumbering.important_cameras, 40),
+    "same-name": Short(outnumbering.same_name, 40),
+    "quick-calls": Short(calling.quick_calls, 400),
+    "quick-checks": Short(calling.quick_checks, 400),
+    "refused-embeds": Short(calling.refused_embeds, 400),
+    "reflections": Short(partial(calling.reflections, streams=4), 64),
+    "takeovers": Short(partial(calling.takeovers, names=4), 40),
+    "untaken-answers": Short(partial(calling.untaken_answers, count=16), 32),
+    "kept-connections": Short(partial(calling.kept_connections, count=200), 100),
     "settings": Short(protocol.settings, 20_000),
     "pings": Short(protocol.pings, 10_000),
     "window-updates": Short(protocol.window_updates, 20_000),

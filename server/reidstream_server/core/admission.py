@@ -90,7 +90,7 @@ class Admission(Generic[P]):
         """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        passes = any(not self._holds_anything(session.terms.flow) for session in self._parking.values())
+        passes = any(not self._holds_anything(session.terms.holder) for session in self._parking.values())
         self._let_in(frame, passes=passes)
         return True
 
@@ -98,12 +98,12 @@ class Admission(Generic[P]):
         """Whether a parked frame must be let in before this one. The frame's own session has none parked."""
         if not self._parking:
             return False
-        flow = frame.session.terms.flow
+        flow = frame.session.terms.holder
         frame.share = self._share(frame)
         return any(
-            session.terms.flow == flow
+            session.terms.holder == flow
             or (
-                not self._holds_anything(session.terms.flow)
+                not self._holds_anything(session.terms.holder)
                 and (session.parked is None or not self._may_pass(frame, session.parked))
             )
             for session in self._parking.values()
@@ -117,14 +117,14 @@ class Admission(Generic[P]):
         """The message was staged, or is not needed any more."""
         if frame.holds_queue_bytes:
             frame.holds_queue_bytes = False
-            self._bytes.give_back(frame.session.terms.flow, frame.request.message_bytes, passed=frame.passed)
+            self._bytes.give_back(frame.session.terms.holder, frame.request.message_bytes, passed=frame.passed)
             self._changed = True
 
     def release_boxes(self, frame: FrameState[P]) -> None:
         """The frame's answer is known."""
         if frame.holds_queue_boxes:
             frame.holds_queue_boxes = False
-            self._boxes.give_back(frame.session.terms.flow, frame.boxes, passed=frame.passed)
+            self._boxes.give_back(frame.session.terms.holder, frame.boxes, passed=frame.passed)
             self._changed = True
 
     def hand_out(self, frame: FrameState[P]) -> int:
@@ -136,14 +136,14 @@ class Admission(Generic[P]):
 
     def answer_written(self, session: SessionState[P], answer: Unwritten) -> None:
         """An answer of the session is not held any more."""
-        self._answers.give_back(session.terms.flow, answer.answer_bytes, passed=answer.passed)
+        self._answers.give_back(session.terms.holder, answer.answer_bytes, passed=answer.passed)
         self._changed |= answer.answer_bytes > 0
 
     def release_answer(self, frame: FrameState[P]) -> None:
         """The frame's answer has no vectors, or nobody waits for it."""
         if frame.holds_answer_bytes:
             frame.holds_answer_bytes = False
-            self._answers.give_back(frame.session.terms.flow, frame.request.answer_bytes, passed=frame.passed)
+            self._answers.give_back(frame.session.terms.holder, frame.request.answer_bytes, passed=frame.passed)
             self._changed = True
 
     def may_park(self, frame: FrameState[P]) -> bool:
@@ -187,7 +187,7 @@ class Admission(Generic[P]):
         flows: set[Flow] = set()
         blocking: FrameState[P] | None = None  # the smallest of those that let in only what is much smaller
         for session in self._parking.values():
-            frame, flow = session.parked, session.terms.flow
+            frame, flow = session.parked, session.terms.holder
             if frame is None:
                 continue
             in_turn = flow not in flows
@@ -206,7 +206,7 @@ class Admission(Generic[P]):
         return None, False
 
     def _let_in(self, frame: FrameState[P], *, passes: bool) -> None:
-        flow, request = frame.session.terms.flow, frame.request
+        flow, request = frame.session.terms.holder, frame.request
         self._boxes.take(flow, frame.boxes, passes=passes)
         self._bytes.take(flow, request.message_bytes, passes=passes)
         self._answers.take(flow, request.answer_bytes, passes=passes)
@@ -215,7 +215,7 @@ class Admission(Generic[P]):
         self.unpark(frame.session)
 
     def _fits(self, frame: FrameState[P]) -> bool:
-        flow, request = frame.session.terms.flow, frame.request
+        flow, request = frame.session.terms.holder, frame.request
         return (
             self._boxes.pool.fits(flow, frame.boxes)
             and self._bytes.pool.fits(flow, request.message_bytes)

@@ -122,7 +122,7 @@ class Batcher(Generic[P]):
         terms = frame.session.terms
         crops = WaitingCrops(frame, payload, deque(indices), len(indices))
         self._sight(aside=frame.aside).add(frames=1, crops=len(indices))
-        return self._ready.push(crops, flow=terms.flow, priority=terms.priority, cost=len(indices), now=now)
+        return self._ready.push(crops, flow=terms.holder, priority=terms.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
         """Drop those of these crops that still wait."""

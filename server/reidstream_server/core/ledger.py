@@ -16,7 +16,7 @@ from .effects import Effect, Release
 from .fair_queue import FairQueue
 from .faults import FrameFault
 from .fleet import Fleet
-from .sources import Sources
+from .sources import ANSWERING_NS, Sources
 from .staging import Staging
 from .state import FrameState, Phase
 from .statistics import SchedulerStatistics
@@ -108,7 +108,7 @@ class Ledger(Generic[P]):
         terms = frame.session.terms
         frame.phase = Phase.QUEUED
         frame.queue_entry = self.waiting.push(
-            frame, flow=terms.flow, priority=terms.priority, cost=frame.cost_ns, now=now
+            frame, flow=terms.holder, priority=terms.priority, cost=frame.cost_ns, now=now
         )
         self._waiting_heavy += frame.heavy
 
@@ -162,6 +162,9 @@ class Ledger(Generic[P]):
             self._waiting_heavy -= frame.heavy
             self.waiting.cancel(frame.queue_entry)
             frame.queue_entry = None
+        if not frame.started and not session.gone:
+            answering_ns = ANSWERING_NS if fault is not None and frame.reading_ns else 0
+            self._sources.read_in_vain(session.terms.source, frame.reading_ns + answering_ns)
         for model, entry in frame.crop_entries:
             self._batchers[model].cancel(entry)
         frame.crop_entries.clear()  # with queue_entry: a cycle would keep the pixels until the next full collection

@@ -25,7 +25,7 @@ from .faults import REFUSED_FOR_ROOM, SESSION_LOST, SHUTTING_DOWN, FrameFault, o
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
-from .sources import Sources
+from .sources import USUAL_BYTE_NS, Sources, usual_reading_ns
 from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
 from .terms import (
@@ -158,9 +158,13 @@ class Scheduler(Generic[P]):
         effects: list[Effect[P]] = []
         frame = self._enter(session, request, payload, now)
         if frame is not None:
+            frame.reading_ns = spent_ns
             self._arrivals.decide(frame, now, effects)
             if frame.fault is not None and frame.fault.reason in REFUSED_FOR_ROOM:
                 self._sources.charge(frame.session.terms.source, spent_ns, now)
+            usual = min(frame.cost_ns, usual_reading_ns(frame.boxes)) + USUAL_BYTE_NS * request.message_bytes
+            if not frame.resolved and spent_ns > usual:
+                self._sources.read_in_vain(frame.session.terms.source, spent_ns - usual)
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(
@@ -264,6 +268,7 @@ class Scheduler(Generic[P]):
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
         self._inference.watch()
+        self._sources.settle(now)
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
         if self._fleet.unused:

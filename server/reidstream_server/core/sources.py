@@ -12,6 +12,11 @@ source notices. An honest client with one bad frame waits for some milliseconds.
 A source that pays, or of which a frame turned out to be heavy and is still being staged, is *slowed*: all its frames
 are taken for heavy ones, also those that wait already, whatever their headers say.
 
+Reading takes no core from the others, but the one event loop. What was read for nothing is free for a source as long as
+it is a small part of the time: cameras see empty rooms, and frames are dropped when there are too many. For nothing is
+reading when no crop was ever worked on, and what took longer than usual, or than the frame's work. What is more than a
+small part is paid for.
+
 Trap: a source that leaves takes its debt along, or it would come back with a new session. So it is forgotten when
 nothing of it is open *and* it has paid.
 """
@@ -37,14 +42,34 @@ OVERSPENT = 4
 LOWEST_PRICE, HIGHEST_PRICE = 1 / 16, 16.0
 PRICE_WEIGHT, COMMON_PRICE_WEIGHT = 1 / 8, 1 / 64
 
+FREE_PART, FREE_AT_ONCE_NS = 4, 20_000_000
+"""One part in so many of the time may be spent on reading a source's frames for nothing, and so much of it at once."""
+
+ANSWERING_NS = 200_000
+"""To receive a frame and to write that it was given up, beside reading it."""
+
+USUAL_FRAME_NS, USUAL_CROP_NS, USUAL_BYTE_NS = 500_000, 50_000, 1
+"""To read a frame whose crops are embedded, for each crop, and for each byte of pixels. Frames take a tenth of a
+millisecond, ready crops 20 us.
+"""
+
+MOST_GONE = 1024
+"""So many sources without sessions are remembered for what was read for nothing."""
+
 LONGEST_PAUSE_NS = 10_000_000_000
 """And how far into the future that may reach: it may have mended its ways."""
+
+
+def usual_reading_ns(crops: int) -> int:
+    """What reading a frame with so many crops to embed may take, beside its pixels."""
+    return USUAL_FRAME_NS + USUAL_CROP_NS * crops
 
 
 @dataclass(slots=True, eq=False)
 class Source(Generic[P]):
     """`number`: its own, for its timer. `price`: what its staging costs, of what its headers say. `suspects`: its
-    frames that were set aside and are being staged. `paused`: it is not read at present.
+    frames that were set aside and are being staged. `paused`: it is not read at present. `read_in_vain_ns`: not settled
+    yet. `free_from_ns`: when it may again have all that is free.
     """
 
     name: str
@@ -54,6 +79,8 @@ class Source(Generic[P]):
     sessions: dict[SessionKey, SessionState[P]] = field(default_factory=dict)
     paused: bool = False
     until_ns: int = 0
+    read_in_vain_ns: int = 0
+    free_from_ns: int = 0
 
 
 class Sources(Generic[P]):
@@ -67,6 +94,9 @@ class Sources(Generic[P]):
         self._made = 0
         self._price = 1.0
         self._slowed = 0
+        self._unsettled: list[Source[P]] = []
+        self._gone: dict[str, int] = {}
+        self._free_at_once_ns = FREE_AT_ONCE_NS
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -125,6 +155,24 @@ class Sources(Generic[P]):
         self._timers.add(source.until_ns, TimerKind.PAUSE, source.number)
         self._tell(source)
 
+    def read_in_vain(self, name: str, spent_ns: int) -> None:
+        """Reading took so much, for nothing. A source with a session; to be settled in the same event."""
+        if spent_ns:
+            source = self._by_name[name]
+            if not source.read_in_vain_ns:
+                self._unsettled.append(source)
+            source.read_in_vain_ns += spent_ns
+
+    def settle(self, now: int) -> None:
+        """Who has been read for nothing for more than is free pays."""
+        while self._unsettled:
+            source = self._unsettled.pop()
+            spent, source.read_in_vain_ns = source.read_in_vain_ns, 0
+            source.free_from_ns = max(source.free_from_ns, now) + FREE_PART * spent
+            if source.free_from_ns > now + FREE_PART * self._free_at_once_ns:
+                source.free_from_ns = now + FREE_PART * self._free_at_once_ns
+                self.charge(source.name, spent, now)
+
     def until_ns(self, name: str) -> int | None:
         """Until when the source is not read; None if it may be."""
         source = self._by_name.get(name)
@@ -137,6 +185,9 @@ class Sources(Generic[P]):
             self._timers.add(source.until_ns, TimerKind.PAUSE, number)
             return
         source.paused = False
+        if source.sessions:  # another is the first to be read, each time: one that makes all pay does not keep them out
+            key = next(iter(source.sessions))
+            source.sessions[key] = source.sessions.pop(key)
         del self._paused[number]
         self._slowed -= not self._is_slowed(source)
         self._tell(source)
@@ -162,6 +213,7 @@ class Sources(Generic[P]):
         if source is None:
             self._made += 1
             source = self._by_name[name] = Source(name, self._made, self._price)
+            source.free_from_ns = self._gone.pop(name, 0)
         return source
 
     def _tell(self, source: Source[P]) -> None:
@@ -172,6 +224,10 @@ class Sources(Generic[P]):
     def _forget(self, source: Source[P]) -> None:
         if not source.sessions and not self._is_slowed(source):
             del self._by_name[source.name]
+            if source.free_from_ns:
+                self._gone[source.name] = source.free_from_ns
+                if len(self._gone) > MOST_GONE:
+                    del self._gone[next(iter(self._gone))]
 
     @staticmethod
     def _is_slowed(source: Source[P]) -> bool:

@@ -43,6 +43,7 @@ class FrameState(Generic[P]):
 
     `cost_ns`: of one core, for its staging and its crops, as far as its headers tell. `heavy`: light frames do not wait
     for it. `aside`: it is or was staged beside the cores that all share. `share`, `passed`: see `admission`.
+    `reading_ns`: what reading it took.
     """
 
     key: FrameKey
@@ -67,6 +68,7 @@ class FrameState(Generic[P]):
     holds_staged_bytes: bool = False
     passed: bool = False
     share: float = 0.0
+    reading_ns: int = 0
     being_staged: bool = False
     aside: bool = False
     set_aside: bool = False

@@ -76,7 +76,9 @@ class Window:
 class SessionTerms:
     """What a session agreed on.
 
-    `source`: who is held responsible for what it costs; several sessions may have one. `latency_budget_ns`: None for no
+    `source`: who is held responsible for what it costs; several sessions may have one. `holder`: who has its turns and
+    its share of the queue: the camera of its source. Where nothing tells clients apart, anybody may name any camera,
+    and would have its turns. `latency_budget_ns`: None for no
     budget. `models`: those that its boxes may go to, and no others.
     """
 
@@ -88,6 +90,10 @@ class SessionTerms:
     window: Window
     latency_budget_ns: int | None
     models: frozenset[ModelIndex]
+    holder: Flow = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "holder", Flow(client=self.source, camera_id=self.flow.camera_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

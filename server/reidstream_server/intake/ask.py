@@ -23,8 +23,8 @@ async def ask(
 ) -> JobAnswer:
     """The answer to a call's only frame. A frame that was accepted is answered while the server drains, too.
 
-    `frame_id` names the answer of a frame with a fault, whose reading took the event loop `spent_ns`; a frame has its
-    own. Raises GoingAway where there will be no answer. Event loop only.
+    `frame_id` names the answer of a frame with a fault; a frame has its own. Reading it took the event loop `spent_ns`.
+    Raises GoingAway where there will be no answer. Event loop only.
     """
     session = runtime.open_session(agreement)
     try:

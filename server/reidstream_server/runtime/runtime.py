@@ -173,8 +173,13 @@ class Runtime:
         self._sessions.add(session)
         return session
 
+    def may_read(self, session: Session) -> bool:
+        """Whether a message of the session may be read now; if not, `readable` is set when it may."""
+        self._gate(session)
+        return session.readable.is_set()
+
     def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob, *, spent_ns: int = 0) -> None:
-        """A frame was read, which took the event loop `spent_ns`, and understood."""
+        """A frame was read and understood, which took the event loop `spent_ns`."""
         now = time.monotonic_ns()
         session.came(request.message_bytes)
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now, spent_ns=spent_ns))

@@ -72,14 +72,16 @@ class Stream:
 
 
 class Http2:
-    """One connection, in an `async with` block. `grants`: the window for each stream's answers; 0 takes none.
+    """One connection, in an `async with` block. `grants`: the window for each stream's answers; 0 takes none. `renews`:
+    what has come is granted again; without it, answers stop when the window is full.
 
     Everything that waits gives up with ConnectionError when the server has ended the connection.
     """
 
-    def __init__(self, host: str, port: int, *, grants: int = _DEFAULT_WINDOW) -> None:
+    def __init__(self, host: str, port: int, *, grants: int = _DEFAULT_WINDOW, renews: bool = True) -> None:
         self._address = (host, port)
         self._grants = grants
+        self._renews = renews
         self._window = _DEFAULT_WINDOW
         self._stream_window = _DEFAULT_WINDOW
         self._frame_bytes = _LEAST_FRAME
@@ -209,7 +211,7 @@ class Http2:
         self.seen["bytes answered"] += length
         if self.on_data is not None:
             self.on_data(number, length)
-        if self._grants and length:
+        if self._grants and self._renews and length:
             more = struct.pack(">I", length)
             self._writer.write(frame(WINDOW_UPDATE, 0, number, more) + frame(WINDOW_UPDATE, 0, 0, more))
 

@@ -24,11 +24,28 @@ _LONGEST_RUN: Final = 32_767
 
 
 def opening(
-    camera: str, *, window: int = 0, policy: session_pb2.OverloadPolicy.ValueType = session_pb2.OVERLOAD_POLICY_WAIT
+    camera: str,
+    *,
+    window: int = 0,
+    policy: session_pb2.OverloadPolicy.ValueType = session_pb2.OVERLOAD_POLICY_WAIT,
+    priority: session_pb2.Priority.ValueType = session_pb2.PRIORITY_UNSPECIFIED,
+    budget_ms: int | None = None,
+    upright: bool = False,
+    session_id: bytes = b"",
+    epoch: int = 0,
 ) -> bytes:
-    """A SessionOpen, serialised."""
-    message = session_pb2.SessionOpen(session_id=os.urandom(16), overload_policy=policy)
+    """A SessionOpen, serialised. Without a `session_id` it is a new one."""
+    message = session_pb2.SessionOpen(
+        session_id=session_id or os.urandom(16),
+        epoch=epoch,
+        overload_policy=policy,
+        ordering=session_pb2.ORDERING_IN_ORDER,
+    )
     message.options.camera_id = camera
+    message.options.priority = priority
+    message.options.apply_exif_orientation = upright
+    if budget_ms is not None:
+        message.options.latency_budget_ms = budget_ms
     message.window.frames = window
     return service_pb2.EmbedStreamRequest(session_open=message).SerializeToString()
 
@@ -146,6 +163,70 @@ def raw_body(total: int) -> bytes:
     )
     box = image_pb2.Box(rect=image_pb2.Rect(x1=10, y1=10, x2=138, y2=266))
     return frame_pb2.Frame(raw=picture, boxes=[box]).SerializeToString()
+
+
+@cache
+def small_body(boxes: int, side: int = 64) -> bytes:
+    """Of a Frame: a raw picture of `side` x `side`, with so many boxes that are cut from all of it."""
+    box = image_pb2.Box(rect=image_pb2.Rect(x1=0, y1=0, x2=side, y2=side))
+    return frame_pb2.Frame(raw=_small_picture(side), boxes=[box] * boxes).SerializeToString()
+
+
+@cache
+def boxes_of_nothing(boxes: int) -> bytes:
+    """Of a Frame: a raw picture of 8 x 8, with so many boxes that have no rectangle, two bytes each."""
+    return frame_pb2.Frame(raw=_small_picture(8)).SerializeToString() + empty_boxes(2 * boxes)
+
+
+@cache
+def crops_with_long_headers(good: int, bad: int, segments: int, age_ns: int = 0) -> bytes:
+    """Of a Frame: ready crops whose JPEG headers have `segments` segments. The good ones' have a size; what follows is
+    no picture.
+    """
+    empty = b"\xff\xd8" + b"\xff\xe0\x00\x02" * segments
+    size = _segment(0xC0, struct.pack(">BHHBBBB", 8, 256, 128, 1, 1, 0x11, 0))
+    whole = empty + size + _segment(0xDA, bytes([1, 1, 0, 0, 63, 0])) + b"\0\xff\xd9"
+    crops = [_crop(whole)] * good + [_crop(empty + b"\xff\xd9")] * bad
+    return frame_pb2.Frame(crops=frame_pb2.CropList(crops=crops), age_ns=age_ns).SerializeToString()
+
+
+@cache
+def one_good_crop(bad: int, segments: int) -> bytes:
+    """Of a Frame: a ready crop of raw pixels, and many that are no pictures and take long to find that out."""
+    empty = _crop(b"\xff\xd8" + b"\xff\xe0\x00\x02" * segments + b"\xff\xd9")
+    crops = [image_pb2.Crop(raw=_small_picture(16)), *[empty] * bad]
+    return frame_pb2.Frame(crops=frame_pb2.CropList(crops=crops)).SerializeToString()
+
+
+@cache
+def png_of_chunks(chunks: int) -> bytes:
+    """A grey PNG of one pixel, with so many empty chunks behind its pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(72)))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"teXt", b"") * chunks + chunk(b"IEND", b"")
+
+
+@cache
+def png_body(chunks: int) -> bytes:
+    """Of a Frame: that picture with one box."""
+    box = image_pb2.Box(rect=image_pb2.Rect(x1=0, y1=0, x2=8, y2=8))
+    return frame_pb2.Frame(encoded=image_pb2.EncodedImage(data=png_of_chunks(chunks)), boxes=[box]).SerializeToString()
+
+
+def _crop(data: bytes) -> image_pb2.Crop:
+    return image_pb2.Crop(encoded=image_pb2.EncodedImage(data=data))
+
+
+def _small_picture(side: int) -> image_pb2.RawImage:
+    return image_pb2.RawImage(
+        format=image_pb2.PIXEL_FORMAT_BGR,
+        width=side,
+        height=side,
+        data=bytes(range(256)) * (3 * side * side // 256 + 1),
+    )
 
 
 def gzipped(message: bytes) -> bytes:

@@ -61,7 +61,7 @@ BOUNDS = (
     Mutant(
         name="a camera's newer session overtakes the one that waits",
         module="admission",
-        old="            session.terms.flow == flow\n            or (",
+        old="            session.terms.holder == flow\n            or (",
         new="            (",
     ),
     Mutant(

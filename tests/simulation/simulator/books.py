@@ -77,7 +77,7 @@ def lanes_of(scenario: Scenario) -> list[Lane]:
     """Each client's lane; sessions of one camera and priority share theirs."""
     shared: dict[tuple[Priority, Flow], Lane] = {}
     terms = [client.terms for client in scenario.clients]
-    return [shared.setdefault((own.priority, own.flow), Lane(own.priority, own.flow)) for own in terms]
+    return [shared.setdefault((own.priority, own.holder), Lane(own.priority, own.holder)) for own in terms]
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +126,7 @@ class ClientBook:
     @property
     def flow(self) -> Flow:
         """Its camera."""
-        return self.plan.terms.flow
+        return self.plan.terms.holder
 
     def __str__(self) -> str:
         terms = self.plan.terms

@@ -28,7 +28,7 @@ from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.receiving import Reception
-from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
+from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
@@ -104,15 +104,15 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         if cause is EndCause.STALLED:
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
-    async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
+    async def Embed(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[service_pb2.EmbedRequest], context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
             caller = self._access.caller_of(presented_by(context))
-            asked = understood(request)
-            agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
             began = time.perf_counter_ns()
+            asked = request.read()
+            agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
             taken = self._reader.read(asked.frame, agreement)
             spent = time.perf_counter_ns() - began
             answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
@@ -130,25 +130,25 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 
-    async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
+    async def ListModels(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[service_pb2.ListModelsRequest], context: UnaryContext
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
             self._access.client_of(presented_by(context))
-            understood(request)
+            request.read()
             models = [summary(model, self._models) for model in self._models.models]
             return service_pb2.ListModelsResponse(models=models)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 
-    async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
+    async def GetModel(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[service_pb2.GetModelRequest], context: UnaryContext
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
             self._access.client_of(presented_by(context))
-            name = understood(request).name
+            name = request.read().name
             check_model_name("name", name)
             model = self._models.find(name)
             return service_pb2.GetModelResponse(

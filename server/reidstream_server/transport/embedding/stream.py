@@ -31,8 +31,6 @@ from .shared_segment import Segment
 
 log = get_logger(__name__)
 
-_PARSING_NS_PER_BYTE = 1.0  # gRPC joins a message and protobuf copies it, before anybody here can look at the clock
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
@@ -90,13 +88,17 @@ class Stream:
         """Take messages while the session may be read. None: no more will come, and the answers are to be written."""
         while True:
             await self.session.readable.wait()
-            message = await next_message(self.context)
-            if message is None:
+            unparsed = await next_message(self.context)
+            if unparsed is None:
                 self.runtime.half_closed(self.session)
                 return None
+            await self._turn()
+            began = time.perf_counter_ns()
+            message = unparsed.read()
+            del unparsed
             match message.WhichOneof("message"):
                 case "frame":
-                    self._take(message.frame)
+                    self._take(message.frame, began)
                 case "session_open":
                     raise InvalidCall("session_open may be sent once only, as the first message")
                 case "close":
@@ -108,14 +110,19 @@ class Stream:
                     raise InvalidCall("the message is empty: set one of frame, end_tracks, close")
             del message  # it may be large, and the next one may be long in coming
 
-    def _take(self, message: frame_pb2.Frame) -> None:
-        began = time.perf_counter_ns()
+    async def _turn(self) -> None:
+        """Wait until the session may be read, again: its source may pay by now for what another session of it sent. All
+        that came meanwhile would be parsed at once, and everybody would wait for it.
+        """
+        while not self.runtime.may_read(self.session):
+            await self.session.readable.wait()
+
+    def _take(self, message: frame_pb2.Frame, began: int) -> None:
         taken = self.reader.read(message, self.session.agreement, self.segment)
         spent = time.perf_counter_ns() - began
         if isinstance(taken, FrameFault):
             self.runtime.frame_refused(self.session, message.frame_id, taken, spent_ns=spent)
         else:
-            spent += int(taken[0].message_bytes * _PARSING_NS_PER_BYTE)
             self.runtime.frame_arrived(self.session, *taken, spent_ns=spent)
 
     async def _write(self) -> EndCause:

@@ -116,14 +116,18 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             try:
                 source = self._access.caller_of(presented_by(context)).source
                 self.calls.enter(source)
-                if (pause_s := self._pause_s(source)) > 0:
-                    await asyncio.sleep(pause_s)
+                await self._turn(source)
                 message = await _only_message(self.reception, context, source)
+                await self._turn(source)  # again: others of this source were read meanwhile
             except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
                 await refuse(context, error, self._observer)
             return await method(message, context)
 
         return self._watched(answer)
+
+    async def _turn(self, source: str) -> None:
+        while (pause_s := self._pause_s(source)) > 0:  # noqa: ASYNC110 - a source that pays may have to pay more
+            await asyncio.sleep(pause_s)
 
     def _admitted_own(self, handler: Handler) -> Method:
         """A method of health or reflection."""

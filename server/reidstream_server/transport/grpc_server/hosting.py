@@ -18,7 +18,7 @@ class HostedService:
     """A service under its full name.
 
     `add`: registers its methods. `while_leaving`: methods that also answer new calls while the server stops, such as
-    those that only read. A method gets an `Unreadable` for a request that is no message (see `unparsable`).
+    those that only read. A method gets an `Unparsed` for each request (see `unparsable`).
     """
 
     name: str

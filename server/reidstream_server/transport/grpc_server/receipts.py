@@ -16,6 +16,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -25,6 +26,7 @@ from reidstream_server.errors import ReceivingFull
 
 from .calls import Abortable, CallObserver, refuse
 from .sockets import cut, received_bytes
+from .unparsable import Unparsed
 
 _OVERHEAD = 100  # one byte in so many is none of a message
 Q = TypeVar("Q")
@@ -41,9 +43,12 @@ class _Context(Abortable, Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """An open call. `read_bytes`: of its messages so far. `why`: set when it is to be ended."""
+    """An open call. `read_bytes`: of its messages so far. `waiting_bytes`: of those that nobody has parsed. `why`: set
+    when it is to be ended.
+    """
 
     read_bytes: int = 0
+    waiting_bytes: int = 0
     task: asyncio.Task[Any] | None = None
     why: str = ""
 
@@ -209,7 +214,7 @@ class Receipts(grpc.aio.ServerInterceptor):
     def _over(self, call: _Call, peer: str) -> None:
         connection = self._connections[peer]
         connection.calls.discard(call)
-        connection.gone_bytes += call.read_bytes
+        connection.gone_bytes += call.read_bytes + call.waiting_bytes
 
 
 _KINDS: Mapping[str, Callable[..., Any]] = {
@@ -221,10 +226,19 @@ _KINDS: Mapping[str, Callable[..., Any]] = {
 
 
 def _counted(parse: Callable[[bytes], Q] | None, call: _Call) -> Callable[[bytes], Q | bytes]:
-    """Parses as before, and counts."""
+    """Parses as before, and counts what is read. What waits to be parsed is not."""
+
+    def read(size: int) -> None:
+        call.waiting_bytes -= size
+        call.read_bytes += size
 
     def counted(data: bytes) -> Q | bytes:
-        call.read_bytes += len(data)
-        return data if parse is None else parse(data)
+        parsed = data if parse is None else parse(data)
+        call.waiting_bytes += len(data)
+        if isinstance(parsed, Unparsed):
+            parsed.told = partial(read, len(data))
+        else:
+            read(len(data))
+        return parsed
 
     return counted

@@ -1,16 +1,17 @@
-"""What no method should see: bytes that are no message, and messages that would take long to parse.
+"""Messages that nobody has parsed yet; and what no method should see: bytes that are no message, and messages that
+would take long to parse.
 
-Why: gRPC parses before a method is called, on the event loop. What its parser raises would end the call with UNKNOWN,
-show clients the name of a Python class, and let strangers fill the log with tracebacks; what it does not raise may take
-seconds (`structure`). Both end the call with INVALID_ARGUMENT and a sentence of ours. Trap: only methods of hosted
-services get an `Unreadable` in place of a request; health and reflection would not know what to do with it.
+Why: gRPC parses before a method is called, on the event loop, for whoever sends. So it is handed the bytes as they are,
+and a method parses when it is its caller's turn, and knows what that took. What the parser raises would end the call
+with UNKNOWN, show clients the name of a Python class, and let strangers fill the log with tracebacks; what it does not
+raise may take seconds (`structure`). Both end the call with INVALID_ARGUMENT and a sentence of ours. Trap: only methods
+of hosted services get an `Unparsed` in place of a request; health and reflection would not know what to do with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -25,26 +26,29 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Stands for a request that was not parsed; `why` is for the client."""
-
-    why: str
+NO_MESSAGE = "the message cannot be parsed: its bytes are not a request of this method"
 
 
-NO_MESSAGE = Unreadable("the message cannot be parsed: its bytes are not a request of this method")
+class Unparsed(Generic[M]):
+    """A request as it came. `told`: is called when it is parsed. Event loop only."""
 
+    __slots__ = ("_data", "_parse", "told")
 
-def understood(request: M | Unreadable) -> M:
-    """The request. Raises InvalidCall for one that was not parsed."""
-    if isinstance(request, Unreadable):
-        raise InvalidCall(request.why)
-    return request
+    def __init__(self, data: bytes, parse: Callable[[bytes], M]) -> None:
+        self._data = data
+        self._parse = parse
+        self.told: Callable[[], None] | None = None
+
+    def read(self) -> M:
+        """The request; once. Raises InvalidCall for bytes that are none, and for more than may be parsed."""
+        data, self._data = self._data, b""
+        if self.told is not None:
+            self.told()
+        return self._parse(data)
 
 
 class Unparsable(grpc.aio.ServerInterceptor):
-    """Has the methods of hosted services called with an `Unreadable` where a request cannot be parsed, or has more than
+    """Has the methods of hosted services called with an `Unparsed` for each request, which refuses what has more than
     `max_structure_bytes` beside its pixels. Once per call; a stream's messages do not pass through here.
     """
 
@@ -53,11 +57,11 @@ class Unparsable(grpc.aio.ServerInterceptor):
         self._max_structure_bytes = max_structure_bytes
 
     @override
-    async def intercept_service(  # type: ignore[override]  # its types do not know requests that may be something else
+    async def intercept_service(  # type: ignore[override]  # its types do not know requests that are something else
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Q | Unreadable, A] | grpc.RpcMethodHandler[Q, A] | None:
+    ) -> grpc.RpcMethodHandler[Unparsed[Q], A] | grpc.RpcMethodHandler[Q, A] | None:
         handler = await continuation(handler_call_details)
         service = handler_call_details.method.removeprefix("/").partition("/")[0]
         if handler is None or service not in self._names:
@@ -73,26 +77,29 @@ class Unparsable(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(handler.stream_stream, parse, serialize)
         return handler
 
-    def _parser(self, parse: Callable[[bytes], Q] | None) -> Callable[[bytes], Q | Unreadable] | None:
-        return None if parse is None else _careful(parse, self._max_structure_bytes)
+    def _parser(self, parse: Callable[[bytes], Q] | None) -> Callable[[bytes], Unparsed[Q]] | None:
+        if parse is None:
+            return None
+        careful = _careful(parse, self._max_structure_bytes)
+        return lambda data: Unparsed(data, careful)
 
 
-def _careful(parse: Callable[[bytes], Q], most: int) -> Callable[[bytes], Q | Unreadable]:
+def _careful(parse: Callable[[bytes], Q], most: int) -> Callable[[bytes], Q]:
     empty = parse(b"")  # a message of any type may be empty, and tells its type
     shape = shape_of(empty.DESCRIPTOR) if isinstance(empty, Message) else None
-    too_much = Unreadable(
+    too_much = (
         f"the message has more than {most} bytes beside its pixels, the most that this server reads; such a frame has "
         "more boxes than max_boxes_per_frame, or fields that the server does not know"
     )
 
-    def parsed(data: bytes) -> Q | Unreadable:
+    def parsed(data: bytes) -> Q:
         if len(data) > most and shape is not None:
             verdict = judge(data, shape, most)
             if verdict is not Verdict.FITS:
-                return too_much if verdict is Verdict.TOO_MUCH else NO_MESSAGE
+                raise InvalidCall(too_much if verdict is Verdict.TOO_MUCH else NO_MESSAGE)
         try:
             return parse(data)
         except Exception:  # noqa: BLE001 - the parser's own type of error depends on the protobuf that is installed
-            return NO_MESSAGE
+            raise InvalidCall(NO_MESSAGE) from None
 
     return parsed

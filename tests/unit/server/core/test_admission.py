@@ -67,7 +67,7 @@ def test_giving_back_twice_frees_once() -> None:
         give_back(admission, frame)
     assert (admission.boxes, admission.bytes) == (10, other.request.message_bytes)
     held = [room.pool._by_holder for room in (admission._boxes, admission._bytes, admission._answers)]
-    assert all(set(holders) == {other.session.terms.flow} for holders in held)
+    assert all(set(holders) == {other.session.terms.holder} for holders in held)
 
 
 def test_who_waits_is_let_in_in_order() -> None:
@@ -223,3 +223,12 @@ def test_who_gives_up_waiting_makes_way() -> None:
     assert not admission.admit(small)
     admission.unpark(gone)
     assert admission.admit(small)
+
+
+def test_a_camera_of_another_source_shares_nothing_but_its_name() -> None:
+    """Where nothing tells clients apart, anybody may name any camera: a frame that waits holds up none of theirs."""
+    admission = of(boxes=100)
+    first, second = (a_session("gate", source=source) for source in ("connection 1", "connection 2"))
+    assert admission.admit(a_frame(first, 40))
+    parked(admission, first, 40)
+    assert admission.admit(a_frame(second, 5))

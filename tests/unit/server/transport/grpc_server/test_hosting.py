@@ -21,7 +21,7 @@ from reidstream_server.loading import Engines
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
+from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from tests.support.harness import settings
 
 TOY = "toy.v1.Counting"
@@ -37,12 +37,10 @@ class Counting:
     parts: Parts
     counted: int = 0
 
-    async def count(
-        self, request: Request | Unreadable, context: grpc.aio.ServicerContext[Request, Response]
-    ) -> Response:
+    async def count(self, request: Unparsed[Request], context: grpc.aio.ServicerContext[Request, Response]) -> Response:
         try:
             self.parts.access.client_of(presented_by(context))
-            self.counted += 1 // (understood(request).name != "broken")
+            self.counted += 1 // (request.read().name != "broken")
             return Response()
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self.parts.observer)

@@ -1,0 +1,129 @@
+"""What reading frames costs, and who pays for it when it was for nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reidstream_server.core.effects import Readable
+from reidstream_server.core.sources import (
+    FREE_AT_ONCE_NS,
+    FREE_PART,
+    MOST_GONE,
+    PENALTY,
+    USUAL_BYTE_NS,
+    USUAL_CROP_NS,
+    USUAL_FRAME_NS,
+)
+from reidstream_server.core.terms import OverloadPolicy, SessionKey
+
+from .builders import MS, Driver, a_request, some_terms
+
+
+def read(driver: Driver, session: SessionKey, spent_ns: int, *, boxes: int = 0, age_ns: int = 0) -> None:
+    request = replace(a_request(driver.next_id(), boxes), age_ns=age_ns)
+    driver.take(
+        driver.scheduler.frame_arrived(session, request, f"frame {driver.next_id()}", driver.now, spent_ns=spent_ns)
+    )
+
+
+def pays(driver: Driver, source: str = "connection") -> bool:
+    return driver.scheduler.paused_until_ns(source) is not None
+
+
+def test_a_camera_of_empty_rooms_pays_nothing() -> None:
+    """Frames without boxes are read as long as that is a small part of the time."""
+    driver = Driver()
+    session = driver.open(some_terms(frames=1000))
+    for _ in range(1000):
+        read(driver, session, MS // 10)
+        driver.now += MS
+        assert not pays(driver)
+
+
+@pytest.mark.parametrize("boxes", [0, 2])
+def test_frames_that_are_long_read_and_soon_done_are_paid_for(boxes: int) -> None:
+    """Whether none of their crops is embedded, or a few: what is free at once is free, and then the source is not
+    read.
+    """
+    driver = Driver()
+    session = driver.open(some_terms(frames=1000))
+    frames = 0
+    while not pays(driver):
+        read(driver, session, 4 * MS, boxes=boxes)
+        frames += 1
+    usual = USUAL_FRAME_NS + boxes * USUAL_CROP_NS + 100 * USUAL_BYTE_NS if boxes else 0
+    assert frames == FREE_AT_ONCE_NS // (4 * MS - usual) + 1
+    assert driver.scheduler.paused_until_ns("connection") == driver.now + PENALTY * (4 * MS - usual)
+    assert not driver.scheduler.readable(session)
+    assert not pays(driver, "another")
+
+
+def test_a_frame_that_was_read_and_is_too_late_was_read_for_nothing() -> None:
+    """It is refused for its age alone, after all of it was read."""
+    driver = Driver()
+    session = driver.open(some_terms(budget_ns=MS))
+    read(driver, session, FREE_AT_ONCE_NS + 1, boxes=8, age_ns=2 * MS)
+    assert pays(driver)
+
+
+def test_a_frame_that_is_dropped_was_read_for_nothing() -> None:
+    """The newest frame takes its place, and no core has worked on it."""
+    driver = Driver()
+    session = driver.open(some_terms(policy=OverloadPolicy.DROP_OLDEST, frames=2))
+    for _ in range(20):
+        read(driver, session, USUAL_CROP_NS)
+    assert not pays(driver)
+    for _ in range(FREE_AT_ONCE_NS // USUAL_FRAME_NS + 20):
+        read(driver, session, USUAL_FRAME_NS, boxes=1)
+    assert pays(driver)
+
+
+def test_whoever_has_paid_has_the_same_part_again_and_no_more() -> None:
+    """However long a source goes on, reading for nothing takes the free part and the penalty's."""
+    driver = Driver()
+    session = driver.open(some_terms(frames=100_000))
+    began, spent = driver.now, 0
+    while driver.now < began + 2_000 * MS:
+        if driver.scheduler.readable(session):
+            read(driver, session, 2 * MS)
+            driver.take(driver.scheduler.answer_written(session, driver.now))
+            spent += 2 * MS
+        driver.now += 2 * MS
+        driver.take(driver.scheduler.on_timer(driver.now))
+    assert spent < 2_000 * MS * (1 / FREE_PART + 1 / PENALTY)
+
+
+def test_a_source_does_not_begin_anew_with_its_next_session() -> None:
+    """A call is a session of its own. What was free at once is not free again with each."""
+    driver = Driver()
+    for _ in range(FREE_AT_ONCE_NS // (4 * MS) + 1):
+        session = driver.open(some_terms())
+        read(driver, session, 4 * MS)
+        driver.take(driver.scheduler.session_lost(session, driver.now))
+    assert pays(driver)
+
+
+def test_of_sources_that_are_gone_a_bounded_number_is_remembered() -> None:
+    """Their names are made by clients."""
+    driver = Driver()
+    for number in range(MOST_GONE + 10):
+        session = driver.open(some_terms(source=f"connection {number}"))
+        read(driver, session, MS)
+        driver.take(driver.scheduler.session_lost(session, driver.now))
+    assert len(driver.scheduler._sources._gone) == MOST_GONE
+
+
+def test_another_session_is_the_first_to_be_read_after_each_pause() -> None:
+    """So one camera of a source that makes it pay each time does not keep the others out."""
+    driver = Driver()
+    sessions = [driver.open(some_terms(str(number))) for number in range(3)]
+    firsts = set()
+    for _ in sessions:
+        driver.take(driver.scheduler.charge("connection", MS, driver.now))
+        driver.effects.clear()
+        driver.now += PENALTY * MS
+        driver.take(driver.scheduler.on_timer(driver.now))
+        firsts.add(next(effect.session for effect in driver.effects if isinstance(effect, Readable)))
+    assert firsts == set(sessions)
