@@ -1,6 +1,6 @@
 """A stream's messages, one at a time: the opening, and then whatever comes.
 
-Trap: a message that was not parsed reaches us as an `Unreadable`, which is not the end of the stream.
+Trap: a message that was not parsed reaches us as an `Unreadable` or a `Large`, which is not the end of the stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import grpc
 from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.errors import InvalidCall, TooSlow
 from reidstream_server.transport.grpc_server.receiving import Reception
-from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unreadable, understood
+from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Large, Unreadable, understood
 
 Request: TypeAlias = service_pb2.EmbedStreamRequest
 Response: TypeAlias = service_pb2.EmbedStreamResponse
@@ -25,6 +25,10 @@ async def opening_message(context: StreamContext, reception: Reception, source: 
         message = await reception.receive(context, source)
     except TooSlow:
         raise InvalidCall(f"no session_open came within {reception.timeout_s:g} s; send it first, at once") from None
+    if isinstance(message, Large):
+        raise InvalidCall(
+            f"the first message has {message.waiting_bytes} bytes; it must be session_open, which is small"
+        )
     first = _understood(message)
     if first is None or not first.HasField("session_open"):
         kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
@@ -32,9 +36,10 @@ async def opening_message(context: StreamContext, reception: Reception, source: 
     return first.session_open
 
 
-async def next_message(context: StreamContext) -> Request | None:
+async def next_message(context: StreamContext) -> Request | Large[Request] | None:
     """The next message; None when the client has half-closed. Raises InvalidCall for one that cannot be parsed."""
-    return _understood(await context.read())
+    message: object = await context.read()
+    return message if isinstance(message, Large) else _understood(message)
 
 
 def _understood(message: object) -> Request | None:

@@ -28,10 +28,11 @@ from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.receiving import Reception
-from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
+from reidstream_server.transport.grpc_server.unparsable import Large, Unreadable, understood
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
+from .apart import Apart, has_many_crops
 from .epochs import Epochs
 from .frames import FrameReader
 from .models import details, limits_message, memory_message, summary
@@ -74,6 +75,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._runtime = runtime
         self._models = runtime.models
         self._reader = FrameReader(intake=intake)
+        self.apart = Apart()
         self._limits = limits
         self._published = limits_message(limits.published)
         self._streams = 0
@@ -105,16 +107,22 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
 
     async def Embed(  # noqa: N802
-        self, request: service_pb2.EmbedRequest | Unreadable, context: UnaryContext
+        self, request: service_pb2.EmbedRequest | Unreadable | Large[service_pb2.EmbedRequest], context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
         try:
             caller = self._access.caller_of(presented_by(context))
+            if isinstance(request, Large):
+                await self.apart.do(caller.source, request.parse)
             asked = understood(request)
             agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
-            began = time.perf_counter_ns()
-            taken = self._reader.read(asked.frame, agreement)
-            spent = time.perf_counter_ns() - began
+            if isinstance(request, Large) or has_many_crops(asked.frame):
+                done = await self.apart.do(caller.source, partial(self._reader.read, asked.frame, agreement))
+                taken, spent = done.value, done.spent_ns
+            else:
+                began = time.perf_counter_ns()
+                taken = self._reader.read(asked.frame, agreement)
+                spent = time.perf_counter_ns() - began
             answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
             if answer.fault is not None:
                 await abort(
@@ -131,7 +139,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def ListModels(  # noqa: N802
-        self, request: service_pb2.ListModelsRequest | Unreadable, context: UnaryContext
+        self,
+        request: service_pb2.ListModelsRequest | Unreadable | Large[service_pb2.ListModelsRequest],
+        context: UnaryContext,
     ) -> service_pb2.ListModelsResponse:
         """The models of this server."""
         try:
@@ -143,7 +153,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             await refuse(context, error, self._observer)
 
     async def GetModel(  # noqa: N802
-        self, request: service_pb2.GetModelRequest | Unreadable, context: UnaryContext
+        self,
+        request: service_pb2.GetModelRequest | Unreadable | Large[service_pb2.GetModelRequest],
+        context: UnaryContext,
     ) -> service_pb2.GetModelResponse:
         """One model, and every limit."""
         try:
@@ -156,6 +168,10 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
+
+    def close(self) -> None:
+        """End the service's own thread. Calls that wait for it end with GoingAway. Harmless to repeat."""
+        self.apart.close()
 
     @property
     def open_streams(self) -> int:
@@ -218,6 +234,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                         segment=shared.segment,
                         runtime=self._runtime,
                         reader=self._reader,
+                        apart=self.apart,
                         limits=self._limits,
                     )
                     record.cause = await stream.serve()

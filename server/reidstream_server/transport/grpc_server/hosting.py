@@ -18,7 +18,8 @@ class HostedService:
     """A service under its full name.
 
     `add`: registers its methods. `while_leaving`: methods that also answer new calls while the server stops, such as
-    those that only read. A method gets an `Unreadable` for a request that is no message (see `unparsable`).
+    those that only read. A method gets an `Unreadable` for a request that is no message, and a `Large` for one that is
+    large (see `unparsable`).
     """
 
     name: str

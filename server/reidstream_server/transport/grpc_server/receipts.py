@@ -7,6 +7,8 @@ connection has received, less what was read from it, is what it holds (see `sock
 Trap: the kernel's figure has frames, headers and TLS in it, under 1 %. After a terabyte that would be 10 GB. So
 whenever little is held by all together, the difference is taken as the new zero (`settle`); and 1 % is forgiven.
 
+A large message that waits to be parsed is not read yet: its bytes are still its sender's.
+
 A call is ended with a status if the event loop gets to it, and its handler gives back what it has.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -25,6 +28,7 @@ from reidstream_server.errors import ReceivingFull
 
 from .calls import Abortable, CallObserver, refuse
 from .sockets import cut, received_bytes
+from .unparsable import Large
 
 _OVERHEAD = 100  # one byte in so many is none of a message
 Q = TypeVar("Q")
@@ -41,11 +45,25 @@ class _Context(Abortable, Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """An open call. `read_bytes`: of its messages so far. `why`: set when it is to be ended."""
+    """An open call. `come_bytes`: of its messages so far. `large`: those of them that may wait to be parsed; one that
+    nobody has any more waits no more. `why`: set when it is to be ended.
+    """
 
-    read_bytes: int = 0
+    come_bytes: int = 0
+    large: tuple[weakref.ref[Large[Any]], ...] = ()
     task: asyncio.Task[Any] | None = None
     why: str = ""
+
+    @property
+    def read_bytes(self) -> int:
+        return self.come_bytes - sum(message.waiting_bytes for message in self._waiting())
+
+    def came(self, message: Large[Any]) -> None:
+        """A message has come that is not parsed yet."""
+        self.large = (*map(weakref.ref, self._waiting()), weakref.ref(message))
+
+    def _waiting(self) -> list[Large[Any]]:
+        return [message for known in self.large if (message := known()) is not None and message.waiting_bytes]
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +227,7 @@ class Receipts(grpc.aio.ServerInterceptor):
     def _over(self, call: _Call, peer: str) -> None:
         connection = self._connections[peer]
         connection.calls.discard(call)
-        connection.gone_bytes += call.read_bytes
+        connection.gone_bytes += call.come_bytes  # it waits for nothing any more
 
 
 _KINDS: Mapping[str, Callable[..., Any]] = {
@@ -224,7 +242,12 @@ def _counted(parse: Callable[[bytes], Q] | None, call: _Call) -> Callable[[bytes
     """Parses as before, and counts."""
 
     def counted(data: bytes) -> Q | bytes:
-        call.read_bytes += len(data)
-        return data if parse is None else parse(data)
+        call.come_bytes += len(data)
+        if parse is None:
+            return data
+        message = parse(data)
+        if isinstance(message, Large):
+            call.came(message)
+        return message
 
     return counted

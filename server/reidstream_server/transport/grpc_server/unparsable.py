@@ -2,15 +2,16 @@
 
 Why: gRPC parses before a method is called, on the event loop. What its parser raises would end the call with UNKNOWN,
 show clients the name of a Python class, and let strangers fill the log with tracebacks; what it does not raise may take
-seconds (`structure`). Both end the call with INVALID_ARGUMENT and a sentence of ours. Trap: only methods of hosted
-services get an `Unreadable` in place of a request; health and reflection would not know what to do with it.
+seconds (`structure`). Both end the call with INVALID_ARGUMENT and a sentence of ours. A large message is not parsed at
+all here: whoever can wait for it has it parsed elsewhere. Trap: only methods of hosted services get an `Unreadable` or
+a `Large` in place of a request; health and reflection would not know what to do with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -25,6 +26,9 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+LARGE_MESSAGE_BYTES = 8 * 2**20
+"""A larger message is not parsed before its method asks for it. A raw frame of 1080p is smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -36,8 +40,31 @@ class Unreadable:
 NO_MESSAGE = Unreadable("the message cannot be parsed: its bytes are not a request of this method")
 
 
-def understood(request: M | Unreadable) -> M:
-    """The request. Raises InvalidCall for one that was not parsed."""
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Large(Generic[M]):
+    """Stands for a request that is large, until somebody has it parsed. Any thread, one at a time."""
+
+    _data: bytes
+    _parser: Callable[[bytes], M | Unreadable]
+    _parsed: M | Unreadable | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of the message that was not parsed yet."""
+        return len(self._data)
+
+    def parse(self) -> M | Unreadable:
+        """The request. It is parsed once, and its bytes are dropped then."""
+        if self._parsed is None:
+            self._parsed = self._parser(self._data)
+            self._data = b""
+        return self._parsed
+
+
+def understood(request: M | Unreadable | Large[M]) -> M:
+    """The request. A large one is parsed now. Raises InvalidCall for one that cannot be parsed."""
+    if isinstance(request, Large):
+        request = request.parse()
     if isinstance(request, Unreadable):
         raise InvalidCall(request.why)
     return request
@@ -45,7 +72,8 @@ def understood(request: M | Unreadable) -> M:
 
 class Unparsable(grpc.aio.ServerInterceptor):
     """Has the methods of hosted services called with an `Unreadable` where a request cannot be parsed, or has more than
-    `max_structure_bytes` beside its pixels. Once per call; a stream's messages do not pass through here.
+    `max_structure_bytes` beside its pixels, and with a `Large` where it has more than LARGE_MESSAGE_BYTES. Once per
+    call; a stream's messages do not pass through here.
     """
 
     def __init__(self, services: Sequence[HostedService], max_structure_bytes: int) -> None:
@@ -57,7 +85,7 @@ class Unparsable(grpc.aio.ServerInterceptor):
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Q | Unreadable, A] | grpc.RpcMethodHandler[Q, A] | None:
+    ) -> grpc.RpcMethodHandler[Q | Unreadable | Large[Q], A] | grpc.RpcMethodHandler[Q, A] | None:
         handler = await continuation(handler_call_details)
         service = handler_call_details.method.removeprefix("/").partition("/")[0]
         if handler is None or service not in self._names:
@@ -73,8 +101,15 @@ class Unparsable(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(handler.stream_stream, parse, serialize)
         return handler
 
-    def _parser(self, parse: Callable[[bytes], Q] | None) -> Callable[[bytes], Q | Unreadable] | None:
-        return None if parse is None else _careful(parse, self._max_structure_bytes)
+    def _parser(self, parse: Callable[[bytes], Q] | None) -> Callable[[bytes], Q | Unreadable | Large[Q]] | None:
+        return None if parse is None else _patient(_careful(parse, self._max_structure_bytes))
+
+
+def _patient(parse: Callable[[bytes], Q | Unreadable]) -> Callable[[bytes], Q | Unreadable | Large[Q]]:
+    def parsed(data: bytes) -> Q | Unreadable | Large[Q]:
+        return Large(data, parse) if len(data) > LARGE_MESSAGE_BYTES else parse(data)
+
+    return parsed
 
 
 def _careful(parse: Callable[[bytes], Q], most: int) -> Callable[[bytes], Q | Unreadable]:

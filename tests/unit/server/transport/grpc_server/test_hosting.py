@@ -21,7 +21,7 @@ from reidstream_server.loading import Engines
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.unparsable import Unreadable, understood
+from reidstream_server.transport.grpc_server.unparsable import LARGE_MESSAGE_BYTES, Large, Unreadable, understood
 from tests.support.harness import settings
 
 TOY = "toy.v1.Counting"
@@ -38,7 +38,7 @@ class Counting:
     counted: int = 0
 
     async def count(
-        self, request: Request | Unreadable, context: grpc.aio.ServicerContext[Request, Response]
+        self, request: Request | Unreadable | Large[Request], context: grpc.aio.ServicerContext[Request, Response]
     ) -> Response:
         try:
             self.parts.access.client_of(presented_by(context))
@@ -128,6 +128,37 @@ async def test_what_is_wrong_with_a_call_ends_it_as_everywhere() -> None:
         broken = Request(name="broken").SerializeToString()
         assert await called(channel, f"{TOY}/Count", request=broken) == (grpc.StatusCode.INTERNAL, "internal")
         assert counting.counted == 0
+
+
+async def test_a_service_that_knows_nothing_of_large_requests_has_them_parsed_like_others() -> None:
+    """And what is wrong with them ends the call in the same way."""
+    later = Request()  # a field of bytes that only later versions know
+    later.MergeFromString(b"\x7a\x80\x80\x80\x05" + bytes(10 * 2**20))
+    large = later.SerializeToString()
+    assert len(large) > LARGE_MESSAGE_BYTES
+    async with hosting() as (_, counting, channel):
+        assert await called(channel, f"{TOY}/Count", request=large) == OK
+        assert counting.counted == 1
+        for wrong in (large + b"\xff", Request(name="n" * len(large)).SerializeToString()):
+            assert await called(channel, f"{TOY}/Count", request=wrong) == (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "invalid_call",
+            )
+        assert counting.counted == 1
+
+
+def test_a_large_request_is_parsed_once_and_its_bytes_are_dropped() -> None:
+    """So it is never in memory twice for longer than that takes; asking again costs nothing."""
+    parsed: list[bytes] = []
+
+    def parse(data: bytes) -> Request:
+        parsed.append(data)
+        return Request(name="large")
+
+    large = Large(b"12345", parse)
+    assert large.waiting_bytes == 5
+    assert understood(large) is understood(large)
+    assert (parsed, large.waiting_bytes) == ([b"12345"], 0)
 
 
 @pytest.mark.parametrize("leaving", [False, True])

@@ -10,6 +10,7 @@ from reidstream_proto.v1 import frame_pb2, service_pb2, service_pb2_grpc
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.grpc_server.receipts import Holder, Receipts
 from reidstream_server.transport.grpc_server.server import GrpcServer
+from tests.support.gate import Gate
 from tests.support.half_messages import half_messages
 from tests.support.harness import RawStream, frame, picture, raw_image, serving, stream_to, until
 
@@ -106,3 +107,24 @@ async def test_single_calls_are_known_too() -> None:
             await stub.Embed(request)
             (found,) = receipts.holders()
             assert (found.bytes < MIB // 4, found.calls) == (True, 0)
+
+
+async def test_a_large_message_is_held_until_it_is_parsed() -> None:
+    """By its connection: what waits for its turn is blamed on nobody else. Without its stream it is not held either."""
+    gate = Gate()
+    large = service_pb2.EmbedStreamRequest(frame=frame_pb2.Frame(raw=raw_image(picture(2048, 1536))))
+    async with serving() as server, stream_to(server) as one, stream_to(server) as other:
+        receipts, apart = receipts_of(server), server.embedding.apart
+        blocking = asyncio.create_task(apart.do("nobody", lambda: gate.wait(0)))
+        for stream in (one, other):
+            await stream.open()
+            await stream.call.write(large)
+        await until(lambda: apart.waiting == 2)
+        first, second = receipts.holders()
+        assert min(first.bytes, second.bytes) > 9 * MIB
+        other.call.cancel()
+        await until(lambda: apart.waiting == 1)
+        gate.opened.set()
+        await blocking
+        await one.result()
+        await until(lambda: all(found.bytes < MIB for found in receipts.holders()))
