@@ -23,6 +23,7 @@ from tests.support.harness import (
     picture,
     raw_image,
     real_engine,
+    send_all,
     serving,
     stream_to,
     stub_of,
@@ -100,14 +101,11 @@ async def blocked(*, gate: Gate) -> AsyncIterator[tuple[RunningServer, RawStream
 async def test_frames_of_a_session_stay_in_order() -> None:
     """What comes after a large one waits for it, and the end of the stream, too; others do not."""
     gate = Gate()
-    large = Request(frame=RAW)
-    async with blocked(gate=gate) as (server, stream, _), stream_to(server) as other:
-        await stream.call.write(frame(0))
-        for number in (1, 3):
-            large.frame.frame_id = number
-            await stream.call.write(large)
-            await stream.call.write(frame(number + 1))
-        await stream.call.done_writing()
+    first, third = Request(frame=RAW), Request(frame=RAW)
+    third.frame.frame_id = 3
+    async with blocked(gate=gate) as (server, stream, waiting), stream_to(server) as other:
+        sending = asyncio.create_task(send_all(stream, [frame(0), first, frame(2), third, frame(4)]))
+        await until(lambda: waiting.waiting == 1)
         assert (await stream.result()).frame_id == 0
         await other.open()
         await other.call.write(frame(77))
@@ -115,6 +113,7 @@ async def test_frames_of_a_session_stay_in_order() -> None:
         gate.opened.set()
         assert [(await stream.result()).frame_id for _ in range(4)] == [1, 2, 3, 4]
         assert await stream.read() is None
+        await sending
 
 
 WRONG = {

@@ -86,6 +86,7 @@ class Apart:
             return done
         finally:
             self._drop(source, piece)
+            del piece, work  # an exception keeps this frame
 
     def close(self) -> None:
         """Take nothing more, and refuse what waits. The thread ends when it is through. Harmless to repeat."""
