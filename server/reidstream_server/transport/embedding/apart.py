@@ -49,7 +49,7 @@ class Done(Generic[T]):
     spent_ns: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class _Piece:
     """`answer`: a `Done` of what `work` returns. Done by others when its call is over."""
 
@@ -104,9 +104,8 @@ class Apart:
     def _drop(self, source: str, piece: _Piece) -> None:
         """It waits no more, if it did."""
         pieces = self._waiting.get(source)
-        if pieces is not None:
-            with suppress(ValueError):
-                pieces.remove(piece)
+        if pieces is not None and piece in pieces:
+            pieces.remove(piece)
             if not pieces:
                 del self._waiting[source]
 

@@ -40,9 +40,11 @@ class Unreadable:
 NO_MESSAGE = Unreadable("the message cannot be parsed: its bytes are not a request of this method")
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
 class Large(Generic[M]):
-    """Stands for a request that is large, until somebody has it parsed. Any thread, one at a time."""
+    """Stands for a request that is large, until somebody has it parsed. Any thread, one at a time. Its `repr` has no
+    bytes: writing those out would take a second.
+    """
 
     _data: bytes
     _parser: Callable[[bytes], M | Unreadable]
@@ -64,7 +66,7 @@ class Large(Generic[M]):
 def understood(request: M | Unreadable | Large[M]) -> M:
     """The request. A large one is parsed now. Raises InvalidCall for one that cannot be parsed."""
     if isinstance(request, Large):
-        request = request.parse()
+        return understood(request.parse())
     if isinstance(request, Unreadable):
         raise InvalidCall(request.why)
     return request

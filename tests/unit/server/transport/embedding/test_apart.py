@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,6 @@ from functools import partial
 import pytest
 
 from reidstream_server.errors import GoingAway
-from reidstream_server.transport.embedding import apart as apart_module
 from reidstream_server.transport.embedding.apart import Apart, Done
 from tests.support.gate import Gate
 from tests.support.harness import until
@@ -65,7 +65,7 @@ async def test_the_next_begins_after_as_much_time_as_the_last_one_took(monkeypat
     """So the event loop has half of the interpreter, whoever sends what."""
     clock = iter([0, 3_600_000_000_000, 0, 0])
     rests: list[tuple[float, Callable[[], None]]] = []
-    monkeypatch.setattr(apart_module.time, "thread_time_ns", lambda: next(clock))
+    monkeypatch.setattr(time, "thread_time_ns", lambda: next(clock))
     apart = Apart()
     loop = asyncio.get_running_loop()
     with monkeypatch.context() as patch:
