@@ -66,7 +66,7 @@ class Large(Generic[M]):
 def understood(request: M | Unreadable | Large[M]) -> M:
     """The request. A large one is parsed now. Raises InvalidCall for one that cannot be parsed."""
     if isinstance(request, Large):
-        return understood(request.parse())
+        request = request.parse()
     if isinstance(request, Unreadable):
         raise InvalidCall(request.why)
     return request
