@@ -112,6 +112,23 @@ async def test_a_call_that_ends_while_its_message_is_read_waits_for_nothing() ->
         assert (await following).value == 8
 
 
+async def test_nobody_writes_out_a_message() -> None:
+    """Its text would take a second to make, on the event loop; also where others of its source wait."""
+
+    class Message:
+        def __call__(self) -> int:
+            return 9
+
+        def __repr__(self) -> str:
+            raise AssertionError("it is large")
+
+    async with busy() as (apart, gate, _):
+        tasks = [begun(apart, "a", Message()) for _ in range(3)]
+        await until(lambda: apart.waiting == 3)
+        gate.opened.set()
+        assert [done.value for done in await asyncio.gather(*tasks)] == [9, 9, 9]
+
+
 async def test_when_the_service_is_closed_nobody_waits_any_more() -> None:
     """What has not begun is refused, and so is what comes; what is being read is read to its end."""
     async with busy() as (apart, gate, task):
