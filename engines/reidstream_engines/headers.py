@@ -18,7 +18,7 @@ from typing_extensions import assert_never
 from .errors import InvalidImage, UnsupportedImage
 from .exif import read_exif
 from .header_steps import HeaderSteps
-from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, Orientation, PixelFormat, RawImage
+from .image import ColorMatrix, ColorRange, EncodedImage, ImageFormat, Lossless, Orientation, PixelFormat, RawImage
 from .jpeg_header import MAX_SEGMENTS, parse_jpeg
 from .other_formats import refuse_unknown
 
@@ -27,6 +27,7 @@ _PNG_AFTER_HEADER = 33  # signature, and IHDR's length, type, 13 bytes and check
 _PNG_DEPTHS = (1, 2, 4, 8)
 _MAX_PNG_CHUNKS = 8_192
 _WEBP_EXIF = 0x08
+_VP8L_HEADER, _ALPHA_METHOD = 5, 0x03
 _CHANNELS: Mapping[PixelFormat, int] = {PixelFormat.BGR: 3, PixelFormat.RGB: 3, PixelFormat.GRAY: 1}
 
 
@@ -63,7 +64,14 @@ def _parse(data: bytes, upright: bool, steps: HeaderSteps) -> EncodedImage:  # n
     if not (width and height):
         raise InvalidImage(f"the {image_format.name} header claims {width} x {height} pixels; both must be at least 1")
     orientation = Orientation.AS_STORED if exif is None else read_exif(data, exif, steps)
-    return EncodedImage(data=data, format=image_format, width=width, height=height, orientation=orientation)
+    return EncodedImage(
+        data=data,
+        format=image_format,
+        width=width,
+        height=height,
+        orientation=orientation,
+        lossless=_webp_lossless(data, steps) if image_format is ImageFormat.WEBP else None,
+    )
 
 
 def parse_raw(
@@ -180,6 +188,26 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if data[20] & 0x02:
         raise UnsupportedImage("the WebP is animated; send one picture")
     return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+
+
+def _webp_lossless(data: bytes, steps: HeaderSteps) -> Lossless | None:
+    """The picture, or the alpha of a lossy one; of several alphas libwebp takes the last before the picture."""
+    if data[12:16] == b"VP8 ":
+        return None
+    at, alpha = 12, None
+    for _ in steps.up_to(MAX_SEGMENTS):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        start = at + 8
+        end = min(start + length, len(data))
+        if kind == b"VP8L":
+            return Lossless(start=start + _VP8L_HEADER, end=end, alpha=False)
+        if kind == b"VP8 " or len(kind) < len(b"VP8 "):
+            return alpha
+        if kind == b"ALPH":
+            compressed = start < end and data[start] & _ALPHA_METHOD
+            alpha = Lossless(start=start + 1, end=end, alpha=True) if compressed else None
+        at = start + length + length % 2
+    raise InvalidImage(f"the WebP has no picture within {MAX_SEGMENTS} chunks")
 
 
 def _png_exif(data: bytes, steps: HeaderSteps, *, behind_pixels: bool) -> int | None:

@@ -53,6 +53,15 @@ class JpegLayout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lossless:
+    """The lossless part of a WebP: its bytes from its first transform on. `alpha`: it is a lossy picture's alpha."""
+
+    start: int
+    end: int
+    alpha: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PixelBox:
     """A non-empty rectangle of whole pixels inside an image; (x2, y2) is exclusive."""
 
@@ -123,7 +132,8 @@ class EncodedImage:
 
     `layout` None: it can only be decoded whole. `orientation`: what its EXIF says. `upright`: it is to be turned so;
     width, height and boxes are then those of the turned picture. `scans`: in how many passes a JPEG's coefficients
-    come; with more than one, all of them are held until the last: `coefficient_bytes`.
+    come; with more than one, all of them are held until the last: `coefficient_bytes`. `lossless`:
+    of a WebP, if it has such a part.
     """
 
     data: bytes
@@ -135,6 +145,7 @@ class EncodedImage:
     upright: bool = False
     scans: int = 1
     coefficient_bytes: int = 0
+    lossless: Lossless | None = None
 
     @property
     def turn(self) -> Orientation:

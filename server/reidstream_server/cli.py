@@ -63,6 +63,7 @@ def _start(config: ServerConfig, stop: Stop) -> int:
 
         return running.dry_run(config, stop) if config.lifecycle.dry_run else running.run(config, stop)
     except StartupError as error:
+        stop.check()  # a signal may be its cause
         log.error("cannot_start", reason=str(error))  # noqa: TRY400 - the message says everything
         return EXIT_STARTUP
 

@@ -29,8 +29,8 @@ log = get_logger(__name__)
 def run(config: ServerConfig, stop: Stop) -> int:
     """Serve until told to stop. Raises StartupError, ToldToStop."""
     keep_freed_memory(scheduler_limits(config).cores)  # before there are threads, each of which would get a heap
+    stop.while_loading()
     with operators_port(config) as operators, loaded_engines(config) as loaded:
-        stop.check()
         stop.hold()
         ending = asyncio.run(serve(config, loaded, stop, operators))
         if ending.stuck:
@@ -44,6 +44,7 @@ def dry_run(config: ServerConfig, stop: Stop) -> int:
 
     A signal ends it also while it waits for whoever reads what it prints.
     """
+    stop.while_loading()
     with loaded_engines(config):
         stop.check()
         budget = memory_budget(measured_bounds(config))

@@ -166,6 +166,28 @@ async def test_a_hangup_without_a_terminal_is_ignored_and_told_once() -> None:
     assert sum(event["event"] == "hangup_ignored" for event in server.log) == 1
 
 
+def test_a_signal_that_somebody_else_has_a_handler_for_stops_nothing() -> None:
+    """Such as a profiler's, or a program's around the server: it was loaded with the handler, and still serves."""
+    run = "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
+    run += "import sys; from reidstream_server.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", run, "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
+    with subprocess.Popen(
+        [*command, "--log-format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        server = ServerProcess(process)
+        reader = threading.Thread(target=server.read_log)
+        reader.start()
+        server.wait_for("configuration")
+        for moment in ("model_loaded", "serving"):
+            server.terminate(signal.SIGUSR1)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "heard\n"
+            server.wait_for(moment)
+        server.terminate()
+        assert server.wait() == 0
+        reader.join()
+
+
 def test_a_terminal_that_goes_stops_the_server_as_sigterm_does() -> None:
     """The kernel's own hangup, when the last end of the terminal is closed."""
     ours, theirs = os.openpty()

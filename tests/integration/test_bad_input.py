@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
+from reidstream_server.errors import Refusal
 from tests.support.harness import (
     JPEG,
     box,
@@ -257,6 +258,25 @@ async def test_a_protocol_fault_later_ends_the_stream(
         await stream.call.write(message)
         status, details = await stream.refusal()
     assert (status, words in details) == (code, True)
+
+
+async def test_a_second_opening_ends_a_stream_that_has_read_nothing() -> None:
+    """At the server at once. The status comes behind what was written before: a client that does not read that has no
+    status, by gRPC's rules.
+    """
+    async with serving() as server, stream_to(server) as stream:
+        await stream.call.write(opening())
+        await stream.call.write(opening())
+        refused = {"reason": Refusal.INVALID_CALL.value}
+        await until(lambda: server.parts.registry.get_sample_value("reidstream_calls_refused_total", refused))
+        await until(lambda: server.embedding.open_streams == 0)
+        answer = await stream.read()
+        assert answer is not None
+        assert answer.HasField("session_opened")
+        assert await stream.refusal() == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "session_open may be sent once only, as the first message",
+        )
 
 
 async def test_a_message_over_the_limit_ends_the_call_and_no_other() -> None:

@@ -79,8 +79,9 @@ async def until(condition: Callable[[], bool]) -> None:
 async def attacker(port: int, calls: int) -> AsyncIterator[HalfMessages]:
     """A connection that sends all of its messages but their last byte, as far as it is let."""
     async with half_messages(port) as connection:
-        for _ in range(calls):
-            connection.begin(STREAM, MESSAGE - 5, MESSAGE - 6)
+        for number in range(calls):  # in open sessions: first messages of streams are received a few at a time
+            first = opening(camera_id=f"half-{number}").SerializeToString()
+            connection.begin(STREAM, MESSAGE - 5, MESSAGE - 6, first)
         yield connection
 
 

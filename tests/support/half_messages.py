@@ -35,8 +35,10 @@ class HalfMessages:
         self.peer = "ipv4:{}:{}".format(*writer.get_extra_info("sockname")[:2])
         self._write(0, _SETTINGS, 0, b"", preface=_PREFACE)
 
-    def begin(self, method: str, announced_bytes: int, sent_bytes: int) -> None:
-        """Begin a call of `/package.Service/Method` whose message is announced and not sent to its end."""
+    def begin(self, method: str, announced_bytes: int, sent_bytes: int, first: bytes = b"") -> None:
+        """Begin a call of `/package.Service/Method` whose message is announced and not sent to its end.
+        `first`: a whole message before it.
+        """
         stream = 2 * (len(self._windows)) + 1
         headers = (
             (":method", "POST"),
@@ -49,7 +51,8 @@ class HalfMessages:
         block = b"".join(b"\0" + _string(name) + _string(value) for name, value in headers)
         self._write(stream, _HEADERS, _END_HEADERS, block)
         self._windows[stream] = self._initial_window
-        self._heads[stream] = struct.pack(">BI", 0, announced_bytes)
+        whole = struct.pack(">BI", 0, len(first)) + first if first else b""
+        self._heads[stream] = whole + struct.pack(">BI", 0, announced_bytes)
         self._left[stream] = len(self._heads[stream]) + sent_bytes
 
     async def send(self) -> None:

@@ -86,7 +86,7 @@ class GrpcConnection(Connection, Holder):
         self._channel: grpc.aio.Channel | None = None
         self._home: tuple[Home, asyncio.AbstractEventLoop] | None = None
         self._calls: set[object] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     @property
     @override
@@ -112,7 +112,7 @@ class GrpcConnection(Connection, Holder):
         except grpc.aio.AioRpcError as error:
             return from_status(error, target=self.target, hint=self._hint)
         except asyncio.CancelledError:
-            if self._closed:  # closing the channel cancels its calls
+            if self._closed.is_set():  # closing the channel cancels its calls
                 return SessionEnded(f"{self.target}: this client was closed")
             if call.cancelled() and net.when() <= asyncio.get_running_loop().time():
                 return CallTimeout(f"{self.target}: gRPC itself did not end the call after {timeout_s} s")
@@ -131,14 +131,14 @@ class GrpcConnection(Connection, Holder):
         )
         call = start(metadata=self._headers)
         self._calls.add(call)
-        return StreamCall(call, target=self.target, hint=self._hint, ended=self._calls.discard)
+        return StreamCall(call, target=self.target, hint=self._hint, ended=self._calls.discard, closing=self._closed)
 
     @override
     async def close(self) -> None:
         if self._home is not None and not self._home[0].is_here:
             return
         self._check_home(closing=True)
-        self._closed = True
+        self._closed.set()
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
@@ -178,7 +178,7 @@ class GrpcConnection(Connection, Holder):
 
     def _open(self) -> grpc.aio.Channel:
         self._check_home()
-        if self._closed:
+        if self._closed.is_set():
             raise SessionEnded(CLOSED)
         if self._channel is None:
             check_grpc()

@@ -18,6 +18,8 @@ from typing_extensions import assert_never
 
 from reidstream_engines.image import EncodedImage, ImageFormat
 
+from .lossless_webp import READING_NS, is_read, tables_bytes
+
 A_PICTURE = 20_000
 """For any picture: a decoder is made and asked."""
 ON_DEVICE = 50_000
@@ -49,8 +51,11 @@ def decoding_ns(image: EncodedImage, pixels: int) -> int:
         case ImageFormat.PNG:
             cost = size * _PNG_BYTE + stored * _PNG_PIXEL
         case ImageFormat.WEBP:
-            lossless = image.data[12:16] == b"VP8L"
-            cost = size * (_LOSSLESS_BYTE if lossless else _WEBP_BYTE) + stored * _WEBP_PIXEL
+            part = image.lossless
+            a_byte = _WEBP_BYTE if part is None or part.alpha else _LOSSLESS_BYTE
+            cost = size * a_byte + stored * _WEBP_PIXEL
+            if part is not None and is_read(image.width, image.height, part):
+                cost += READING_NS
         case _:
             assert_never(image.format)
     if image.upright:
@@ -61,6 +66,8 @@ def decoding_ns(image: EncodedImage, pixels: int) -> int:
 def scratch_bytes(image: EncodedImage, pixels: int) -> int:
     """What decoding needs for a while beside the `pixels` that stay, measured at 40 megapixels."""
     scratch = image.coefficient_bytes if image.format is ImageFormat.JPEG else image.width * image.height * _WHOLE_PIXEL
+    if image.lossless is not None:
+        scratch += tables_bytes(image.width, image.height, image.lossless)
     return scratch + pixels * _TURNED_PIXEL if image.upright else scratch
 
 

@@ -13,6 +13,7 @@ from typing_extensions import assert_never
 from reidstream_engines.errors import InvalidImage
 from reidstream_engines.image import EncodedImage, ImageFormat, Orientation
 
+from .lossless_webp import check_groups
 from .png import critical_chunks
 from .turning import turn_pixels
 
@@ -56,7 +57,11 @@ def _data(image: EncodedImage) -> bytes:
     match image.format:
         case ImageFormat.PNG:
             return critical_chunks(image.data)
-        case ImageFormat.WEBP | ImageFormat.JPEG:
+        case ImageFormat.WEBP:
+            if image.lossless is not None:
+                check_groups(image.data, *image.stored_size, image.lossless)
+            return image.data
+        case ImageFormat.JPEG:
             return image.data
         case _:
             assert_never(image.format)

@@ -191,10 +191,10 @@ COSTS = (
         new="            if slow:\n",
     ),
     Mutant(
-        name="a decoder is never given up",
+        name="a decoder is given up, and nobody is told",
         module="staging",
-        old="            if now >= frame.staging_ns + limits.staging_timeout_ns:\n",
-        new="            if now < 0:\n",
+        old="                self.lost += 1\n                yield frame\n",
+        new="                self.lost += 1\n",
     ),
     Mutant(
         name="a decoder that was given up keeps its slot",
@@ -245,8 +245,8 @@ COSTS = (
     Mutant(
         name="frames that are refused cost nothing",
         module="scheduler",
-        old="            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
-        new="            pass\n",
+        old="fault, effects)\n            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
+        new="fault, effects)\n",
     ),
     Mutant(
         name="frames that find no room cost nothing",

@@ -14,7 +14,7 @@ from .plan import MS, ClientPlan, FramePlan, Scenario
 
 def weighed(rng: Random, scenario: Scenario) -> Scenario:
     """The scenario with estimates of its stagings, sources, and bounds of both."""
-    sources = [f"source {number}" for number in range(rng.choice((1, 2, 3)))]
+    sources = [f"source {number}" for number in range(rng.choice((1, 2, 3, 12)))]
     costly = rng.random() < 0.5
     told = rng.choice((0.0, 1.0, 1.0))
     clients = tuple(_weighed(rng, client, rng.choice(sources), told=told, costly=costly) for client in scenario.clients)

@@ -20,7 +20,7 @@ _WEIGHTS = {
     Fault.BATCH_SLOW: 6,
     Fault.STAGING_FAILS: 10,
     Fault.STAGING_SLOW: 6,
-    Fault.STAGING_HANGS: 5,
+    Fault.STAGING_HANGS: 8,
     Fault.STAGING_UNTOLD: 5,
     Fault.CROPS_UNDECODABLE: 10,
     Fault.DEVICE_LOST: 3,
@@ -137,7 +137,10 @@ def _with_frame_faults(rng: Random, scenario: Scenario, kind: Fault) -> Scenario
                 frame = replace(frame, undecodable=some)
         frames[place] = frame
         clients[index] = replace(clients[index], frames=tuple(frames))
-    return replace(scenario, clients=tuple(clients))
+    limits = scenario.limits
+    if without_end:  # there is memory for many of them, or it would be full before too many decoders are lost
+        limits = replace(limits, max_staged_bytes=20 * limits.max_staged_bytes, staging_slots=rng.choice((1, 1, 2)))
+    return replace(scenario, clients=tuple(clients), limits=limits)
 
 
 def _with_client_fault(rng: Random, scenario: Scenario, kind: Fault) -> Scenario:

@@ -62,7 +62,7 @@ class CallBounds:
     end_timeout_s: float
 
 
-class Admission(grpc.aio.ServerInterceptor):
+class CallAdmission(grpc.aio.ServerInterceptor):
     """`pause_s`: how long nothing of a source is to be read, from now on. Event loop only."""
 
     def __init__(

@@ -21,7 +21,7 @@ from reidstream_server.identity.tls import TlsMaterial
 from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
 
-from .admission import Admission, CallBounds
+from .admission import CallAdmission, CallBounds
 from .calls import CallObserver
 from .connections import call_options
 from .forgetting import Forgetting
@@ -79,7 +79,7 @@ class GrpcServer(Door):
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
-        self.admission = Admission(services, access, listen.calls, observer, pause_s=pause_s)
+        self.admission = CallAdmission(services, access, listen.calls, observer, pause_s=pause_s)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),

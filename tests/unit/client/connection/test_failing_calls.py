@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -26,7 +27,7 @@ from reidstream_client.connection import grpc_connection
 from reidstream_client.errors import error_of
 from reidstream_proto.v1 import service_pb2
 from tests.unit.client.samples import BOXES, IMAGE, ONCE
-from tests.unit.client.scripted_server import ScriptedServer, result
+from tests.unit.client.scripted_server import ScriptedServer, ServerStream, result
 
 AT_ONCE = RetryPolicy(attempts=3, first_s=0)
 
@@ -140,6 +141,50 @@ async def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) ->
     async with AsyncReidClient(server.target) as client:
         with pytest.raises(CallTimeout):
             await client.embed(IMAGE, BOXES, timeout_s=0.05)
+
+
+@pytest.mark.parametrize("resuming", [False, True], ids=["stream", "resuming_stream"])
+async def test_closing_ends_a_stream_that_is_being_opened(*, resuming: bool) -> None:
+    """Also before there is a connection: whoever opens it does not wait for the attempt's time-out."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        silent.setblocking(False)
+        client = AsyncReidClient(f"127.0.0.1:{silent.getsockname()[1]}")
+
+        async def use() -> None:
+            async with client.resuming_stream() if resuming else client.stream():
+                pytest.fail("nobody answered")
+
+        opening = asyncio.create_task(use())
+        accepted, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with accepted:
+            await client.close()
+            with pytest.raises(SessionEnded, match="this client was closed"):
+                await opening
+
+
+async def test_closing_ends_a_stream_whose_opening_has_no_answer(server: ScriptedServer) -> None:
+    """The server has taken the call and says nothing: whoever opens it is told who ended it."""
+    asked = asyncio.Event()
+
+    async def silent(stream: ServerStream) -> None:
+        del stream
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    server.on_stream = silent
+    client = AsyncReidClient(server.target)
+
+    async def use() -> None:
+        async with client.stream():
+            pytest.fail("nobody answered")
+
+    opening = asyncio.create_task(use())
+    await asked.wait()
+    await client.close()
+    with pytest.raises(SessionEnded, match="this client was closed"):
+        await opening
 
 
 async def test_closing_ends_open_calls_with_an_error(server: ScriptedServer) -> None:

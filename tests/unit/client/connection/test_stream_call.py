@@ -27,7 +27,7 @@ class OtherCall:
 
 
 def stream_call(call: OtherCall) -> StreamCall:
-    return StreamCall(cast("GrpcCall", call), target="t", hint="", ended=lambda _: None)
+    return StreamCall(cast("GrpcCall", call), target="t", hint="", ended=lambda _: None, closing=asyncio.Event())
 
 
 async def test_without_an_inner_call_the_public_one_is_used() -> None:

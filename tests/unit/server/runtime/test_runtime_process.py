@@ -140,6 +140,65 @@ def test_a_server_that_is_told_to_stop_while_it_loads_says_so_in_one_line(number
     assert server.log[-1]["signal"] == number.name
 
 
+# One that imports a library which never returns, and looks at no signal.
+STUCK_IMPORT = """
+import ctypes, sys
+from functools import partial
+from reidstream_server import cli
+from reidstream_server.logs import get_logger
+
+class Stuck:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            mutex = ctypes.create_string_buffer(64)
+            lock = ctypes.CDLL(None).pthread_mutex_lock
+            lock(mutex)
+            get_logger("library").info("importing")
+            lock(mutex)
+
+sys.meta_path.insert(0, Stuck())
+cli.stoppable = partial(cli.stoppable, 3600.0)
+sys.exit(cli.main())
+"""
+
+
+def test_a_signal_while_libraries_are_imported_ends_the_process_at_once() -> None:
+    """Nothing is raised in a library, which could make another error of it, and nothing is there to be released."""
+    with starting_server("-c", STUCK_IMPORT) as server:
+        server.wait_for("importing")
+        server.terminate()
+        assert server.wait() == 143
+    assert [event["event"] for event in server.log] == ["configuration", "importing", "stopped_before_serving"]
+
+
+# One whose model is loaded by a library that makes an error of its own of what a handler raises within it.
+TURNING = """
+import os, signal, sys
+from contextlib import contextmanager
+from reidstream_server import cli, errors, running
+
+@contextmanager
+def loaded(config):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except BaseException as error:
+        raise ERROR("initialization failed") from error
+    yield
+
+running.loaded_engines = loaded
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("error", ["ImportError", "errors.StartupError"])
+def test_a_library_that_makes_another_error_of_the_signal_is_not_blamed(error: str) -> None:
+    """The server was told to stop: that is what it says."""
+    with starting_server("-c", TURNING.replace("ERROR", error)) as server:
+        assert server.wait() == 143
+    assert [event["event"] for event in server.log] == ["configuration", "stopped_before_serving"]
+
+
 # One whose model is loaded by a library that swallows what a handler raises within it.
 SWALLOWING = """
 import os, signal, sys

@@ -20,7 +20,7 @@ from reidstream_server.app import RunningServer
 from reidstream_server.errors import Refusal
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.transport.grpc_server import admission as admissions
-from reidstream_server.transport.grpc_server.admission import OWN_RECEIVING_PLACES, RECEIVING_PLACES, Admission
+from reidstream_server.transport.grpc_server.admission import OWN_RECEIVING_PLACES, RECEIVING_PLACES, CallAdmission
 from reidstream_server.transport.grpc_server.server import CALL_WINDOW_BYTES, GrpcServer
 from tests.support.harness import box, frame, opening, serving, stub_of, until
 from tests.support.wire import message_of, wire_to
@@ -34,7 +34,7 @@ OPTIONS = session_pb2.EmbedOptions(camera_id="c")
 HALF = message_of(bytes(100), sent=50)
 
 
-def port_of(server: RunningServer) -> Admission:
+def port_of(server: RunningServer) -> CallAdmission:
     (door,) = server.doors
     assert isinstance(door, GrpcServer)
     return door.admission
