@@ -141,6 +141,7 @@ class RunningServer:
         if self.watch is not None:
             await asyncio.to_thread(self.watch.stop)  # it may be asking the event loop
         await _at_each(self.doors, lambda door: door.stop(grace_s))
+        self.embedding.close()
         if self._operators is not None:
             self._operators.health.over()
 

@@ -34,7 +34,7 @@ _MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameIntake:
-    """Begins and finishes plans. Stateless; event loop only."""
+    """Begins and finishes plans. Stateless; any thread."""
 
     limits: FrameLimits
     stager: Stager

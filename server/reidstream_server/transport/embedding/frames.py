@@ -50,7 +50,9 @@ _RANGES: Mapping[int, ColorRange] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameReader:
-    """Reads messages for `intake`. Event loop only."""
+    """Reads messages for `intake`, on the event loop or apart. Any thread, but one at a time for each segment: so a
+    session reads its next message when the last one was taken.
+    """
 
     intake: FrameIntake
     turned: TurnedPictures = field(default_factory=TurnedPictures)

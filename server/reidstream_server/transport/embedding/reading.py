@@ -27,6 +27,9 @@ async def opening_message(context: StreamContext, reception: Reception, source: 
     except TooSlow:
         raise InvalidCall(f"no session_open came within {reception.timeout_s:g} s; send it first, at once") from None
     unparsed = _unparsed(message)
+    if unparsed is not None and unparsed.large:
+        size = unparsed.waiting_bytes
+        raise InvalidCall(f"the first message has {size} bytes; it must be session_open, which is small")
     first = None if unparsed is None else unparsed.read()
     if first is None or not first.HasField("session_open"):
         kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"

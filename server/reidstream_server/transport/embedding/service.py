@@ -32,6 +32,7 @@ from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
+from .apart import Apart, has_many_crops
 from .epochs import Epochs
 from .frames import FrameReader
 from .models import details, limits_message, memory_message, summary
@@ -74,6 +75,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._runtime = runtime
         self._models = runtime.models
         self._reader = FrameReader(intake=intake)
+        self.apart = Apart()
         self._limits = limits
         self._published = limits_message(limits.published)
         self._streams = 0
@@ -111,10 +113,17 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             caller = self._access.caller_of(presented_by(context))
             began = time.perf_counter_ns()
-            asked = request.read()
+            if request.large:
+                asked = (await self.apart.do(caller.source, request.read)).value
+            else:
+                asked = request.read()
             agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
-            taken = self._reader.read(asked.frame, agreement)
-            spent = time.perf_counter_ns() - began
+            if request.large or has_many_crops(asked.frame):
+                done = await self.apart.do(caller.source, partial(self._reader.read, asked.frame, agreement))
+                taken, spent = done.value, done.spent_ns
+            else:
+                taken = self._reader.read(asked.frame, agreement)
+                spent = time.perf_counter_ns() - began
             answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
             if answer.fault is not None:
                 await abort(
@@ -156,6 +165,10 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
+
+    def close(self) -> None:
+        """End the service's own thread. Calls that wait for it end with GoingAway. Harmless to repeat."""
+        self.apart.close()
 
     @property
     def open_streams(self) -> int:
@@ -218,6 +231,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                         segment=shared.segment,
                         runtime=self._runtime,
                         reader=self._reader,
+                        apart=self.apart,
                         limits=self._limits,
                     )
                     record.cause = await stream.serve()

@@ -38,6 +38,8 @@ from reidstream_server.runtime.job import Fetch
 _NOWHERE = (errno.ENOENT, errno.ESRCH)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
+_CLOSED = "raw image: its session is over, and so is the shared memory"
+
 _LOOK_PAGES = 512  # at a time: what is missing ends a look, and costs no more than this
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,9 +47,10 @@ _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 
 
 class Segment:
-    """A session's shared memory. Event loop only; what it gives is read by any thread.
+    """A session's shared memory. Any thread, one at a time; what it gives is read by any thread.
 
-    Closing lets go of it; views that were given keep the mapping until the last of them is gone.
+    Closing lets go of it, also while another thread looks something up; views that were given keep the mapping until
+    the last of them is gone. Whoever asks `written` must have a view.
     """
 
     def __init__(self, file: int, size_bytes: int, *, max_copied_bytes: int) -> None:
@@ -59,10 +62,13 @@ class Segment:
         self._file: _File | None = _File(file)  # last: where this fails, the file is still the caller's
 
     def view(self, offset: int, length: int) -> memoryview:
-        """The bytes where they lie, read-only. The range must lie within the segment."""
-        if self._map is None:
-            raise ValueError("the segment is closed")
-        return memoryview(self._map)[offset : offset + length]
+        """The bytes where they lie, read-only. The range must lie within the segment. Raises InvalidImage once it is
+        closed: the frame's session is over.
+        """
+        mapped = self._map
+        if mapped is None:
+            raise InvalidImage(_CLOSED)
+        return memoryview(mapped)[offset : offset + length]
 
     def written(self, offset: int, length: int) -> bool:
         """Whether all of the range has been in memory, so that looking at it allocates nothing. Only pages of which
@@ -81,11 +87,12 @@ class Segment:
 
     def fetch(self, offset: int, length: int) -> Fetch:
         """How any thread gets a copy of the bytes, also when the segment is closed by then. What was never written
-        reads as zeros, and stays unwritten.
+        reads as zeros, and stays unwritten. Raises InvalidImage as `view` does.
         """
-        if self._file is None:
-            raise ValueError("the segment is closed")
-        return partial(self._file.read, offset, length)
+        file = self._file
+        if file is None:
+            raise InvalidImage(_CLOSED)
+        return partial(file.read, offset, length)
 
     def close(self) -> None:
         """Give it back. Closing twice is harmless."""

@@ -3,6 +3,8 @@
 Trap: whatever ends a stream (the client, a fault of the protocol, the drain, a client that does not read), `serve`
 returns or raises before a status is sent: a client that does not read never takes a status. So Close ends the stream
 even if an answer is being written.
+
+A large message is parsed and read apart (see there). The next one is read when it was taken, so frames stay in order.
 """
 
 from __future__ import annotations
@@ -11,25 +13,31 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from reidstream_proto.v1 import frame_pb2, session_pb2
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.intake.frames import FrameOrFault
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Session, TrackEnded
+from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from . import answers
+from .apart import Apart, has_many_crops
 from .epochs import Holding
 from .frames import FrameReader
 from .lifetime import Lifetime
 from .options import CallLimits
-from .reading import Response, StreamContext, next_message
+from .reading import Request, Response, StreamContext, next_message
 from .shared_segment import Segment
 
 log = get_logger(__name__)
+
+_JOINING_NS_PER_BYTE = 0.5  # what gRPC takes to join a large message, before anybody here can look at the clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,7 @@ class Stream:
     segment: Segment | None
     runtime: Runtime
     reader: FrameReader
+    apart: Apart
     limits: CallLimits
 
     async def serve(self) -> EndCause:
@@ -94,9 +103,16 @@ class Stream:
                 return None
             await self._turn()
             began = time.perf_counter_ns()
-            message = unparsed.read()
+            if unparsed.large:
+                message = await self._take_large(unparsed)
+                if message is None:
+                    continue
+            else:
+                message = unparsed.read()
             del unparsed
             match message.WhichOneof("message"):
+                case "frame" if has_many_crops(message.frame):
+                    await self._take_apart(message.frame)
                 case "frame":
                     self._take(message.frame, began)
                 case "session_open":
@@ -118,12 +134,43 @@ class Stream:
             await self.session.readable.wait()
 
     def _take(self, message: frame_pb2.Frame, began: int) -> None:
-        taken = self.reader.read(message, self.session.agreement, self.segment)
-        spent = time.perf_counter_ns() - began
+        taken = self._read_frame(message)
+        self._taken(message.frame_id, taken, time.perf_counter_ns() - began)
+
+    async def _take_apart(self, message: frame_pb2.Frame) -> None:
+        """A frame that takes long to read."""
+        done = await self.apart.do(self._source, partial(self._read_frame, message))
+        self._taken(message.frame_id, done.value, done.spent_ns)
+
+    async def _take_large(self, unparsed: Unparsed[Request]) -> Request | None:
+        """Take a frame; returns any other message. Raises InvalidCall."""
+        joining_ns = int(unparsed.waiting_bytes * _JOINING_NS_PER_BYTE)
+        done = await self.apart.do(self._source, partial(self._read_large, unparsed))
+        if isinstance(done.value, Request):
+            return done.value
+        self._taken(*done.value, done.spent_ns + joining_ns)
+        return None
+
+    def _read_large(self, unparsed: Unparsed[Request]) -> tuple[int, FrameOrFault] | Request:
+        """A frame's id, and what it is; or another message. Any thread. Raises InvalidCall."""
+        request = unparsed.read()
+        if not request.HasField("frame"):
+            return request
+        return request.frame.frame_id, self._read_frame(request.frame)
+
+    def _read_frame(self, message: frame_pb2.Frame) -> FrameOrFault:
+        return self.reader.read(message, self.session.agreement, self.segment)
+
+    def _taken(self, frame_id: int, taken: FrameOrFault, spent_ns: int) -> None:
+        """A frame was read in this time."""
         if isinstance(taken, FrameFault):
-            self.runtime.frame_refused(self.session, message.frame_id, taken, spent_ns=spent)
+            self.runtime.frame_refused(self.session, frame_id, taken, spent_ns=spent_ns)
         else:
-            self.runtime.frame_arrived(self.session, *taken, spent_ns=spent)
+            self.runtime.frame_arrived(self.session, *taken, spent_ns=spent_ns)
+
+    @property
+    def _source(self) -> str:
+        return self.session.agreement.terms.source
 
     async def _write(self) -> EndCause:
         """Write what the session's mailbox holds until its end."""

@@ -7,6 +7,8 @@ then no more is said, since one line a frame would fill the log.
 
 from __future__ import annotations
 
+import threading
+
 from reidstream_engines.image import Orientation
 from reidstream_server.core.terms import Flow
 from reidstream_server.logs import get_logger
@@ -17,16 +19,18 @@ MOST_CAMERAS = 1024
 
 
 class TurnedPictures:
-    """Event loop only."""
+    """Any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._said: set[Flow] = set()
 
     def notice(self, flow: Flow, orientation: Orientation) -> None:
         """A picture of this camera has this orientation, and is embedded as it is stored."""
-        if flow in self._said or len(self._said) >= MOST_CAMERAS:
-            return
-        self._said.add(flow)
+        with self._lock:
+            if flow in self._said or len(self._said) >= MOST_CAMERAS:
+                return
+            self._said.add(flow)
         log.warning(
             "exif_orientation_ignored",
             client=flow.client,

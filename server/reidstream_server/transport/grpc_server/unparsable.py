@@ -26,18 +26,29 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+LARGE_MESSAGE_BYTES = 8 * 2**20
+"""A larger message would hold the event loop for long. A raw frame of 1080p is smaller."""
+
 NO_MESSAGE = "the message cannot be parsed: its bytes are not a request of this method"
 
 
 class Unparsed(Generic[M]):
-    """A request as it came. `told`: is called when it is parsed. Event loop only."""
+    """A request as it came. `told`: is called when it is parsed. `large`: reading it would hold the event loop for
+    long. Any thread, one at a time.
+    """
 
-    __slots__ = ("_data", "_parse", "told")
+    __slots__ = ("_data", "_parse", "large", "told")
 
     def __init__(self, data: bytes, parse: Callable[[bytes], M]) -> None:
         self._data = data
         self._parse = parse
+        self.large = len(data) > LARGE_MESSAGE_BYTES
         self.told: Callable[[], None] | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of the message, until it is read."""
+        return len(self._data)
 
     def read(self) -> M:
         """The request; once. Raises InvalidCall for bytes that are none, and for more than may be parsed."""
