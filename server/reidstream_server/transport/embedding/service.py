@@ -113,10 +113,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         try:
             caller = self._access.caller_of(presented_by(context))
             began = time.perf_counter_ns()
-            if request.large:
-                asked = (await self.apart.do(caller.source, request.read)).value
-            else:
-                asked = request.read()
+            asked = (await self.apart.do(caller.source, request.read)).value if request.large else request.read()
             agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
             if request.large or has_many_crops(asked.frame):
                 done = await self.apart.do(caller.source, partial(self._reader.read, asked.frame, agreement))
