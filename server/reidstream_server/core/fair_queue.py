@@ -8,10 +8,6 @@ deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair 
 1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes goes
 there.
 
-A client with many cameras has many flows. So sources take turns in the same way, and the flows of a source share its
-turn: whoever has 256 cameras delays one camera of somebody else by no more than one frame. With one source there is
-nothing to share, and only its flows count. A flow names its source as its client.
-
 Trap: a flow that replaces its waiting items (the newest frame instead of the oldest) must keep its place in the ring,
 and the time since it waits. Otherwise a flow whose items are always fresh would starve. So a lane stays when its items
 are cancelled, until its turn comes or nobody waits at all.
@@ -50,7 +46,6 @@ class _Lane(Generic[T]):
     """
 
     level: _Level[T]
-    source: _Source[T]
     flow: Flow
     waits_since_ns: int
     entries: OrderedDict[int, Entry[T]] = field(default_factory=OrderedDict)
@@ -63,29 +58,17 @@ class _Lane(Generic[T]):
 
 
 @dataclass(slots=True, eq=False)
-class _Source(Generic[T]):
-    """The lanes of one source at one priority, in the order of their turns. `deficit`, `in_turn`: its own."""
-
-    name: str
-    ring: OrderedDict[Flow, _Lane[T]] = field(default_factory=OrderedDict)
-    deficit: int = 0
-    in_turn: bool = False
-
-
-@dataclass(slots=True, eq=False)
 class _Level(Generic[T]):
-    """One priority: its sources in the order of their turns."""
+    """One priority: its lanes in the order of their turns."""
 
-    sources: OrderedDict[str, _Source[T]] = field(default_factory=OrderedDict)
+    ring: OrderedDict[Flow, _Lane[T]] = field(default_factory=OrderedDict)
     count: int = 0
     known_oldest_ns: int | None = None
 
     def oldest_ns(self) -> int:
         """Since when its longest waiting lane has waited. There must be one."""
         if self.known_oldest_ns is None:
-            self.known_oldest_ns = min(
-                lane.waits_since_ns for source in self.sources.values() for lane in source.ring.values() if lane.entries
-            )
+            self.known_oldest_ns = min(lane.waits_since_ns for lane in self.ring.values() if lane.entries)
         return self.known_oldest_ns
 
 
@@ -112,12 +95,9 @@ class FairQueue(Generic[T]):
     def push(self, item: T, *, flow: Flow, priority: Priority, cost: int, now: int) -> Entry[T]:
         """Add an item of `cost` >= 1 at the end of its flow."""
         level = self._levels[priority]
-        source = level.sources.get(flow.client)
-        if source is None:
-            source = level.sources[flow.client] = _Source(flow.client)
-        lane = source.ring.get(flow)
+        lane = level.ring.get(flow)
         if lane is None:
-            lane = source.ring[flow] = _Lane(level, source, flow, now)
+            lane = level.ring[flow] = _Lane(level, flow, now)
         self._made += 1
         entry = lane.entries[self._made] = Entry(item, cost, now, self._made, lane)
         level.count += 1
@@ -169,8 +149,6 @@ class FairQueue(Generic[T]):
         if entry is None:
             raise AssertionError("a level that counts items has one")
         boxes = min(most, entry.cost, entry.lane.deficit)
-        if len(level.sources) > 1:
-            boxes = min(boxes, entry.lane.source.deficit)
         if aged is not None:
             boxes = 1
         elif self._owed and len(waiting) > 1:
@@ -196,63 +174,13 @@ class FairQueue(Generic[T]):
     def _next_entry(
         self, level: _Level[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
     ) -> Entry[T] | None:
-        """The item whose turn it is. It stays in the queue. Its source and its lane must be able to pay for `least`
-        boxes of it; None: for all of them.
+        """The deficit round robin: the item whose turn it is. It stays in the queue. Its lane must be able to pay for
+        `least` boxes of it; None: for all of them.
         """
-        began: _Source[T] | None = None
-        while (found := self._first_source(level, wanted, least)) is not None:
-            source, entry = found
-            if len(level.sources) == 1:
-                source.deficit, source.in_turn = 0, False
-                return entry
-            if source is began:
-                self._skip_rounds_of_sources(level, wanted, least)
-            began = began or source
-            if not source.in_turn:
-                source.in_turn = True
-                source.deficit += self._quantum
-            if (least or entry.cost) <= source.deficit:
-                return entry
-            source.in_turn = False
-            level.sources.move_to_end(source.name)
-        return None
-
-    def _first_source(
-        self, level: _Level[T], wanted: Callable[[T], bool] | None, least: int | None
-    ) -> tuple[_Source[T], Entry[T]] | None:
-        """The first source with a wanted item, and that item. Sources that are passed over keep their places."""
-        found: tuple[_Source[T], Entry[T]] | None = None
-        empty: list[str] = []
-        for source in level.sources.values():
-            entry = self._next_of(source, wanted, least=least)
-            if entry is not None:
-                found = source, entry
-                break
-            if not source.ring:
-                empty.append(source.name)
-        for name in empty:
-            del level.sources[name]
-        return found
-
-    def _skip_rounds_of_sources(self, level: _Level[T], wanted: Callable[[T], bool] | None, least: int | None) -> None:
-        """As `_skip_rounds`."""
-        costs = [
-            (source, least or entry.cost)
-            for source in level.sources.values()
-            if (entry := self._next_of(source, wanted, least=least)) is not None
-        ]
-        rounds = min(-((source.deficit - cost) // self._quantum) for source, cost in costs) - 1
-        for source, _ in costs:
-            source.deficit += max(rounds, 0) * self._quantum
-
-    def _next_of(
-        self, source: _Source[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
-    ) -> Entry[T] | None:
-        """The deficit round robin: the item of the source whose turn it is. Its lane must be able to pay."""
         began: _Lane[T] | None = None
-        while (lane := _first_lane(source, wanted)) is not None:
+        while (lane := _first_lane(level, wanted)) is not None:
             if lane is began:
-                self._skip_rounds(source, wanted, least)
+                self._skip_rounds(level, wanted, least)
             began = began or lane
             entry = lane.first()
             if not lane.in_turn:
@@ -261,12 +189,12 @@ class FairQueue(Generic[T]):
             if (least or entry.cost) <= lane.deficit:
                 return entry
             lane.in_turn = False
-            source.ring.move_to_end(lane.flow)
+            level.ring.move_to_end(lane.flow)
         return None
 
-    def _skip_rounds(self, source: _Source[T], wanted: Callable[[T], bool] | None, least: int | None) -> None:
+    def _skip_rounds(self, level: _Level[T], wanted: Callable[[T], bool] | None, least: int | None) -> None:
         """Give every lane the quanta of the rounds in which none could pay: one item may cost a thousand quanta."""
-        lanes = [lane for lane in source.ring.values() if lane.entries and (not wanted or wanted(lane.first().item))]
+        lanes = [lane for lane in level.ring.values() if lane.entries and (not wanted or wanted(lane.first().item))]
         rounds = min(-((lane.deficit - (least or lane.first().cost)) // self._quantum) for lane in lanes) - 1
         for lane in lanes:
             lane.deficit += max(rounds, 0) * self._quantum
@@ -274,7 +202,6 @@ class FairQueue(Generic[T]):
     def _take(self, entry: Entry[T], boxes: int) -> None:
         lane = entry.lane
         lane.deficit -= boxes
-        lane.source.deficit -= boxes
         if boxes < entry.cost:
             entry.cost -= boxes
             self._boxes -= boxes
@@ -284,9 +211,7 @@ class FairQueue(Generic[T]):
         if lane.entries:
             lane.waits_since_ns = lane.first().since_ns
         else:  # whoever comes back goes to the end of the ring
-            lane.source.ring.pop(lane.flow, None)
-            if not lane.source.ring and lane.level.sources.get(lane.source.name) is lane.source:
-                del lane.level.sources[lane.source.name]
+            lane.level.ring.pop(lane.flow, None)
 
     def _remove(self, entry: Entry[T]) -> None:
         lane = entry.lane
@@ -297,7 +222,7 @@ class FairQueue(Generic[T]):
         self._boxes -= entry.cost
         if not self._count:  # nobody waits, so nobody keeps a place
             for level in self._levels.values():
-                level.sources.clear()
+                level.ring.clear()
 
 
 def _forget_oldest(lane: _Lane[T]) -> None:
@@ -306,16 +231,16 @@ def _forget_oldest(lane: _Lane[T]) -> None:
         lane.level.known_oldest_ns = None
 
 
-def _first_lane(source: _Source[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:
+def _first_lane(level: _Level[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:
     """The first lane in the ring whose next item is wanted. Lanes that are passed over keep their places."""
     empty: list[Flow] = []
     found: _Lane[T] | None = None
-    for lane in source.ring.values():
+    for lane in level.ring.values():
         if not lane.entries:
             empty.append(lane.flow)
         elif wanted is None or wanted(lane.first().item):
             found = lane
             break
     for flow in empty:
-        del source.ring[flow]
+        del level.ring[flow]
     return found

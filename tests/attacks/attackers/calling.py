@@ -23,7 +23,10 @@ async def quick_calls(target: Target, *, at_once: int = 200) -> None:
 
 
 async def quick_checks(target: Target, *, at_once: int = 200) -> None:
-    """The same with health checks, of a stranger."""
+    """The same with health checks, of a stranger.
+
+    Aims at: the only call that is answered without any token.
+    """
     await _calls(target, HEALTH_CHECK, b"", at_once)
 
 

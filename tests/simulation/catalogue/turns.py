@@ -88,7 +88,7 @@ TURNS = (
         new=(
             "            if (least or entry.cost) <= lane.deficit or lane.in_turn:\n"
             "                lane.deficit = max(lane.deficit, least or entry.cost)\n"
-            "                source.ring.move_to_end(lane.flow)\n"
+            "                level.ring.move_to_end(lane.flow)\n"
             "                return entry"
         ),
         found_by=24,
@@ -99,7 +99,7 @@ TURNS = (
         old="        if not self._count:  # nobody",
         new=(
             "        if not lane.entries:\n"
-            "            lane.source.ring.pop(lane.flow, None)\n"
+            "            lane.level.ring.pop(lane.flow, None)\n"
             "        if not self._count:  # nobody"
         ),
         found_by=27,

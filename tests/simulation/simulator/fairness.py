@@ -22,7 +22,7 @@ AGED_SHARE = 8
 
 
 class CameraFairness:
-    """Compares what cameras of one source get that wait without a break."""
+    """Compares what cameras get that wait without a break."""
 
     def __init__(self, name: str, quantum: int, largest: Mapping[Lane, int]) -> None:
         self._name = name
@@ -64,7 +64,7 @@ class CameraFairness:
         old, self._pairs = self._pairs, {}
         for place, one in enumerate(waiting):
             for other in waiting[:place]:
-                if one.priority is other.priority and one.flow.client == other.flow.client:
+                if one.priority is other.priority:
                     key = (one, other) if (one, other) in old else (other, one)
                     difference = self._got[key[0]] - self._got[key[1]]
                     self._pairs[key] = old.get(key, (difference, difference))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from reidstream_server.core.fair_queue import AGED_SHARE, Entry, FairQueue
-from reidstream_server.core.terms import Flow, Priority
+from reidstream_server.core.terms import Priority
 
 from .builders import MS, a_flow
 
@@ -154,14 +154,14 @@ def test_cameras_that_left_are_forgotten() -> None:
         queue.cancel(put(queue, "left too", camera=f"left too {number}"))
         put(queue, "b0")
         assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
-    assert sum(len(source.ring) for level in queue._levels.values() for source in level.sources.values()) == 0
+    assert sum(len(level.ring) for level in queue._levels.values()) == 0
     put(queue, "a0")
     for number in range(100):
         queue.cancel(put(queue, "left", camera=f"left{number}"))
     put(queue, "b0")
     put(queue, "c0")
     assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
-    assert sum(len(source.ring) for level in queue._levels.values() for source in level.sources.values()) == 1
+    assert sum(len(level.ring) for level in queue._levels.values()) == 1
 
 
 def test_cancelling() -> None:
@@ -339,65 +339,3 @@ def test_boxes_of_an_item_come_as_if_each_were_an_item(seed: int) -> None:
             together += [found[0]] * found[1]
         assert together == [item for item in (single.pop(now) for _ in range(most)) if item is not None]
         assert whole.boxes == single.boxes == len(single)
-
-
-def of(source: str, camera: str) -> Flow:
-    return Flow(client=source, camera_id=camera)
-
-
-@pytest.mark.parametrize("cameras", [1, 2, 100])
-def test_a_source_with_many_cameras_has_the_turns_of_one(cameras: int) -> None:
-    """Whoever has a hundred cameras delays the only one of somebody else as little as whoever has one."""
-    queue = a_queue(quantum=4)
-    for number in range(400):
-        queue.push(f"a{number}", flow=of("many", str(number % cameras)), priority=Priority.NORMAL, cost=2, now=0)
-    for number in range(8):
-        queue.push(f"b{number}", flow=of("one", "only"), priority=Priority.NORMAL, cost=2, now=0)
-    first = [queue.pop(0) or "" for _ in range(16)]
-    assert Counter(item[0] for item in first) == {"a": 8, "b": 8}
-    assert "aaaa" not in "".join(item[0] for item in first)
-
-
-def test_the_cameras_of_a_source_share_its_turns() -> None:
-    """One after the other, as if there were no other source."""
-    queue = a_queue(quantum=1)
-    for number in range(3):
-        for camera in "xyz":
-            queue.push(f"{camera}{number}", flow=of("many", camera), priority=Priority.NORMAL, cost=1, now=0)
-        queue.push(f"b{number}", flow=of("one", "only"), priority=Priority.NORMAL, cost=1, now=0)
-    assert take_all(queue) == ["x0", "b0", "y0", "b1", "z0", "b2", "x1", "y1", "z1", "x2", "y2", "z2"]
-
-
-def test_sources_share_boxes_too() -> None:
-    """Where items are taken in parts, each source gets its quantum."""
-    queue = a_queue(quantum=4)
-    for camera in range(3):
-        queue.push("a", flow=of("many", str(camera)), priority=Priority.NORMAL, cost=100, now=0)
-    queue.push("b", flow=of("one", "only"), priority=Priority.NORMAL, cost=100, now=0)
-    boxes: Counter[str] = Counter()
-    while boxes.total() < 80:
-        taken = queue.pop_boxes(0, 16)
-        assert taken is not None
-        boxes[taken[0]] += taken[1]
-    assert boxes == {"a": 40, "b": 40}
-
-
-def test_a_frame_that_costs_many_turns_of_its_source_is_not_waited_for() -> None:
-    """Rounds in which nobody could pay are skipped, and the shares stay."""
-    queue = a_queue(quantum=1)
-    queue.push("a", flow=of("large", "1"), priority=Priority.NORMAL, cost=10**9, now=0)
-    for number in range(3):
-        queue.push(f"b{number}", flow=of("small", "1"), priority=Priority.NORMAL, cost=10**6, now=0)
-    assert take_all(queue) == ["b0", "b1", "b2", "a"]
-
-
-def test_sources_that_left_are_forgotten() -> None:
-    """As cameras are."""
-    queue = a_queue()
-    entries = [
-        queue.push("x", flow=of(str(number), "1"), priority=Priority.NORMAL, cost=1, now=0) for number in range(10)
-    ]
-    for entry in entries[:5]:
-        assert queue.cancel(entry)
-    assert len(take_all(queue)) == 5
-    assert not any(level.sources for level in queue._levels.values())
