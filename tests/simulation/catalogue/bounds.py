@@ -63,6 +63,7 @@ BOUNDS = (
         module="admission",
         old="            session.terms.holder == flow\n            or (",
         new="            (",
+        found_by=21,
     ),
     Mutant(
         name="a replaced frame goes to the end of parking",

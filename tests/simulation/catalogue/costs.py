@@ -103,6 +103,7 @@ COSTS = (
         module="scheduler",
         old="                self._ledger.admission.release_answer(frame)\n",
         new="                pass\n",
+        found_by=43,
     ),
     Mutant(
         name="vectors that a client did not take are held when it is gone",
@@ -228,6 +229,7 @@ COSTS = (
         module="decoding",
         old="        if frame.aside:\n",
         new="        if False:\n",
+        found_by=41,
     ),
     Mutant(
         name="a server without decoders goes on",
@@ -383,11 +385,13 @@ COSTS = (
         module="sources",
         old="Source(name, self._made, self._price)",
         new="Source(name, self._made, 1.0)",
+        found_by=157,
     ),
     Mutant(
         name="a round too many is skipped",
         module="fair_queue",
         old="lane.first().cost)) // self._quantum) for lane in lanes) - 1\n",
         new="lane.first().cost)) // self._quantum) for lane in lanes)\n",
+        found_by=83,
     ),
 )

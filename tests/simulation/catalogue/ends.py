@@ -31,7 +31,7 @@ ENDS = (
         module="ledger",
         old="            self._batchers[model].cancel_alone(frame)\n",
         new="            pass\n",
-        found_by=7,
+        found_by=35,
     ),
     Mutant(
         name="crops of a failed batch whose client vanished keep their pixels",
@@ -60,19 +60,21 @@ ENDS = (
         module="inference",
         old="            if model in frame.models:\n",
         new="            if model in frame.models and frame.running_crops:\n",
-        found_by=4,
+        found_by=19,
     ),
     Mutant(
         name="an engine dies twice",
         module="inference",
         old="        if batcher is None or batcher.lost is not None:\n            return\n",
         new="        if batcher is None:\n            return\n",
+        found_by=16,
     ),
     Mutant(
         name="a batch that never returns is waited for",
         module="scheduler",
         old="                self._inference.timed_out(BatchKey(timer.key), effects)",
         new="                pass",
+        found_by=17,
     ),
     # Time and ends.
     Mutant(

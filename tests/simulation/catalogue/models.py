@@ -11,7 +11,7 @@ MODELS = (
         module="fleet",
         old="index, limits = ModelIndex(self._added), self._limits",
         new="index, limits = ModelIndex(len(self.batchers)), self._limits",
-        found_by=7,
+        found_by=25,
     ),
     Mutant(
         name="a new model takes no cores from the others",

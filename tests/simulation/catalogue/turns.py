@@ -91,7 +91,7 @@ TURNS = (
             "                level.ring.move_to_end(lane.flow)\n"
             "                return entry"
         ),
-        found_by=24,
+        found_by=36,
     ),
     Mutant(
         name="a camera that replaces its frame loses its turn",
@@ -123,14 +123,14 @@ TURNS = (
         module="fair_queue",
         old="boxes = min(most, entry.cost, entry.lane.deficit)",
         new="boxes = min(most, entry.cost)",
-        found_by=35,
+        found_by=42,
     ),
     Mutant(
         name="more boxes go by priority than are owed",
         module="fair_queue",
         old="            boxes = min(boxes, self._owed)\n",
         new="            pass\n",
-        found_by=13,
+        found_by=68,
     ),
     Mutant(
         name="what is left of an item is taken for a whole one",

@@ -145,6 +145,7 @@ WORK = (
         module="batcher",
         old="add(frames=-crops.ample, crops",
         new="add(frames=-1, crops",
+        found_by=36,
     ),
     Mutant(
         name="a frame that has run leaves what is in sight again when it is answered",
