@@ -64,7 +64,7 @@ class LineWriter:
         """Nothing queued, and no thread; so it is in a forked process, whose parent has both."""
         self._lock = threading.RLock()
         self._lines = self._bytes = 0  # in the queue, and the one that is being written
-        self._queue: SimpleQueue[tuple[bytes, int] | threading.Event] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[bytes, int] | threading.Event | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
@@ -91,6 +91,14 @@ class LineWriter:
             self._patience_s = 0.0
         return in_time
 
+    def close(self) -> None:
+        """Let the thread end when it has written what is queued now. A later line has a thread of its own."""
+        with self._lock:
+            if self._thread is not None:
+                self._thread = None
+                self._queue.put(None)
+                self._queue = SimpleQueue()
+
     def _has_room(self, size: int) -> bool:
         """A queue that was full takes nothing until half of it is free: else every other line would be about drops."""
         share = 2 if self._full else 1
@@ -111,9 +119,11 @@ class LineWriter:
 
     # In the thread.
 
-    def _run(self, queue: SimpleQueue[tuple[bytes, int] | threading.Event]) -> None:
+    def _run(self, queue: SimpleQueue[tuple[bytes, int] | threading.Event | None]) -> None:
         while True:
             item = queue.get()
+            if item is None:
+                return
             if isinstance(item, threading.Event):
                 self._tell_dropped(self.dropped)
                 item.set()

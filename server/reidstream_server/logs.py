@@ -158,6 +158,7 @@ class _Handler(logging.Handler):
     @override
     def close(self) -> None:
         self.flush()
+        self._writer.close()
         super().close()
 
     def _dropped_line(self, lines: int) -> str:

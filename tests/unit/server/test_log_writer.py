@@ -53,6 +53,22 @@ def read_lines(file: int, count: int) -> list[str]:
     return found.decode().splitlines()
 
 
+def test_a_writer_that_is_closed_has_written_and_its_thread_ends(pipe: tuple[int, int]) -> None:
+    """Else every new configuration of the log would leave a thread behind. A later line is written all the same."""
+    ours, theirs = pipe
+    writer = LineWriter(theirs, told)
+    writer.write("first")
+    thread = writer._thread
+    assert thread is not None
+    writer.close()
+    thread.join(HANG_S)
+    assert not thread.is_alive()
+    writer.write("second")
+    assert writer.flush()
+    assert read_lines(ours, 2) == ["first", "second"]
+    writer.close()
+
+
 def test_lines_come_out_in_order(pipe: tuple[int, int]) -> None:
     """Each on a line of its own; when they are flushed, they are there."""
     ours, theirs = pipe
