@@ -74,7 +74,13 @@ def server_process(
     """
     command = [str(python), "-m", "reidstream_server.cli", "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
     command += ["--log-format", "json", *PATIENT, *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=detached)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and a child inherits that
+    try:
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=detached
+        )
+    finally:
+        signal.signal(signal.SIGHUP, hangup)
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log)
     reader.start()
