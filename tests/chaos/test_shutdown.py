@@ -192,6 +192,7 @@ def test_a_terminal_that_goes_stops_the_server_as_sigterm_does() -> None:
     """The kernel's own hangup, when the last end of the terminal is closed."""
     ours, theirs = os.openpty()
     adopt = f"import fcntl, termios, sys; fcntl.ioctl({theirs}, termios.TIOCSCTTY, 0)\n"
+    adopt += "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # it may be ignored here, as under nohup
     run = "from reidstream_server.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", adopt + run, "--port", "0", "--metrics-port", "0", "--tune-seconds", "0"]
     command += ["--log-format", "json"]
