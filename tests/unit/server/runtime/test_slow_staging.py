@@ -54,7 +54,7 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
         w.send(other, 1)
         assert (await w.answer(other)).fault is None
         assert (w.state.aside_frames, w.state.staging_frames) == (2, 0)
-        assert [niceness(thread) for thread in threads.ids] == [GIVES_WAY, GIVES_WAY, niceness(os.getpid())]
+        assert [niceness(thread) for thread in threads.ids[:2]] == [GIVES_WAY, GIVES_WAY]
         gate.opened.set()
         for _ in range(2):
             assert (await w.answer(slow)).fault is None
@@ -64,7 +64,7 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
 async def test_a_decoder_that_never_ends_is_given_up() -> None:
     """Its frame is answered, its client is not read for a while, and what it holds is given back when it ends."""
     gate, threads = Gate(), Threads()
-    async with world(stager=blocking(gate, 2, threads), slow_staging_s=0.01, staging_timeout_s=0.05) as w:
+    async with world(stager=blocking(gate, 2, threads), slow_staging_s=0.05, staging_timeout_s=1.0) as w:
         slow, other = w.open(), w.open(source="other")
         w.send(slow, 1)
         w.send(slow, 2)
@@ -97,8 +97,8 @@ async def test_who_pays_is_not_read_and_then_is() -> None:
     """The session of a source that took too much is shut until it has paid; another source's is not."""
     async with world() as w:
         session, brother, other = w.open(), w.open(), w.open(source="other")
-        w.runtime.charge("connection", 10_000_000)
-        assert 0.0 < w.runtime.pause_s("connection") <= 0.08
+        w.runtime.charge("connection", 250_000_000)
+        assert 0.0 < w.runtime.pause_s("connection") <= 2.0
         assert w.runtime.pause_s("other") == 0.0
         late = w.open()
         assert not late.readable.is_set()
