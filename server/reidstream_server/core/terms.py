@@ -78,8 +78,8 @@ class SessionTerms:
 
     `source`: who is held responsible for what it costs; several sessions may have one. `holder`: who has its turns and
     its share of the queue: the camera of its source. Where nothing tells clients apart, anybody may name any camera,
-    and would have its turns. `latency_budget_ns`: None for no
-    budget. `models`: those that its boxes may go to, and no others.
+    and would have its turns. `latency_budget_ns`: None for no budget. `models`: those that its boxes may go to, and no
+    others.
     """
 
     flow: Flow

@@ -6,9 +6,10 @@ guard         refuses strangers, and new calls while the server stops, before a 
 admission     which calls are taken in, and how many at a time
 receiving     the message of a unary call, a bounded number at a time
 endings       calls whose end their client does not take are hung up
+handlers      a handler with another method or parser
 undecodable   headers that are no text
 structure     how much of a message is not pixels
-unparsable    requests that are no message, or have too much structure
+unparsable    requests as they came, which are no message perhaps, or have too much structure
 forgetting    a call that ends with an error keeps nothing of what it held
 receipts      who holds what gRPC has received: the calls of each connection, and what was read from it
 sockets       how many bytes each connection has received, by the kernel

@@ -29,6 +29,7 @@ from reidstream_server.identity.access import Access
 from .caller import presented_by
 from .calls import CallObserver, refuse, written
 from .endings import Endings, this_task
+from .handlers import method_of
 from .hosting import HostedService
 from .receiving import Reception
 
@@ -148,10 +149,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
     def _method_of(self, handler: Handler) -> Method:
         """What a handler does, as one coroutine: what it yields is written."""
-        method = cast(
-            Callable[[object, Context], AsyncIterator[object] | Awaitable[object]],
-            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream,
-        )
+        method: Callable[[object, Context], AsyncIterator[object] | Awaitable[object]] = method_of(handler)
 
         async def answer(requests: object, context: Context) -> object:
             answers = method(requests, context)

@@ -18,6 +18,8 @@ from typing import TypeVar
 import grpc
 from typing_extensions import override
 
+from .handlers import method_of, rebuilt
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -34,16 +36,11 @@ class Forgetting(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        parse, serialize = handler.request_deserializer, handler.response_serializer
-        for method, make in (
-            (handler.unary_unary, grpc.unary_unary_rpc_method_handler),
-            (handler.unary_stream, grpc.unary_stream_rpc_method_handler),
-            (handler.stream_unary, grpc.stream_unary_rpc_method_handler),
-            (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
-        ):
-            if inspect.iscoroutinefunction(method):
-                return make(_forgetting(method), parse, serialize)
-        return handler
+        method = method_of(handler)
+        if not inspect.iscoroutinefunction(method):
+            return handler
+        forgetting: grpc.RpcMethodHandler[Q, A] = rebuilt(handler, method=_forgetting(method))
+        return forgetting
 
 
 def _forgetting(method: Callable[[object, object], Awaitable[A]]) -> Callable[[object, object], Awaitable[A]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -25,6 +25,7 @@ from typing_extensions import override
 from reidstream_server.errors import ReceivingFull
 
 from .calls import Abortable, CallObserver, refuse
+from .handlers import method_of, rebuilt
 from .sockets import cut, received_bytes
 from .unparsable import Unparsed
 
@@ -157,15 +158,10 @@ class Receipts(grpc.aio.ServerInterceptor):
             return None
         self._loop = asyncio.get_running_loop()
         call = _Call()
-        parse = _counted(handler.request_deserializer, call)
-        for kind, make in _KINDS.items():
-            behaviour = getattr(handler, kind)
-            if behaviour is not None:
-                known: grpc.RpcMethodHandler[Q, A] = make(
-                    self._known(behaviour, call), parse, handler.response_serializer
-                )
-                return known
-        return None
+        known: grpc.RpcMethodHandler[Q, A] = rebuilt(
+            handler, method=self._known(method_of(handler), call), parse=_counted(handler.request_deserializer, call)
+        )
+        return known
 
     def _known(self, behaviour: Callable[..., Any], call: _Call) -> Callable[..., Any]:
         """The same behaviour, of a call that can be found and ended while it runs."""
@@ -215,14 +211,6 @@ class Receipts(grpc.aio.ServerInterceptor):
         connection = self._connections[peer]
         connection.calls.discard(call)
         connection.gone_bytes += call.read_bytes + call.waiting_bytes
-
-
-_KINDS: Mapping[str, Callable[..., Any]] = {
-    "unary_unary": grpc.unary_unary_rpc_method_handler,
-    "unary_stream": grpc.unary_stream_rpc_method_handler,
-    "stream_unary": grpc.stream_unary_rpc_method_handler,
-    "stream_stream": grpc.stream_stream_rpc_method_handler,
-}
 
 
 def _counted(parse: Callable[[bytes], Q] | None, call: _Call) -> Callable[[bytes], Q | bytes]:

@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from reidstream_server.errors import InvalidCall
 
+from .handlers import rebuilt
 from .hosting import HostedService
 from .structure import Verdict, judge, shape_of
 
@@ -75,24 +76,11 @@ class Unparsable(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Unparsed[Q], A] | grpc.RpcMethodHandler[Q, A] | None:
         handler = await continuation(handler_call_details)
         service = handler_call_details.method.removeprefix("/").partition("/")[0]
-        if handler is None or service not in self._names:
+        if handler is None or service not in self._names or handler.request_deserializer is None:
             return handler
-        parse, serialize = self._parser(handler.request_deserializer), handler.response_serializer
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(handler.unary_unary, parse, serialize)
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(handler.unary_stream, parse, serialize)
-        if handler.stream_unary is not None:
-            return grpc.stream_unary_rpc_method_handler(handler.stream_unary, parse, serialize)
-        if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(handler.stream_stream, parse, serialize)
-        return handler
-
-    def _parser(self, parse: Callable[[bytes], Q] | None) -> Callable[[bytes], Unparsed[Q]] | None:
-        if parse is None:
-            return None
-        careful = _careful(parse, self._max_structure_bytes)
-        return lambda data: Unparsed(data, careful)
+        careful = _careful(handler.request_deserializer, self._max_structure_bytes)
+        unparsed: grpc.RpcMethodHandler[Unparsed[Q], A] = rebuilt(handler, parse=lambda data: Unparsed(data, careful))
+        return unparsed
 
 
 def _careful(parse: Callable[[bytes], Q], most: int) -> Callable[[bytes], Q]:
