@@ -33,16 +33,16 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def stuck(pipe: tuple[int, int]) -> int:
-    """Fill the pipe; returns how many bytes are in it. The next writer waits."""
+    """Fill the pipe to its last byte; returns how many are in it. The next writer waits."""
     _, theirs = pipe
     os.set_blocking(theirs, False)
     filled = 0
-    while True:
-        try:
-            filled += os.write(theirs, b"\n" * 4096)
-        except BlockingIOError:
-            os.set_blocking(theirs, True)
-            return filled
+    for size in (4096, 1):  # a short line may lie in a page of its own, and leave the rest of it free
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(theirs, b"\n" * size)
+    os.set_blocking(theirs, True)
+    return filled
 
 
 def read_lines(file: int, count: int) -> list[str]:
