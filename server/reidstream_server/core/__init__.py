@@ -16,6 +16,7 @@ with seeded cameras, engines and faults, and a failing seed replays exactly. Dat
     ledger                          what every frame holds, and that it gives all of it back
     arrival, inference              two stretches of a frame's way on which much can happen; both use the ledger
     decoding                        the stretch between them: what follows when a decoder comes back, or does not
+    progress                        how far a session's open frames are, for people who ask
     scheduler                       events in, effects out
 
 Each imports only from its own line and from lines above it.
