@@ -162,7 +162,10 @@ class Runtime:
         self._sessions.refuse_when_leaving()
 
     def open_session(self, agreement: Agreement, origin: Origin | None = None) -> Session:
-        """Begin a session; `origin`: of a stream. Raises GoingAway, also if one of its models was retired since the call was agreed on."""
+        """Begin a session; `origin`: of a stream.
+
+        Raises GoingAway, also if one of its models was retired since the call was agreed on.
+        """
         self.refuse_when_leaving()
         try:
             key = self._scheduler.open_session(agreement.terms)

@@ -56,8 +56,9 @@ class Origin:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A door's end of a session. `origin`: None for a single call. `mail` holds what to write, in order; `readable` is set while messages may be read;
-    `stalled` is set when the session was ended because its client does not read. `draining`: it was asked to leave.
+    """A door's end of a session. `origin`: None for a single call. `mail` holds what to write, in order; `readable` is
+    set while messages may be read; `stalled` is set when the session was ended because its client does not read.
+    `draining`: it was asked to leave.
     """
 
     key: SessionKey
