@@ -64,7 +64,7 @@ _KEYS: Final = {
     b"\x1b[1~": Key.FIRST,
     b"\x1b[4~": Key.LAST,
 }
-_SEQUENCE: Final = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b|.", re.DOTALL)
+_SEQUENCE: Final = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b|.", re.DOTALL)
 
 
 def keys_in(data: bytes) -> Iterator[Key]:

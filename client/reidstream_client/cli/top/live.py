@@ -59,7 +59,7 @@ def take(answer: Answer, view: View, looks: Looks) -> None:
         case SessionDetail():
             view.take(looks.look_at(answer))
         case ServerUnavailable() | CallTimeout():
-            view.note = f"{' '.join(str(answer).split())}; trying again"
+            view.note = f"no answer, trying again: {' '.join(str(answer).split())}"
         case CallRejected() if view.asked is not None and _is_over(answer):
             view.close_detail(f"session {view.asked} is over")
         case _:
