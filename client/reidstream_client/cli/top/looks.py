@@ -7,12 +7,14 @@ two processes are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reidstream_client.admin import OpenSession, ServerSessions, SessionDetail
+from reidstream_client.admin import OpenSession, ServerSessions, ServerState, SessionDetail
 
 HUNDRED = 100.0
+SHORTEST_S = 0.5
+"""Rates of less time say little: a camera sends ten frames a second, or none in that moment."""
+
 UNREAD_S = 1.0
 """A client that has read none of its waiting answers for longer is seen as one that does not read."""
 
@@ -86,41 +88,58 @@ class DetailLook:
     seen: Seen
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session in the newest answer that counts, and in the one before that."""
+
+    newest: OpenSession
+    before: OpenSession | None = None
+
+    def then(self, now: OpenSession) -> tuple[_Known, Rates | None]:
+        """With the next answer. One that comes very soon is compared with the answer before."""
+        if self.before is not None and now.open_s - self.newest.open_s < SHORTEST_S:
+            return self, rates_between(self.before, now)
+        return _Known(now, self.newest), rates_between(self.newest, now)
+
+
 @dataclass(slots=True)
 class Looks:
     """The answers of one server, one after the other."""
 
     _instance: str = ""
-    _before: Mapping[int, OpenSession] = field(default_factory=dict)
+    _known: dict[int, _Known] = field(default_factory=dict)
 
     def look(self, answer: ServerSessions) -> Look:
         """The next answer about all sessions."""
-        before = self._before if answer.server.instance == self._instance else {}
-        self._instance = answer.server.instance
-        self._before = {session.number: session for session in answer.sessions}
-        return Look(
-            answer=answer,
-            seen=tuple(
-                Seen(session=session, rates=rates_between(before.get(session.number), session))
-                for session in answer.sessions
-            ),
-        )
+        self._of(answer.server)
+        seen = tuple(map(self._seen, answer.sessions))
+        self._known = {one.number: self._known[one.number] for one in answer.sessions}
+        return Look(answer=answer, seen=seen)
 
     def look_at(self, answer: SessionDetail) -> DetailLook:
         """The next answer about one session; what is known of the others stays."""
-        session = answer.session
-        before = self._before if answer.server.instance == self._instance else {}
-        self._instance = answer.server.instance
-        self._before = {**before, session.number: session}
-        return DetailLook(
-            answer=answer, seen=Seen(session=session, rates=rates_between(before.get(session.number), session))
-        )
+        self._of(answer.server)
+        return DetailLook(answer=answer, seen=self._seen(answer.session))
+
+    def _of(self, server: ServerState) -> None:
+        if server.instance != self._instance:
+            self._instance = server.instance
+            self._known = {}
+
+    def _seen(self, session: OpenSession) -> Seen:
+        known, rates = self._known.get(session.number), None
+        if known is None:
+            known = _Known(session)
+        else:
+            known, rates = known.then(session)
+        self._known[session.number] = known
+        return Seen(session=session, rates=rates)
 
 
-def rates_between(before: OpenSession | None, now: OpenSession) -> Rates | None:
-    """None where there is no earlier answer, or no time between the two."""
-    interval_s = 0.0 if before is None else now.open_s - before.open_s
-    if before is None or interval_s <= 0:
+def rates_between(before: OpenSession, now: OpenSession) -> Rates | None:
+    """None where there is no time between the two."""
+    interval_s = now.open_s - before.open_s
+    if interval_s <= 0:
         return None
     return Rates(
         interval_s=interval_s,

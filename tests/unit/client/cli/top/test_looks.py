@@ -63,6 +63,30 @@ def test_a_detail_is_compared_with_the_table_before_it() -> None:
     assert (first.rates.interval_s, second.rates.interval_s) == (1.0, 10.0)
 
 
+def test_an_answer_that_comes_very_soon_is_compared_with_the_one_before() -> None:
+    """Rates of a moment say little: who opens a session in detail sees those of about an interval."""
+    looks = Looks()
+    looks.look(sessions(session(open_s=10.0)))
+    looks.look(sessions(session(open_s=12.0, answered=20)))
+    for open_s, answered in ((12.1, 20), (12.3, 24)):
+        found = looks.look_at(details(session(open_s=open_s, answered=answered))).seen.rates
+        assert found is not None
+        assert found.interval_s == pytest.approx(open_s - 10.0)
+        assert found.answered_fps == pytest.approx(answered / (open_s - 10.0))
+    found = looks.look_at(details(session(open_s=14.0, answered=40))).seen.rates
+    assert found is not None
+    assert (found.interval_s, found.answered_fps) == (2.0, 10.0)
+
+
+def test_a_second_answer_that_comes_very_soon_has_rates_all_the_same() -> None:
+    """There is no other to compare it with."""
+    looks = Looks()
+    looks.look(sessions(session(open_s=10.0)))
+    (found,) = looks.look(sessions(session(open_s=10.25, answered=5))).seen
+    assert found.rates is not None
+    assert found.rates.answered_fps == 20.0
+
+
 def test_without_frames_there_is_no_share_of_losses() -> None:
     """Nothing of nothing."""
     assert rates().lost_percent is None
