@@ -67,12 +67,14 @@ async def take_picture(pause_s: float) -> str:
                 await stream.open(camera_id=camera, **({"latency_budget_ms": budget_ms} if budget_ms else {}))
                 streams.append(stream)
             looking = stack.enter_context(ReidClient(f"127.0.0.1:{server.port}", token=CLIENTS[-1]))
-            looks = Looks()
-            looks.look(await asyncio.to_thread(looking.server_sessions))
+            looks, looks_at_one = Looks(), Looks()
+            first = await asyncio.to_thread(looking.server_sessions)
+            looks.look(first)
+            looks_at_one.look(first)
             await _send(server, streams[:2], image, pause_s)
             every = looks.look(await asyncio.to_thread(looking.server_sessions))
             worst = next(one.session.number for one in every.seen if one.suffers)
-            one = looks.look_at(await asyncio.to_thread(looking.server_session, worst))
+            one = looks_at_one.look_at(await asyncio.to_thread(looking.server_session, worst))
             text = as_text(table(TARGET, every, Sorting(), width=WIDTH))
             return f"{text}\n\n{as_text(detail(TARGET, one))}"
 
