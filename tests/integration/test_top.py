@@ -18,7 +18,6 @@ import grpc
 import pytest
 
 from reidstream_client.cli import main
-from reidstream_proto.v1 import service_pb2_grpc
 from reidstream_server.app import RunningServer
 from reidstream_server.config.admin_access import AdminAccess
 from tests.support.harness import RawStream, frame, serving, stream_to, until
@@ -254,7 +253,6 @@ async def test_a_missing_token_says_how_to_give_one(tmp_path: Path, capsys: pyte
 async def test_an_older_server_says_that_it_is_older(capsys: pytest.CaptureFixture[str]) -> None:
     """It has no such service: status 4."""
     server = grpc.aio.server()
-    service_pb2_grpc.add_EmbeddingServiceServicer_to_server(service_pb2_grpc.EmbeddingServiceServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

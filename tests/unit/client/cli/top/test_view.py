@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from reidstream_client import CallRejected, ServerUnavailable
+from reidstream_client import CallRejected, OpenSession, ServerUnavailable
 from reidstream_client.cli.top.columns import COLUMNS, Sorting
 from reidstream_client.cli.top.keys import Key, keys_in
 from reidstream_client.cli.top.lines import Style
@@ -18,9 +18,9 @@ from tests.unit.client.cli.top.figures import details, session, sessions
 TEN = [session(number=number, camera_id=f"camera {number}", answered=0) for number in range(1, 11)]
 
 
-def view_of(*found: object) -> tuple[View, Looks]:
+def view_of(*found: OpenSession) -> tuple[View, Looks]:
     view, looks = View("host:1", Sorting(key="camera")), Looks()
-    view.take(looks.look(sessions(*(found or TEN))))  # type: ignore[arg-type]
+    view.take(looks.look(sessions(*(found or TEN))))
     return view, looks
 
 
@@ -118,7 +118,6 @@ def test_one_session_opens_and_closes() -> None:
     view.take(looks.look_at(details(TEN[0])))
     assert view.lines(80, 24)[0].text.startswith("camera camera 1 of client")
     assert view.press(Key.BACK) is Wish.LOOK
-    assert view.asked is None
     assert marked(view) == "camera 1"
     assert view.press(Key.QUIT) is Wish.LEAVE
 
