@@ -247,6 +247,24 @@ async def test_five_hundred_and_twelve_sessions_fit_into_one_answer() -> None:
     assert turns > 10
 
 
+async def test_who_asks_much_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has four calls without an answer at most; what it sends beyond is refused at once, and it may go on."""
+    let_go = asyncio.Event()
+
+    async def rest(_: object) -> None:
+        await let_go.wait()
+
+    monkeypatch.setattr(service.Slices, "rest", rest)
+    async with serving() as server, admin_of(server) as admin:
+        calls = [asyncio.ensure_future(ended(admin.ListSessions(List()))) for _ in range(20)]
+        await until(lambda: sum(call.done() for call in calls) == 20 - service.MOST_CALLS)
+        let_go.set()
+        ends = [reason for _, _, reason in await asyncio.gather(*calls)]
+        again = await ended(admin.ListSessions(List()))
+    assert (ends.count("too_many_calls"), ends.count("")) == (20 - service.MOST_CALLS, service.MOST_CALLS)
+    assert again[0] is grpc.StatusCode.OK
+
+
 async def test_an_answer_has_a_bound_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long names are: the rest is on the next page."""
     monkeypatch.setattr(service, "MOST_BYTES", 1)

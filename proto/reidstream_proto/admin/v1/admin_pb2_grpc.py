@@ -55,11 +55,12 @@ class AdminServiceServicer(object):
 
         The statuses of both methods are:
 
-        UNAUTHENTICATED    no token, or a wrong one
-        PERMISSION_DENIED  the server's setting `admin` does not allow it; the message says what to set
-        INVALID_ARGUMENT   a field is out of its range
-        NOT_FOUND          no open session has this number
-        UNIMPLEMENTED      the server is older than this service
+        UNAUTHENTICATED     no token, or a wrong one
+        PERMISSION_DENIED   the server's setting `admin` does not allow it; the message says what to set
+        INVALID_ARGUMENT    a field is out of its range
+        RESOURCE_EXHAUSTED  four calls of this client have no answer yet, or the server has no room for calls
+        NOT_FOUND           no open session has this number
+        UNIMPLEMENTED       the server is older than this service
 
         Trailing metadata is as in reidstream.v1.EmbeddingService. Both methods answer while the server drains.
         """

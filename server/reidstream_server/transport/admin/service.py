@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -18,7 +20,7 @@ from typing import Final, TypeAlias
 import grpc
 
 from reidstream_proto.admin.v1 import admin_pb2, admin_pb2_grpc
-from reidstream_server.errors import InvalidCall, UnknownSession
+from reidstream_server.errors import InvalidCall, TooManyCalls, UnknownSession
 from reidstream_server.identity.access import Access
 from reidstream_server.identity.admin import AdminAccess, check_admin
 from reidstream_server.runtime.runtime import Runtime
@@ -44,6 +46,9 @@ MOST_FRAMES: Final = 64
 
 SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 
+MOST_CALLS: Final = 4
+"""Of one client, that have no answer yet."""
+
 _SLICE_NS = 1_000_000
 _REST = 7
 _MOST_TOKEN = 20  # digits of the largest number of a session
@@ -61,6 +66,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._admin = admin
         self._observer = observer
         self._one_at_a_time = asyncio.Lock()
+        self._asking: Counter[str] = Counter()
 
     @property
     def hosted(self) -> HostedService:
@@ -76,9 +82,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListSessionsResponse:
         """The open sessions, and the state of the server."""
         try:
-            self._check(context)
+            source = self._admitted(context)
             page = _page_of(request.read())
-            async with self._one_at_a_time:
+            async with self._turn(source):
                 return await self._page(page)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
@@ -88,24 +94,42 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.GetSessionResponse:
         """One session, with its open frames."""
         try:
-            self._check(context)
+            source = self._admitted(context)
             number = request.read().number
-            async with self._one_at_a_time:
-                slices = _Slices()
+            async with self._turn(source):
+                slices = Slices()
                 answer = self._one(number)
                 await slices.rest()
                 return answer
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 
-    def _check(self, context: Context) -> None:
-        """Raises Unauthenticated, NotPermitted."""
-        self._access.client_of(presented_by(context))
+    def _admitted(self, context: Context) -> str:
+        """The caller's source. Raises Unauthenticated, NotPermitted."""
+        caller = self._access.caller_of(presented_by(context))
         check_admin(self._admin, local=on_this_machine(context.peer()))
+        return caller.source
+
+    @asynccontextmanager
+    async def _turn(self, source: str) -> AsyncIterator[None]:
+        """While an answer is made, no other is. Raises TooManyCalls: who asks much must not keep others waiting."""
+        if self._asking[source] >= MOST_CALLS:
+            raise TooManyCalls(
+                f"{MOST_CALLS} calls of this client to the admin service have no answer yet, which is the limit; wait "
+                "for an answer before the next call"
+            )
+        self._asking[source] += 1
+        try:
+            async with self._one_at_a_time:
+                yield
+        finally:
+            self._asking[source] -= 1
+            if not self._asking[source]:
+                del self._asking[source]
 
     async def _page(self, page: _Page) -> admin_pb2.ListSessionsResponse:
         answer = admin_pb2.ListSessionsResponse()
-        slices, size, last = _Slices(), 0, 0
+        slices, size, last = Slices(), 0, 0
         for session in self._streams():
             if session.key <= page.after:
                 continue
@@ -163,7 +187,7 @@ def _page_of(request: admin_pb2.ListSessionsRequest) -> _Page:
     return _Page(size=size or MOST_SESSIONS, after=int(token) if token else -1)
 
 
-class _Slices:
+class Slices:
     """The time that an answer takes of the event loop, and its rests."""
 
     def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
