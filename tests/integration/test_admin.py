@@ -15,7 +15,7 @@ import pytest
 
 from reidstream_engines.fake import FakeEngine, FakeScript
 from reidstream_proto.admin.v1 import admin_pb2, admin_pb2_grpc
-from reidstream_proto.v1 import contract, session_pb2
+from reidstream_proto.v1 import contract, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.config.admin_access import AdminAccess
 from reidstream_server.core.terms import DrainReason
@@ -217,9 +217,7 @@ async def test_a_server_that_drains_still_answers() -> None:
 
 
 async def test_five_hundred_and_twelve_sessions_fit_into_one_answer() -> None:
-    """With the longest camera ids: one message, less than gRPC's default of 4 MiB for a client; and others get their
-    turns at the event loop meanwhile.
-    """
+    """With the longest camera ids: one message, less than gRPC's default of 4 MiB for a client."""
     async with (
         serving(max_sessions_per_client=512, max_sessions=1024) as server,
         stub_of(server.port) as stub,
@@ -230,21 +228,10 @@ async def test_five_hundred_and_twelve_sessions_fit_into_one_answer() -> None:
             stream = RawStream(stub.EmbedStream())
             streams.callback(stream.call.cancel)
             await stream.open(camera_id=f"{number:03}".ljust(128, "c"))
-        turns = 0
-
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        counting = asyncio.create_task(count())
         answer = await admin.ListSessions(List())
-        counting.cancel()
     assert len(answer.sessions) == 512
     assert not answer.next_page_token
     assert answer.ByteSize() < service.MOST_BYTES < 4 * 2**20
-    assert turns > 10
 
 
 async def test_who_asks_much_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +250,63 @@ async def test_who_asks_much_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatc
         again = await ended(admin.ListSessions(List()))
     assert (ends.count("too_many_calls"), ends.count("")) == (20 - service.MOST_CALLS, service.MOST_CALLS)
     assert again[0] is grpc.StatusCode.OK
+
+
+async def test_an_answer_rests_between_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each slice of the event loop, here of no time at all."""
+    monkeypatch.setattr(service, "SLICE_NS", 0)
+    rests = 0
+    real = service.Slices.rest
+
+    async def rest(slices: service.Slices) -> None:
+        nonlocal rests
+        rests += 1
+        await real(slices)
+
+    monkeypatch.setattr(service.Slices, "rest", rest)
+    async with serving() as server, admin_of(server) as admin, stream_to(server) as one, stream_to(server) as two:
+        await one.open(camera_id="one")
+        await two.open(camera_id="two")
+        await admin.ListSessions(List())
+    assert rests == 3
+
+
+async def test_a_rest_is_seven_times_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an answer has an eighth of the event loop; a slice is over after a millisecond."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    now = [0]
+    slices = service.Slices(lambda: now[0])
+    now[0] = 999_999
+    assert not slices.over
+    now[0] = 1_000_000
+    assert slices.over
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await slices.rest()
+    monkeypatch.undo()
+    assert slept == [pytest.approx(0.007)]
+    assert not slices.over
+
+
+async def test_single_calls_are_no_sessions() -> None:
+    """They are counted as calls."""
+    gate = Gate()
+    engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    async with serving(engine) as server, admin_of(server) as admin, stub_of(server.port) as stub:
+        options = session_pb2.EmbedOptions(camera_id="gate")
+        call = stub.Embed(service_pb2.EmbedRequest(options=options, frame=frame(1).frame))
+        await until(lambda: gate.entered)
+        answer = await admin.ListSessions(List())
+        (session,) = server.runtime.sessions()
+        refused = await ended(admin.GetSession(Get(number=session.key)))
+        gate.opened.set()
+        await call
+    budgets = {budget.name: budget.used for budget in answer.server.budgets}
+    assert (len(answer.sessions), budgets["sessions"], budgets["calls"]) == (0, 0, 2)
+    assert refused[2] == "unknown_session"
 
 
 async def test_an_answer_has_a_bound_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

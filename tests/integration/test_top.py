@@ -90,8 +90,8 @@ async def test_a_terminal_that_changes_its_size_is_filled_anew() -> None:
     """Wider, there are more columns; lower, there are fewer rows. No line is wider than the terminal."""
 
     def look(server: RunningServer) -> None:
-        with on_a_terminal([*TOP, *at(server)], columns=60, rows=10) as screen:
-            screen.wait_for("camera 0")
+        with on_a_terminal([*TOP, "--interval", "3600", *at(server)], columns=60, rows=10) as screen:
+            screen.wait_for("camera 0", "frames/s 0.0")  # and no more looks come
             assert "PEER" not in screen.shown[3]
             screen.resize(250, 30)
             screen.wait_for("PEER", "camera 7")

@@ -49,7 +49,9 @@ SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 MOST_CALLS: Final = 4
 """Of one client, that have no answer yet."""
 
-_SLICE_NS = 1_000_000
+SLICE_NS: Final = 1_000_000
+"""Of the event loop at a time."""
+
 _REST = 7
 _MOST_TOKEN = 20  # digits of the largest number of a session
 
@@ -197,7 +199,7 @@ class Slices:
     @property
     def over(self) -> bool:
         """Whether it is time to rest."""
-        return self._clock() - self._began >= _SLICE_NS
+        return self._clock() - self._began >= SLICE_NS
 
     async def rest(self) -> None:
         """Let others have the event loop, seven times as long as this slice had it."""

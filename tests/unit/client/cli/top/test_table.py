@@ -94,7 +94,8 @@ def test_a_name_cannot_write_on_the_terminal() -> None:
     """Whatever a client calls its camera: no escape, no line end and no turned text comes out."""
     evil = "a\x1b[2J\r\nb\u202ec\x9b"
     lines = table("host:1", look(seen(camera_id=evil, client=evil, peer=evil)), Sorting())
-    lines += detail("host:1", DetailLook(answer=details(seen(camera_id=evil).session), seen=seen(camera_id=evil)))
+    one = seen(camera_id=evil, client=evil, peer=evil, models=(evil,), losses={evil: 1})
+    lines += detail("host:1", DetailLook(answer=details(one.session), seen=one))
     assert all(line.text.isprintable() for line in lines)
     assert name(evil) == "a\\x1b[2J\\r\\nb\\u202ec\\x9b"
 
