@@ -280,15 +280,15 @@ async def test_a_rest_is_seven_times_a_slice(monkeypatch: pytest.MonkeyPatch) ->
 
     now = [0]
     slices = service.Slices(lambda: now[0])
-    now[0] = 999_999
-    assert not slices.over
-    now[0] = 1_000_000
-    assert slices.over
+    over = []
+    for now[0] in (999_999, 1_000_000):
+        over.append(slices.over)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await slices.rest()
     monkeypatch.undo()
+    over.append(slices.over)
     assert slept == [pytest.approx(0.007)]
-    assert not slices.over
+    assert over == [False, True, False]
 
 
 async def test_single_calls_are_no_sessions() -> None:
