@@ -165,6 +165,7 @@ class Scheduler(Generic[P]):
             usual = min(frame.cost_ns, usual_reading_ns(frame.boxes)) + USUAL_BYTE_NS * request.message_bytes
             if not frame.resolved and spent_ns > usual:
                 self._sources.read_in_vain(frame.session.terms.source, spent_ns - usual)
+                frame.reading_ns = usual  # what is left, if it is given up
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(
@@ -308,7 +309,6 @@ class Scheduler(Generic[P]):
         """The session is over: let go of everything that it has open."""
         session.gone = True
         self._sessions.pop(session.key, None)
-        self._sources.leave(session)
         self._timers.cancel(session.stall_timer)
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
@@ -319,4 +319,5 @@ class Scheduler(Generic[P]):
             self._ledger.admission.answer_written(session, answer)
         session.open_frames.clear()
         session.resolved.clear()
+        self._sources.leave(session)
         self._fleet.leave(session.terms.models)

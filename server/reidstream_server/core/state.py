@@ -43,7 +43,7 @@ class FrameState(Generic[P]):
 
     `cost_ns`: of one core, for its staging and its crops, as far as its headers tell. `heavy`: light frames do not wait
     for it. `aside`: it is or was staged beside the cores that all share. `share`, `passed`: see `admission`.
-    `reading_ns`: what reading it took.
+    `reading_ns`: what reading it took, as far as nobody has paid for it yet.
     """
 
     key: FrameKey

@@ -8,6 +8,7 @@ import pytest
 
 from reidstream_server.core.effects import Readable
 from reidstream_server.core.sources import (
+    ANSWERING_NS,
     FREE_AT_ONCE_NS,
     FREE_PART,
     MOST_GONE,
@@ -18,7 +19,7 @@ from reidstream_server.core.sources import (
 )
 from reidstream_server.core.terms import OverloadPolicy, SessionKey
 
-from .builders import MS, Driver, a_request, some_terms
+from .builders import MS, Driver, a_request, some_limits, some_terms
 
 
 def read(driver: Driver, session: SessionKey, spent_ns: int, *, boxes: int = 0, age_ns: int = 0) -> None:
@@ -77,6 +78,69 @@ def test_a_frame_that_is_dropped_was_read_for_nothing() -> None:
     assert not pays(driver)
     for _ in range(FREE_AT_ONCE_NS // USUAL_FRAME_NS + 20):
         read(driver, session, USUAL_FRAME_NS, boxes=1)
+    assert pays(driver)
+
+
+def test_a_frame_that_finds_no_room_is_paid_for_once() -> None:
+    """At once, and for what reading it took: it is not also read for nothing, however much that was already."""
+    driver = Driver()
+    session = driver.open(some_terms(policy=OverloadPolicy.REJECT, frames=1))
+    read(driver, session, FREE_AT_ONCE_NS)  # all that is free
+    read(driver, session, MS // 10, boxes=1)
+    assert not pays(driver)
+    read(driver, session, MS, boxes=1)
+    assert driver.scheduler.paused_until_ns("connection") == driver.now + PENALTY * MS
+
+
+def test_a_frame_that_may_not_even_wait_for_room_is_paid_for_once() -> None:
+    """Too much waits already."""
+    driver = Driver(some_limits(queue_boxes=4, parked_bytes=150))
+    read(driver, driver.open(some_terms("busy", source="another")), 0, boxes=4)
+    read(driver, driver.open(some_terms("waits", source="another")), 0, boxes=4)
+    session = driver.open(some_terms())
+    read(driver, session, FREE_AT_ONCE_NS)
+    read(driver, session, MS, boxes=4)
+    assert driver.scheduler.paused_until_ns("connection") == driver.now + PENALTY * MS
+
+
+def test_what_took_longer_than_usual_is_not_counted_again_when_the_frame_is_dropped() -> None:
+    """Its reading counts once, and its answer."""
+    driver = Driver()
+    session = driver.open(some_terms(policy=OverloadPolicy.DROP_OLDEST, frames=3))
+    read(driver, session, 0, boxes=1)
+    read(driver, session, 0, boxes=1)  # as many as are decoded at a time
+    spent = FREE_AT_ONCE_NS - ANSWERING_NS
+    read(driver, session, spent, boxes=1)
+    read(driver, session, 0, boxes=1)  # takes its place
+    assert len(driver.released) == 1
+    assert not pays(driver)
+    read(driver, session, 1)
+    assert pays(driver)
+
+
+def test_frames_of_a_client_that_vanished_were_read_for_nothing() -> None:
+    """Or a client could send, and hang up, as often as it likes. Those that were begun are not counted."""
+    driver = Driver()
+    session = driver.open(some_terms(frames=1000))
+    reading_ns = USUAL_FRAME_NS + USUAL_CROP_NS
+    for _ in range(2 + FREE_AT_ONCE_NS // reading_ns + 1):
+        read(driver, session, reading_ns, boxes=1)
+    assert not pays(driver)
+    driver.take(driver.scheduler.session_lost(session, driver.now))
+    assert pays(driver)
+
+
+def test_what_is_settled_when_a_source_leaves_is_not_forgotten() -> None:
+    """Its last session may be given up in the very event that brought its frame."""
+    driver = Driver()
+    limits = some_limits()
+    session = driver.open(some_terms())
+    read(driver, session, 0)  # an answer that its client does not take
+    driver.now += limits.stall_timeout_ns
+    read(driver, session, FREE_AT_ONCE_NS)
+    assert driver.scheduler.session_statistics(session) is None
+    assert not pays(driver)
+    read(driver, driver.open(some_terms()), 1)
     assert pays(driver)
 
 
