@@ -265,11 +265,11 @@ class Scheduler(Generic[P]):
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
             self._delivery.touch(parked.session)
+        self._sources.settle(now)  # before staging: all frames of those who pay are heavy
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
         self._inference.watch()
-        self._sources.settle(now)
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
         if self._fleet.unused:

@@ -5,6 +5,8 @@ Why at all: nobody can see from outside that an answer which waits its turn is d
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.state import FrameState
 from reidstream_server.core.terms import FrameKey, SessionKey
@@ -22,6 +24,11 @@ def frame_state(scheduler: Scheduler[FrameBook], session: SessionKey, key: Frame
     known = scheduler._sessions.get(session)
     waiting = known.open_frames.get(key) if known is not None else None
     return waiting or scheduler._ledger.frames.get(key)
+
+
+def remembered(scheduler: Scheduler[FrameBook]) -> AbstractSet[str]:
+    """The sources without sessions of which the core knows what was read for nothing."""
+    return scheduler._sources._gone.keys()
 
 
 def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]:
