@@ -12,7 +12,7 @@ from random import Random
 
 from reidstream_server.core.terms import OverloadPolicy
 
-from .plan import MS, START_NS, ClientPlan, FramePlan, Scenario
+from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, Scenario
 
 
 class _Habit(Enum):
@@ -30,7 +30,14 @@ def with_reading(rng: Random, scenario: Scenario) -> Scenario:
         return scenario
     clients = tuple(_reading(rng, client, rng.choice(list(_Habit))) for client in scenario.clients)
     visitors = [visit for number in range(rng.choice((0, 2, 3))) for visit in _visits(rng, number, clients)]
-    return replace(scenario, clients=(*clients, *visitors), remembered=rng.choice((1, 2, 1_024)))
+    scenario = replace(scenario, clients=(*clients, *visitors), remembered=rng.choice((1, 2, 1_024)))
+    return _with_quick_engines(scenario) if rng.random() < 0.3 else scenario
+
+
+def _with_quick_engines(scenario: Scenario) -> Scenario:
+    """Frames that take longer to read than to embed."""
+    quick = EnginePlan(batch_ns=MS // 20, crop_ns=MS // 50)
+    return replace(scenario, models=tuple(replace(model, engine=quick) for model in scenario.models))
 
 
 def _reading(rng: Random, client: ClientPlan, habit: _Habit) -> ClientPlan:

@@ -59,6 +59,7 @@ class World:
         self._timer_ns: int | None = None
         self._staged = 0
         self._loop_free_ns = 0
+        self._to_read: deque[Client] = deque()
         self._closing = False
         self._clients = [
             Client(ClientBook(plan, number, lane), self, self._timeline)
@@ -117,7 +118,7 @@ class World:
         """Read the next message, if there is one and the session may be read."""
         if client.inbox and client.book.gate and not client.reading and client.book.known and not client.gone:
             client.reading = True
-            self._timeline.at(max(self._timeline.now + _READ_NS, self._loop_free_ns), self._read, client)
+            self._timeline.at(self._timeline.now + _READ_NS, self._ready, client)
 
     def taken(self, client: Client, item: Mail) -> None:
         """The client took an answer, or something else that the scheduler need not know."""
@@ -175,10 +176,18 @@ class World:
             case _:
                 pass
 
+    def _ready(self, client: Client) -> None:
+        """The event loop will read its message after those that came before."""
+        self._to_read.append(client)
+        if len(self._to_read) == 1:
+            self._timeline.at(max(self._timeline.now, self._loop_free_ns), self._loop)
+
+    def _loop(self) -> None:
+        self._read(self._to_read.popleft())
+        if self._to_read:
+            self._timeline.at(max(self._timeline.now, self._loop_free_ns), self._loop)
+
     def _read(self, client: Client) -> None:
-        if self._timeline.now < self._loop_free_ns:
-            self._timeline.at(self._loop_free_ns, self._read, client)
-            return
         client.reading = False
         book, now = client.book, self._timeline.now
         if not book.known or book.key is None or client.gone:
