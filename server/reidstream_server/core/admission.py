@@ -1,13 +1,17 @@
 """The bounds of the queue: boxes that are not answered yet, bytes of messages that are not staged yet, and bytes of
 vectors that are not written yet.
 
-A flow may hold as much as is still free (see `sharing`). A session may park one frame that does not fit; parked frames
-wait here, in the order of parking, and their messages have a bound of their own, shared by sources.
+A flow may hold as much as is still free (see `sharing`). What it holds is the mean of its own and its whole source's:
+for the only camera of a source that is the same, and a source with hundreds of cameras leaves a third to others, and
+room for one more of its own. A session may park one frame that does not fit; parked frames wait here, in the order of
+parking, and their messages have a bound of their own, shared by sources.
 
 Traps: with many greedy flows, the free room can stay smaller than a large frame for ever. So the first parked frame
 whose flow holds nothing lets nobody else in until it fits. A flow that holds something makes only its own later frames
 wait, of all its sessions. But then a few large frames would make every small camera wait for them. So a frame that is
-much smaller passes them; those that have passed hold a part of each bound at most, so the large ones get in, too.
+much smaller passes them; those that have passed hold a part of each bound at most, so the large ones get in, too. And a
+source with hundreds of cameras has always some that hold nothing. So they let in whoever's source holds less, without
+what has passed: a source of which all the rest is done goes first.
 """
 
 from __future__ import annotations
@@ -24,16 +28,30 @@ P = TypeVar("P")
 MUCH_SMALLER = 4
 """A frame passes one that waits and takes so many times as much of the queue."""
 
-PASSED_PART = 4
-"""Those that have passed hold at most one part in so many of each bound."""
+PASSED_PART = 6
+"""Those that have passed hold at most one part in so many of each bound. So half of it fits beside them, even if they
+are all of the same source.
+"""
 
 
 class _Room:
-    """One bound of the queue. `passed`: what frames hold of it that have passed others."""
+    """One bound of the queue. `passed`: what frames hold of it that have passed others; `in_turn`: the others, by
+    sources. The client of a holder is its source.
+    """
 
     def __init__(self, most: int) -> None:
         self.pool: Pool[Flow] = Pool(most)
+        self.sources: Pool[str] = Pool(most)
+        self.in_turn: Pool[str] = Pool(most)
         self.passed = 0
+
+    def fits(self, flow: Flow, amount: int) -> bool:
+        """Whether the flow may take so much now."""
+        return self.pool.fits_beside((self.pool.of(flow) + self.sources.of(flow.client)) / 2, amount)
+
+    def part(self, source: str) -> float:
+        """How much of the bound the source holds, without what has passed others."""
+        return self.in_turn.of(source) / self.in_turn.most
 
     def may_pass(self, amount: int) -> bool:
         """Whether a frame that takes so much may still pass others."""
@@ -42,12 +60,20 @@ class _Room:
     def take(self, flow: Flow, amount: int, *, passes: bool) -> None:
         """The flow holds so much more."""
         self.pool.take(flow, amount)
-        self.passed += amount if passes else 0
+        self.sources.take(flow.client, amount)
+        if passes:
+            self.passed += amount
+        else:
+            self.in_turn.take(flow.client, amount)
 
     def give_back(self, flow: Flow, amount: int, *, passed: bool) -> None:
         """The flow holds so much less."""
         self.pool.give_back(flow, amount)
-        self.passed -= amount if passed else 0
+        self.sources.give_back(flow.client, amount)
+        if passed:
+            self.passed -= amount
+        else:
+            self.in_turn.give_back(flow.client, amount)
 
 
 class Admission(Generic[P]):
@@ -90,7 +116,8 @@ class Admission(Generic[P]):
         """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        passes = any(not self._holds_anything(session.terms.holder) for session in self._parking.values())
+        flow = frame.session.terms.holder
+        passes = any(self._goes_before(session.terms.holder, flow) for session in self._parking.values())
         self._let_in(frame, passes=passes)
         return True
 
@@ -103,7 +130,7 @@ class Admission(Generic[P]):
         return any(
             session.terms.holder == flow
             or (
-                not self._holds_anything(session.terms.holder)
+                self._goes_before(session.terms.holder, flow)
                 and (session.parked is None or not self._may_pass(frame, session.parked))
             )
             for session in self._parking.values()
@@ -185,25 +212,41 @@ class Admission(Generic[P]):
         """The first that may go, and whether it passes one that waits."""
         fitting: list[FrameState[P]] = []
         flows: set[Flow] = set()
-        blocking: FrameState[P] | None = None  # the smallest of those that let in only what is much smaller
+        blocking: dict[str, FrameState[P]] = {}  # of each source, the smallest that lets in only what is much smaller
         for session in self._parking.values():
             frame, flow = session.parked, session.terms.holder
             if frame is None:
                 continue
             in_turn = flow not in flows
             flows.add(flow)
-            fits = in_turn and (blocking is None or self._may_pass(frame, blocking)) and self._fits(frame)
+            others = self._before(flow, blocking)
+            fits = in_turn and all(self._may_pass(frame, other) for other in others) and self._fits(frame)
             if self._holds_anything(flow):
                 fitting += [frame] if fits else []
                 continue
             if fits:
-                return frame, blocking is not None
-            if blocking is None or frame.share < blocking.share:
-                blocking = frame
+                return frame, bool(others)
+            if flow.client not in blocking or frame.share < blocking[flow.client].share:
+                blocking[flow.client] = frame
         for frame in fitting:
-            if blocking is None or self._may_pass(frame, blocking):
-                return frame, blocking is not None
+            others = self._before(frame.session.terms.holder, blocking)
+            if all(self._may_pass(frame, other) for other in others):
+                return frame, bool(others)
         return None, False
+
+    def _before(self, flow: Flow, blocking: dict[str, FrameState[P]]) -> list[FrameState[P]]:
+        """Those that go before the frames of a flow, unless these are much smaller."""
+        return [other for other in blocking.values() if self._goes_before(other.session.terms.holder, flow)]
+
+    def _goes_before(self, waiting: Flow, flow: Flow) -> bool:
+        """Whether a frame of `waiting` that is parked lets in only what is much smaller, of the other flow."""
+        if self._holds_anything(waiting):
+            return False
+        return waiting.client == flow.client or self._part(waiting.client) <= self._part(flow.client)
+
+    def _part(self, source: str) -> float:
+        """How much a source holds in turn: of the bound that it holds most of."""
+        return max(room.part(source) for room in (self._boxes, self._bytes, self._answers))
 
     def _let_in(self, frame: FrameState[P], *, passes: bool) -> None:
         flow, request = frame.session.terms.holder, frame.request
@@ -217,9 +260,9 @@ class Admission(Generic[P]):
     def _fits(self, frame: FrameState[P]) -> bool:
         flow, request = frame.session.terms.holder, frame.request
         return (
-            self._boxes.pool.fits(flow, frame.boxes)
-            and self._bytes.pool.fits(flow, request.message_bytes)
-            and self._answers.pool.fits(flow, request.answer_bytes)
+            self._boxes.fits(flow, frame.boxes)
+            and self._bytes.fits(flow, request.message_bytes)
+            and self._answers.fits(flow, request.answer_bytes)
         )
 
     def _may_pass(self, frame: FrameState[P], other: FrameState[P]) -> bool:

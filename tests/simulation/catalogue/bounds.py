@@ -25,7 +25,7 @@ BOUNDS = (
     Mutant(
         name="one camera may take the whole queue",
         module="sharing",
-        old="return self._by_holder[holder] + amount + left <= self.most - self._taken",
+        old="return own + amount + left <= self.most - self._taken",
         new="return amount + left <= self.most - self._taken",
     ),
     Mutant(

@@ -40,8 +40,8 @@ COSTS = (
     Mutant(
         name="who has passed counts for ever",
         module="admission",
-        old="        self.passed -= amount if passed else 0\n",
-        new="",
+        old="            self.passed -= amount\n",
+        new="            pass\n",
     ),
     Mutant(
         name="a frame that passes when it comes does not count",

@@ -15,7 +15,7 @@ from reidstream_server.core.state import Phase
 from reidstream_server.core.terms import OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Violation
-from .parking_rule import fits
+from .parking_rule import fits, own_of
 from .plan import FramePlan
 from .situations import Situation
 
@@ -40,7 +40,7 @@ class Held:
 
     most: int
     taken: int
-    own: int
+    own: float
 
     def fits(self, amount: int, gone: int) -> bool:
         """Whether he may have so much more when so much of his own is gone."""
@@ -57,9 +57,9 @@ def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
         parked=client.parked,
         others_parked=books.parked > (client.parked is not None),
         queue=(
-            Held(limits.max_queue_boxes, books.queue_boxes, books.flow_boxes[flow]),
-            Held(limits.max_queue_bytes, books.queue_bytes, books.flow_bytes[flow]),
-            Held(limits.max_held_answer_bytes, books.answer_bytes, books.flow_answers[flow]),
+            Held(limits.max_queue_boxes, books.queue_boxes, own_of(books.flow_boxes, flow)),
+            Held(limits.max_queue_bytes, books.queue_bytes, own_of(books.flow_bytes, flow)),
+            Held(limits.max_held_answer_bytes, books.answer_bytes, own_of(books.flow_answers, flow)),
         ),
         parking=Held(limits.max_parked_bytes, books.parked_bytes, books.source_parked[source]),
         engine_lost=any(client.models[name] in books.lost for name in plan.crops),

@@ -221,11 +221,18 @@ class Audit:
             raise Violation("timers", f"something is due at {tally.next_due_ns}; the next timer is {asked}")
 
     def _admission(self, tally: Tally) -> None:
-        """No camera holds more of the queue than its share: when its last frame came in, as much was still free."""
+        """No camera holds more of the queue than its share: when its last frame came in, as much was still free. And no
+        source holds more than two thirds.
+        """
         limits = self._limits
         for flow, boxes in tally.flow_boxes.items():
             if 2 * boxes > limits.max_queue_boxes + tally.flow_largest[flow]:
                 raise Violation("admission", f"{flow} holds {boxes} of {limits.max_queue_boxes} boxes")
+        for source in {flow.client for flow in tally.flow_boxes}:
+            flows = [flow for flow in tally.flow_boxes if flow.client == source]
+            boxes = sum(tally.flow_boxes[flow] for flow in flows)
+            if 3 * boxes > 2 * limits.max_queue_boxes + max(tally.flow_largest[flow] for flow in flows):
+                raise Violation("admission", f"{source} holds {boxes} of {limits.max_queue_boxes} boxes")
 
 
 def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:

@@ -35,10 +35,21 @@ def test_a_camera_of_another_source_is_admitted(policy: OverloadPolicy, greedy: 
     assert now.parked_frames == was.parked_frames
 
 
-def test_a_source_has_half_of_the_queue() -> None:
-    """However many cameras it has."""
+def test_a_source_has_two_thirds_of_the_queue() -> None:
+    """At most, however many cameras it has."""
     driver = a_full_queue(OverloadPolicy.WAIT)
-    assert QUEUE // 2 - 2 < driver.scheduler.statistics(driver.now).queue_boxes <= QUEUE // 2
+    assert QUEUE * 2 // 3 - 3 < driver.scheduler.statistics(driver.now).queue_boxes <= QUEUE * 2 // 3
+
+
+def test_a_camera_leaves_room_for_others_of_its_source() -> None:
+    """However greedy it is, and whatever its source has."""
+    driver = Driver(some_limits(queue_boxes=QUEUE))
+    for number in range(4):
+        camera = driver.open(some_terms(f"{number}", policy=OverloadPolicy.REJECT, frames=1000))
+        was = driver.scheduler.statistics(driver.now).queue_boxes
+        for _ in range(QUEUE):
+            driver.send(camera, f"{number} {driver.next_id()}")
+        assert driver.scheduler.statistics(driver.now).queue_boxes > was
 
 
 def test_a_source_that_holds_less_goes_first() -> None:
