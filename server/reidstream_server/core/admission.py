@@ -17,6 +17,7 @@ what has passed: a source of which all the rest is done goes first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from .sharing import Pool
@@ -85,6 +86,7 @@ class Admission(Generic[P]):
         self._answers = _Room(limits.max_held_answer_bytes)
         self._parked: Pool[str] = Pool(limits.max_parked_bytes)
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
+        self._waiting: dict[str, dict[SessionKey, SessionState[P]]] = {}  # the same, by sources
         self._changed = False  # since nobody was found who may go in
 
     @property
@@ -116,8 +118,7 @@ class Admission(Generic[P]):
         """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        flow = frame.session.terms.holder
-        passes = any(self._goes_before(session.terms.holder, flow) for session in self._parking.values())
+        passes = next(self._going_first(frame.session.terms.holder), None) is not None
         self._let_in(frame, passes=passes)
         return True
 
@@ -126,14 +127,11 @@ class Admission(Generic[P]):
         if not self._parking:
             return False
         flow = frame.session.terms.holder
+        if any(session.terms.holder == flow for session in self._waiting.get(flow.client, {}).values()):
+            return True
         frame.share = self._share(frame)
         return any(
-            session.terms.holder == flow
-            or (
-                self._goes_before(session.terms.holder, flow)
-                and (session.parked is None or not self._may_pass(frame, session.parked))
-            )
-            for session in self._parking.values()
+            session.parked is None or not self._may_pass(frame, session.parked) for session in self._going_first(flow)
         )
 
     def has_place(self, session: SessionState[P]) -> bool:
@@ -183,6 +181,7 @@ class Admission(Generic[P]):
         frame.session.parked = frame
         self._parked.take(frame.session.terms.source, frame.request.message_bytes)
         self._parking.setdefault(frame.session.key, frame.session)
+        self._waiting.setdefault(frame.session.terms.source, {})[frame.session.key] = frame.session
         self._changed = True
 
     def give_up_parked(self, session: SessionState[P]) -> None:
@@ -195,7 +194,13 @@ class Admission(Generic[P]):
     def unpark(self, session: SessionState[P]) -> None:
         """The session does not wait any more."""
         self.give_up_parked(session)
-        self._changed |= self._parking.pop(session.key, None) is not None
+        if self._parking.pop(session.key, None) is None:
+            return
+        self._changed = True
+        waiting = self._waiting[session.terms.source]
+        del waiting[session.key]
+        if not waiting:
+            del self._waiting[session.terms.source]
 
     def next_admitted(self) -> FrameState[P] | None:
         """Let in the first parked frame that may go, and return it; None if none may. One pass: every event asks."""
@@ -213,13 +218,18 @@ class Admission(Generic[P]):
         fitting: list[FrameState[P]] = []
         flows: set[Flow] = set()
         blocking: dict[str, FrameState[P]] = {}  # of each source, the smallest that lets in only what is much smaller
+        before: dict[str, list[FrameState[P]]] = {}  # those of them that go before a source
+        parts = {source: self._part(source) for source in self._waiting}
         for session in self._parking.values():
             frame, flow = session.parked, session.terms.holder
             if frame is None:
                 continue
             in_turn = flow not in flows
             flows.add(flow)
-            others = self._before(flow, blocking)
+            others = before.get(flow.client)
+            if others is None:
+                others = [other for source, other in blocking.items() if parts[source] <= parts[flow.client]]
+                before[flow.client] = others
             fits = in_turn and all(self._may_pass(frame, other) for other in others) and self._fits(frame)
             if self._holds_anything(flow):
                 fitting += [frame] if fits else []
@@ -228,21 +238,19 @@ class Admission(Generic[P]):
                 return frame, bool(others)
             if flow.client not in blocking or frame.share < blocking[flow.client].share:
                 blocking[flow.client] = frame
+                before.clear()
         for frame in fitting:
-            others = self._before(frame.session.terms.holder, blocking)
+            others = [other for source, other in blocking.items() if parts[source] <= parts[frame.session.terms.source]]
             if all(self._may_pass(frame, other) for other in others):
                 return frame, bool(others)
         return None, False
 
-    def _before(self, flow: Flow, blocking: dict[str, FrameState[P]]) -> list[FrameState[P]]:
-        """Those that go before the frames of a flow, unless these are much smaller."""
-        return [other for other in blocking.values() if self._goes_before(other.session.terms.holder, flow)]
-
-    def _goes_before(self, waiting: Flow, flow: Flow) -> bool:
-        """Whether a frame of `waiting` that is parked lets in only what is much smaller, of the other flow."""
-        if self._holds_anything(waiting):
-            return False
-        return waiting.client == flow.client or self._part(waiting.client) <= self._part(flow.client)
+    def _going_first(self, flow: Flow) -> Iterator[SessionState[P]]:
+        """The sessions that wait and let in only what is much smaller, if it is of this flow."""
+        part = self._part(flow.client)
+        for source, sessions in self._waiting.items():
+            if self._part(source) <= part:
+                yield from (session for session in sessions.values() if not self._holds_anything(session.terms.holder))
 
     def _part(self, source: str) -> float:
         """How much a source holds in turn: of the bound that it holds most of."""

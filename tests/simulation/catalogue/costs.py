@@ -83,7 +83,7 @@ COSTS = (
     Mutant(
         name="vectors have no bound",
         module="admission",
-        old="            and self._answers.pool.fits(flow, request.answer_bytes)\n",
+        old="            and self._answers.fits(flow, request.answer_bytes)\n",
         new="",
     ),
     Mutant(

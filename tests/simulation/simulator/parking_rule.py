@@ -1,9 +1,9 @@
 """Who waits for room, and who may go before whom.
 
 Whoever waits and holds nothing is passed only by what is much smaller, or whose source holds less, and those that are
-much smaller and have passed hold a part of each bound at most. Nobody waits for room that is there, but for those rules;
-and the sessions of one camera take turns. Trap: a bound is shared by the frames of one camera, and those of one source,
-so what they hold counts twice: it is not free either.
+much smaller and have passed hold a part of each bound at most. Nobody waits for room that is there, but for those
+rules; and the sessions of one camera take turns. Trap: a bound is shared by the frames of one camera, and those of one
+source, so what they hold counts twice: it is not free either.
 """
 
 from __future__ import annotations

@@ -170,8 +170,8 @@ class Scenario:
     """Everything that a run depends on.
 
     `timer_lag_ns`: how late the shell's timers fire. `device_lost_at`: the staging (counted from 0) that finds the
-    device lost. `stops_when_engine_dies`: whether the shell then drains everything, as a service does. `remembered`: how
-    many sources that left are remembered.
+    device lost. `stops_when_engine_dies`: whether the shell then drains everything, as a service does. `remembered`:
+    how many sources that left are remembered.
     """
 
     seed: int

@@ -67,9 +67,7 @@ def _visits(rng: Random, number: int, clients: tuple[ClientPlan, ...]) -> list[C
         frame = _frame(rng, rng.choice(like.frames), rng.choice((_Habit.SLOW, _Habit.SLOW, _Habit.EMPTY)))
         terms = replace(like.terms, source=source, overload_policy=rng.choice(list(OverloadPolicy)))
         vanishes = at + rng.randint(MS // 10, 6 * MS) if rng.random() < 0.4 else None
-        visit = replace(
-            like, terms=terms, opens_ns=at, interval_ns=0, read_ns=0, frames=(frame,), vanishes_ns=vanishes
-        )
+        visit = replace(like, terms=terms, opens_ns=at, interval_ns=0, read_ns=0, frames=(frame,), vanishes_ns=vanishes)
         visits.append(visit)
         at += rng.randint(2, 40) * MS
     return visits
