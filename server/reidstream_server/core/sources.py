@@ -15,7 +15,7 @@ are taken for heavy ones, also those that wait already, whatever their headers s
 Reading takes no core from the others, but the one event loop. What was read for nothing is free for a source as long as
 it is a small part of the time: cameras see empty rooms, and frames are dropped when there are too many. For nothing is
 reading when no crop was ever worked on, and what took longer than usual, or than the frame's work. What is more than a
-small part is paid for. Each piece of reading counts once: what was refused, or found no room, is charged at once, and is
+small part is paid for. Each piece of reading counts once: what was refused, or found no room, is charged at once, and
 not counted here.
 
 Trap: a source that leaves takes its debt along, or it would come back with a new session. So it is forgotten when
