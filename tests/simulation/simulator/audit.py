@@ -30,7 +30,7 @@ class Audit:
         self._books = books
         self._limits = books.scenario.limits
         self._shares = Shares(books)
-        self._parking = Parking(books)
+        self.parking = Parking(books)
         self._lost_stagings = 0
 
     @property
@@ -54,7 +54,7 @@ class Audit:
         for heavy in (False, True):
             self._staging(tally, now, heavy=heavy)
         self._admission(tally)
-        self._parking.step(tally)
+        self.parking.step(tally)
         self._in_time(tally)
         self._shares.step(tally.queued, tally.ready, now)
         books.queue_boxes, books.queue_bytes = tally.queue_boxes, tally.queue_bytes

@@ -49,13 +49,23 @@ class Parking:
         self._books = books
         self._limits = books.scenario.limits
         self._places = 0
-        self._was = InTurn()
+        self._was = Tally()
 
     def step(self, tally: Tally) -> None:
         """After a step."""
         self._turns(tally)
         self._room(tally)
-        self._was = tally.in_turn
+        self._was = tally
+
+    def others_first(self, frame: FrameBook) -> bool:
+        """Whether somebody who waits, since the last step, goes before a frame that comes now."""
+        was, flow = self._was, frame.client.flow
+        return any(
+            client.flow == flow
+            or (self._goes_before(was, client.flow, flow) and not self._may_pass(was, frame, client.parked))
+            for client in self._books.clients.values()
+            if client.parked is not None and client is not frame.client and client.known
+        )
 
     def _turns(self, tally: Tally) -> None:
         """Nobody was passed who should not be."""
@@ -94,7 +104,7 @@ class Parking:
             came.boxes[frame.client.flow.client] += frame.boxes * in_turn
             came.bytes[frame.client.flow.client] += frame.plan.message_bytes * in_turn
             came.answers[frame.client.flow.client] += frame.plan.answer_bytes * in_turn
-        most = self._part(waiting, self._was, came, 1)
+        most = self._part(waiting, self._was.in_turn, came, 1)
         return most <= self._part(source, tally.in_turn, came, -1)
 
     def _part(self, source: str, held: InTurn, more: InTurn, times: int = 1) -> float:

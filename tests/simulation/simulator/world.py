@@ -208,6 +208,7 @@ class World:
         assert book.key is not None
         was = before(self._books, book, plan)
         frame = events.told_of_frame(self._books, book, plan, now)
+        others_first = frame is not None and self._audit.parking.others_first(frame)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
         self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
         if plan.refused:
@@ -222,7 +223,7 @@ class World:
             events.told_refused(self._books, frame, effects, now)
         self._step("frame", plan if frame is None else frame, effects)
         if frame is not None and book.known:
-            judge(was, frame, now, self._books.seen)
+            judge(was, frame, now, self._books.seen, others_first=others_first)
 
     def _drain(self, number: int | None, allowed_ns: int) -> None:
         now = self._timeline.now
