@@ -33,6 +33,7 @@ BOUNDS = (
         module="admission",
         old="            and self._bytes.fits(flow, request.message_bytes)\n",
         new="",
+        found_by=2,
     ),
     Mutant(
         name="newcomers overtake whoever waits for room",
@@ -63,6 +64,7 @@ BOUNDS = (
         module="admission",
         old="            if self._part(source) <= part:\n",
         new="            if True:\n",
+        found_by=4,
     ),
     Mutant(
         name="who waits lets in sources that hold as much",
@@ -75,6 +77,7 @@ BOUNDS = (
         module="admission",
         old="blocking.items() if parts[source] <= parts[flow.client]]",
         new="blocking.items()]",
+        found_by=9,
     ),
     Mutant(
         name="who waits is let in before sources that hold as much",
@@ -87,6 +90,7 @@ BOUNDS = (
         module="admission",
         old="return self.in_turn.of(source) / self.in_turn.most",
         new="return self.sources.of(source) / self.in_turn.most",
+        found_by=9,
     ),
     Mutant(
         name="what a source has held is counted for ever",
@@ -105,6 +109,7 @@ BOUNDS = (
         module="admission",
         old="            in_turn = flow not in flows\n",
         new="            in_turn = True\n",
+        found_by=4,
     ),
     Mutant(
         name="who waits is let in only when its camera has nothing else",

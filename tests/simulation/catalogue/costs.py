@@ -72,6 +72,7 @@ COSTS = (
         module="admission",
         old="passed=frame.passed)\n            self._changed = True\n\n    def release_boxes",
         new="passed=frame.passed)\n\n    def release_boxes",
+        found_by=2,
     ),
     Mutant(
         name="a frame that may not even wait keeps its place",
@@ -85,6 +86,7 @@ COSTS = (
         module="admission",
         old="            and self._answers.fits(flow, request.answer_bytes)\n",
         new="",
+        found_by=6,
     ),
     Mutant(
         name="vectors are not held any more when they are handed out",
