@@ -107,6 +107,11 @@ class Scheduler(Generic[P]):
         self._sources.charge(source, cost_ns, now)
         return self._pump(now, [], None)
 
+    def called(self, source: str, cost_ns: int, now: int) -> list[Effect[P]]:
+        """A call of the source takes so much of the event loop, beside the work of frames. It needs no session."""
+        self._sources.called(source, cost_ns, now)
+        return self._pump(now, [], None)
+
     def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
         """A snapshot of one session; None if it is over."""
         state = self._sessions.get(session)

@@ -163,6 +163,13 @@ class Sources(Generic[P]):
                 self._unsettled.append(source)
             source.read_in_vain_ns += spent_ns
 
+    def called(self, name: str, cost_ns: int, now: int) -> None:
+        """A call of the source costs so much, and is settled at once. It counts as what is read for nothing."""
+        source = self._of(name)
+        self.read_in_vain(name, cost_ns)
+        self.settle(now)
+        self._forget(source)
+
     def settle(self, now: int) -> None:
         """Who has been read for nothing for more than is free pays."""
         while self._unsettled:
