@@ -22,8 +22,8 @@ from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManyCalls
 
 CALL_NS = 500_000
-"""A call without its work: gRPC takes it in, its message is read, its status sent; or a question of reflection. Measured
-on 2 cores of 2.5 GHz: 0.3 to 0.5 ms of the event loop, of GetModel, Check, a refused Embed, and a question.
+"""A call without its work: gRPC takes it in, its message is read, its status is sent; or a question of reflection.
+Measured: 0.3 to 0.5 ms of the event loop, for GetModel, Check, a refused Embed, and a question.
 """
 
 OPENING_NS = 1_250_000

@@ -1,4 +1,4 @@
-"""What calls cost their source, and who waits for it: the real accounts of the core, and a clock that a test turns on."""
+"""What calls cost their source, and who waits for it: on the core's real accounts, with a clock that a test turns."""
 
 from __future__ import annotations
 
