@@ -163,12 +163,12 @@ class Sources(Generic[P]):
                 self._unsettled.append(source)
             source.read_in_vain_ns += spent_ns
 
-    def called(self, name: str, cost_ns: int, now: int) -> None:
-        """A call of the source costs so much, and is settled at once. It counts as what is read for nothing."""
-        source = self._of(name)
+    def called(self, name: str, cost_ns: int) -> None:
+        """A call of the source costs so much, which counts as reading for nothing does. It needs no session; to be
+        settled in the same event.
+        """
+        self._of(name)
         self.read_in_vain(name, cost_ns)
-        self.settle(now)
-        self._forget(source)
 
     def settle(self, now: int) -> None:
         """Who has been read for nothing for more than is free pays."""
@@ -179,6 +179,7 @@ class Sources(Generic[P]):
             if source.free_from_ns > now + FREE_PART * self._free_at_once_ns:
                 source.free_from_ns = now + FREE_PART * self._free_at_once_ns
                 self.charge(source.name, spent, now)
+            self._forget(source)
 
     def until_ns(self, name: str) -> int | None:
         """Until when the source is not read; None if it may be."""
@@ -229,7 +230,7 @@ class Sources(Generic[P]):
             self._delivery.touch(session)
 
     def _forget(self, source: Source[P]) -> None:
-        if not source.sessions and not self._is_slowed(source):
+        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:
             del self._by_name[source.name]
             if source.free_from_ns:
                 self._gone[source.name] = source.free_from_ns
