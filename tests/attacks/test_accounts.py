@@ -144,6 +144,14 @@ async def test_whoever_calls_without_a_pause_pays_and_its_calls_wait(attack: Att
     await until(lambda: turns.waiting == 0)
 
 
+async def test_frames_of_a_client_that_calls_too_often_are_still_read(tokens: Path) -> None:
+    """They come before the next of its calls, so a script that calls too often stops no camera of its token."""
+    async with serving(tokens_file=tokens) as server, under_attack(server, calling.quick_calls, token=LOUD):
+        await until(lambda: port_of(server).admission.turns.waiting >= 100)
+        await visit(server, frames=20, token=LOUD)
+        assert port_of(server).admission.turns.waiting >= 100
+
+
 async def test_calls_that_are_left_at_once_wait_as_well() -> None:
     """A client that resets what it opens does not come round faster."""
     async with serving() as server, under_attack(server, resetting.rapid_reset) as target:

@@ -84,6 +84,22 @@ async def test_a_quarter_of_the_time_is_free(accounts: Accounts, cost_ns: int, a
         accounts.now_ns += 10**9 // a_second
 
 
+async def test_ordinary_clients_never_wait(accounts: Accounts) -> None:
+    """300 devices under one token that start within a second, a probe each second, a script that embeds 50 pictures a
+    second, and a camera that opens a stream each second.
+    """
+    turns = CallTurns(1000, accounts)
+    begin, calls = accounts.now_ns, list[tuple[int, str, int]]()
+    calls += [(number * 10**9 // 300, "fleet", CALL_NS) for number in range(300)]
+    for second in range(5):
+        calls += [(second * 10**9, "probe", CALL_NS), (second * 10**9, "camera", OPENING_NS)]
+        calls += [(second * 10**9 + number * 10**9 // 50, "script", CALL_NS) for number in range(50)]
+    for at_ns, source, cost_ns in sorted(calls):
+        accounts.now_ns = begin + at_ns
+        await asyncio.wait_for(turns.wait(source, cost_ns), 1)
+        assert turns.waiting == 0
+
+
 async def test_who_calls_without_end_gets_a_part_of_the_time(accounts: Accounts) -> None:
     """What is free, and what it has paid for."""
     turns, passed = CallTurns(400, accounts), 0
