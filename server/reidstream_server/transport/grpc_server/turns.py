@@ -30,6 +30,7 @@ OPENING_NS = 1_250_000
 """A stream without its frames: it is agreed on, perhaps taken over, and ends. Measured: 0.9 to 1.3 ms."""
 
 _FRAMES_FIRST_S = 0.001
+"""After its pause a source's sessions are told, and read what has come. Then its calls go on."""
 
 
 class Payments(Protocol):
@@ -121,7 +122,7 @@ class CallTurns:
 
     def _next(self, source: str) -> None:
         """Let the calls of a source go on, until it has to pay again."""
-        line = self._lines[source]
+        line = self._lines.get(source)
         while line:
             if not self._closed and self._payments.pause_s(source) > 0:
                 self._look_later(source)
@@ -131,12 +132,12 @@ class CallTurns:
                 self._payments.called(source, turn.cost_ns)
             if not turn.came.done():
                 turn.came.set_result(None)
-        del self._lines[source]
+        self._lines.pop(source, None)
 
     def _look_later(self, source: str) -> None:
         seconds = self._payments.pause_s(source) + _FRAMES_FIRST_S
         asyncio.get_running_loop().call_later(seconds, self._look, source)
 
     def _look(self, source: str) -> None:
-        if source in self._lines:
-            self._next(source)
+        """Its pause is over, perhaps. Its sessions have been told in this turn of the event loop, and go first."""
+        asyncio.get_running_loop().call_soon(self._next, source)
