@@ -295,7 +295,7 @@ COSTS = (
     Mutant(
         name="a debt goes with the last session",
         module="sources",
-        old="        if not source.sessions and not self._is_slowed(source):\n",
+        old="        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:\n",
         new="        if not source.sessions:\n            self._paused.pop(source.number, None)\n",
     ),
     Mutant(
