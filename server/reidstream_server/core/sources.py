@@ -165,6 +165,13 @@ class Sources(Generic[P]):
                 self._unsettled.append(source)
             source.read_in_vain_ns += spent_ns
 
+    def called(self, name: str, cost_ns: int) -> None:
+        """A call of the source costs so much, which counts as reading for nothing does. It needs no session; to be
+        settled in the same event.
+        """
+        self._of(name)
+        self.read_in_vain(name, cost_ns)
+
     def settle(self, now: int) -> None:
         """Who has been read for nothing for more than is free pays."""
         while self._unsettled:

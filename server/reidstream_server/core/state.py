@@ -178,10 +178,10 @@ class SessionState(Generic[P]):
     @property
     def readable(self) -> bool:
         """Whether its next message may be read."""
-        if self.draining:
-            return True  # what still comes is not processed
         if self.paused:
             return False
+        if self.draining:
+            return True  # what still comes is not processed
         window = self.terms.window
         backlog = len(self.open_frames) + len(self.unwritten)
         if self.terms.overload_policy is not OverloadPolicy.WAIT:

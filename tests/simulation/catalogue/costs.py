@@ -297,7 +297,7 @@ COSTS = (
     Mutant(
         name="a debt goes with the last session",
         module="sources",
-        old="        if not source.sessions and not self._is_slowed(source):\n",
+        old="        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:\n",
         new="        if not source.sessions:\n            self._paused.pop(source.number, None)\n",
     ),
     Mutant(
@@ -322,16 +322,10 @@ COSTS = (
         new="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n",
     ),
     Mutant(
-        name="a session that must leave is not read while it pays",
+        name="a session that must leave is read while its source pays",
         module="state",
-        old=(
-            "        if self.draining:\n"
-            "            return True  # what still comes is not processed\n        if self.paused:\n"
-        ),
-        new=(
-            "        if self.draining and not self.paused:\n"
-            "            return True  # what still comes is not processed\n        if self.paused:\n"
-        ),
+        old="        if self.paused:\n            return False\n        if self.draining:\n",
+        new="        if self.paused and not self.draining:\n            return False\n        if self.draining:\n",
     ),
     Mutant(
         name="frames of a source with a slow one are light",

@@ -85,11 +85,11 @@ class Audit:
         """A session is read exactly while it should be, and the shell has been told."""
         books, window = self._books, client.plan.terms.window
         waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
-        if client.drain_ns is not None:
-            readable = True
-        elif books.accounts.paused(client.plan.terms.source, now):
+        if books.accounts.paused(client.plan.terms.source, now):
             readable = False
             books.seen[Situation.PAUSED] += 1
+        elif client.drain_ns is not None:
+            readable = True
         elif waits:
             readable = client.parked is None and client.backlog < window.frames and client.window_bytes < window.bytes
         else:

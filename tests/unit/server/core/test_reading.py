@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reidstream_server.core.effects import Readable
+from reidstream_server.core.effects import End, EndCause, Readable
 from reidstream_server.core.sources import (
     ANSWERING_NS,
     FREE_AT_ONCE_NS,
@@ -17,7 +17,7 @@ from reidstream_server.core.sources import (
     USUAL_CROP_NS,
     USUAL_FRAME_NS,
 )
-from reidstream_server.core.terms import OverloadPolicy, SessionKey
+from reidstream_server.core.terms import DrainReason, OverloadPolicy, SessionKey
 
 from .builders import MS, Driver, a_request, some_limits, some_terms
 
@@ -177,6 +177,66 @@ def test_of_sources_that_are_gone_a_bounded_number_is_remembered() -> None:
         read(driver, session, MS)
         driver.take(driver.scheduler.session_lost(session, driver.now))
     assert len(driver.scheduler._sources._gone) == MOST_GONE
+
+
+def test_a_source_without_a_session_pays_for_its_calls() -> None:
+    """What is free at once is free once, whatever others do meanwhile; then it pays, and is forgotten in the end."""
+    driver = Driver()
+
+    def call(source: str) -> None:
+        driver.take(driver.scheduler.called(source, MS, driver.now))
+
+    for _ in range(FREE_AT_ONCE_NS // MS):
+        call("quick")
+        assert not pays(driver, "quick")
+    call("other")
+    call("quick")
+    assert driver.scheduler.paused_until_ns("quick") == driver.now + PENALTY * MS
+    assert not pays(driver, "other")
+    driver.wait(PENALTY * MS)
+    assert not pays(driver, "quick")
+    assert len(driver.scheduler._sources) == 0
+
+
+def test_calls_and_frames_of_a_source_are_one_account() -> None:
+    """Whoever has used up what is free with calls is not read, on none of its sessions."""
+    driver = Driver()
+    session, other = driver.open(some_terms(frames=1000)), driver.open(some_terms("other", source="other"))
+    driver.take(driver.scheduler.called("connection", FREE_AT_ONCE_NS, driver.now))
+    assert driver.scheduler.readable(session)
+    read(driver, session, MS)
+    assert not driver.scheduler.readable(session)
+    assert driver.scheduler.readable(other)
+
+
+def test_frames_that_come_after_the_drain_are_read_for_nothing() -> None:
+    """They are not processed. Their source pays like any other, and the drain does not wait for that."""
+    driver = Driver()
+    session = driver.open(some_terms(frames=1000))
+    driver.send(session, "last")
+    driver.take(driver.scheduler.drain(session, DrainReason.IDLE, driver.now + 10_000 * MS, driver.now))
+    assert driver.scheduler.readable(session)
+    read(driver, session, FREE_AT_ONCE_NS)
+    assert driver.scheduler.readable(session)
+    read(driver, session, MS)
+    assert pays(driver)
+    assert not driver.scheduler.readable(session)
+    driver.work_off()
+    driver.write(session)
+    assert [effect.cause for effect in driver.effects if isinstance(effect, End)] == [EndCause.DRAINED]
+
+
+def test_a_session_that_drains_is_read_again_when_its_source_has_paid() -> None:
+    """And is told so."""
+    driver = Driver()
+    session = driver.open(some_terms())
+    driver.send(session, "last")
+    driver.take(driver.scheduler.charge("connection", MS, driver.now))
+    driver.take(driver.scheduler.drain(session, DrainReason.IDLE, driver.now + 10_000 * MS, driver.now))
+    assert not driver.scheduler.readable(session)
+    driver.effects.clear()
+    driver.wait(PENALTY * MS)
+    assert driver.seen(Readable) == [Readable(session=session)]
 
 
 def test_another_session_is_the_first_to_be_read_after_each_pause() -> None:
