@@ -164,6 +164,17 @@ async def test_a_page_that_there_is_not_is_refused(request_: List, said: str) ->
     assert message.startswith(said)
 
 
+@pytest.mark.parametrize("method", ["ListSessions", "GetSession"])
+async def test_bytes_that_are_no_request_are_refused(method: str) -> None:
+    """As of any method of the port: in our words, and the next call is answered."""
+    async with serving() as server, admin_of(server) as admin:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{service.SERVICE}/{method}")
+            status, _, reason = await ended(call(b"\xff"))
+        assert (status, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid_call")
+        assert (await ended(admin.ListSessions(List())))[0] is grpc.StatusCode.OK
+
+
 @pytest.mark.parametrize("access", [AdminAccess.OFF, AdminAccess.LOOPBACK])
 async def test_who_may_not_look_hears_what_to_set(access: AdminAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody, or whoever is not on the server's machine; both methods, and before anything is looked at."""

@@ -65,7 +65,7 @@ async def test_a_terminal_shows_the_sessions_and_is_whole_again() -> None:
     def look(server: RunningServer) -> None:
         with on_a_terminal([*TOP, *at(server)], columns=100, rows=24) as screen:
             screen.wait_for("gate", "yard", "sessions 2/512", "frames/s 0.0")
-            assert "vLOST/S" in screen.shown[3]
+            assert "vLOST/S" in screen.shown[4]
             assert len(screen.shown) <= 24
             screen.press(b"\x1b[C")
             screen.wait_for("vLOST%")
@@ -92,7 +92,7 @@ async def test_a_terminal_that_changes_its_size_is_filled_anew() -> None:
     def look(server: RunningServer) -> None:
         with on_a_terminal([*TOP, "--interval", "3600", *at(server)], columns=60, rows=10) as screen:
             screen.wait_for("camera 0", "frames/s 0.0")  # and no more looks come
-            assert "PEER" not in screen.shown[3]
+            assert "PEER" not in screen.shown[4]
             screen.resize(250, 30)
             screen.wait_for("PEER", "camera 7")
             screen.resize(40, 6)

@@ -12,7 +12,7 @@ from .lines import Line, Style
 from .looks import Look, Seen
 from .writing import count, duration, mebibytes, name, padded, rate
 
-HEAD_LINES: Final = 4
+HEAD_LINES: Final = 5
 """Lines above the rows of the table."""
 
 _BUDGETS: Final = {
@@ -37,7 +37,7 @@ def table(target: str, look: Look, sorting: Sorting, *, width: int | None = None
 
 
 def head(target: str, server: ServerState, seen: Sequence[Seen]) -> list[Line]:
-    """The server, in three lines."""
+    """The server, in four lines."""
     limits = {budget.name: budget for budget in server.budgets}
     sessions = limits.get("sessions")
     open_sessions = f"{len(seen)} sessions" if sessions is None else f"sessions {sessions.used}/{sessions.limit}"
@@ -63,7 +63,7 @@ def head(target: str, server: ServerState, seen: Sequence[Seen]) -> list[Line]:
         for model in server.models
     )
     used = ", ".join(f"{_BUDGETS[one.name]} {_use(one)}" for one in server.budgets if one.name in _BUDGETS)
-    return [Line(first, Style.BOLD), Line(second), Line(f"{used}; {models}")]
+    return [Line(first, Style.BOLD), Line(second), Line(f"used: {used}"), Line(f"models: {models}")]
 
 
 def header(columns: Sequence[Column], sorting: Sorting) -> Line:

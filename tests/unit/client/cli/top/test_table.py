@@ -102,13 +102,11 @@ def test_a_name_cannot_write_on_the_terminal() -> None:
 
 def test_the_head_says_what_the_server_holds() -> None:
     """Bounds that this client knows, models, and whether it leaves."""
-    first, second, third, *_ = (line.text for line in table("host:1", look(*MANY), Sorting()))
+    first, second, third, fourth, *_ = (line.text for line in table("host:1", look(*MANY), Sorting()))
     assert first == "reidstream 1.2.3 at host:1, up 1h01m, sessions 3/512"
     assert second.startswith("frames/s 20.0, lost/s 5.0, MiB/s 0.0, 1 of 4 suffer")
-    assert third == (
-        "queue boxes 12k/82k, queue MiB 3/512; osnet 2 batches, 7 crops wait, old (retiring) LOST 0 batches, "
-        "0 crops wait"
-    )
+    assert third == "used: queue boxes 12k/82k, queue MiB 3/512"
+    assert fourth == "models: osnet 2 batches, 7 crops wait, old (retiring) LOST 0 batches, 0 crops wait"
 
 
 def test_a_server_without_sessions_has_a_table() -> None:

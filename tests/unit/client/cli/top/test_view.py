@@ -57,7 +57,7 @@ def test_the_mark_stays_on_its_camera() -> None:
     view.take(looks.look(sessions(*TEN[5:])))
     assert marked(view) == "camera 10"
     view.press(Key.FIRST)
-    assert marked(view, height=7) == "camera 9"
+    assert marked(view, height=8) == "camera 9"
 
 
 def test_the_mark_goes_to_the_next_row_when_its_camera_leaves() -> None:
