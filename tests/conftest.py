@@ -7,6 +7,7 @@ any other skip.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -99,6 +100,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and their modules stay until the end: no collection of garbage need look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,8 +7,10 @@ bindings, in a process of its own.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from reidstream_engines.cuda.kernel_params import (
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
-from tests.emulation.emulated_cuda import ARCHITECTURE
+from tests.emulation.emulated_cuda import ARCHITECTURE, KERNELS
 
 SIZE = 1 << 16
 
@@ -140,7 +142,8 @@ def launches(device: Device, *, block: int = 0, frame_bytes: int = SIZE, out_byt
     device.here.array[: table.nbytes] = np.frombuffer(table.tobytes(), np.uint8)
     device.here.array[1024 : 1024 + crops.nbytes] = np.frombuffer(crops.tobytes(), np.uint8)
     device.one.upload(device.there_too.address, device.here.address, SIZE)
-    cubin = crop_cubin(source.resize, OutputType.FP32, architecture=ARCHITECTURE, cache=None)
+    cache = Path(os.environ["EMULATED_CUDA_KERNELS"]) / KERNELS
+    cubin = crop_cubin(source.resize, OutputType.FP32, architecture=ARCHITECTURE, cache=cache)
     module = Module(device.context, cubin.image, ENTRY)
     out = DeviceBuffer(device.context, out_bytes or 2 * 3 * source.height * source.width * 4)
     shape = launch_shape(source, 2)

@@ -71,9 +71,12 @@ def test_mistakes_are_told(cuda: EmulatedCuda, tmp_path: Path, mistake: str) -> 
 
 GPU_CHECK = """
 import json, sys
+from pathlib import Path
 from bench.gpu import command, speed
 
-names, networks = json.loads(sys.argv[1])
+names, networks, kernels = json.loads(sys.argv[1])
+compile_cubin = command.crop_cubin
+command.crop_cubin = lambda *what, cache, **how: compile_cubin(*what, cache=Path(kernels), **how)
 drawn = [network for network in speed.drawn() if network.name in networks]
 command._names = lambda options: names
 speed.drawn = lambda: drawn
@@ -113,7 +116,7 @@ def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path,
     flags = ["--quick", "--crops", "640", "--report", str(report)]
     if made.models:
         flags += ["--data", str(only(made.models, shared_data, data))]
-    command = [sys.executable, "-c", GPU_CHECK, json.dumps([made.names, made.networks]), *flags]
+    command = [sys.executable, "-c", GPU_CHECK, json.dumps([made.names, made.networks, str(cuda.kernels)]), *flags]
     environment = cuda.environment(left, pace_us=300)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
