@@ -1,7 +1,7 @@
-"""Mistakes on a device, each of which the emulated driver must tell: `python -m tests.emulation.mistakes NAME`.
+"""Mistakes on a device, each of which the emulated driver must tell: `python -m tests.emulation.mistakes FOLDER`.
 
 Why: a driver that finds nothing proves nothing. Each is made with our own owners of what a device lends, over the real
-bindings, in a process of its own.
+bindings, in a process of its own: a fork of one that has imported everything, and has not loaded the driver yet.
 """
 
 from __future__ import annotations
@@ -175,10 +175,26 @@ MISTAKES: dict[str, Callable[[Device], None]] = {
 }
 
 
-def main() -> None:
+def make(name: str) -> None:
     device = Device(probe())
-    MISTAKES[sys.argv[1]](device)
+    MISTAKES[name](device)
     device.close()
+
+
+def main() -> None:
+    """Make each. The folder then has NAME.status (the exit code, or a signal's number below 0), .said and .report."""
+    folder = Path(sys.argv[1])
+    for name in MISTAKES:
+        child = os.fork()
+        if not child:
+            os.environ["EMULATED_CUDA_REPORT"] = str(folder / f"{name}.report")
+            said = os.open(folder / f"{name}.said", os.O_WRONLY | os.O_CREAT)
+            os.dup2(said, sys.stdout.fileno())
+            os.dup2(said, sys.stderr.fileno())
+            make(name)
+            return
+        _, status = os.waitpid(child, 0)
+        (folder / f"{name}.status").write_text(str(os.waitstatus_to_exitcode(status)))
 
 
 if __name__ == "__main__":

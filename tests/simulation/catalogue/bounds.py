@@ -27,12 +27,14 @@ BOUNDS = (
         module="sharing",
         old="return self._by_holder[holder] + amount + left <= self.most - self._taken",
         new="return amount + left <= self.most - self._taken",
+        found_by=1,
     ),
     Mutant(
         name="the queue's bytes are not looked at",
         module="admission",
         old="            and self._bytes.pool.fits(flow, request.message_bytes)\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="newcomers overtake whoever waits for room",
@@ -70,7 +72,7 @@ BOUNDS = (
         module="arrival",
         old="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects, keep_place=True)",
         new="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects)",
-        found_by=4,
+        found_by=0,
     ),
     Mutant(
         name="a session whose newest frame is dropped keeps a place for nothing",

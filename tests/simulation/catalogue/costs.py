@@ -17,6 +17,7 @@ COSTS = (
         module="sharing",
         old="            if not self._by_holder[holder]:\n",
         new="            if self._by_holder[holder] < 0:\n",
+        found_by=3,
     ),
     # Parking.
     Mutant(
@@ -48,12 +49,14 @@ COSTS = (
         module="admission",
         old="        self._let_in(frame, passes=passes)\n        return True",
         new="        self._let_in(frame, passes=False)\n        return True",
+        found_by=2,
     ),
     Mutant(
         name="whatever waits may wait, however much it is",
         module="admission",
         old="        return self._parked.fits(frame.session.terms.source, frame.request.message_bytes)\n",
         new="        return True\n",
+        found_by=2,
     ),
     Mutant(
         name="what waited is counted for ever",
@@ -72,6 +75,7 @@ COSTS = (
         module="admission",
         old="passed=frame.passed)\n            self._changed = True\n\n    def release_boxes",
         new="passed=frame.passed)\n\n    def release_boxes",
+        found_by=4,
     ),
     Mutant(
         name="a frame that may not even wait keeps its place",
@@ -85,6 +89,7 @@ COSTS = (
         module="admission",
         old="            and self._answers.pool.fits(flow, request.answer_bytes)\n",
         new="",
+        found_by=6,
     ),
     Mutant(
         name="vectors are not held any more when they are handed out",
@@ -110,12 +115,14 @@ COSTS = (
         module="scheduler",
         old="            self._ledger.admission.answer_written(session, answer)\n",
         new="            pass\n",
+        found_by=2,
     ),
     Mutant(
         name="who holds nothing but vectors goes first",
         module="admission",
         old="self._boxes.pool.of(flow) > 0 or self._answers.pool.of(flow) > 0",
         new="self._boxes.pool.of(flow) > 0",
+        found_by=6,
     ),
     Mutant(
         name="a frame with a fault keeps its vectors",
@@ -129,54 +136,63 @@ COSTS = (
         module="arrival",
         old="heavy=len(request.crops) > self._limits.heavy_boxes or staging_ns",
         new="heavy=staging_ns",
+        found_by=1,
     ),
     Mutant(
         name="a frame that takes long is light",
         module="arrival",
         old=" or staging_ns > self._limits.heavy_staging_ns",
         new="",
+        found_by=8,
     ),
     Mutant(
         name="a heavy frame takes a core from light ones",
         module="staging",
         old="        frame.aside = frame.heavy\n",
         new="        frame.aside = False\n",
+        found_by=1,
     ),
     Mutant(
         name="light frames wait for the crops of heavy ones",
         module="batcher",
         old="        if aside:\n            frames, crops",
         new="        if True:\n            frames, crops",
+        found_by=1,
     ),
     Mutant(
         name="heavy frames are staged however many are in sight",
         module="batcher",
         old="        if aside:\n            frames, crops",
         new="        if False:\n            frames, crops",
+        found_by=1,
     ),
     Mutant(
         name="heavy frames leave no memory for light ones",
         module="staging",
         old="        if frame.seems_heavy and self._aside_bytes:\n",
         new="        if False:\n",
+        found_by=4,
     ),
     Mutant(
         name="the largest heavy frame is never staged",
         module="staging",
         old="        if frame.seems_heavy and self._aside_bytes:\n",
         new="        if frame.seems_heavy:\n",
+        found_by=4,
     ),
     Mutant(
         name="a heavy frame that waits is forgotten when it is given up",
         module="ledger",
         old="        if frame.queue_entry is not None:\n            self._waiting_heavy -= frame.heavy\n",
         new="        if frame.queue_entry is not None:\n",
+        found_by=4,
     ),
     Mutant(
         name="memory of heavy frames is counted for ever",
         module="staging",
         old="                self._aside_bytes -= frame.request.staged_bytes\n",
         new="                pass\n",
+        found_by=4,
     ),
     # Slow ones.
     Mutant(
@@ -184,24 +200,28 @@ COSTS = (
         module="staging",
         old="            if slow and self.aside_frames <",
         new="            if slow and self.aside_frames < 0 *",
+        found_by=1,
     ),
     Mutant(
         name="as many are set aside as turn out to be heavy",
         module="staging",
         old="            if slow and self.aside_frames < SET_ASIDE * limits.staging_slots:\n",
         new="            if slow:\n",
+        found_by=13,
     ),
     Mutant(
         name="a decoder is given up, and nobody is told",
         module="staging",
         old="                self.lost += 1\n                yield frame\n",
         new="                self.lost += 1\n",
+        found_by=1,
     ),
     Mutant(
         name="a decoder that was given up keeps its slot",
         module="staging",
         old="                self._count(frame, -1)\n                frame.given_up = True\n",
         new="                frame.given_up = True\n",
+        found_by=1,
     ),
     Mutant(
         name="a decoder that comes back late gives its slot back again",
@@ -211,18 +231,21 @@ COSTS = (
             "        else:\n            self._count(frame, -1)\n"
         ),
         new="        self.lost -= frame.given_up\n        self._count(frame, -1)\n",
+        found_by=1,
     ),
     Mutant(
         name="only the first slow frame is noticed",
         module="staging",
         old="                yield frame\n        self._watch(now)\n",
         new="                yield frame\n",
+        found_by=1,
     ),
     Mutant(
         name="nobody looks earlier when a light frame begins beside heavy ones",
         module="staging",
         old=" or self._due_ns(frame, now) < self._timer.at_ns:",
         new=":",
+        found_by=1,
     ),
     Mutant(
         name="who has waited for a place aside is not told that it is free",
@@ -236,12 +259,14 @@ COSTS = (
         module="decoding",
         old="        if staging.broken:\n",
         new="        if False:\n",
+        found_by=12,
     ),
     Mutant(
         name="a frame that is given up is not answered",
         module="decoding",
         old="            self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)\n",
         new="",
+        found_by=1,
     ),
     # Who pays.
     Mutant(
@@ -249,66 +274,77 @@ COSTS = (
         module="scheduler",
         old="fault, effects)\n            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
         new="fault, effects)\n",
+        found_by=1,
     ),
     Mutant(
         name="frames that find no room cost nothing",
         module="scheduler",
         old="frame.fault.reason in REFUSED_FOR_ROOM:",
         new="False:",
+        found_by=1,
     ),
     Mutant(
         name="a staging that cost more than was told costs nothing",
         module="sources",
         old="            self.charge(name, spent_ns - expected_ns, now)\n",
         new="            pass\n",
+        found_by=1,
     ),
     Mutant(
         name="an estimate that is a little wrong is paid for",
         module="sources",
         old="spent_ns > OVERSPENT * expected_ns",
         new="spent_ns > expected_ns",
+        found_by=14,
     ),
     Mutant(
         name="a decoder that never ended costs nothing",
         module="decoding",
         old="            self._sources.charge(frame.session.terms.source, now - frame.staging_ns, now)\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="everybody pays for one",
         module="sources",
         old="        for session in source.sessions.values():\n",
         new="        for session in [s for other in self._by_name.values() for s in other.sessions.values()]:\n",
+        found_by=1,
     ),
     Mutant(
         name="only the session that did it pays",
         module="sources",
         old="        for session in source.sessions.values():\n",
         new="        for session in list(source.sessions.values())[:1]:\n",
+        found_by=1,
     ),
     Mutant(
         name="a new session does not pay",
         module="sources",
         old="        session.paused, session.slowed = source.paused, self._is_slowed(source)\n\n    def leave",
         new="\n    def leave",
+        found_by=4,
     ),
     Mutant(
         name="a debt goes with the last session",
         module="sources",
         old="        if not source.sessions and not self._is_slowed(source):\n",
         new="        if not source.sessions:\n            self._paused.pop(source.number, None)\n",
+        found_by=1,
     ),
     Mutant(
         name="a debt that grows is paid when the first part of it is",
         module="sources",
         old="        if source.until_ns > now:\n",
         new="        if source.until_ns > now + 10**12:\n",
+        found_by=1,
     ),
     Mutant(
         name="debts grow without end",
         module="sources",
         old="PENALTY * cost_ns, now + LONGEST_PAUSE_NS)",
         new="PENALTY * cost_ns, now + 1000 * LONGEST_PAUSE_NS)",
+        found_by=13,
     ),
     Mutant(
         name="who has paid is not read again",
@@ -318,6 +354,7 @@ COSTS = (
             "        self._slowed -= not self._is_slowed(source)\n        self._tell(source)\n"
         ),
         new="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n",
+        found_by=1,
     ),
     Mutant(
         name="a session that must leave is not read while it pays",
@@ -330,30 +367,35 @@ COSTS = (
             "        if self.draining and not self.paused:\n"
             "            return True  # what still comes is not processed\n        if self.paused:\n"
         ),
+        found_by=9,
     ),
     Mutant(
         name="frames of a source with a slow one are light",
         module="sources",
         old="        source.suspects += 1\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="a source is slowed for ever",
         module="decoding",
         old="            self._sources.clear(frame.session.terms.source)\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="frames that wait already stay light when their source is slowed",
         module="ledger",
         old="wanted=lambda frame: frame.seems_heavy is heavy",
         new="wanted=lambda frame: frame.heavy is heavy",
+        found_by=1,
     ),
     Mutant(
         name="nobody looks for heavy frames among those that were light",
         module="ledger",
         old="(self._sources.any_slowed and self.waiting)",
         new="False",
+        found_by=1,
     ),
     # Costs.
     Mutant(
@@ -361,24 +403,28 @@ COSTS = (
         module="ledger",
         old="cost=frame.cost_ns",
         new="cost=len(frame.request.crops) * TURN_NS_PER_BOX",
+        found_by=11,
     ),
     Mutant(
         name="staging costs nothing in turns",
         module="arrival",
         old="cost_ns=max(1, staging_ns + self._crops_ns(request))",
         new="cost_ns=max(1, self._crops_ns(request))",
+        found_by=15,
     ),
     Mutant(
         name="what crops cost is never learned",
         module="batcher",
         old="        self.box_ns += (cost - self.box_ns) // BOX_WEIGHT\n",
         new="",
+        found_by=11,
     ),
     Mutant(
         name="what stagings cost is never learned",
         module="sources",
         old="                source.price += (price - source.price) * PRICE_WEIGHT\n",
         new="                pass\n",
+        found_by=8,
     ),
     Mutant(
         name="a new source is thought to cost what its headers say",
