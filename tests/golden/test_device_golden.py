@@ -21,7 +21,7 @@ from reidstream_engines.image import Image
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.tensorrt.fp16 import export_fp16
 from tests.golden.test_engine_golden import boxes_of, jpeg, raw_bgr_with_padded_rows
-from tests.golden.wire import MODELS, golden_crops, golden_frames, lowest_cosine
+from tests.golden.wire import MODELS, SMALLER, golden_crops, golden_frames, lowest_cosine
 from tests.unit.engines.cuda.fake_driver import build_kernel
 from tests.unit.engines.cuda.rig import rig
 from tests.unit.engines.tensorrt.fake_tensorrt import Script
@@ -54,7 +54,7 @@ def test_golden_vectors(
     assert lowest(kernel, shared_data, path, path, script, kind) >= 0.9999
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SMALLER)
 def test_golden_vectors_in_float16(kernel: ctypes.CDLL, shared_data: Path, model: str, tmp_path: Path) -> None:
     """The kernel writes float16, the network is the float16 form that TensorRT is given, rounded at every node."""
     path, half = shared_data / "models" / f"{model}.onnx", tmp_path / "half.onnx"
