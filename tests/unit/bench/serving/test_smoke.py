@@ -12,7 +12,7 @@ from bench.load.question import Load, run_load
 from bench.machine.processes import BenchFailed, Place, server
 from bench.serving.results import Subject, load_run
 
-SHORT = ("--repeats", "1", "--seconds", "0.5", "--half-seconds", "0.5", "--connections", "2", "--quick")
+SHORT = ("--repeats", "1", "--seconds", "1", "--half-seconds", "1", "--connections", "2", "--quick")
 
 
 def test_a_run_measures_every_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
