@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -144,11 +145,20 @@ MISBEHAVIOURS: dict[str, Callable[[ClientPlan], ClientPlan]] = {
 }
 
 
+def beside(sessions: int) -> tuple[ClientPlan, ...]:
+    """Cameras of one source that behave."""
+    return tuple(a_camera(HONEST + number, source="other") for number in range(sessions))
+
+
+@cache
+def boxes_beside_honest_ones(sessions: int) -> int:
+    """What each misbehaviour is compared with."""
+    return boxes_of_honest(beside(sessions))
+
+
 @pytest.mark.parametrize("how", MISBEHAVIOURS)
 @pytest.mark.parametrize("sessions", [1, 6])
 def test_honest_cameras_get_what_they_get_beside_honest_ones(how: str, sessions: int) -> None:
     """One that misbehaves, or six of one source."""
-    others = tuple(a_camera(HONEST + number, source="other") for number in range(sessions))
-    behaved = boxes_of_honest(others)
-    misbehaved = boxes_of_honest(tuple(map(MISBEHAVIOURS[how], others)))
-    assert misbehaved >= 0.95 * behaved
+    misbehaved = boxes_of_honest(tuple(map(MISBEHAVIOURS[how], beside(sessions))))
+    assert misbehaved >= 0.95 * boxes_beside_honest_ones(sessions)
