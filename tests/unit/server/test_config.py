@@ -173,6 +173,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
+    "max_client_turns": ("3", 3),
     "batch_timeout_s": ("0.5", 0.5),
     "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),
