@@ -128,10 +128,11 @@ class FairQueue(Generic[T]):
         """The deficit round robin: the item whose turn it is. It stays in the queue. Its lane must be able to pay for
         `least` boxes of it; None: for all of them.
         """
-        began = 0
+        began = in_vain = 0
         while (lane := level.first(wanted)) is not None:
             if lane.place == began:
-                level.skip_rounds(self._quantum, wanted, least)
+                in_vain += 1
+                level.skip_rounds(in_vain, self._quantum, wanted, least)
                 lane = level.first(wanted) or lane
             began = began or lane.place
             entry = lane.first()

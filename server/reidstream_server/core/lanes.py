@@ -157,54 +157,54 @@ class Ring(Generic[T]):
         self._places.clear()
         self._sources.clear()
 
-    def skip_rounds(self, quantum: int, wanted: Callable[[T], bool] | None, least: int | None) -> None:
-        """Give every lane the quanta of the rounds in which none could pay: one item may cost a thousand quanta.
-
-        In a round, a source has one turn for each place; its lanes have them one after the other.
+    def skip_rounds(self, in_vain: int, quantum: int, wanted: Callable[[T], bool] | None, least: int | None) -> None:
+        """After some rounds in which nobody could pay, which were as many turns as there are lanes: give every lane the
+        quanta of those that would follow. One item may cost a thousand quanta.
         """
-        lines = [(source, line) for source, line in self._lines(wanted) if line]
+        if in_vain * len(self._places) < len(self.lanes):
+            return
+        lines = self._lines(wanted)
         rounds = min(
-            (index + (_turns(lane, quantum, least) - 1) * len(line)) // min(source.places, len(line))
-            for source, line in lines
+            (index + (_turns(lane, quantum, least) - 1) * len(line)) // turns
+            for turns, line in lines
             for index, lane in enumerate(line)
         )
-        for source, line in lines:
-            each, more = divmod(max(rounds, 0) * min(source.places, len(line)), len(line))
+        for turns, line in lines:
+            each, more = divmod(max(rounds, 0) * turns, len(line))
             for index, lane in enumerate(line):
                 lane.deficit += (each + (index < more)) * quantum
             if more:
-                self._line_up(source, [*line[more:], *line[:more]])
+                self._line_up([*line[more:], *line[:more]])
 
-    def _lines(self, wanted: Callable[[T], bool] | None) -> list[tuple[Source[T], list[Lane[T]]]]:
-        """Of each source, the lanes that are wanted, in the order in which they have their turns."""
-        sitting: dict[Source[T], list[Lane[T]]] = {source: [] for source in self._sources.values()}
+    def _lines(self, wanted: Callable[[T], bool] | None) -> list[tuple[int, list[Lane[T]]]]:
+        """The lanes that are wanted, in the order of their turns: lines, and how many turns each line has in a round."""
+        if len(self.lanes) == len(self._places):  # each has a turn
+            every = [lane for lane in self._places.values() if lane.is_wanted(wanted)]
+            return [(len(every), every)]
+        sitting: dict[Source[T], list[Lane[T]]] = {}
         for lane in self._places.values():
-            sitting[lane.source].append(lane)
-        return [
-            (
-                source,
-                [
-                    lane
-                    for lanes in (source.gave_way.values(), its, source.waiting.values())
-                    for lane in lanes
-                    if lane.is_wanted(wanted)
-                ],
-            )
-            for source, its in sitting.items()
-        ]
+            sitting.setdefault(lane.source, []).append(lane)
+        lines: list[tuple[int, list[Lane[T]]]] = []
+        for source, its in sitting.items():
+            line = [lane for lane in (*source.gave_way.values(), *its, *source.waiting.values()) if lane.is_wanted(wanted)]
+            if line:
+                lines.append((min(source.places, len(line)), line))
+        return lines
 
-    def _line_up(self, source: Source[T], line: Sequence[Lane[T]]) -> None:
-        """Its lanes that are wanted, more than it has places, have their turns in this order."""
+    def _line_up(self, line: Sequence[Lane[T]]) -> None:
+        """All lanes of a source that are wanted, more than it has places, have their turns in this order."""
+        source = line[0].source
         sitting = [(place, lane) for place, lane in self._places.items() if lane.source is source]
+        members = set(line)
         for lane in line:
             lane.place = 0
             source.gave_way.pop(lane.flow, None)
             source.waiting.pop(lane.flow, None)
         for (place, lane), heir in zip(sitting, line, strict=False):
-            if lane.place:
-                self._change(place, lane, heir)
-            else:
+            if lane in members:
                 self._sit(place, heir)
+            else:
+                self._change(place, lane, heir)
         for lane in line[len(sitting) :]:
             source.waiting[lane.flow] = lane
 
