@@ -23,6 +23,7 @@ from reidstream_server.core.terms import (
 )
 
 from .costs import weighed
+from .crowds import crowded
 from .misfortune import with_faults
 from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
 from .reloads import with_reloads
@@ -71,7 +72,8 @@ def draw(seed: int) -> Scenario:
     )
     scenario = weighed(Random(f"costs {seed}"), scenario)  # noqa: S311
     scenario = with_faults(rng, scenario, rng.randint(3, 7))
-    return with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
+    scenario = with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
+    return crowded(Random(f"crowds {seed}"), scenario)  # noqa: S311
 
 
 def _routes(rng: Random, models: int) -> list[tuple[Name, ...]]:
