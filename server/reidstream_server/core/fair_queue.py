@@ -168,4 +168,3 @@ class FairQueue(Generic[T]):
         if not self._count:  # nobody waits, so nobody keeps a place
             for level in self._levels.values():
                 level.clear()
-

@@ -177,7 +177,7 @@ class Ring(Generic[T]):
                 self._line_up([*line[more:], *line[:more]])
 
     def _lines(self, wanted: Callable[[T], bool] | None) -> list[tuple[int, list[Lane[T]]]]:
-        """The lanes that are wanted, in the order of their turns: lines, and how many turns each line has in a round."""
+        """The lanes that are wanted, in the order of their turns; and how many turns each line has in a round."""
         if len(self.lanes) == len(self._places):  # each has a turn
             every = [lane for lane in self._places.values() if lane.is_wanted(wanted)]
             return [(len(every), every)]
@@ -186,7 +186,9 @@ class Ring(Generic[T]):
             sitting.setdefault(lane.source, []).append(lane)
         lines: list[tuple[int, list[Lane[T]]]] = []
         for source, its in sitting.items():
-            line = [lane for lane in (*source.gave_way.values(), *its, *source.waiting.values()) if lane.is_wanted(wanted)]
+            line = [
+                lane for lane in (*source.gave_way.values(), *its, *source.waiting.values()) if lane.is_wanted(wanted)
+            ]
             if line:
                 lines.append((min(source.places, len(line)), line))
         return lines
@@ -215,9 +217,7 @@ class Ring(Generic[T]):
             return first
         return lane if lane.is_wanted(wanted) else self._first_of(source.waiting, wanted)
 
-    def _first_of(
-        self, lanes: OrderedDict[Flow, Lane[T]], wanted: Callable[[T], bool] | None
-    ) -> Lane[T] | None:
+    def _first_of(self, lanes: OrderedDict[Flow, Lane[T]], wanted: Callable[[T], bool] | None) -> Lane[T] | None:
         """The first that is wanted. Those before it that have nothing are forgotten: their turn has come."""
         found: Lane[T] | None = None
         empty: list[Flow] = []

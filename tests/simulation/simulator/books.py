@@ -87,8 +87,8 @@ def lanes_of(scenario: Scenario) -> list[tuple[Lane, ...]]:
 
 @dataclass(slots=True, eq=False)
 class ClientBook:
-    """One session as its client and the shell see it. `lanes`: where its frames may wait. `models`: which one has each of its names. `classes`: whether its
-    frames were heavy. The last six before them are of the end of the last step.
+    """One session as its client and the shell see it. `lanes`: where its frames may wait. `models`: which one has each
+    of its names. `classes`: whether its frames were heavy. The last six before them are of the end of the last step.
     """
 
     plan: ClientPlan

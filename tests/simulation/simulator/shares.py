@@ -37,7 +37,9 @@ class Shares:
     def checks(self) -> int:
         """How many comparisons were made."""
         watches = self._models.values()
-        frames = sum(watch.checks for its in watches for kind in (its.frames, its.frame_turns) for watch in kind.values())
+        frames = sum(
+            watch.checks for its in watches for kind in (its.frames, its.frame_turns) for watch in kind.values()
+        )
         crops = sum(its.crops.checks + its.crop_turns.checks + its.crop_levels.checks for its in watches)
         return frames + crops + self._frame_levels.checks
 

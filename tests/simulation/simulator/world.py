@@ -191,7 +191,7 @@ class World:
         assert book.key is not None
         was = before(self._books, book, plan)
         frame = events.told_of_frame(self._books, book, plan, now)
-        payload = frame or FrameBook(book, plan, 0, now, None, False, (), [], 0, book.lanes[0])  # noqa: FBT003 - not told
+        payload = frame or FrameBook(book, plan, 0, now, None, False, (), [], 0, book.lanes[0])
         if plan.refused:
             self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now, spent_ns=plan.reading_ns)
