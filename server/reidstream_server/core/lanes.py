@@ -70,7 +70,7 @@ class Source(Generic[T]):
 
 
 class Ring(Generic[T]):
-    """The lanes of one priority. `most`: the places of one source. `count`: of the items in all lanes. Not thread-safe."""
+    """The lanes of one priority. `most`: the places of one source. `count`: of all items. Not thread-safe."""
 
     def __init__(self, most: int) -> None:
         self.count = 0
@@ -113,26 +113,11 @@ class Ring(Generic[T]):
     def first(self, wanted: Callable[[T], bool] | None) -> Lane[T] | None:
         """Whose turn it is of those that are wanted. Places that are passed over stay where they are."""
         while True:
-            found: Lane[T] | None = None
             empty: list[Lane[T]] = []
-            unwanted: set[Source[T]] = set()  # no lane of theirs without a place is wanted
-            for place, lane in self._places.items():
-                source = lane.source
-                if not lane.entries:
-                    empty.append(lane)
-                elif (source.waiting or source.gave_way) and source not in unwanted:
-                    found = self._who_sits(lane, wanted)
-                    if found is None:
-                        unwanted.add(source)
-                    elif found is not lane:
-                        self._change(place, lane, found)
-                elif wanted is None or wanted(lane.first().item):
-                    found = lane
-                if found is not None:
-                    break
+            found = self._first_place(wanted, empty)
             for lane in empty:
                 self._vacate(lane)
-            if found is not None or not empty:
+            if found is not None or not empty:  # else others may have got these places
                 return found
 
     def end_turn(self, lane: Lane[T], wanted: Callable[[T], bool] | None) -> None:
@@ -175,6 +160,24 @@ class Ring(Generic[T]):
                 lane.deficit += (each + (index < more)) * quantum
             if more:
                 self._line_up([*line[more:], *line[:more]])
+
+    def _first_place(self, wanted: Callable[[T], bool] | None, empty: list[Lane[T]]) -> Lane[T] | None:
+        """Who sits in the first place of somebody that is wanted. Lanes before it that have nothing are `empty`."""
+        unwanted: set[Source[T]] = set()  # no lane of theirs without a place is wanted
+        for place, lane in self._places.items():
+            source = lane.source
+            if not lane.entries:
+                empty.append(lane)
+            elif (source.waiting or source.gave_way) and source not in unwanted:
+                found = self._who_sits(lane, wanted)
+                if found is not None:
+                    if found is not lane:
+                        self._change(place, lane, found)
+                    return found
+                unwanted.add(source)
+            elif wanted is None or wanted(lane.first().item):
+                return lane
+        return None
 
     def _lines(self, wanted: Callable[[T], bool] | None) -> list[tuple[int, list[Lane[T]]]]:
         """The lanes that are wanted, in the order of their turns; and how many turns each line has in a round."""

@@ -60,8 +60,10 @@ class Shares:
         waits = _waits((frame, frame.queued_ns) for frame in queued)
         if all(since == now for since in waits.values()):  # the queue was empty meanwhile: nobody kept a place
             for index in self._books.there:
-                for watch in (*self._models[index].frames.values(), *self._models[index].frame_turns.values()):
-                    watch.step({}, [])
+                watches = self._models[index]
+                for heavy in (False, True):
+                    watches.frames[heavy].step({}, [])
+                    watches.frame_turns[heavy].step({}, [])
         for index in self._books.there:
             for heavy, watch in self._models[index].frames.items():
                 served: Counter[Lane] = Counter()
@@ -137,7 +139,7 @@ class _Watches:
             heavy: SourceTurns(f"{'heavy ' * heavy}frames of model {model}", turn_ns, costliest, crowds)
             for heavy in (False, True)
         }
-        ones = defaultdict(lambda: 1)
+        ones: Mapping[Lane, int] = defaultdict(lambda: 1)
         self.crops = CameraFairness(f"crops of model {model}", quantum, ones, crowds)
         self.crop_turns = SourceTurns(f"crops of model {model}", quantum, ones, crowds)
         self.crop_claims = Claims()

@@ -223,7 +223,7 @@ def test_every_camera_has_one_place_and_every_item_comes_out(seed: int) -> None:
             assert sorted(map(id, (*ring._places.values(), *lined))) == sorted(map(id, ring.lanes.values()))
             assert not any(lane.place for lane in lined)
     rest = []
-    while (item := queue.pop(10**9)) is not None:
-        rest.append(item)
+    while (last := queue.pop(10**9)) is not None:
+        rest.append(last)
     assert sorted(rest) == sorted(entries)
     assert left(queue) == 0
