@@ -6,9 +6,9 @@ Where a source has no more lanes than places, each lane keeps its own.
 
 Traps: a lane that is not wanted must hold no place that another of its source could use, or the source would be
 blocked, and an engine idle. So the other one takes the place, and the first one *gave way*: it goes before all others
-of its source as soon as it is wanted. Still a lane has one place at most, so nobody has two turns in a round. And a lane
-without items keeps its place, or its place in the line of its source, until its turn comes: its camera may only be
-replacing them.
+of its source as soon as it is wanted. Still a lane has one place at most, so nobody has two turns in a round. And a
+lane without items keeps its place, or its place in the line of its source, until its turn comes: its camera may only
+be replacing them.
 """
 
 from __future__ import annotations
