@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from .lanes import Entry, Lane, Ring
+from .lanes import Entry, Ring
 from .terms import Flow, Priority
 
 T = TypeVar("T")
