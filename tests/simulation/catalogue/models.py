@@ -11,7 +11,7 @@ MODELS = (
         module="fleet",
         old="        index = ModelIndex(self._added)\n",
         new="        index = ModelIndex(len(self.batchers))\n",
-        found_by=25,
+        found_by=30,
     ),
     Mutant(
         name="a new model takes no cores from the others",

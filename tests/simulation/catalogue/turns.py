@@ -116,7 +116,7 @@ TURNS = (
         module="fair_queue",
         old="            boxes = 1\n",
         new="            boxes = min(most, entry.cost, entry.lane.deficit)\n",
-        found_by=8,
+        found_by=10,
     ),
     Mutant(
         name="a turn in parts is paid for once",
