@@ -21,13 +21,6 @@ SHARING = (
         found_by=55,
     ),
     Mutant(
-        name="turns are those of a camera's name, whoever's it is",
-        module="lanes",
-        old="            source = self._sources.get(flow.client)\n",
-        new="            source = next(iter(self._sources.values()), None)\n",
-        found_by=1,
-    ),
-    Mutant(
         name="a camera keeps its turn while others of its source wait for one",
         module="lanes",
         old="        if source.waiting and (heir := self._first_of(source.waiting, wanted)) is not None:\n",
@@ -45,7 +38,7 @@ SHARING = (
         name="the next camera of a source does not get the turn of one that left",
         module="lanes",
         old="        heir = self._first_of(source.waiting, None) or self._first_of(source.gave_way, None)\n",
-        new="        heir = None\n",
+        new="        heir = self._first_of(source.gave_way, None)\n",
         found_by=1,
     ),
     Mutant(
@@ -131,6 +124,6 @@ SHARING = (
         module="precedence",
         old="(self._cores if batcher.terms.cores else batcher.terms.slots)",
         new="self._cores",
-        found_by=1,
+        found_by=10,
     ),
 )
