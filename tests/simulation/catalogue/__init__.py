@@ -10,8 +10,9 @@ from .bounds import BOUNDS
 from .costs import COSTS
 from .ends import ENDS
 from .models import MODELS
+from .reading import READING
 from .sharing import SHARING
 from .turns import TURNS
 from .work import WORK
 
-MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS, *SHARING)
+MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS, *READING, *SHARING)
