@@ -428,9 +428,9 @@ COSTS = (
     ),
     Mutant(
         name="a round too many is skipped",
-        module="fair_queue",
-        old="lane.first().cost)) // self._quantum) for lane in lanes) - 1\n",
-        new="lane.first().cost)) // self._quantum) for lane in lanes)\n",
+        module="lanes",
+        old="            (index + (_turns(lane, quantum, least) - 1) * len(line)) // turns\n",
+        new="            (index + _turns(lane, quantum, least) * len(line)) // turns\n",
         found_by=83,
     ),
 )

@@ -9,9 +9,9 @@ MODELS = (
     Mutant(
         name="the index of a model that is gone is used again",
         module="fleet",
-        old="index, limits = ModelIndex(self._added), self._limits",
-        new="index, limits = ModelIndex(len(self.batchers)), self._limits",
-        found_by=25,
+        old="        index = ModelIndex(self._added)\n",
+        new="        index = ModelIndex(len(self.batchers))\n",
+        found_by=30,
     ),
     Mutant(
         name="a new model takes no cores from the others",

@@ -93,7 +93,7 @@ TURNS = (
         new=(
             "            if (least or entry.cost) <= lane.deficit or lane.in_turn:\n"
             "                lane.deficit = max(lane.deficit, least or entry.cost)\n"
-            "                level.ring.move_to_end(lane.flow)\n"
+            "                level.end_turn(lane, wanted)\n"
             "                return entry"
         ),
         found_by=36,
@@ -103,8 +103,8 @@ TURNS = (
         module="fair_queue",
         old="        if not self._count:  # nobody",
         new=(
-            "        if not lane.entries:\n"
-            "            lane.level.ring.pop(lane.flow, None)\n"
+            "        if not lane.entries and lane.place:\n"
+            "            lane.ring.leave(lane)\n"
             "        if not self._count:  # nobody"
         ),
         found_by=27,
