@@ -11,14 +11,14 @@ SHARING = (
         module="lanes",
         old="            if source.places < self._most:\n",
         new="            if source.places >= 0:\n",
-        found_by=55,
+        found_by=175,
     ),
     Mutant(
         name="a source has one turn too many",
         module="lanes",
         old="            if source.places < self._most:\n",
         new="            if source.places <= self._most:\n",
-        found_by=55,
+        found_by=175,
     ),
     Mutant(
         name="a camera keeps its turn while others of its source wait for one",

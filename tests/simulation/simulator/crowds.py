@@ -48,5 +48,5 @@ def _busy(client: ClientPlan) -> ClientPlan:
         window=Window(frames=8, bytes=PLENTY),
         latency_budget_ns=None,
     )
-    frames = tuple(replace(frame, refused=False) for frame in client.frames)
+    frames = tuple(replace(frame, refused=False, reading_ns=0) for frame in client.frames)
     return replace(client, terms=terms, frames=frames, interval_ns=0, read_ns=0)
