@@ -5,6 +5,7 @@
     stream_call     the EmbedStream call below a session
     forking         what a fork does to gRPC, and what to do before one
     retries         calls that met no ready server, repeated
+    within          a wait with a time limit, for which no cancellation is lost
     credentials     TLS files and tokens
     targets         HOST:PORT, and what people get wrong in it
 

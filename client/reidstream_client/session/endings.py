@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reidstream_client.connection.protocols import Call
+from reidstream_client.connection.within import within
 from reidstream_client.errors import ReidError, SessionDrained, SessionEnded
 from reidstream_proto.v1 import service_pb2, session_pb2
 
@@ -65,4 +66,4 @@ async def say_goodbye(
 
     if opened.takes_close:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(goodbye(), GOODBYE_S)
+            await within(GOODBYE_S, goodbye())

@@ -15,6 +15,7 @@ import grpc
 from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from reidstream_client.connection.protocols import Call, Connection
 from reidstream_client.connection.retries import met_no_server, with_retries
+from reidstream_client.connection.within import within
 from reidstream_client.errors import CallRejected, CallTimeout, ProtocolFault, ReidError, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
@@ -69,7 +70,7 @@ async def open_session(
     async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
         call = connection.stream()
         try:
-            info = await asyncio.wait_for(_exchange(call, request), min(left_s, attempts.attempt_s))
+            info = await within(min(left_s, attempts.attempt_s), _exchange(call, request))
             check_spaces(choices, info.models)
             check_upright(call.target, asked=request.options.apply_exif_orientation, given=info.apply_exif_orientation)
         except asyncio.TimeoutError:

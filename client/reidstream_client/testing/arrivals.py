@@ -11,6 +11,8 @@ import contextlib
 import threading
 from typing import Final
 
+from reidstream_client.connection.within import within
+
 from .records import ReceivedFrame
 
 SILENCE_S: Final = 30.0
@@ -47,7 +49,7 @@ class Arrivals:
             self._loops[event] = asyncio.get_running_loop()
         try:
             while len(self.frames) < count:
-                await asyncio.wait_for(event.wait(), SILENCE_S)
+                await within(SILENCE_S, event.wait())
                 event.clear()
         except asyncio.TimeoutError:
             raise self._too_few(count) from None

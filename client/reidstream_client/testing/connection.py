@@ -17,6 +17,7 @@ import grpc
 from typing_extensions import override
 
 from reidstream_client.connection.protocols import Call, Connection
+from reidstream_client.connection.within import within
 from reidstream_client.errors import ReidError, SessionEnded, error_of
 from reidstream_proto.v1 import service_pb2
 
@@ -146,7 +147,7 @@ class FakeConnection(Connection):
         self._open.add(reply)
         try:
             self._backend.call(method, request, reply)
-            return parse(await asyncio.wait_for(reply.answer, timeout_s))
+            return parse(await within(timeout_s, reply.answer))
         except asyncio.TimeoutError:
             status = grpc.StatusCode.DEADLINE_EXCEEDED
             raise error_of(status, "Deadline Exceeded", {}, target=self.target, hint="") from None

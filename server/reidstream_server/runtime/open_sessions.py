@@ -57,5 +57,6 @@ class OpenSessions:
         """Wait until no session is open; False if some still are after `timeout_s`."""
         if not self._idle.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._idle.wait()
         return self._idle.is_set()

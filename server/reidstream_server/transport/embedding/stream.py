@@ -196,7 +196,8 @@ class Stream:
     async def _written(self, message: Response) -> bool:
         """Write what is no answer, so that the core knows nothing of it; False if the client does not take it."""
         try:
-            await asyncio.wait_for(self.context.write(message), self.limits.stall_timeout_s)
+            async with asyncio.timeout(self.limits.stall_timeout_s):
+                await self.context.write(message)
         except TimeoutError:
             return False
         return True

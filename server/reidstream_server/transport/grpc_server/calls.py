@@ -95,9 +95,13 @@ def _forget(error: BaseException, _: object) -> None:
 async def written(context: Writable, message: object, timeout_s: float) -> None:
     """Write a message that its client must take in time. One who does not is treated as one who has left: no status can
     pass a message that waits, so the call is hung up (see `endings`).
+
+    Trap: no `asyncio.wait_for`. On Python 3.11 it drops a cancellation that comes just when the write is done, and the
+    call that was to end goes on.
     """
     try:
-        await asyncio.wait_for(context.write(message), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await context.write(message)
     except TimeoutError:
         raise _gone() from None
 

@@ -64,7 +64,8 @@ class Health:
 
         try:
             loop.call_soon_threadsafe(take)
-            return await asyncio.wait_for(asyncio.wrap_future(seen), self._patience_s)
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.wrap_future(seen)
         except RuntimeError:  # the loop is closed
             return self._otherwise
         except TimeoutError:
