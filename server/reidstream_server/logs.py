@@ -12,7 +12,7 @@ TLS that fails. A person can read that between our lines, a program that reads J
 Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
 the process.
 
-Nobody waits for whoever reads the log: see `log_writer`.
+Nobody waits for whoever reads the log: see `log_writer`. A flood of one event is cut: see `log_floods`.
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
@@ -34,6 +34,7 @@ from typing import assert_never
 
 from typing_extensions import override
 
+from reidstream_server.log_floods import FloodGate
 from reidstream_server.log_writer import LineWriter, never_wait_for, stderr
 from reidstream_server.redaction import without_secrets
 
@@ -139,6 +140,7 @@ class _Handler(logging.Handler):
         self.setFormatter(formatter)
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         self._writer = LineWriter(file, self._dropped_line, encoding=encoding)
+        self._gate = FloodGate(self._tell_left_out)
 
     @property
     def dropped(self) -> int:
@@ -147,12 +149,15 @@ class _Handler(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.write(self.format(record))
+            event = str(record.msg) if hasattr(record, _FIELDS) else f"python_log {record.name}"
+            if self._gate.admits(event):
+                self._writer.write(self.format(record))
         except Exception:  # noqa: BLE001 - logging's own way: whoever logs goes on
             self.handleError(record)
 
     @override
     def flush(self) -> None:
+        self._gate.close()
         self._writer.flush()
 
     @override
@@ -161,9 +166,15 @@ class _Handler(logging.Handler):
         self._writer.close()
         super().close()
 
+    def _tell_left_out(self, event: str, lines: int) -> None:
+        self._writer.write(self._own_line("log_lines_left_out", {"event": event, "lines": lines}))
+
     def _dropped_line(self, lines: int) -> str:
-        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, "log_lines_dropped", None, None)
-        setattr(record, _FIELDS, {"lines": lines})
+        return self._own_line("log_lines_dropped", {"lines": lines})
+
+    def _own_line(self, event: str, fields: dict[str, Value]) -> str:
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, event, None, None)
+        setattr(record, _FIELDS, fields)
         return self.format(record)
 
 
