@@ -36,6 +36,7 @@ from .session.opening import SessionInfo
 from .session.resuming import ResumingSession
 from .session.sync_session import Session
 from .sync import ReidClient
+from .tracing import FrameFacts, FrameSpan, FrameTracing, OpenTelemetryTracing, TraceHeaders
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
 
 __all__ = [
@@ -55,10 +56,13 @@ __all__ = [
     "ErrorReason",
     "FileError",
     "FrameEmbeddings",
+    "FrameFacts",
     "FrameFailure",
     "FrameInput",
     "FrameOptions",
+    "FrameSpan",
     "FrameTooLarge",
+    "FrameTracing",
     "Health",
     "InputSpec",
     "InvalidRequest",
@@ -71,6 +75,7 @@ __all__ = [
     "ModelNotFound",
     "ModelSummary",
     "Nv12",
+    "OpenTelemetryTracing",
     "Ordering",
     "Outcome",
     "OutputSpec",
@@ -98,6 +103,7 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "TraceHeaders",
     "UnknownOption",
     "UnreadAnswers",
     "WrongPlace",
