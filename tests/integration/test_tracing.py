@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from reidstream_engines.fake import FakeEngine, FakeScript
 from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.errors import StartupError
-from reidstream_server.tracing import export
+from reidstream_server.tracing import export, setup
 from reidstream_server.tracing.frames import SamplingTracer
 from tests.support.collector import Collector, collecting, lasts
 from tests.support.harness import JPEG, frame, opening, picture, send_all, serving, stream_to, stub_of, until
@@ -36,6 +37,7 @@ BOXES = np.array([[10, 10, 60, 120], [100, 20, 160, 200]], np.float32)
 SERVICE = "reidstream.v1.EmbeddingService"
 STAGES = ["received", "queue", "decode", "batch_wait", "inference", "answer"]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TOO_LONG = ",".join(f"vendor{number}={'x' * 200}" for number in range(3))
 SAMPLED, NOT_SAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
@@ -48,8 +50,6 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of whoever runs the tests; and nobody waits five seconds for a batch to fill."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(export.ExportQueue.__init__, "__kwdefaults__", _at_once())
@@ -70,6 +70,12 @@ def program() -> tuple[TracerProvider, InMemorySpanExporter]:
     memory, provider = InMemorySpanExporter(), TracerProvider(sampler=ALWAYS_ON)
     provider.add_span_processor(SimpleSpanProcessor(memory))
     return provider, memory
+
+
+def span_id_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    found: int = span.context.span_id
+    return found
 
 
 def by_frame(spans: tuple[ReadableSpan, ...]) -> dict[object, ReadableSpan]:
@@ -99,7 +105,7 @@ async def test_a_frame_is_one_trace_from_the_callers_span_to_the_servers(collect
         assert client_span.parent is not None
         assert client_span.parent.span_id == grab.get_span_context().span_id
         assert one.span.trace_id.hex() == f"{grab.get_span_context().trace_id:032x}"
-        assert one.span.parent_span_id.hex() == f"{client_span.get_span_context().span_id:016x}"
+        assert one.span.parent_span_id.hex() == f"{span_id_of(client_span):016x}"
         assert one.span.name == client_span.name == f"{SERVICE}/EmbedStream"
         assert one.span.kind == one.span.SPAN_KIND_SERVER
         assert one.events == STAGES
@@ -156,9 +162,9 @@ def test_clients_without_asyncio_take_the_callers_context_along(collector: Colle
     asyncio.run(main())
     (grab,) = (span for span in memory.get_finished_spans() if span.kind is SpanKind.INTERNAL)
     ours = [span for span in memory.get_finished_spans() if span.kind is SpanKind.CLIENT]
-    assert [span.parent and span.parent.span_id for span in ours] == [grab.get_span_context().span_id] * 2
+    assert [span.parent and span.parent.span_id for span in ours] == [span_id_of(grab)] * 2
     above = {one.span.name: one.span.parent_span_id.hex() for one in collector.spans}
-    assert above == {span.name: f"{span.get_span_context().span_id:016x}" for span in ours}
+    assert above == {span.name: f"{span_id_of(span):016x}" for span in ours}
     assert set(above) == {f"{SERVICE}/EmbedStream", f"{SERVICE}/Embed"}
 
 
@@ -189,7 +195,7 @@ async def test_a_broken_context_is_ignored_and_counted_and_the_frame_answered(co
         await stream.open()
         for frame_id, traceparent in enumerate([*broken, SAMPLED]):
             message = frame(frame_id)
-            message.frame.traceparent, message.frame.tracestate = traceparent, "=broken" if frame_id else "x" * 600
+            message.frame.traceparent, message.frame.tracestate = traceparent, "=broken" if frame_id % 2 else TOO_LONG
             await stream.call.write(message)
             assert not (await stream.result()).HasField("error")
         received = await asyncio.to_thread(collector.wait, len(broken) + 1)
@@ -404,8 +410,6 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 
 def test_a_server_without_the_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked by our own setting it does not start."""
-    from reidstream_server.tracing import setup
-
     monkeypatch.setattr(setup, "_NEEDED", ("opentelemetry.nowhere.at_all",))
     with pytest.raises(StartupError, match=re.escape("pip install 'reidstream-server[tracing]'")):
         setup.check_tracing("http://localhost:4317")

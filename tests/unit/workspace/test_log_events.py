@@ -34,7 +34,7 @@ def events(source: str) -> Iterator[str]:
 
 
 def test_every_event_is_on_the_page_of_operation() -> None:
-    """And the page has no others, but for those that the log itself writes: other libraries' records, losses, floods."""
+    """And the page has no others, but for those that the log itself writes: libraries' records, losses, floods."""
     files = (ROOT / "server" / "reidstream_server").rglob("*.py")
     written = {name for path in files for name in events(path.read_text(encoding="utf-8"))}
     assert len(written) > 30

@@ -57,13 +57,13 @@ class Tracing(FrameTracing):
         return Span(self.ends)
 
 
-@pytest.mark.parametrize("resuming", [False, True])
-def test_every_frame_that_begins_a_span_ends_it_once(resuming: bool) -> None:
+@pytest.mark.parametrize("kind", ["stream", "resuming_stream"])
+def test_every_frame_that_begins_a_span_ends_it_once(kind: str) -> None:
     """Answered by the server or by the client, refused here, or left without an answer."""
     tracing = Tracing()
     with testing.FakeServer() as server, server.client(tracing=tracing, camera_id="gate") as client:
         server.fail_frames(ErrorReason.INVALID_IMAGE, frame_ids=[1])
-        open_stream = client.resuming_stream if resuming else client.stream
+        open_stream = client.stream if kind == "stream" else client.resuming_stream
         with open_stream() as session:
             for _ in range(2):
                 session.send(IMAGE, BOXES)
