@@ -9,6 +9,7 @@ whoever logs may be in a signal handler that came while the same thread logs, so
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,11 @@ class FloodGate:
         self._most_lines = most_lines
         self._window_s = window_s
         self._clock = clock
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """Nothing counted; so it is in a forked process, whose parent has the timer, and may have had the lock."""
         self._windows: dict[str, _Window] = {}
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None

@@ -12,7 +12,7 @@ TLS that fails. A person can read that between our lines, a program that reads J
 Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
 the process.
 
-Nobody waits for whoever reads the log: see `log_writer`. A flood of one event is cut: see `log_floods`.
+Nobody waits for whoever reads the log (`log_writer`), and a flood of one event is cut (`log_floods`).
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
@@ -139,8 +139,9 @@ class _Handler(logging.Handler):
         super().__init__()
         self.setFormatter(formatter)
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        self._writer = LineWriter(file, self._dropped_line, encoding=encoding)
-        self._gate = FloodGate(self._tell_left_out)
+        self._writer = LineWriter(file, lambda n: self._own_line("log_lines_dropped", lines=n), encoding=encoding)
+        left_out = "log_lines_left_out"
+        self._gate = FloodGate(lambda event, n: self._writer.write(self._own_line(left_out, event=event, lines=n)))
 
     @property
     def dropped(self) -> int:
@@ -166,13 +167,7 @@ class _Handler(logging.Handler):
         self._writer.close()
         super().close()
 
-    def _tell_left_out(self, event: str, lines: int) -> None:
-        self._writer.write(self._own_line("log_lines_left_out", {"event": event, "lines": lines}))
-
-    def _dropped_line(self, lines: int) -> str:
-        return self._own_line("log_lines_dropped", {"lines": lines})
-
-    def _own_line(self, event: str, fields: dict[str, Value]) -> str:
+    def _own_line(self, event: str, /, **fields: Value) -> str:
         record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, event, None, None)
         setattr(record, _FIELDS, fields)
         return self.format(record)
