@@ -42,6 +42,7 @@ from .export import SpanExporter
 
 NAME: Final = "reidstream-server"
 _LIBRARY: Final = "opentelemetry.exporter.otlp.proto.grpc"
+_STOPPING: Final = "Shutdown in progress"  # what the library says last, in place of why it tried again
 _MOST_INTEGER: Final = 2**63 - 1
 # What a server is to blame for; the other codes are its answers to what clients did.
 _SERVERS_FAULT: Final = frozenset(
@@ -84,7 +85,9 @@ class _LastWords(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+        text = record.getMessage()
+        if not (self.text and text.startswith(_STOPPING)):
+            self.text = text
 
 
 class SpanBuilder:
@@ -149,13 +152,14 @@ class OtlpExporter(SpanExporter):
 
     @override
     def export(self, spans: Sequence[FrameSpan]) -> str | None:
+        self._said.text = ""
         if self._exporter.export(self._builder.build(spans)) is SpanExportResult.SUCCESS:
             return None
         return self._said.text or "the collector refused them"
 
     @override
     def close(self) -> None:
-        self._exporter.shutdown(timeout_millis=0)
+        self._exporter.shutdown()
 
 
 def _resource() -> Resource:
