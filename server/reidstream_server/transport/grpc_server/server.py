@@ -29,6 +29,7 @@ from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
 from .receipts import Receipts
+from .turns import Payments
 from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
@@ -73,14 +74,14 @@ class GrpcServer(Door):
         *,
         access: Access,
         check_leaving: Callable[[], None],
-        pause_s: Callable[[str], float],
+        payments: Payments,
         observer: CallObserver,
     ) -> None:
         keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
-        self.admission = CallAdmission(services, access, listen.calls, observer, pause_s=pause_s)
+        self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
@@ -142,6 +143,8 @@ class GrpcServer(Door):
 
     @override
     async def stop(self, grace_s: float) -> None:
+        self.admission.turns.close()
+        self.admission.own_turns.close()
         await self._server.stop(grace_s)
 
 
