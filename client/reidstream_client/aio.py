@@ -51,6 +51,8 @@ from .session.opener import ServerOpener
 from .session.opening import check_spaces, check_upright
 from .session.requests import embed_options, resolve_choices, session_open
 from .session.resuming import ResumingSession
+from .session.spans import EMBED, FrameSpans
+from .tracing import TraceHeaders
 from .types import FrameEmbeddings, Timing
 
 T = TypeVar("T")
@@ -87,6 +89,7 @@ class AsyncReidClient:
         self._retry = settings.retry or RetryPolicy()
         self._connection = _connect(target, settings)
         self._closed = False
+        self._spans = FrameSpans(settings.tracing, method=EMBED, target=self.target, camera_id=self._options.camera_id)
         self._known: dict[str, AgreedModel] = {}
         self._doubts = BoxDoubts(upright=settings.apply_exif_orientation)
 
@@ -114,9 +117,12 @@ class AsyncReidClient:
             agreed = await self._agreed({}, timeout_s=budget_s)
             return without_vectors(frame.frame_id, 0, agreed, error=None, timing=Timing(), local=True)
         check_message_size(frame, self._settings.max_message_bytes)
-        result, round_trip_s = await self._call_embed(frame, timeout_s=budget_s)
-        agreed = await self._agreed(answering_models(result), timeout_s=budget_s)
-        return parse_result(result, boxes=frame.boxes, models=agreed, round_trip_s=round_trip_s)
+        with self._spans.sending() as sending:
+            result, round_trip_s = await self._call_embed(frame, sending.headers, timeout_s=budget_s)
+            agreed = await self._agreed(answering_models(result), timeout_s=budget_s)
+            answer = parse_result(result, boxes=frame.boxes, models=agreed, round_trip_s=round_trip_s)
+            sending.answered(answer)
+        return answer
 
     @shows_options(StreamOptions, StreamSettings)
     def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]:
@@ -209,8 +215,12 @@ class AsyncReidClient:
 
     @asynccontextmanager
     async def _resuming_stream(self, settings: StreamSettings) -> AsyncIterator[ResumingSession]:
+        opener = self._opener(settings)
         session = await ResumingSession.begin(
-            self._opener(settings), give_up_after_s=settings.give_up_after_s, budget_grace_s=settings.budget_grace_s
+            opener,
+            give_up_after_s=settings.give_up_after_s,
+            budget_grace_s=settings.budget_grace_s,
+            spans=opener.spans(),
         )
         try:
             yield session
@@ -228,6 +238,7 @@ class AsyncReidClient:
             budget_grace_s=settings.budget_grace_s,
             max_message_bytes=self._settings.max_message_bytes,
             shared_memory=settings.shared_memory,
+            tracing=self._settings.tracing,
         )
 
     async def _get_model(self, name: str, timeout_s: float) -> service_pb2.GetModelResponse:
@@ -245,13 +256,17 @@ class AsyncReidClient:
 
         return await with_retries(attempt, self._retry, timeout_s=timeout_s)
 
-    async def _call_embed(self, frame: PreparedFrame, *, timeout_s: float) -> tuple[frame_pb2.FrameResult, float]:
-        method, parse = f"/{SERVICE}/Embed", service_pb2.EmbedResponse.FromString
+    async def _call_embed(
+        self, frame: PreparedFrame, headers: TraceHeaders, *, timeout_s: float
+    ) -> tuple[frame_pb2.FrameResult, float]:
+        method, parse = f"/{EMBED}", service_pb2.EmbedResponse.FromString
+        # An older connection, of somebody's own, need not know `headers`.
+        more = {"headers": headers.metadata} if headers.traceparent else {}
 
         async def attempt(left_s: float) -> tuple[frame_pb2.FrameResult, float]:
             start = time.monotonic()
             message = frame.embed_message(self._embed_prefix, start)
-            answer = await self._connection.unary(method, message, parse, timeout_s=left_s)
+            answer = await self._connection.unary(method, message, parse, timeout_s=left_s, **more)
             took_s = time.monotonic() - start
             check_upright(self.target, asked=self._settings.apply_exif_orientation, given=answer.apply_exif_orientation)
             return answer.result, took_s

@@ -28,6 +28,7 @@ from .errors import InvalidRequest, UnknownOption
 from .frames.images import Image
 from .option_help import with_options
 from .rules import RULES
+from .tracing import FrameTracing
 
 F = TypeVar("F", bound=Callable[..., object])
 S = TypeVar("S")
@@ -76,6 +77,8 @@ class ClientOptions(TypedDict, total=False):
     """
     connect: Connect | None
     """Makes the connection, given the target, instead of gRPC: `reidstream_client.testing` has one. Default: gRPC."""
+    tracing: FrameTracing | None
+    """Begins a span for each frame, and tells the server of it: `OpenTelemetryTracing()`. Default: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class ClientSettings:
     token: str | None = field(default=None, repr=False)
     keepalive_s: float | None = 30.0
     connect: Connect | None = None
+    tracing: FrameTracing | None = None
 
 
 class StreamOptions(TypedDict, total=False):

@@ -37,6 +37,7 @@ from .session.opening import SessionInfo
 from .session.resuming import ResumingSession
 from .session.sync_session import Session
 from .sync import ReidClient
+from .tracing import FrameFacts, FrameSpan, FrameTracing, OpenTelemetryTracing, TraceHeaders
 from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
 
 __all__ = [
@@ -57,10 +58,13 @@ __all__ = [
     "ErrorReason",
     "FileError",
     "FrameEmbeddings",
+    "FrameFacts",
     "FrameFailure",
     "FrameInput",
     "FrameOptions",
+    "FrameSpan",
     "FrameTooLarge",
+    "FrameTracing",
     "Health",
     "InputSpec",
     "InvalidRequest",
@@ -76,6 +80,7 @@ __all__ = [
     "Nv12",
     "OpenFrame",
     "OpenSession",
+    "OpenTelemetryTracing",
     "Ordering",
     "Outcome",
     "OutputSpec",
@@ -106,6 +111,7 @@ __all__ = [
     "StreamOptions",
     "Timing",
     "TlsOptions",
+    "TraceHeaders",
     "UnknownOption",
     "UnreadAnswers",
     "WrongPlace",

@@ -158,6 +158,14 @@ def _connect(name: str, value: object) -> object:
     return value
 
 
+def _tracing(name: str, value: object) -> object:
+    if isinstance(value, type) or not callable(getattr(value, "begin", None)):
+        raise InvalidRequest(
+            f"{name} must be something that begins spans: {name}=OpenTelemetryTracing(), not {shown(value)}"
+        )
+    return value
+
+
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "camera_id": _optional(camera_id),
@@ -176,6 +184,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "token": _optional(_token),
         "keepalive_s": _optional(_keepalive),
         "connect": _optional(_connect),
+        "tracing": _optional(_tracing),
         "ordering": lambda name, value: member(Ordering, name, value),
         "overload_policy": lambda name, value: member(OverloadPolicy, name, value),
         "window_frames": lambda name, value: unsigned(name, value, 32),

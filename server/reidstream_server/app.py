@@ -10,10 +10,11 @@ asks there.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -49,11 +50,15 @@ from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
+from reidstream_server.metrics.tracing import TracingCollector, TracingFigures
 from reidstream_server.runtime import losses
 from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.runtime.trace import FrameTracer
 from reidstream_server.starting import access_of, tls_of
 from reidstream_server.stopping import Stop
+from reidstream_server.tracing.frames import SamplingTracer
+from reidstream_server.tracing.setup import running_tracer
 from reidstream_server.transport.addresses import address_of
 from reidstream_server.transport.admin.service import AdminService
 from reidstream_server.transport.admin.state import ServerLook
@@ -85,6 +90,7 @@ class Parts:
     registry: CollectorRegistry
     bounds: Bounds
     budget: MemoryBudget
+    tracer: FrameTracer | None
 
 
 class RunningServer:
@@ -164,14 +170,20 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
     series = Series(registry)
     limits = scheduler_limits(config)
     observer = MetricsObserver(series)
-    bounds = measured_bounds(config)
-    async with Runtime(limits, loaded.stager, observer) as runtime:
+    async with AsyncExitStack() as stack:
+        traces = config.tracing
+        tracer = await stack.enter_async_context(
+            running_tracer(traces.tracing_endpoint, traces.tracing_ratio, os.environ)
+        )
+        bounds = measured_bounds(config)
+        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, observer))
         for engine in loaded.engines:
             runtime.add_model(engine)
         loop = asyncio.get_running_loop()
         registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
         registry.register(DeviceCollector(loaded.stager))
         registry.register(LogCollector(lines_dropped))
+        registry.register(TracingCollector(partial(tracing_figures, tracer)))
         watching = asyncio.create_task(_watch_losses(runtime))
         try:
             yield Parts(
@@ -184,9 +196,17 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 registry=registry,
                 bounds=bounds,
                 budget=memory_budget(bounds),
+                tracer=tracer,
             )
         finally:
             watching.cancel()
+
+
+def tracing_figures(tracer: SamplingTracer | None) -> TracingFigures:
+    """As the metrics show them."""
+    if tracer is None:
+        return TracingFigures()
+    return TracingFigures(spans=asdict(tracer.queue.figures), ignored=tracer.broken)
 
 
 async def _watch_losses(runtime: Runtime) -> None:
@@ -283,6 +303,7 @@ def embedding_service(parts: Parts) -> EmbeddingService:
         access=parts.access,
         observer=parts.observer,
         budget=parts.budget,
+        tracer=parts.tracer,
     )
 
 

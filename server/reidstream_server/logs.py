@@ -12,7 +12,7 @@ TLS that fails. A person can read that between our lines, a program that reads J
 Why its lines are not caught instead: a pipe in the place of stderr would lose what a library says just before it kills
 the process.
 
-Nobody waits for whoever reads the log: see `log_writer`.
+Nobody waits for whoever reads the log (`log_writer`), and a flood of one event is cut (`log_floods`).
 
 Trap: values come from clients. A camera_id with a line break or an escape sequence must not become a line of its own,
 or a command to a terminal. So every character that is not printable is escaped here, in tracebacks too.
@@ -34,6 +34,7 @@ from typing import assert_never
 
 from typing_extensions import override
 
+from reidstream_server.log_floods import FloodGate
 from reidstream_server.log_writer import LineWriter, never_wait_for, stderr
 from reidstream_server.redaction import without_secrets
 
@@ -138,7 +139,9 @@ class _Handler(logging.Handler):
         super().__init__()
         self.setFormatter(formatter)
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        self._writer = LineWriter(file, self._dropped_line, encoding=encoding)
+        self._writer = LineWriter(file, lambda n: self._own_line("log_lines_dropped", lines=n), encoding=encoding)
+        left_out = "log_lines_left_out"
+        self._gate = FloodGate(lambda event, n: self._writer.write(self._own_line(left_out, event=event, lines=n)))
 
     @property
     def dropped(self) -> int:
@@ -147,12 +150,15 @@ class _Handler(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.write(self.format(record))
+            event = str(record.msg) if hasattr(record, _FIELDS) else f"python_log {record.name}"
+            if self._gate.admits(event):
+                self._writer.write(self.format(record))
         except Exception:  # noqa: BLE001 - logging's own way: whoever logs goes on
             self.handleError(record)
 
     @override
     def flush(self) -> None:
+        self._gate.close()
         self._writer.flush()
 
     @override
@@ -161,9 +167,9 @@ class _Handler(logging.Handler):
         self._writer.close()
         super().close()
 
-    def _dropped_line(self, lines: int) -> str:
-        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, "log_lines_dropped", None, None)
-        setattr(record, _FIELDS, {"lines": lines})
+    def _own_line(self, event: str, /, **fields: Value) -> str:
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, event, None, None)
+        setattr(record, _FIELDS, fields)
         return self.format(record)
 
 

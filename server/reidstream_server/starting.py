@@ -22,6 +22,7 @@ from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
 from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls
 from reidstream_server.identity.tokens import TokenFile
+from reidstream_server.tracing.setup import check_tracing
 from reidstream_server.transport.addresses import GRPC, OPERATORS, check_port
 
 
@@ -62,6 +63,7 @@ def _checks(config: ServerConfig) -> Iterator[Callable[[], object]]:
         yield partial(_check_folder, "gpu_cache", config.engine.gpu_cache)
     if config.engine.tuning_file is not None:
         yield partial(_check_no_folder, "tuning_file", config.engine.tuning_file)
+    yield partial(check_tracing, config.tracing.tracing_endpoint)
     yield partial(check_port, listen.host, listen.port, GRPC)
     if listen.metrics_enabled:
         yield partial(check_port, listen.metrics_host, listen.metrics_port, OPERATORS)

@@ -43,7 +43,7 @@ def settings(**changes: object) -> ServerConfig:
     config = ServerConfig()
     config = replace(config, listen=replace(config.listen, port=0, metrics_port=0, metrics_enabled=False))
     for name, value in (dict.fromkeys(TIMEOUTS, HANG_S) | changes).items():
-        for group in ("listen", "security", "engine", "limits", "scheduling", "lifecycle"):
+        for group in ("listen", "security", "engine", "limits", "scheduling", "lifecycle", "tracing"):
             if hasattr(getattr(config, group), name):
                 config = replace(config, **{group: replace(getattr(config, group), **{name: value})})
                 break

@@ -94,17 +94,32 @@ class GrpcConnection(Connection, Holder):
         return self._target
 
     @override
-    async def unary(self, method: str, request: bytes, parse: Callable[[bytes], T], *, timeout_s: float) -> T:
-        answer = await self._unary(method, request, parse, timeout_s)
+    async def unary(
+        self,
+        method: str,
+        request: bytes,
+        parse: Callable[[bytes], T],
+        *,
+        timeout_s: float,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> T:
+        answer = await self._unary(method, request, parse, timeout_s, headers)
         if isinstance(answer, ReidError):
             raise answer  # here, where no frame of the traceback holds a call, which would hold its channel
         return answer
 
-    async def _unary(self, method: str, request: bytes, parse: Callable[[bytes], T], timeout_s: float) -> T | ReidError:
+    async def _unary(
+        self,
+        method: str,
+        request: bytes,
+        parse: Callable[[bytes], T],
+        timeout_s: float,
+        headers: Sequence[tuple[str, str]],
+    ) -> T | ReidError:
         start: grpc.aio.UnaryUnaryMultiCallable[bytes, T] = self._open().unary_unary(
             method, request_serializer=None, response_deserializer=parse
         )
-        call = start(request, timeout=timeout_s, metadata=self._headers)
+        call = start(request, timeout=timeout_s, metadata=(*self._headers, *headers))
         self._calls.add(call)
         net = asyncio.get_running_loop().call_later(timeout_s + _GRACE_S, call.cancel)
         try:

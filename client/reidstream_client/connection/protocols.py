@@ -5,7 +5,7 @@ Why: sessions, their resumption and every test of them need bytes out and messag
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -65,8 +65,18 @@ class Connection(Protocol):
         """The server, for messages."""
         ...
 
-    async def unary(self, method: str, request: bytes, parse: Callable[[bytes], T], *, timeout_s: float) -> T:
-        """One call. `method` as "/package.Service/Name". Raises the error of its status."""
+    async def unary(
+        self,
+        method: str,
+        request: bytes,
+        parse: Callable[[bytes], T],
+        *,
+        timeout_s: float,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> T:
+        """One call. `method` as "/package.Service/Name". Raises the error of its status. `headers`: leading metadata
+        of this call; given only if there is any.
+        """
         ...
 
     def stream(self) -> Call:

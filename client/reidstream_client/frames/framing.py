@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from reidstream_client.checks import not_negative, number, several, shown, unsigned
 from reidstream_client.errors import FrameTooLarge, InvalidRequest, too_large_text
 from reidstream_client.options import FrameInput
+from reidstream_client.tracing import NO_TRACE, TraceHeaders
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
 from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores
@@ -118,10 +119,17 @@ def captured_at(given: FrameInput) -> float:
     return time.monotonic() - (0.0 if given.age_s is None else not_negative("age_s", given.age_s))
 
 
-def prepare(given: FrameInput, *, frame_id: int, captured_s: float, doubts: BoxDoubts | None = None) -> PreparedFrame:
+def prepare(
+    given: FrameInput,
+    *,
+    frame_id: int,
+    captured_s: float,
+    doubts: BoxDoubts | None = None,
+    headers: TraceHeaders = NO_TRACE,
+) -> PreparedFrame:
     """Check everything that the caller gave; raises InvalidRequest. `captured_s`: when, by `time.monotonic()`.
 
-    `doubts`: who looks at the boxes; None: nobody.
+    `doubts`: who looks at the boxes; None: nobody. `headers`: the frame's place in a trace.
     """
     image = given.image
     if not -math.inf < captured_s <= time.monotonic() + _MAX_AHEAD_S:
@@ -131,7 +139,12 @@ def prepare(given: FrameInput, *, frame_id: int, captured_s: float, doubts: BoxD
         )
     frame_id = unsigned("frame_id", frame_id, 64)
     taken_ns = None if given.capture_unix_ns is None else unsigned("capture_unix_ns", given.capture_unix_ns, 64)
-    frame = frame_pb2.Frame(frame_id=frame_id, capture_unix_ns=taken_ns)
+    frame = frame_pb2.Frame(
+        frame_id=frame_id,
+        capture_unix_ns=taken_ns,
+        traceparent=headers.traceparent,
+        tracestate=headers.tracestate,
+    )
     if given.source_size is not None:
         frame.source_size.width, frame.source_size.height = _source_size(given.source_size)
     corners = None if given.boxes is None else parse_boxes(given.boxes)

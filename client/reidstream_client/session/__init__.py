@@ -12,6 +12,7 @@
     kept_frames     the frames that a session keeps to send them again
     outbox, inbox   frames on their way out; answers that wait for the caller
     local_answers   answers that the client gives by itself; how long others are worth waiting for
+    spans           the spans of frames, where the client traces
     alarm           one timer for all that a session waits for
     patience        how long a session goes on without success, and after which errors
     endings         what the end of a stream means, and how a client ends it

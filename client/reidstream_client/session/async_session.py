@@ -32,6 +32,7 @@ from .local_answers import Budget
 from .open_frames import OpenFrames
 from .opening import SessionInfo
 from .outbox import Outbox
+from .spans import FrameSpans
 
 
 class AsyncSession:
@@ -40,7 +41,7 @@ class AsyncSession:
     Iteration gives the answer to every frame that `send` took exactly once, in the agreed order. Then it ends, after
     `finish`, or raises the error that ended the session, which has the ids without an answer.
 
-    `ordering`: in which order answers are given here, if not as agreed.
+    `ordering`: in which order answers are given here, if not as agreed. `spans`: of the frames that `send` takes.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AsyncSession:
         budget_grace_s: float,
         ordering: Ordering | None = None,
         shared: SharedMemory | None = None,
+        spans: FrameSpans | None = None,
     ) -> None:
         self.opened = opened
         self._shared = shared
@@ -70,7 +72,8 @@ class AsyncSession:
             shared=shared,
         )
         self._ledger = self._frames.ledger
-        self._inbox = Inbox()
+        self._spans = FrameSpans() if spans is None else spans
+        self._inbox = Inbox(self._spans)
         self._doubts = BoxDoubts(upright=opened.apply_exif_orientation)
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
@@ -102,8 +105,12 @@ class AsyncSession:
         async with self._sending:
             self._check_open()
             frame_id = self._ledger.next_id if frame.frame_id is None else frame.frame_id
-            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
-            await self._submit(prepared)
+            with self._spans.sending() as sending:
+                prepared = prepare(
+                    frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts, headers=sending.headers
+                )
+                sending.prepared(prepared.frame_id)
+                await self._submit(prepared)
             return prepared.frame_id
 
     async def submit(self, frame: PreparedFrame) -> None:

@@ -19,6 +19,8 @@ from typing import Final
 from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers, WrongPlace
 from reidstream_client.types import FrameEmbeddings
 
+from .spans import FrameSpans
+
 LOG: Final = logging.getLogger("reidstream_client")
 
 CALLER: ContextVar[object] = ContextVar("CALLER", default=None)
@@ -34,10 +36,14 @@ MAX_UNREAD = 4096
 
 
 class Inbox:
-    """One event loop; one task waits in `next`. Raises WrongPlace in another loop, where nobody would be woken."""
+    """One event loop; one task waits in `next`. Raises WrongPlace in another loop, where nobody would be woken.
 
-    def __init__(self) -> None:
+    `spans`: those of frames, which end with their answers.
+    """
+
+    def __init__(self, spans: FrameSpans) -> None:
         self._loop = asyncio.get_running_loop()
+        self._spans = spans
         self.error: ReidError | None = None
         self.ended = False
         self._answers: deque[FrameEmbeddings] = deque()
@@ -49,6 +55,7 @@ class Inbox:
     def put(self, answers: Sequence[FrameEmbeddings]) -> None:
         """More answers, if there are any."""
         if answers:
+            self._spans.answered(answers)
             self._answers.extend(answers)
             self._owed -= len(answers)
             self._changed.set()
@@ -57,6 +64,7 @@ class Inbox:
         """No more answers will come; `error` says why, None that all is well."""
         self.error = error
         self.ended = True
+        self._spans.end(error)
         self._changed.set()
 
     def take(self) -> list[FrameEmbeddings]:

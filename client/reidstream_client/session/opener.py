@@ -14,11 +14,13 @@ from typing_extensions import override
 
 from reidstream_client.choices import ModelChoice, Ordering, RetryPolicy
 from reidstream_client.connection.protocols import Connection
+from reidstream_client.tracing import FrameTracing
 from reidstream_proto.v1 import session_pb2
 
 from .async_session import AsyncSession
 from .opening import Attempts, open_sharing
 from .patience import may_open_later, without_end
+from .spans import FrameSpans
 
 
 class Opener(Protocol):
@@ -48,10 +50,17 @@ class ServerOpener(Opener):
     budget_grace_s: float
     max_message_bytes: int
     shared_memory: bool
+    tracing: FrameTracing | None = None
 
     async def open_one(self) -> AsyncSession:
         """The only stream of a session. It fails as soon as a single call would."""
-        return await self._open(Attempts(retry=self.retry, attempt_s=self.timeout_s, timeout_s=self.timeout_s), None)
+        attempts = Attempts(retry=self.retry, attempt_s=self.timeout_s, timeout_s=self.timeout_s)
+        return await self._open(attempts, None, self.spans())
+
+    def spans(self) -> FrameSpans:
+        """Those of the frames of one session."""
+        camera_id = self.request.options.camera_id
+        return FrameSpans(self.tracing, target=self.connection.target, camera_id=camera_id)
 
     @override
     async def open(self, epoch: int, *, within_s: float) -> AsyncSession:
@@ -61,7 +70,9 @@ class ServerOpener(Opener):
         )
         return await self._open(attempts, Ordering.AS_COMPLETED)
 
-    async def _open(self, attempts: Attempts, ordering: Ordering | None) -> AsyncSession:
+    async def _open(
+        self, attempts: Attempts, ordering: Ordering | None, spans: FrameSpans | None = None
+    ) -> AsyncSession:
         call, opened, shared = await open_sharing(
             self.connection,
             self.request,
@@ -77,4 +88,5 @@ class ServerOpener(Opener):
             budget_grace_s=self.budget_grace_s,
             ordering=ordering,
             shared=shared,
+            spans=spans,
         )

@@ -34,6 +34,7 @@ from .local_answers import Budget, local_result
 from .opener import Opener
 from .opening import SessionInfo
 from .patience import Patience, may_be_resumed
+from .spans import FrameSpans
 
 
 class ResumingSession:
@@ -42,7 +43,15 @@ class ResumingSession:
     `send` copies a raw image once, so that it can be sent again. Belongs to one event loop; one task iterates.
     """
 
-    def __init__(self, first: AsyncSession, opener: Opener, *, give_up_after_s: float, budget_grace_s: float) -> None:
+    def __init__(
+        self,
+        first: AsyncSession,
+        opener: Opener,
+        *,
+        give_up_after_s: float,
+        budget_grace_s: float,
+        spans: FrameSpans | None = None,
+    ) -> None:
         self.opened: SessionInfo = first.opened
         self._session = first
         self._opener = opener
@@ -52,7 +61,8 @@ class ResumingSession:
         self._next_id = 0
         self._frames = KeptFrames(first.opened)
         self._given = self._served = 0  # frames given to streams, and answers of servers
-        self._inbox = Inbox()
+        self._spans = FrameSpans() if spans is None else spans
+        self._inbox = Inbox(self._spans)
         self._doubts = BoxDoubts(upright=first.opened.apply_exif_orientation)
         self._finishing = False
         self._between_streams = False
@@ -62,10 +72,12 @@ class ResumingSession:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @classmethod
-    async def begin(cls, opener: Opener, *, give_up_after_s: float, budget_grace_s: float) -> Self:
+    async def begin(
+        cls, opener: Opener, *, give_up_after_s: float, budget_grace_s: float, spans: FrameSpans | None = None
+    ) -> Self:
         """Open the first stream, with the patience that later ones have. Raises what the opening raises."""
         first = await opener.open(0, within_s=give_up_after_s)
-        return cls(first, opener, give_up_after_s=give_up_after_s, budget_grace_s=budget_grace_s)
+        return cls(first, opener, give_up_after_s=give_up_after_s, budget_grace_s=budget_grace_s, spans=spans)
 
     @property
     def epoch(self) -> int:
@@ -91,19 +103,25 @@ class ResumingSession:
         async with self._sending:
             self._check_open()
             frame_id = self._next_id if frame.frame_id is None else frame.frame_id
-            prepared = prepare(frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
-            frame_id = prepared.frame_id
-            if frame_id < self._next_id:
-                raise InvalidRequest(
-                    f"frame ids must increase within a session: {frame_id} came after {self._next_id - 1}"
+            with self._spans.sending() as sending:
+                prepared = prepare(
+                    frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts, headers=sending.headers
                 )
-            self._session.check_size(prepared)
-            while self.opened.overload_policy is OverloadPolicy.WAIT and not self._frames.has_room(prepared):
-                self._room.clear()
-                await self._room.wait()
-                self._check_open()
-            self._take(prepared.owned())
-            return frame_id
+                sending.prepared(prepared.frame_id)
+                await self._submit(prepared)
+            return prepared.frame_id
+
+    async def _submit(self, frame: PreparedFrame) -> None:
+        if frame.frame_id < self._next_id:
+            raise InvalidRequest(
+                f"frame ids must increase within a session: {frame.frame_id} came after {self._next_id - 1}"
+            )
+        self._session.check_size(frame)
+        while self.opened.overload_policy is OverloadPolicy.WAIT and not self._frames.has_room(frame):
+            self._room.clear()
+            await self._room.wait()
+            self._check_open()
+        self._take(frame.owned())
 
     def frame_buffer(self, height: int, width: int) -> PixelArray:
         """An array (height, width, 3) uint8 for a BGR frame: an ordinary one, since every frame is copied and kept."""

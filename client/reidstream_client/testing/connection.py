@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import grpc
@@ -141,7 +141,15 @@ class FakeConnection(Connection):
         return self._target
 
     @override
-    async def unary(self, method: str, request: bytes, parse: Callable[[bytes], T], *, timeout_s: float) -> T:
+    async def unary(
+        self,
+        method: str,
+        request: bytes,
+        parse: Callable[[bytes], T],
+        *,
+        timeout_s: float,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> T:
         self._check_open()
         reply = Reply()
         self._open.add(reply)

@@ -15,6 +15,15 @@ REASON_HEADER: Final = "reidstream-reason"
 RETRY_AFTER_HEADER: Final = "reidstream-retry-after-ms"
 """Trailing metadata beside some statuses: when to come back, a decimal integer (service.proto)."""
 
+TRACEPARENT_HEADER: Final = "traceparent"
+"""Leading metadata of a unary call: its place in a trace (frame.proto)."""
+
+TRACESTATE_HEADER: Final = "tracestate"
+"""Goes with it."""
+
+MAX_TRACESTATE_BYTES: Final = 512
+"""Most bytes of a tracestate; a longer one is ignored."""
+
 SESSION_ID_BYTES: Final = 16
 """Length of `SessionOpen.session_id`."""
 

@@ -188,6 +188,8 @@ class Frame(google.protobuf.message.Message):
     SOURCE_SIZE_FIELD_NUMBER: builtins.int
     CAPTURE_UNIX_NS_FIELD_NUMBER: builtins.int
     AGE_NS_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    TRACESTATE_FIELD_NUMBER: builtins.int
     frame_id: builtins.int
     """The client chooses it. It must strictly increase within a session; it may start anywhere and leave gaps. A frame
     that breaks this rule gets the answer ERROR_REASON_INVALID_FRAME_ID, with the id that the frame carries.
@@ -199,6 +201,14 @@ class Frame(google.protobuf.message.Message):
     is this value plus the time since it arrived, by the server's own monotonic clock. Time on the network is not
     included. More than an hour (3600000 ms) counts as an hour, which is over every latency budget.
     """
+    traceparent: builtins.str
+    """Where the frame belongs in a trace: the value of the W3C header `traceparent`. Its flag says whether a server that
+    traces records this frame. Absent, or not as the standard says: that server decides by itself, and begins a new
+    trace. No frame is refused for it. In a unary call the headers `traceparent` and `tracestate` count, and these two
+    fields where the call has no such header.
+    """
+    tracestate: builtins.str
+    """The value of the W3C header `tracestate`, which goes with `traceparent`. More than 512 bytes are ignored."""
     @property
     def encoded(self) -> reidstream_proto.v1.image_pb2.EncodedImage: ...
     @property
@@ -228,9 +238,11 @@ class Frame(google.protobuf.message.Message):
         source_size: reidstream_proto.v1.image_pb2.ImageSize | None = ...,
         capture_unix_ns: builtins.int | None = ...,
         age_ns: builtins.int = ...,
+        traceparent: builtins.str = ...,
+        tracestate: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_capture_unix_ns", b"_capture_unix_ns", "capture_unix_ns", b"capture_unix_ns", "crops", b"crops", "encoded", b"encoded", "image", b"image", "raw", b"raw", "source_size", b"source_size"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_capture_unix_ns", b"_capture_unix_ns", "age_ns", b"age_ns", "boxes", b"boxes", "capture_unix_ns", b"capture_unix_ns", "crops", b"crops", "encoded", b"encoded", "frame_id", b"frame_id", "image", b"image", "raw", b"raw", "source_size", b"source_size"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_capture_unix_ns", b"_capture_unix_ns", "age_ns", b"age_ns", "boxes", b"boxes", "capture_unix_ns", b"capture_unix_ns", "crops", b"crops", "encoded", b"encoded", "frame_id", b"frame_id", "image", b"image", "raw", b"raw", "source_size", b"source_size", "traceparent", b"traceparent", "tracestate", b"tracestate"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_capture_unix_ns", b"_capture_unix_ns"]) -> typing.Literal["capture_unix_ns"] | None: ...
     @typing.overload

@@ -14,6 +14,7 @@ from .settings import (
     SchedulingSettings,
     SecuritySettings,
     ServerConfig,
+    TracingSettings,
 )
 from .sources import Unread, unread_variables
 
@@ -28,6 +29,7 @@ __all__ = [
     "SchedulingSettings",
     "SecuritySettings",
     "ServerConfig",
+    "TracingSettings",
     "Unread",
     "changed_settings",
     "load_config",

@@ -160,6 +160,24 @@ class Duration(Kind):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share(Kind):
+    """A part of a whole: a float from 0 to 1, both included."""
+
+    metavar: str = "SHARE"
+    range: str = "0 to 1"
+    allowed: str = "a number, 0 to 1"
+
+    @override
+    def parse(self, given: object) -> float | Faults:
+        value = Duration(low=0, high=1, unit="").parse(given)
+        return value if isinstance(value, float) else _refused(self, given)
+
+    @override
+    def show(self, value: object) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ByteSize(Kind):
     """An int of bytes from `low` to `high`, both included; text may carry a unit ("1.5 GiB", in any case)."""
 

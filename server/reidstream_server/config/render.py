@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from reidstream_server.logs import quoted
 from reidstream_server.redaction import without_secrets
 
-from .fields import Duration, Switch, WholeNumber
+from .fields import Duration, Share, Switch, WholeNumber
 from .help import EXAMPLES, EXIT_CODES, PROGRAM
 from .model_files import ModelFile, ModelList
 from .rules import RULES
@@ -112,7 +112,7 @@ def changed_settings(config: ServerConfig) -> dict[str, str]:
 def toml_line(setting: Setting, value: object) -> str:
     """`name = value`, a secret hidden."""
     text = setting.show(value)
-    bare = isinstance(setting.kind, WholeNumber | Duration | Switch) and not setting.about.secret
+    bare = isinstance(setting.kind, WholeNumber | Duration | Share | Switch) and not setting.about.secret
     return f"{setting.name} = {text if bare else quoted(without_secrets(text))}"
 
 

@@ -18,7 +18,7 @@ from reidstream_server.logs import LogFormat, LogLevel
 from .about import About, Group
 from .admin_access import AdminAccess
 from .engine_settings import EngineSettings
-from .fields import ByteSize, Duration, OneOf, Switch, Text, WholeNumber
+from .fields import ByteSize, Duration, OneOf, Share, Switch, Text, WholeNumber
 from .hosts import PORT, Host
 from .model_files import PROFILE_ALLOWED, PROFILE_PATTERN, ModelFile, ModelList
 from .paths import FilePath
@@ -342,6 +342,32 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSettings:
+    """Which frames are traced, and where their spans go. Off unless an endpoint is given."""
+
+    tracing_endpoint: Annotated[
+        str | None,
+        About(
+            kind=Text(
+                pattern=r"https?://[^\s/@?#]+/?",
+                allowed="http://HOST:PORT or https://HOST:PORT",
+                metavar="URL",
+            ),
+            help="Send traces of frames to this OpenTelemetry collector, by OTLP over gRPC, such as "
+            "http://localhost:4317. Without it, OTEL_EXPORTER_OTLP_ENDPOINT counts; without both, nothing is traced.",
+        ),
+    ] = None
+    tracing_ratio: Annotated[
+        float | None,
+        About(
+            kind=Share(),
+            help="The share of frames that are traced where their client does not decide. Without it, "
+            "OTEL_TRACES_SAMPLER counts; without both, it is 0.01.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """The whole configuration. `ServerConfig()` is the default.
 
@@ -388,3 +414,7 @@ class ServerConfig:
     log: Annotated[LogSettings, Group(title="Logs", help="What is logged, to stderr.")] = field(
         default_factory=LogSettings
     )
+    tracing: Annotated[
+        TracingSettings,
+        Group(title="Tracing", help="Traces of frames, for OpenTelemetry; needs reidstream-server[tracing]."),
+    ] = field(default_factory=TracingSettings)

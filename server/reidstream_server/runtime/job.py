@@ -22,6 +22,7 @@ from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
 
 from .agreement import Agreement
+from .trace import FrameTrace
 
 Tensor: TypeAlias = npt.NDArray[np.float32]
 
@@ -87,7 +88,8 @@ class FrameJob:
 
     `cuts`: what will be cut from each of `images`. `late`: of those whose `data` must not be looked at, only what is
     fetched in its place. `ready_crops`: every crop has a picture of its own, so one that
-    cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself.
+    cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself. `trace`:
+    None if the frame is not recorded.
     """
 
     agreement: Agreement
@@ -100,6 +102,7 @@ class FrameJob:
     tensors: Sequence[Tensor] = ()
     late: Mapping[int, Fetch] = field(default_factory=dict)
     staged: list[StagedFrame | None] = field(default_factory=list)
+    trace: FrameTrace | None = None
 
     def instant(self, stager: Stager) -> bool:
         """Whether `stage` only points at memory that is there."""

@@ -59,6 +59,7 @@ from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
 from .session import JobAnswer, Observer, Origin, Session, TrackEnded
 from .statistics import SessionFigures
+from .trace import trace_field
 from .wakeups import Wakeups
 from .workers import Workers
 
@@ -326,14 +327,14 @@ class Runtime:
                 assert_never(effect)
 
     def _too_slow(self, effect: SetAside[FrameJob] | GiveUpStaging[FrameJob]) -> None:
-        flow = effect.payload.agreement.terms.flow
+        flow, trace = effect.payload.agreement.terms.flow, trace_field(effect.payload.trace)
         match effect:
             case SetAside():
                 self._dispatch.set_aside(effect.frame)
-                log.warning("staging_slow", client=flow.client, camera_id=flow.camera_id)
+                log.warning("staging_slow", client=flow.client, camera_id=flow.camera_id, **trace)
             case GiveUpStaging():
                 self._dispatch.give_up(effect.frame)
-                log.error("staging_given_up", client=flow.client, camera_id=flow.camera_id)
+                log.error("staging_given_up", client=flow.client, camera_id=flow.camera_id, **trace)
             case _:
                 assert_never(effect)
 

@@ -10,7 +10,7 @@ import pytest
 import reidstream_client
 
 ROOT = Path(reidstream_client.__file__).parent
-FLOOR = {"errors", "checks", "choices", "models", "types", "options"}
+FLOOR = {"errors", "checks", "choices", "models", "types", "options", "tracing"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,

@@ -17,6 +17,8 @@ SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file
     [
         f"`{contract.REASON_HEADER}`",
         f"`{contract.RETRY_AFTER_HEADER}`",
+        f"the headers `{contract.TRACEPARENT_HEADER}` and `{contract.TRACESTATE_HEADER}` count",
+        f"More than {contract.MAX_TRACESTATE_BYTES} bytes are ignored",
         f"{contract.SESSION_ID_BYTES} bytes, chosen at random by the client",
         f"1 to {contract.MAX_CAMERA_ID_BYTES} bytes of UTF-8",
         f"({contract.MAX_FRAME_AGE_MS} ms) counts as an hour",

@@ -103,6 +103,7 @@ def test_defaults_are_those_that_were_decided() -> None:
     assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, AdminAccess.LOOPBACK, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
+    assert dataclasses.astuple(config.tracing) == (None, None)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
 
 
@@ -187,6 +188,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "dry_run": ("true", True),
     "log_level": ("debug", LogLevel.DEBUG),
     "log_format": ("json", LogFormat.JSON),
+    "tracing_endpoint": ("https://collector:4317", "https://collector:4317"),
+    "tracing_ratio": ("0.5", 0.5),
 }
 
 

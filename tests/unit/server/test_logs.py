@@ -232,7 +232,7 @@ def test_threads_do_not_mix_their_lines() -> None:
     import threading
     def work(number):
         for index in range(200):
-            log.info("event", thread=number, index=index, padding="x" * 200)
+            log.info(f"event_{number}", thread=number, index=index, padding="x" * 200)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()

@@ -32,7 +32,7 @@ class Room:
 OURS = {"reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"}
 HEAVY = {
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
-    *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda"),
+    *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda", "opentelemetry"),
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
 WATCHED = OURS | HEAVY | CLOCKS_AND_IO
@@ -60,7 +60,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "places": Room(sees={"painting"}, uses={"cv2"}),
     },
     "client/reidstream_client": {
-        TOP: Room(sees={"connection", "frames", "session"}, uses={"reidstream_proto", "grpc"}),
+        TOP: Room(sees={"connection", "frames", "session"}, uses={"reidstream_proto", "grpc", "opentelemetry"}),
         "connection": Room(sees={TOP}, uses={"reidstream_proto", "grpc"}),
         "frames": Room(sees={TOP}, uses={"reidstream_proto", "google", "grpc"}),
         "session": Room(sees={TOP, "connection", "frames"}, uses={"reidstream_proto", "grpc"}),
@@ -76,6 +76,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "memory": Room(sees={"logs"}, uses={"reidstream_engines"}),
         "metrics": Room(sees={"core", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
+        "tracing": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_proto", "opentelemetry"}),
         "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
@@ -84,7 +85,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         # What all may use.
         "errors": Room(pure=True),
         "redaction": Room(uses={"reidstream_engines"}),
-        "logs": Room(sees={"log_writer", "redaction"}),
+        "logs": Room(sees={"log_floods", "log_writer", "redaction"}),
+        "log_floods": Room(),
         "log_writer": Room(),
         # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
         "stopping": Room(sees={"logs"}),
@@ -92,11 +94,11 @@ PACKAGES: dict[str, dict[str, Room]] = {
             sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines", "reidstream_proto"}
         ),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
-        "starting": Room(sees={"config", "errors", "identity", "transport"}, uses={"reidstream_engines"}),
+        "starting": Room(sees={"config", "errors", "identity", "tracing", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
         "app": Room(
             sees={
-                *("core", "runtime", "metrics", "identity", "intake", "memory", "transport", "config"),
+                *("core", "runtime", "metrics", "identity", "intake", "memory", "tracing", "transport", "config"),
                 *("bounds", "loading", "logs", "starting", "stopping"),
             },
             uses={"prometheus_client"},
@@ -112,6 +114,8 @@ ONLY_IN = {
     ("engines", "onnx"): ("default_model/build.py", "quantize.py", "tensorrt/onnx_graph.py"),
     ("engines", "cuda"): ("cuda/",),
     ("engines", "openvino"): ("cpu/openvino_network.py",),
+    ("server", "opentelemetry"): ("tracing/otlp.py",),
+    ("client", "opentelemetry"): ("tracing.py",),
 }
 
 EACH_ROOM = [pytest.param(package, room, id=f"{package}/{room}") for package in PACKAGES for room in PACKAGES[package]]

@@ -22,6 +22,7 @@ from reidstream_server.intake.plan import FramePlan
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, Fetch, image_fault
+from reidstream_server.runtime.trace import FrameTrace, trace_field
 
 from .shared_segment import FrameRanges, Segment
 from .turned import TurnedPictures
@@ -57,20 +58,28 @@ class FrameReader:
     intake: FrameIntake
     turned: TurnedPictures = field(default_factory=TurnedPictures)
 
-    def read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None = None) -> FrameOrFault:
+    def read(
+        self,
+        message: frame_pb2.Frame,
+        agreement: Agreement,
+        segment: Segment | None = None,
+        trace: FrameTrace | None = None,
+    ) -> FrameOrFault:
         """The frame as a job and what it asks of the scheduler; or why it has no embeddings. Never raises.
 
-        `segment`: where the session's shared ranges are looked up.
+        `segment`: where the session's shared ranges are looked up. `trace`: of a frame that is recorded.
         """
         try:
-            return self._read(message, agreement, segment)
+            return self._read(message, agreement, segment, trace)
         except ImageError as error:
             return image_fault(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
-            log.failure("frame_not_parsed", error)
+            log.failure("frame_not_parsed", error, **trace_field(trace))
             return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read: internal error")
 
-    def _read(self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None) -> FrameOrFault:
+    def _read(
+        self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None, trace: FrameTrace | None
+    ) -> FrameOrFault:
         ready_crops = message.HasField("crops")
         count = len(message.crops.crops) if ready_crops else len(message.boxes)
         plan = self.intake.begin(agreement, count, ready_crops=ready_crops)
@@ -89,7 +98,10 @@ class FrameReader:
                 fault = self._crops(plan, message, ranges)
             case _:
                 fault = FrameFault(reason=FaultReason.INVALID_IMAGE, message="no image: set one of encoded, raw, crops")
-        return fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
+        taken = fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
+        if trace is not None and not isinstance(taken, FrameFault):
+            taken[1].trace = trace
+        return taken
 
     def _encoded(self, data: bytes, agreement: Agreement, steps: HeaderSteps | None = None) -> Image:
         """The header of a compressed picture. Raises ImageError."""

@@ -7,8 +7,8 @@ shows as a cancellation of the call, or as an error of the last write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import grpc
@@ -27,16 +27,25 @@ class SessionRecord:
 
     `session_ended` has the written answers by their kind: `answered`, `given_up` (dropped, window or queue full, over
     budget), `failed`; and then a field for each reason of the last two. `figures` is asked once, at the end.
+    `trace`: the field that names a trace, if the client named one.
     """
 
-    def __init__(self, flow: Flow, epoch: int, figures: Callable[[], SessionFigures]) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        epoch: int,
+        figures: Callable[[], SessionFigures],
+        trace: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.cause: EndCause | None = None
         self._flow = flow
         self._epoch = epoch
         self._figures = figures
+        self._trace = trace
 
     def __enter__(self) -> Self:
-        log.info("session_opened", client=self._flow.client, camera_id=self._flow.camera_id, epoch=self._epoch)
+        flow = self._flow
+        log.info("session_opened", client=flow.client, camera_id=flow.camera_id, epoch=self._epoch, **self._trace)
         return self
 
     def __exit__(
@@ -54,6 +63,7 @@ class SessionRecord:
             given_up=total.given_up,
             failed=total.failed,
             **total.losses,
+            **self._trace,
         )
 
 

@@ -16,6 +16,7 @@ import grpc
 
 from reidstream_proto.v1 import service_pb2, service_pb2_grpc, session_pb2
 from reidstream_server.core.effects import EndCause
+from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
@@ -25,6 +26,7 @@ from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Origin
+from reidstream_server.runtime.trace import FrameTrace, FrameTracer
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
@@ -42,6 +44,7 @@ from .reading import Request, StreamContext, opening_message
 from .record import SessionRecord
 from .shared import shared_memory
 from .stream import Stream
+from .traces import FrameTraces, session_field
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
@@ -55,6 +58,7 @@ client.
 """
 
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
+_EMBED, _STREAM = f"{SERVICE}/Embed", f"{SERVICE}/EmbedStream"
 
 
 class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
@@ -69,9 +73,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         access: Access,
         observer: CallObserver,
         budget: MemoryBudget,
+        tracer: FrameTracer | None = None,
     ) -> None:
         self._memory = memory_message(budget)
         self._observer = observer
+        self._tracer = tracer
         self._access = access
         self._runtime = runtime
         self._models = runtime.models
@@ -111,18 +117,28 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self, request: Unparsed[service_pb2.EmbedRequest], context: UnaryContext
     ) -> service_pb2.EmbedResponse:
         """One frame, one answer."""
+        traces: FrameTraces | None = None
         try:
             caller = self._access.caller_of(presented_by(context))
-            began = time.perf_counter_ns()
+            began = time.monotonic_ns()
             asked = (await self.apart.do(caller.source, request.read)).value if request.large else request.read()
             agreement = parse_unary(asked.options, caller=caller, models=self._models, window=self._limits.window)
+            trace: FrameTrace | None = None
+            if self._tracer is not None:
+                traces = FrameTraces(self._tracer, _EMBED, agreement.terms.flow)
+                trace = traces.begin(asked.frame, began, context.invocation_metadata())
+            read = partial(self._reader.read, asked.frame, agreement, trace=trace)
             if request.large or has_many_crops(asked.frame):
-                done = await self.apart.do(caller.source, partial(self._reader.read, asked.frame, agreement))
+                done = await self.apart.do(caller.source, read)
                 taken, spent = done.value, done.spent_ns
             else:
-                taken = self._reader.read(asked.frame, agreement)
-                spent = time.perf_counter_ns() - began
+                taken = read()
+                spent = time.monotonic_ns() - began
+            if traces is not None and isinstance(taken, FrameFault):
+                traces.refused(trace, taken)
             answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
+            if traces is not None:
+                traces.answered(answer)
             if answer.fault is not None:
                 await abort(
                     context,
@@ -136,6 +152,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
+        finally:
+            if traces is not None:
+                traces.close()
 
     async def ListModels(  # type: ignore[override]  # noqa: N802
         self, request: Unparsed[service_pb2.ListModelsRequest], context: UnaryContext
@@ -220,7 +239,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 session = self._runtime.open_session(agreement, Origin(peer=context.peer(), epoch=first.epoch))
                 held.callback(self._runtime.session_lost, session.key)
                 figures = partial(self._runtime.session_figures, session)
-                with SessionRecord(agreement.terms.flow, first.epoch, figures) as record:
+                flow, tracer = agreement.terms.flow, self._tracer
+                named = session_field(tracer, context.invocation_metadata() if tracer is not None else None)
+                with SessionRecord(flow, first.epoch, figures, named) as record:
                     stream = Stream(
                         context=context,
                         opened=opened,
@@ -231,6 +252,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                         reader=self._reader,
                         apart=self.apart,
                         limits=self._limits,
+                        traces=None if tracer is None else FrameTraces(tracer, _STREAM, flow),
                     )
                     record.cause = await stream.serve()
                     return record.cause

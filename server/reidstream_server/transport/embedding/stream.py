@@ -24,6 +24,7 @@ from reidstream_server.intake.frames import FrameOrFault
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Session, TrackEnded
+from reidstream_server.runtime.trace import FrameTrace
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from . import answers
@@ -34,6 +35,7 @@ from .lifetime import Lifetime
 from .options import CallLimits
 from .reading import Request, Response, StreamContext, next_message
 from .shared_segment import Segment
+from .traces import FrameTraces
 
 log = get_logger(__name__)
 
@@ -45,7 +47,7 @@ class Stream:
     """A call of EmbedStream whose session is open. `serve` once; event loop only.
 
     `opened`: what it is told first. `holding`: its hold on the session's name. `segment`: memory that its client
-    shares.
+    shares. `traces`: None where nothing is traced.
     """
 
     context: StreamContext
@@ -57,11 +59,16 @@ class Stream:
     reader: FrameReader
     apart: Apart
     limits: CallLimits
+    traces: FrameTraces | None = None
 
     async def serve(self) -> EndCause:
         """Read and write until the session is over. Raises CallRefused for what the client did wrong."""
-        with Lifetime(self.session, self.runtime, self.limits):
-            return await self._serve()
+        try:
+            with Lifetime(self.session, self.runtime, self.limits):
+                return await self._serve()
+        finally:
+            if self.traces is not None:
+                self.traces.close()
 
     async def _serve(self) -> EndCause:
         # Before anything is read: with a read beside a call's first write, streams of the fuzz test hung.
@@ -102,9 +109,9 @@ class Stream:
                 self.runtime.half_closed(self.session)
                 return None
             await self._turn()
-            began = time.perf_counter_ns()
+            began = time.monotonic_ns()
             if unparsed.large:
-                message = await self._take_large(unparsed)
+                message = await self._take_large(unparsed, began)
                 if message is None:
                     continue
             else:
@@ -112,7 +119,7 @@ class Stream:
             del unparsed
             match message.WhichOneof("message"):
                 case "frame" if has_many_crops(message.frame):
-                    await self._take_apart(message.frame)
+                    await self._take_apart(message.frame, began)
                 case "frame":
                     self._take(message.frame, began)
                 case "session_open":
@@ -134,36 +141,41 @@ class Stream:
             await self.session.readable.wait()
 
     def _take(self, message: frame_pb2.Frame, began: int) -> None:
-        taken = self._read_frame(message)
-        self._taken(message.frame_id, taken, time.perf_counter_ns() - began)
+        taken, trace = self._read_frame(message, began)
+        self._taken(message.frame_id, taken, trace, time.monotonic_ns() - began)
 
-    async def _take_apart(self, message: frame_pb2.Frame) -> None:
+    async def _take_apart(self, message: frame_pb2.Frame, began: int) -> None:
         """A frame that takes long to read."""
-        done = await self.apart.do(self._source, partial(self._read_frame, message))
-        self._taken(message.frame_id, done.value, done.spent_ns)
+        done = await self.apart.do(self._source, partial(self._read_frame, message, began))
+        self._taken(message.frame_id, *done.value, done.spent_ns)
 
-    async def _take_large(self, unparsed: Unparsed[Request]) -> Request | None:
+    async def _take_large(self, unparsed: Unparsed[Request], began: int) -> Request | None:
         """Take a frame; returns any other message. Raises InvalidCall."""
         joining_ns = int(unparsed.waiting_bytes * _JOINING_NS_PER_BYTE)
-        done = await self.apart.do(self._source, partial(self._read_large, unparsed))
+        done = await self.apart.do(self._source, partial(self._read_large, unparsed, began))
         if isinstance(done.value, Request):
             return done.value
         self._taken(*done.value, done.spent_ns + joining_ns)
         return None
 
-    def _read_large(self, unparsed: Unparsed[Request]) -> tuple[int, FrameOrFault] | Request:
+    def _read_large(
+        self, unparsed: Unparsed[Request], began: int
+    ) -> tuple[int, FrameOrFault, FrameTrace | None] | Request:
         """A frame's id, and what it is; or another message. Any thread. Raises InvalidCall."""
         request = unparsed.read()
         if not request.HasField("frame"):
             return request
-        return request.frame.frame_id, self._read_frame(request.frame)
+        return request.frame.frame_id, *self._read_frame(request.frame, began)
 
-    def _read_frame(self, message: frame_pb2.Frame) -> FrameOrFault:
-        return self.reader.read(message, self.session.agreement, self.segment)
+    def _read_frame(self, message: frame_pb2.Frame, began: int) -> tuple[FrameOrFault, FrameTrace | None]:
+        trace = None if self.traces is None else self.traces.begin(message, began)
+        return self.reader.read(message, self.session.agreement, self.segment, trace), trace
 
-    def _taken(self, frame_id: int, taken: FrameOrFault, spent_ns: int) -> None:
+    def _taken(self, frame_id: int, taken: FrameOrFault, trace: FrameTrace | None, spent_ns: int) -> None:
         """A frame was read in this time."""
         if isinstance(taken, FrameFault):
+            if self.traces is not None:
+                self.traces.refused(trace, taken)
             self.runtime.frame_refused(self.session, frame_id, taken, spent_ns=spent_ns)
         else:
             self.runtime.frame_arrived(self.session, *taken, spent_ns=spent_ns)
@@ -181,6 +193,8 @@ class Stream:
                 case Answer():
                     await write(Response(frame_result=answers.frame_result(item)))
                     self.runtime.answer_written(self.session, item)
+                    if self.traces is not None:
+                        self.traces.answered(item)
                 case TrackEnded():
                     if not await self._written(Response(track_ended=answers.track_ended(item, self.session.agreement))):
                         return EndCause.STALLED
