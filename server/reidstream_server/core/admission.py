@@ -12,12 +12,12 @@ much smaller passes them; those that have passed hold a part of each bound at mo
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 from .sharing import Pool
 from .state import FrameState, SessionState, Unwritten
-from .terms import Flow, SchedulerLimits, SessionKey
+from .terms import Budget, Flow, SchedulerLimits, SessionKey
 
 P = TypeVar("P")
 
@@ -51,7 +51,9 @@ class _Room:
 
 
 class Admission(Generic[P]):
-    """Accounts for the queue. Not thread-safe."""
+    """Accounts for the queue. Not thread-safe. `refusals`: frames that found no room when they came, so far; each counts
+    once for the queue, and once more if it might not park either.
+    """
 
     def __init__(self, limits: SchedulerLimits) -> None:
         self._boxes = _Room(limits.max_queue_boxes)
@@ -60,6 +62,7 @@ class Admission(Generic[P]):
         self._parked: Pool[str] = Pool(limits.max_parked_bytes)
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
         self._changed = False  # since nobody was found who may go in
+        self.refusals: Counter[Budget] = Counter()
 
     @property
     def boxes(self) -> int:
@@ -93,6 +96,10 @@ class Admission(Generic[P]):
         passes = any(not self._holds_anything(session.terms.holder) for session in self._parking.values())
         self._let_in(frame, passes=passes)
         return True
+
+    def count_refusal(self, frame: FrameState[P]) -> None:
+        """The frame has just come, and is not let in: count it for the first bound that has no room for it."""
+        self.refusals[self._lacking(frame)] += 1
 
     def others_first(self, frame: FrameState[P]) -> bool:
         """Whether a parked frame must be let in before this one. The frame's own session has none parked."""
@@ -221,6 +228,17 @@ class Admission(Generic[P]):
             and self._bytes.pool.fits(flow, request.message_bytes)
             and self._answers.pool.fits(flow, request.answer_bytes)
         )
+
+    def _lacking(self, frame: FrameState[P]) -> Budget:
+        """What keeps a frame out."""
+        flow, request = frame.session.terms.holder, frame.request
+        if not self._boxes.pool.fits(flow, frame.boxes):
+            return Budget.BOXES
+        if not self._bytes.pool.fits(flow, request.message_bytes):
+            return Budget.BYTES
+        if not self._answers.pool.fits(flow, request.answer_bytes):
+            return Budget.ANSWERS
+        return Budget.TURN
 
     def _may_pass(self, frame: FrameState[P], other: FrameState[P]) -> bool:
         """Whether it is much smaller than the other, and those that have passed do not hold too much."""
