@@ -166,7 +166,10 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         for engine in loaded.engines:
             runtime.add_model(engine)
         loop = asyncio.get_running_loop()
-        registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
+        state = StateCollector(
+            loop, runtime, limits, max_sessions=config.limits.max_sessions, refusals=observer.refusals
+        )
+        registry.register(state)
         registry.register(DeviceCollector(loaded.stager))
         registry.register(LogCollector(lines_dropped))
         watching = asyncio.create_task(_watch_losses(runtime))
@@ -265,6 +268,7 @@ def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> N
             calls=door.admission.calls.taken,
             max_calls=published.max_calls,
             receiving=door.admission.reception.taken,
+            ended={("grpc", method, status): count for (method, status), count in door.ended.counts.items()},
         )
 
     parts.registry.register(CallCollector(FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)))

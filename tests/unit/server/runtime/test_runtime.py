@@ -54,12 +54,14 @@ class Recorder:
     causes: list[EndCause | None] = field(default_factory=list)
     failure: Exception | None = None
 
-    def answered(self, answer: JobAnswer, now_ns: int) -> None:
-        del answer, now_ns
+    def answered(self, answer: JobAnswer, now_ns: int, trace_id: str | None = None) -> None:
+        del answer, now_ns, trace_id
         if self.failure is not None:
             raise self.failure
 
+    def staged(self, busy_ns: int, *, aside: bool) -> None: ...
     def batch_started(self, model: ModelIndex, size: int) -> None: ...
+    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None: ...
 
     def batch_failed(self, model: ModelIndex) -> None: ...
 
