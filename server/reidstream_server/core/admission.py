@@ -51,8 +51,8 @@ class _Room:
 
 
 class Admission(Generic[P]):
-    """Accounts for the queue. Not thread-safe. `refusals`: frames that found no room when they came, so far; each counts
-    once for the queue, and once more if it might not park either.
+    """Accounts for the queue. Not thread-safe. `refusals`: frames that found no room when they came, so far. Each
+    counts once for the queue, and once more if it might not even park.
     """
 
     def __init__(self, limits: SchedulerLimits) -> None:

@@ -102,12 +102,8 @@ class Series:
         fallback = Gauge(
             "reidstream_engine_fallback", "1 if the preferred engine is not in use.", ["model"], registry=registry
         )
-        batch_size = Gauge(
-            "reidstream_batch_size_limit", "The most crops in a batch.", ["model"], registry=registry
-        )
-        running = Gauge(
-            "reidstream_running_batches_limit", "The most batches in flight.", ["model"], registry=registry
-        )
+        batch_size = Gauge("reidstream_batch_size_limit", "The most crops in a batch.", ["model"], registry=registry)
+        running = Gauge("reidstream_running_batches_limit", "The most batches in flight.", ["model"], registry=registry)
         self._self_test_cosine = Gauge(
             "reidstream_self_test_cosine",
             "The lowest cosine of the self-test: a crop's vector in a full batch, and alone.",
@@ -117,7 +113,9 @@ class Series:
         self._registry = registry
         self._of_facts = (fallback, batch_size, running)
         self._by_model = (self.embeddings, self.batch_size, self.batch_faults, self.engine_busy_seconds)
-        build = Gauge("reidstream_build_info", "Always 1; what was built.", ["version", "python", "grpc"], registry=registry)
+        build = Gauge(
+            "reidstream_build_info", "Always 1; what was built.", ["version", "python", "grpc"], registry=registry
+        )
         build.labels(__version__, platform.python_version(), version("grpcio")).set(1)
         self._fill(self.core_busy_seconds, (work.value for work in Work))
         self._fill(self.frames, FRAME_OUTCOMES)

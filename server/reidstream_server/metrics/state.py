@@ -62,9 +62,7 @@ class StateCollector(Collector):
         self._refusals = refusals
 
         def look() -> _State:
-            return _State(
-                now=runtime.statistics(), windows=runtime.window_statistics(), loop_cpu_s=time.thread_time()
-            )
+            return _State(now=runtime.statistics(), windows=runtime.window_statistics(), loop_cpu_s=time.thread_time())
 
         self._snapshot = FromLoop(loop, look, _LOOP_TIMEOUT_S)
 

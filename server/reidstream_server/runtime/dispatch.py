@@ -1,8 +1,8 @@
 """Hands frames and batches to threads, and brings back what came of them.
 
-Why apart from the runtime: it decides nothing. It also measures the work: the time from its beginning in a thread to
-its end, without the time that it waited for a thread. Trap: `staged` and `embedded` are called on the event loop, and never
-within the call that handed the work over, because the effects of one event are carried out before the next event.
+Why apart from the runtime: it decides nothing. It measures the work, without the time that it waited for a thread.
+Trap: `staged` and `embedded` are called on the event loop, and never within the call that handed the work over, because
+the effects of one event are carried out before the next event.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Dispatch:
             return
         if key in self._moved:
             self._moved.discard(key)
-            self._aside.submit(self._stage, key, job, True)  # noqa: FBT003 - as it is called
+            self._aside.submit(self._stage, key, job, True)
             return
         self._threads[key] = threading.get_native_id()
         began, cpu_began = time.perf_counter_ns(), time.thread_time_ns()

@@ -99,7 +99,7 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
 
 def judge_refusals(was: Before, frame: FrameBook, refusals: Mapping[Budget, int]) -> None:
     """Compare what the core has counted with what became of the frame: once for the first bound that had no room."""
-    counted = {budget: count - was.refusals[budget] for budget, count in refusals.items() if budget is not Budget.STAGED}
+    counted = {budget: refusals[budget] - was.refusals[budget] for budget in Budget if budget is not Budget.STAGED}
     policy = frame.client.plan.terms.overload_policy
     parking_full = frame.fault is FaultReason.QUEUE_FULL and policy is not OverloadPolicy.REJECT
     gone = _window(was, frame) if policy is OverloadPolicy.DROP_OLDEST else []

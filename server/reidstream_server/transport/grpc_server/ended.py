@@ -119,7 +119,7 @@ def _set_in(context: _Context) -> str | None:
 def _methods_of(service: str) -> list[str]:
     """Their names, as the contract has them; none for a service that has no descriptor."""
     try:
-        found = descriptor_pool.Default().FindServiceByName(service)
+        found = descriptor_pool.Default().FindServiceByName(service)  # type: ignore[no-untyped-call]
     except KeyError:
         return []
     return [method.name for method in found.methods]
