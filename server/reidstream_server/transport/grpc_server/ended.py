@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import product
 from typing import Protocol, TypeVar
 
@@ -55,10 +55,11 @@ class _Context(Protocol):
 class CallsEnded(grpc.aio.ServerInterceptor):
     """`hosted`: services whose methods are told apart. `own`: the port's services, each as a whole. Event loop only."""
 
-    def __init__(self, hosted: Iterable[str], own: Sequence[str]) -> None:
-        self._methods = {f"/{name}/{method}": f"{name}/{method}" for name in hosted for method in _methods_of(name)}
-        self._services = frozenset(own)
-        self._counts = dict.fromkeys(product((*self._methods.values(), *own, OTHER), _STATUSES), 0)
+    def __init__(self, hosted: Iterable[str], own: Iterable[str]) -> None:
+        methods = {name: _methods_of(name) for name in hosted}
+        self._methods = {f"/{name}/{method}": f"{name}/{method}" for name, of in methods.items() for method in of}
+        self._whole = frozenset((*own, *(name for name, of in methods.items() if not of)))
+        self._counts = dict.fromkeys(product((*self._methods.values(), *sorted(self._whole), OTHER), _STATUSES), 0)
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -105,7 +106,7 @@ class CallsEnded(grpc.aio.ServerInterceptor):
 
     def _name_of(self, path: str) -> str:
         service = path.removeprefix("/").partition("/")[0]
-        return self._methods.get(path) or (service if service in self._services else OTHER)
+        return self._methods.get(path) or (service if service in self._whole else OTHER)
 
 
 def _set_in(context: _Context) -> str | None:
@@ -117,7 +118,7 @@ def _set_in(context: _Context) -> str | None:
 
 
 def _methods_of(service: str) -> list[str]:
-    """Their names, as the contract has them; none for a service that has no descriptor."""
+    """Their names, as the contract has them; none for a service that has no descriptor, which is counted as a whole."""
     try:
         found = descriptor_pool.Default().FindServiceByName(service)  # type: ignore[no-untyped-call]
     except KeyError:
