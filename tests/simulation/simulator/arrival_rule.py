@@ -105,7 +105,7 @@ def judge_refusals(was: Before, frame: FrameBook, refusals: Mapping[Budget, int]
     gone = _window(was, frame) if policy is OverloadPolicy.DROP_OLDEST else []
     more = [other for other in _dropped(was, frame) if other not in gone]
     lacking = frame.phase is Phase.PARKED or frame.fault is FaultReason.QUEUE_FULL or bool(more)
-    expected = dict.fromkeys(counted, 0)
+    expected: dict[Budget, int] = dict.fromkeys(counted, 0)
     if lacking and frame not in gone and not was.engine_lost:
         expected[_lacking(was, frame, gone)] = 1
         expected[Budget.PARKED] = int(parking_full)

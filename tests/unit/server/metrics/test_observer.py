@@ -48,7 +48,7 @@ class Watched:
     def samples(self) -> Iterator[Sample]:
         """As a scraper of OpenMetrics reads them. The parser is strict."""
         text = page(self.registry, TextFormat.OPENMETRICS).decode()
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
             yield from family.samples
 
     def value(self, name: str, **labels: str) -> float | None:

@@ -21,7 +21,6 @@ from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
 from reidstream_server.memory.process import private_bytes
 from reidstream_server.transport.operators import port as ports
-from reidstream_server.transport.operators import scrapes
 from reidstream_server.transport.operators.health import Health
 from reidstream_server.transport.operators.http import Request
 from reidstream_server.transport.operators.port import OperatorsPort
@@ -397,7 +396,7 @@ async def test_after_a_page_the_worker_rests() -> None:
         slept.append(seconds)
 
     with ThreadPoolExecutor(1) as worker, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scrapes.asyncio, "sleep", sleep)
+        patch.setattr(asyncio, "sleep", sleep)
         patch.setattr(loop, "time", lambda: 1000.0)
         pages = Scrapes([Form(content_type="text/x", write=write)], worker)
         request = Request(method="GET", path="/metrics")
