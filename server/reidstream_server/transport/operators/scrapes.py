@@ -1,8 +1,8 @@
 """Pages of metrics: made one at a time in a worker, once for all who ask meanwhile, and with a rest after each.
 
-Why a rest: whatever can reach the port may ask, as often as it likes, and what a page computes is lost to frames. After
-a page the worker rests for nine times as long as it computed, so all scrapers together cost a tenth of a core at most.
-A scraper that comes every few seconds does not notice.
+Why a rest: whatever can reach the port may ask, as often as it likes, and what pages and their answers take is lost to
+frames. After a page there is a rest, nine times as long as the port has computed since the page before. So scrapers
+cost about a tenth of a core, however many they are. One that comes every few seconds does not notice.
 
 Trap: a page must not be older than its request, so whoever asks while one is made gets that one only if it has not
 begun. And callers choose only among the forms that there are, so there is no end of callers, but one of pages.
@@ -22,6 +22,9 @@ from .negotiation import chosen, reads_gzip
 
 RESTS = 9
 """So many times as long as it computed."""
+
+MOST_REST_S = 1.0
+"""Whatever else is asked of the port: a scraper has a time-out of its own."""
 
 _GZIP_LEVEL = 1  # a tenth of the size, in a fraction of the time of higher levels
 
@@ -51,6 +54,7 @@ class Scrapes:
         self._turn = asyncio.Lock()
         self._coming: dict[_Wanted, asyncio.Task[Page]] = {}
         self._computed_s = 0.0  # by the worker, for the page that was made last
+        self._port_s: float | None = None  # the CPU time of the port's thread when that was made
         self._rests_until_s = 0.0
 
     async def page(self, request: Request) -> Page:
@@ -67,10 +71,12 @@ class Scrapes:
         async with self._turn:
             await asyncio.sleep(self._rests_until_s - loop.time())
             del self._coming[wanted]  # whoever asks from now on gets the next one
+            before_s, self._port_s = self._port_s, time.thread_time()
+            answering_s = 0.0 if before_s is None else self._port_s - before_s
             try:
                 return await loop.run_in_executor(self._worker, self._make, wanted)
             finally:
-                self._rests_until_s = loop.time() + RESTS * self._computed_s
+                self._rests_until_s = loop.time() + min(RESTS * (self._computed_s + answering_s), MOST_REST_S)
 
     # In the worker.
 

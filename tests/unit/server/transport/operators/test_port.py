@@ -7,7 +7,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
 from reidstream_server.memory.process import private_bytes
 from reidstream_server.transport.operators import port as ports
+from reidstream_server.transport.operators import scrapes
 from reidstream_server.transport.operators.health import Health
 from reidstream_server.transport.operators.http import Request
 from reidstream_server.transport.operators.port import OperatorsPort
@@ -379,32 +380,54 @@ def test_whatever_scrapers_ask_for_there_are_few_pages() -> None:
     assert other.calls <= 2
 
 
-async def test_after_a_page_the_worker_rests() -> None:
-    """For nine times as long as it computed, or scrapers could take a core. Time is the loop's own."""
-    loop = asyncio.get_running_loop()
-    slept: list[float] = []
-    computed: list[float] = []
+def compute(seconds: float) -> float:
+    """Use so much CPU time, at least; how much it was."""
+    began = time.thread_time()
+    while (spent := time.thread_time() - began) < seconds:
+        pass
+    return spent
 
-    def write() -> bytes:
-        began = time.thread_time()
-        while time.thread_time() - began < 0.01:
-            pass
-        computed.append(time.thread_time() - began)
-        return b""
+
+async def rests(asked: Sequence[float], *, page_s: float) -> list[float]:
+    """How long the port rests before each page, if it computes for `asked` seconds before each is asked for, and its
+    worker for `page_s`.
+    """
+    slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
+    def write() -> bytes:
+        compute(page_s)
+        return b""
+
     with ThreadPoolExecutor(1) as worker, pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio, "sleep", sleep)
-        patch.setattr(loop, "time", lambda: 1000.0)
+        patch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
         pages = Scrapes([Form(content_type="text/x", write=write)], worker)
-        request = Request(method="GET", path="/metrics")
-        for _ in range(3):
-            await pages.page(request)
-    assert slept[0] <= 0
-    assert all(rest >= 9 * took for rest, took in zip(slept[1:], computed, strict=False))
-    assert all(rest >= 0.09 for rest in slept[1:])
+        for seconds in asked:
+            compute(seconds)
+            await pages.page(Request(method="GET", path="/metrics"))
+    return slept
+
+
+async def test_after_a_page_the_port_rests() -> None:
+    """For nine times as long as the page took a core, or scrapers could take it from frames."""
+    first, *others = await rests([0, 0, 0], page_s=0.01)
+    assert first <= 0
+    assert all(rest >= 0.09 for rest in others)
+
+
+async def test_what_answers_take_counts_too() -> None:
+    """A page is made once for a thousand callers, but each of them is answered."""
+    found = await rests([0, 0.02, 0], page_s=0)
+    assert found[2] >= 9 * 0.02
+
+
+async def test_the_rest_has_an_end() -> None:
+    """Whoever floods the port with probes does not keep scrapers from their page."""
+    found = await rests([0, 0.2, 0], page_s=0)
+    assert found[2] == scrapes.MOST_REST_S
 
 
 # The port.
