@@ -33,9 +33,10 @@ from .receipts import Receipts
 from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
-CALL_WINDOW_BYTES = 512 * 2**10
+CALL_WINDOW_BYTES = 2**20
 """What a client may send of a call before somebody reads it. A message that is read may come at once, whatever its
-size; this bounds what is sent ahead: 10 MB/s for a client that is 50 ms away.
+size; this bounds what is sent ahead, so it is the most that comes in one round trip: 20 MB/s for a client that is
+50 ms away. All sessions together (`max_sessions`) may have as much on the way as `max_receiving_bytes` allows.
 """
 
 _KEEPALIVE_MS = 60_000
