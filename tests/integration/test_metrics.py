@@ -269,7 +269,7 @@ async def test_staging_in_a_thread_takes_a_core() -> None:
     assert series['reidstream_core_busy_seconds_total{work="aside"}'] == 0
 
 
-async def test_metrics_tell_which_budget_had_no_room() -> None:
+async def test_metrics_tell_which_bound_had_no_room() -> None:
     """Of boxes for a frame, and of sessions for a stream."""
     gate = Gate()
     engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
@@ -286,8 +286,8 @@ async def test_metrics_tell_which_budget_had_no_room() -> None:
         gate.opened.set()
     refused = {name: count for name, count in series.items() if "admission_refusals" in name and count}
     assert refused == {
-        'reidstream_admission_refusals_total{budget="boxes"}': 1,
-        'reidstream_admission_refusals_total{budget="sessions"}': 1,
+        'reidstream_admission_refusals_total{bound="boxes"}': 1,
+        'reidstream_admission_refusals_total{bound="sessions"}': 1,
     }
 
 

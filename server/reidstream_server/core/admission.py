@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from .sharing import Pool
 from .state import FrameState, SessionState, Unwritten
-from .terms import Budget, Flow, SchedulerLimits, SessionKey
+from .terms import Bound, Flow, SchedulerLimits, SessionKey
 
 P = TypeVar("P")
 
@@ -62,7 +62,7 @@ class Admission(Generic[P]):
         self._parked: Pool[str] = Pool(limits.max_parked_bytes)
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
         self._changed = False  # since nobody was found who may go in
-        self.refusals: Counter[Budget] = Counter()
+        self.refusals: Counter[Bound] = Counter()
 
     @property
     def boxes(self) -> int:
@@ -229,16 +229,16 @@ class Admission(Generic[P]):
             and self._answers.pool.fits(flow, request.answer_bytes)
         )
 
-    def _lacking(self, frame: FrameState[P]) -> Budget:
+    def _lacking(self, frame: FrameState[P]) -> Bound:
         """What keeps a frame out."""
         flow, request = frame.session.terms.holder, frame.request
         if not self._boxes.pool.fits(flow, frame.boxes):
-            return Budget.BOXES
+            return Bound.BOXES
         if not self._bytes.pool.fits(flow, request.message_bytes):
-            return Budget.BYTES
+            return Bound.BYTES
         if not self._answers.pool.fits(flow, request.answer_bytes):
-            return Budget.ANSWERS
-        return Budget.TURN
+            return Bound.ANSWERS
+        return Bound.TURN
 
     def _may_pass(self, frame: FrameState[P], other: FrameState[P]) -> bool:
         """Whether it is much smaller than the other, and those that have passed do not hold too much."""

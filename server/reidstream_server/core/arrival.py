@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .sources import Sources
 from .state import FrameState, SessionState
 from .statistics import ServiceRate
-from .terms import Budget, FrameKey, FrameRequest, OverloadPolicy, SchedulerLimits
+from .terms import Bound, FrameKey, FrameRequest, OverloadPolicy, SchedulerLimits
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
@@ -176,7 +176,7 @@ class Arrivals(Generic[P]):
         if admission.may_park(frame):
             admission.park(frame)
             return
-        admission.refusals[Budget.PARKED] += 1
+        admission.refusals[Bound.PARKED] += 1
         fault = faults.parking_full(request.message_bytes, self._limits.max_parked_bytes, self._retry_ms())
         self._ledger.resolve(frame, fault, effects)
         admission.unpark(frame.session)

@@ -20,7 +20,7 @@ from .sources import ANSWERING_NS, Sources
 from .staging import Staging
 from .state import FrameState, Phase
 from .statistics import SchedulerStatistics
-from .terms import Budget, FrameKey, SchedulerLimits
+from .terms import Bound, FrameKey, SchedulerLimits
 from .timers import Timers
 
 P = TypeVar("P")
@@ -101,7 +101,7 @@ class Ledger(Generic[P]):
             paused_sources=paused_sources,
             oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
             timers=timers,
-            refusals={**dict.fromkeys(Budget, 0), **admission.refusals, Budget.STAGED: staging.refusals},
+            refusals={**dict.fromkeys(Bound, 0), **admission.refusals, Bound.STAGED: staging.refusals},
             models=tuple(batcher.statistics(index) for index, batcher in self._batchers.items()),
         )
 

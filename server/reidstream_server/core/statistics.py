@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .terms import Budget, ModelIndex, Window
+from .terms import Bound, ModelIndex, Window
 
 _MEASURE_NS = 250_000_000
 _NEWEST_WEIGHT = 0.3
@@ -67,7 +67,7 @@ class SchedulerStatistics:
     paused_sources: int
     oldest_waiting_s: float
     timers: int
-    refusals: Mapping[Budget, int]
+    refusals: Mapping[Bound, int]
     models: tuple[ModelStatistics, ...]
 
 

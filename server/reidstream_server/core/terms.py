@@ -46,7 +46,7 @@ class DrainReason(Enum):
     IDLE = "idle"
 
 
-class Budget(Enum):
+class Bound(Enum):
     """What a frame may find no room in. TURN: there was room, and frames that wait go first."""
 
     BOXES = "boxes"

@@ -28,12 +28,12 @@ from reidstream_server.runtime.runtime import Runtime
 
 _LOOP_TIMEOUT_S = 1.0
 
-_BUDGETS_OF_CALLS = {
+_BOUNDS_OF_CALLS = {
     "sessions": Refusal.TOO_MANY_SESSIONS,
     "calls": Refusal.TOO_MANY_CALLS,
     "receiving": Refusal.RECEIVING_FULL,
 }
-"""The budgets that keep whole calls out."""
+"""The bounds that keep whole calls out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +110,11 @@ class StateCollector(Collector):
 
     def _admission_refusals(self, now: SchedulerStatistics) -> Metric:
         found = CounterMetricFamily(
-            "reidstream_admission_refusals", "Frames and calls that found no room in a budget.", labels=["budget"]
+            "reidstream_admission_refusals", "Frames and calls that found no room in a bound.", labels=["bound"]
         )
-        for budget, count in now.refusals.items():
-            found.add_metric([budget.value], count)
-        for name, refusal in _BUDGETS_OF_CALLS.items():
+        for bound, count in now.refusals.items():
+            found.add_metric([bound.value], count)
+        for name, refusal in _BOUNDS_OF_CALLS.items():
             found.add_metric([name], self._refusals.get(refusal, 0))
         return found
 

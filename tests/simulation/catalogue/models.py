@@ -284,12 +284,12 @@ MODELS = (
         name="every frame that finds no room counts for the boxes",
         module="admission",
         old="        self.refusals[self._lacking(frame)] += 1\n",
-        new="        self.refusals[Budget.BOXES] += 1\n",
+        new="        self.refusals[Bound.BOXES] += 1\n",
     ),
     Mutant(
         name="a frame that might not even wait is counted nowhere",
         module="arrival",
-        old="        admission.refusals[Budget.PARKED] += 1\n",
+        old="        admission.refusals[Bound.PARKED] += 1\n",
         new="",
     ),
     Mutant(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reidstream_server.core.faults import FaultReason
 from reidstream_server.core.state import Phase
-from reidstream_server.core.terms import Budget, OverloadPolicy
+from reidstream_server.core.terms import Bound, OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Violation
 from .parking_rule import fits
@@ -33,7 +33,7 @@ class Before:
     queue: tuple[Held, ...]
     parking: Held
     engine_lost: bool
-    refusals: Mapping[Budget, int]
+    refusals: Mapping[Bound, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +97,30 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
             _drop_oldest(was, frame, expected, seen)
 
 
-def judge_refusals(was: Before, frame: FrameBook, refusals: Mapping[Budget, int]) -> None:
+def judge_refusals(was: Before, frame: FrameBook, refusals: Mapping[Bound, int]) -> None:
     """Compare what the core has counted with what became of the frame: once for the first bound that had no room."""
-    counted = {budget: refusals[budget] - was.refusals[budget] for budget in Budget if budget is not Budget.STAGED}
+    counted = {bound: refusals[bound] - was.refusals[bound] for bound in Bound if bound is not Bound.STAGED}
     policy = frame.client.plan.terms.overload_policy
     parking_full = frame.fault is FaultReason.QUEUE_FULL and policy is not OverloadPolicy.REJECT
     gone = _window(was, frame) if policy is OverloadPolicy.DROP_OLDEST else []
     more = [other for other in _dropped(was, frame) if other not in gone]
     lacking = frame.phase is Phase.PARKED or frame.fault is FaultReason.QUEUE_FULL or bool(more)
-    expected: dict[Budget, int] = dict.fromkeys(counted, 0)
+    expected: dict[Bound, int] = dict.fromkeys(counted, 0)
     if lacking and frame not in gone and not was.engine_lost:
         expected[_lacking(was, frame, gone)] = 1
-        expected[Budget.PARKED] = int(parking_full)
+        expected[Bound.PARKED] = int(parking_full)
     let_in_at_once = frame.phase is not Phase.PARKED and not frame.resolved and sum(counted.values()) == 1
     if counted != expected and not let_in_at_once:
         raise Violation("refusals", f"{frame}: {counted} is counted; it is {expected}")
 
 
-def _lacking(was: Before, frame: FrameBook, gone: list[FrameBook]) -> Budget:
+def _lacking(was: Before, frame: FrameBook, gone: list[FrameBook]) -> Bound:
     amounts = (frame.boxes, frame.plan.message_bytes, frame.plan.answer_bytes)
-    names = (Budget.BOXES, Budget.BYTES, Budget.ANSWERS)
+    names = (Bound.BOXES, Bound.BYTES, Bound.ANSWERS)
     for name, held, amount, less in zip(names, was.queue, amounts, _freed(was, frame, gone), strict=True):
         if not held.fits(amount, less):
             return name
-    return Budget.TURN
+    return Bound.TURN
 
 
 def _window(was: Before, frame: FrameBook) -> list[FrameBook]:

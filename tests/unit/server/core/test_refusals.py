@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reidstream_server.core.terms import Budget, OverloadPolicy, SessionKey
+from reidstream_server.core.terms import Bound, OverloadPolicy, SessionKey
 
 from .builders import Driver, a_model, some_limits, some_terms
 
@@ -14,11 +14,11 @@ def a_busy_driver(**limits: int) -> Driver:
     return Driver(some_limits(staging_slots=1, **limits), models=[a_model(max_batch=1)])
 
 
-def refusals(driver: Driver) -> dict[Budget, int]:
+def refusals(driver: Driver) -> dict[Bound, int]:
     """Without the zeros."""
     found = driver.scheduler.statistics(driver.now).refusals
-    assert set(found) == set(Budget)
-    return {budget: count for budget, count in found.items() if count}
+    assert set(found) == set(Bound)
+    return {bound: count for bound, count in found.items() if count}
 
 
 def with_one_frame(driver: Driver, **agreed: object) -> SessionKey:
@@ -29,24 +29,24 @@ def with_one_frame(driver: Driver, **agreed: object) -> SessionKey:
 
 @pytest.mark.parametrize("policy", list(OverloadPolicy))
 @pytest.mark.parametrize(
-    ("limits", "budget"),
+    ("limits", "bound"),
     [
-        ({"queue_boxes": 8}, Budget.BOXES),
-        ({"queue_bytes": 200}, Budget.BYTES),
-        ({"answer_bytes": 32}, Budget.ANSWERS),
+        ({"queue_boxes": 8}, Bound.BOXES),
+        ({"queue_bytes": 200}, Bound.BYTES),
+        ({"answer_bytes": 32}, Bound.ANSWERS),
     ],
 )
 def test_a_frame_counts_for_the_bound_that_has_no_room(
-    limits: dict[str, int], budget: Budget, policy: OverloadPolicy
+    limits: dict[str, int], bound: Bound, policy: OverloadPolicy
 ) -> None:
     """Whatever its session's policy makes of it: it waits, is rejected, or takes another's place."""
     driver = a_busy_driver(**limits)
     session = with_one_frame(driver, policy=policy)
     assert refusals(driver) == {}
     driver.send(session, "second", 4)
-    assert refusals(driver) == {budget: 1}
+    assert refusals(driver) == {bound: 1}
     driver.work_off()
-    assert refusals(driver) == {budget: 1}
+    assert refusals(driver) == {bound: 1}
 
 
 def test_a_frame_that_fits_may_have_to_wait_for_its_turn() -> None:
@@ -56,7 +56,7 @@ def test_a_frame_that_fits_may_have_to_wait_for_its_turn() -> None:
     driver.send(first, "running", 5)
     driver.send(first, "large", 8)
     driver.send(second, "small", 1)
-    assert refusals(driver) == {Budget.BOXES: 1, Budget.TURN: 1}
+    assert refusals(driver) == {Bound.BOXES: 1, Bound.TURN: 1}
 
 
 def test_a_frame_that_may_not_even_wait_counts_twice() -> None:
@@ -64,7 +64,7 @@ def test_a_frame_that_may_not_even_wait_counts_twice() -> None:
     driver = a_busy_driver(queue_boxes=8, parked_bytes=50)
     session = with_one_frame(driver)
     driver.send(session, "second", 4)
-    assert refusals(driver) == {Budget.BOXES: 1, Budget.PARKED: 1}
+    assert refusals(driver) == {Bound.BOXES: 1, Bound.PARKED: 1}
 
 
 def test_a_frame_without_room_for_its_pixels_counts_once() -> None:
@@ -75,9 +75,9 @@ def test_a_frame_without_room_for_its_pixels_counts_once() -> None:
         driver.send(session, f"frame {number}")
     third = driver.open(some_terms("camera3"))
     driver.send(third, "frame 3")
-    assert refusals(driver) == {Budget.STAGED: 1}
+    assert refusals(driver) == {Bound.STAGED: 1}
     driver.work_off()
-    assert refusals(driver)[Budget.STAGED] == 2
+    assert refusals(driver)[Bound.STAGED] == 2
     assert len(driver.answered()) == 3
 
 
