@@ -316,7 +316,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
         ),
         access=parts.access,
         check_leaving=parts.runtime.refuse_when_leaving,
-        pause_s=parts.runtime.pause_s,
+        payments=parts.runtime,
         observer=parts.observer,
     )
 

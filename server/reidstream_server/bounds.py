@@ -100,6 +100,7 @@ def port_bounds(config: ServerConfig) -> CallBounds:
     """The bounds of calls that the gRPC port keeps for all its services."""
     return CallBounds(
         max_calls=config.limits.max_calls,
+        max_waiting_calls=2 * (calls_per_connection(config) + 1),  # one connection alone never has more than its half
         receive_timeout_s=config.scheduling.receive_timeout_s,
         stall_timeout_s=config.scheduling.stall_timeout_s,
         end_timeout_s=END_TIMEOUT_S,

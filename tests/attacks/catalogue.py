@@ -80,6 +80,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="quick-calls", run=calling.quick_calls),
     Attack(name="quick-checks", run=calling.quick_checks),
     Attack(name="refused-embeds", run=calling.refused_embeds),
+    Attack(name="unknown-methods", run=calling.unknown_methods),
     Attack(name="reflections", run=calling.reflections),
     Attack(name="takeovers", run=calling.takeovers),
     Attack(name="untaken-answers", run=calling.untaken_answers),

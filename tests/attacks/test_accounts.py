@@ -14,7 +14,7 @@ from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
-from tests.attacks.attackers import crowding, decoding, flooding, holding, parsing
+from tests.attacks.attackers import calling, crowding, decoding, flooding, holding, parsing, resetting
 from tests.attacks.attackers.target import Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
 from tests.support.harness import real_engine, serving, stub_of, until
@@ -119,6 +119,63 @@ async def test_a_client_whose_frames_are_refused_pays_for_their_reading() -> Non
     async with serving() as server, under_attack(server, parsing.damaged_pictures) as target:
         await attempts(target, 2)
         await until(lambda: server.runtime.statistics().paused_sources == 2)  # without tokens, each connection is one
+        await visit(server)
+
+
+@pytest.mark.parametrize(
+    ("attack", "own"),
+    [
+        pytest.param(partial(calling.quick_calls, at_once=100), False, id="quick-calls"),
+        pytest.param(partial(calling.refused_embeds, at_once=100), False, id="refused-embeds"),
+        pytest.param(partial(calling.quick_checks, at_once=100), True, id="quick-checks"),
+        pytest.param(partial(calling.unknown_methods, at_once=100), True, id="unknown-methods"),
+    ],
+)
+async def test_whoever_calls_without_a_pause_pays_and_its_calls_wait(attack: Attack, *, own: bool) -> None:
+    """All of them, before anything of them is read; nobody else's do."""
+    async with serving() as server, under_attack(server, attack) as target:
+        admission = port_of(server).admission
+        turns, other = (admission.own_turns, admission.turns) if own else (admission.turns, admission.own_turns)
+        await attempts(target, 200)
+        await until(lambda: turns.waiting >= 90 and server.runtime.statistics().paused_sources == 1)
+        assert admission.calls.taken + admission.own_calls.taken <= 10
+        await visit(server)
+        assert other.waiting == 0
+    await until(lambda: turns.waiting == 0)
+
+
+async def test_frames_of_a_client_that_calls_too_often_are_still_read(tokens: Path) -> None:
+    """They come before the next of its calls, so a script that calls too often stops no camera of its token."""
+    async with serving(tokens_file=tokens) as server, under_attack(server, calling.quick_calls, token=LOUD):
+        await until(lambda: port_of(server).admission.turns.waiting >= 100)
+        await visit(server, frames=20, token=LOUD)
+        await until(lambda: port_of(server).admission.turns.waiting >= 100)
+
+
+async def test_calls_that_are_left_at_once_wait_as_well() -> None:
+    """A client that resets what it opens does not come round faster."""
+    async with serving() as server, under_attack(server, resetting.rapid_reset) as target:
+        await attempts(target, 1000)
+        await until(lambda: port_of(server).admission.turns.waiting >= 90)
+        await until(lambda: server.runtime.statistics().paused_sources == 1)
+        await visit(server)
+
+
+async def test_sessions_that_are_taken_over_again_and_again_pay_for_each_opening() -> None:
+    """The next streams wait before their first message is read."""
+    async with serving() as server, under_attack(server, partial(calling.takeovers, names=4)) as target:
+        await attempts(target, 40)
+        await until(lambda: port_of(server).admission.turns.waiting > 0)
+        await until(lambda: server.runtime.statistics().paused_sources == 1)
+        await visit(server)
+
+
+async def test_questions_of_one_stream_of_reflection_are_paid_for_one_by_one() -> None:
+    """However many stand in its window."""
+    async with serving() as server, under_attack(server, partial(calling.reflections, streams=1)) as target:
+        await attempts(target, 64)
+        await until(lambda: port_of(server).admission.own_turns.waiting == 1)
+        await until(lambda: server.runtime.statistics().paused_sources == 1)
         await visit(server)
 
 

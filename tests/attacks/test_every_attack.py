@@ -89,6 +89,7 @@ SHORT = {
     "quick-calls": Short(calling.quick_calls, 400),
     "quick-checks": Short(calling.quick_checks, 400),
     "refused-embeds": Short(calling.refused_embeds, 400),
+    "unknown-methods": Short(calling.unknown_methods, 400),
     "reflections": Short(partial(calling.reflections, streams=4), 64),
     "takeovers": Short(partial(calling.takeovers, names=4), 40),
     "untaken-answers": Short(partial(calling.untaken_answers, count=16), 32),

@@ -111,6 +111,11 @@ def every_frame(**changes: object) -> Callable[[ClientPlan], ClientPlan]:
     )
 
 
+def with_terms(client: ClientPlan, **changes: object) -> ClientPlan:
+    """The camera under other terms."""
+    return replace(client, terms=replace(client.terms, **changes))  # type: ignore[arg-type]
+
+
 MISBEHAVIOURS: dict[str, Callable[[ClientPlan], ClientPlan]] = {
     "its frames are refused, and reading them takes long": every_frame(refused=True, reading_ns=5 * MS),
     "its frames cost ten times what their headers say": every_frame(staging_ns=40 * MS),
@@ -121,6 +126,21 @@ MISBEHAVIOURS: dict[str, Callable[[ClientPlan], ClientPlan]] = {
     "its decoders never end": every_frame(staging_ns=3_000 * MS),
     "it does not read its answers": lambda client: replace(client, stalls_after=0),
     "it ignores its window": lambda client: replace(client, floods=True),
+    "its frames have no boxes, and reading them takes long": every_frame(crops=(), answer_bytes=0, reading_ns=40 * MS),
+    "reading its frames takes ten times as long as their work": every_frame(reading_ns=80 * MS),
+    "its frames are too late, and reading them takes long": lambda client: with_terms(
+        every_frame(age_ns=2 * MS, reading_ns=40 * MS)(client), latency_budget_ns=MS
+    ),
+    "its frames are dropped, and reading them takes long": lambda client: with_terms(
+        replace(every_frame(reading_ns=10 * MS)(client), floods=True),
+        overload_policy=OverloadPolicy.DROP_OLDEST,
+        window=Window(frames=1, bytes=10**9),
+    ),
+    "its frames find no room, and reading them takes long": lambda client: with_terms(
+        replace(every_frame(reading_ns=10 * MS)(client), floods=True),
+        overload_policy=OverloadPolicy.REJECT,
+        window=Window(frames=1, bytes=10**9),
+    ),
 }
 
 

@@ -1,18 +1,23 @@
 """The bounds of the queue: boxes that are not answered yet, bytes of messages that are not staged yet, and bytes of
 vectors that are not written yet.
 
-A flow may hold as much as is still free (see `sharing`). A session may park one frame that does not fit; parked frames
-wait here, in the order of parking, and their messages have a bound of their own, shared by sources.
+A flow may hold as much as is still free (see `sharing`). What it holds is the mean of its own and its whole source's:
+for the only camera of a source that is the same, and a source with hundreds of cameras leaves a third to others, and
+room for one more of its own. A session may park one frame that does not fit; parked frames wait here, in the order of
+parking, and their messages have a bound of their own, shared by sources.
 
 Traps: with many greedy flows, the free room can stay smaller than a large frame for ever. So the first parked frame
 whose flow holds nothing lets nobody else in until it fits. A flow that holds something makes only its own later frames
 wait, of all its sessions. But then a few large frames would make every small camera wait for them. So a frame that is
-much smaller passes them; those that have passed hold a part of each bound at most, so the large ones get in, too.
+much smaller passes them; those that have passed hold a part of each bound at most, so the large ones get in, too. And a
+source with hundreds of cameras has always some that hold nothing. So they let in whoever's source holds less, without
+what has passed: a source of which all the rest is done goes first.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from .sharing import Pool
@@ -24,16 +29,30 @@ P = TypeVar("P")
 MUCH_SMALLER = 4
 """A frame passes one that waits and takes so many times as much of the queue."""
 
-PASSED_PART = 4
-"""Those that have passed hold at most one part in so many of each bound."""
+PASSED_PART = 6
+"""Those that have passed hold at most one part in so many of each bound. So half of it fits beside them, even if they
+are all of the same source.
+"""
 
 
 class _Room:
-    """One bound of the queue. `passed`: what frames hold of it that have passed others."""
+    """One bound of the queue. `passed`: what frames hold of it that have passed others; `in_turn`: the others, by
+    sources. The client of a holder is its source.
+    """
 
     def __init__(self, most: int) -> None:
         self.pool: Pool[Flow] = Pool(most)
+        self.sources: Pool[str] = Pool(most)
+        self.in_turn: Pool[str] = Pool(most)
         self.passed = 0
+
+    def fits(self, flow: Flow, amount: int) -> bool:
+        """Whether the flow may take so much now."""
+        return self.pool.fits_beside((self.pool.of(flow) + self.sources.of(flow.client)) / 2, amount)
+
+    def part(self, source: str) -> float:
+        """How much of the bound the source holds, without what has passed others."""
+        return self.in_turn.of(source) / self.in_turn.most
 
     def may_pass(self, amount: int) -> bool:
         """Whether a frame that takes so much may still pass others."""
@@ -42,12 +61,20 @@ class _Room:
     def take(self, flow: Flow, amount: int, *, passes: bool) -> None:
         """The flow holds so much more."""
         self.pool.take(flow, amount)
-        self.passed += amount if passes else 0
+        self.sources.take(flow.client, amount)
+        if passes:
+            self.passed += amount
+        else:
+            self.in_turn.take(flow.client, amount)
 
     def give_back(self, flow: Flow, amount: int, *, passed: bool) -> None:
         """The flow holds so much less."""
         self.pool.give_back(flow, amount)
-        self.passed -= amount if passed else 0
+        self.sources.give_back(flow.client, amount)
+        if passed:
+            self.passed -= amount
+        else:
+            self.in_turn.give_back(flow.client, amount)
 
 
 class Admission(Generic[P]):
@@ -61,6 +88,7 @@ class Admission(Generic[P]):
         self._answers = _Room(limits.max_held_answer_bytes)
         self._parked: Pool[str] = Pool(limits.max_parked_bytes)
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
+        self._waiting: dict[str, dict[SessionKey, SessionState[P]]] = {}  # the same, by sources
         self._changed = False  # since nobody was found who may go in
         self.refusals: Counter[Bound] = Counter()
 
@@ -93,7 +121,7 @@ class Admission(Generic[P]):
         """Let the frame in if it fits and no parked frame goes first; False if not, with nothing changed."""
         if self.others_first(frame) or not self._fits(frame):
             return False
-        passes = any(not self._holds_anything(session.terms.holder) for session in self._parking.values())
+        passes = next(self._going_first(frame.session.terms.holder), None) is not None
         self._let_in(frame, passes=passes)
         return True
 
@@ -106,14 +134,11 @@ class Admission(Generic[P]):
         if not self._parking:
             return False
         flow = frame.session.terms.holder
+        if any(session.terms.holder == flow for session in self._waiting.get(flow.client, {}).values()):
+            return True
         frame.share = self._share(frame)
         return any(
-            session.terms.holder == flow
-            or (
-                not self._holds_anything(session.terms.holder)
-                and (session.parked is None or not self._may_pass(frame, session.parked))
-            )
-            for session in self._parking.values()
+            session.parked is None or not self._may_pass(frame, session.parked) for session in self._going_first(flow)
         )
 
     def has_place(self, session: SessionState[P]) -> bool:
@@ -163,6 +188,7 @@ class Admission(Generic[P]):
         frame.session.parked = frame
         self._parked.take(frame.session.terms.source, frame.request.message_bytes)
         self._parking.setdefault(frame.session.key, frame.session)
+        self._waiting.setdefault(frame.session.terms.source, {})[frame.session.key] = frame.session
         self._changed = True
 
     def give_up_parked(self, session: SessionState[P]) -> None:
@@ -175,7 +201,13 @@ class Admission(Generic[P]):
     def unpark(self, session: SessionState[P]) -> None:
         """The session does not wait any more."""
         self.give_up_parked(session)
-        self._changed |= self._parking.pop(session.key, None) is not None
+        if self._parking.pop(session.key, None) is None:
+            return
+        self._changed = True
+        waiting = self._waiting[session.terms.source]
+        del waiting[session.key]
+        if not waiting:
+            del self._waiting[session.terms.source]
 
     def next_admitted(self) -> FrameState[P] | None:
         """Let in the first parked frame that may go, and return it; None if none may. One pass: every event asks."""
@@ -192,25 +224,44 @@ class Admission(Generic[P]):
         """The first that may go, and whether it passes one that waits."""
         fitting: list[FrameState[P]] = []
         flows: set[Flow] = set()
-        blocking: FrameState[P] | None = None  # the smallest of those that let in only what is much smaller
+        blocking: dict[str, FrameState[P]] = {}  # of each source, the smallest that lets in only what is much smaller
+        before: dict[str, list[FrameState[P]]] = {}  # those of them that go before a source
+        parts = {source: self._part(source) for source in self._waiting}
         for session in self._parking.values():
             frame, flow = session.parked, session.terms.holder
             if frame is None:
                 continue
             in_turn = flow not in flows
             flows.add(flow)
-            fits = in_turn and (blocking is None or self._may_pass(frame, blocking)) and self._fits(frame)
+            others = before.get(flow.client)
+            if others is None:
+                others = [other for source, other in blocking.items() if parts[source] <= parts[flow.client]]
+                before[flow.client] = others
+            fits = in_turn and all(self._may_pass(frame, other) for other in others) and self._fits(frame)
             if self._holds_anything(flow):
                 fitting += [frame] if fits else []
                 continue
             if fits:
-                return frame, blocking is not None
-            if blocking is None or frame.share < blocking.share:
-                blocking = frame
+                return frame, bool(others)
+            if flow.client not in blocking or frame.share < blocking[flow.client].share:
+                blocking[flow.client] = frame
+                before.clear()
         for frame in fitting:
-            if blocking is None or self._may_pass(frame, blocking):
-                return frame, blocking is not None
+            others = [other for source, other in blocking.items() if parts[source] <= parts[frame.session.terms.source]]
+            if all(self._may_pass(frame, other) for other in others):
+                return frame, bool(others)
         return None, False
+
+    def _going_first(self, flow: Flow) -> Iterator[SessionState[P]]:
+        """The sessions that wait and let in only what is much smaller, if it is of this flow."""
+        part = self._part(flow.client)
+        for source, sessions in self._waiting.items():
+            if self._part(source) <= part:
+                yield from (session for session in sessions.values() if not self._holds_anything(session.terms.holder))
+
+    def _part(self, source: str) -> float:
+        """How much a source holds in turn: of the bound that it holds most of."""
+        return max(room.part(source) for room in (self._boxes, self._bytes, self._answers))
 
     def _let_in(self, frame: FrameState[P], *, passes: bool) -> None:
         flow, request = frame.session.terms.holder, frame.request
@@ -224,19 +275,19 @@ class Admission(Generic[P]):
     def _fits(self, frame: FrameState[P]) -> bool:
         flow, request = frame.session.terms.holder, frame.request
         return (
-            self._boxes.pool.fits(flow, frame.boxes)
-            and self._bytes.pool.fits(flow, request.message_bytes)
-            and self._answers.pool.fits(flow, request.answer_bytes)
+            self._boxes.fits(flow, frame.boxes)
+            and self._bytes.fits(flow, request.message_bytes)
+            and self._answers.fits(flow, request.answer_bytes)
         )
 
     def _lacking(self, frame: FrameState[P]) -> Bound:
         """What keeps a frame out."""
         flow, request = frame.session.terms.holder, frame.request
-        if not self._boxes.pool.fits(flow, frame.boxes):
+        if not self._boxes.fits(flow, frame.boxes):
             return Bound.BOXES
-        if not self._bytes.pool.fits(flow, request.message_bytes):
+        if not self._bytes.fits(flow, request.message_bytes):
             return Bound.BYTES
-        if not self._answers.pool.fits(flow, request.answer_bytes):
+        if not self._answers.fits(flow, request.answer_bytes):
             return Bound.ANSWERS
         return Bound.TURN
 

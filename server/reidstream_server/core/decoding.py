@@ -68,9 +68,9 @@ class Decoding(Generic[P]):
                 self._sources.suspect(frame.session.terms.source)
                 effects.append(SetAside(frame=frame.key, payload=frame.payload))
                 continue
-            self._clear(frame)
             effects.append(GiveUpStaging(frame=frame.key, payload=frame.payload))
             self._sources.charge(frame.session.terms.source, now - frame.staging_ns, now)
+            self._clear(frame)  # after the charge: one that has left is not forgotten in between
             self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)
         if staging.broken:
             self._inference.lose_all("too many pictures are decoded without end", effects)

@@ -14,7 +14,7 @@ from .admission import Admission
 from .delivery import Delivery
 from .effects import Effect, Release
 from .fair_queue import FairQueue
-from .faults import FrameFault
+from .faults import REFUSED_FOR_ROOM, FrameFault
 from .fleet import Fleet
 from .sources import ANSWERING_NS, Sources
 from .staging import Staging
@@ -164,8 +164,9 @@ class Ledger(Generic[P]):
             self._waiting_heavy -= frame.heavy
             self.waiting.cancel(frame.queue_entry)
             frame.queue_entry = None
-        if not frame.started and not session.gone:
-            answering_ns = ANSWERING_NS if fault is not None and frame.reading_ns else 0
+        refused = fault is not None and fault.reason in REFUSED_FOR_ROOM  # its source is charged at once
+        if not frame.started and frame.reading_ns and not refused:
+            answering_ns = ANSWERING_NS if fault is not None and not session.gone else 0
             self._sources.read_in_vain(session.terms.source, frame.reading_ns + answering_ns)
         for model, entry in frame.crop_entries:
             self._batchers[model].cancel(entry)

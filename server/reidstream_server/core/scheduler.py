@@ -107,6 +107,11 @@ class Scheduler(Generic[P]):
         self._sources.charge(source, cost_ns, now)
         return self._pump(now, [], None)
 
+    def called(self, source: str, cost_ns: int, now: int) -> list[Effect[P]]:
+        """A call of the source takes so much of the event loop, beside the work of frames. It needs no session."""
+        self._sources.called(source, cost_ns)
+        return self._pump(now, [], None)
+
     def session_statistics(self, session: SessionKey) -> SessionStatistics | None:
         """A snapshot of one session; None if it is over."""
         state = self._sessions.get(session)
@@ -156,7 +161,7 @@ class Scheduler(Generic[P]):
         for that. Raises LookupError, with nothing changed, if a crop's model is not one of its session's.
         """
         effects: list[Effect[P]] = []
-        frame = self._enter(session, request, payload, now)
+        frame = self._enter(session, request, payload, now, spent_ns)
         if frame is not None:
             frame.reading_ns = spent_ns
             self._arrivals.decide(frame, now, effects)
@@ -165,6 +170,7 @@ class Scheduler(Generic[P]):
             usual = min(frame.cost_ns, usual_reading_ns(frame.boxes)) + USUAL_BYTE_NS * request.message_bytes
             if not frame.resolved and spent_ns > usual:
                 self._sources.read_in_vain(frame.session.terms.source, spent_ns - usual)
+                frame.reading_ns = usual  # what is left, if it is given up
         return self._pump(now, effects, self._sessions.get(session))
 
     def frame_refused(
@@ -177,7 +183,7 @@ class Scheduler(Generic[P]):
         request = FrameRequest(
             frame_id=frame_id, message_bytes=0, staged_bytes=0, answer_bytes=0, staging_ns=0, age_ns=0, crops=()
         )
-        frame = self._enter(session, request, None, now)
+        frame = self._enter(session, request, None, now, spent_ns)
         if frame is not None:
             self._ledger.resolve(frame, self._arrivals.id_fault(frame) or fault, effects)
             self._sources.charge(frame.session.terms.source, spent_ns, now)
@@ -260,10 +266,17 @@ class Scheduler(Generic[P]):
         self._keys += 1
         return self._keys
 
-    def _enter(self, session: SessionKey, request: FrameRequest, payload: P | None, now: int) -> FrameState[P] | None:
-        """Give the frame its place in the session; None if the session does not take frames any more."""
+    def _enter(
+        self, session: SessionKey, request: FrameRequest, payload: P | None, now: int, spent_ns: int
+    ) -> FrameState[P] | None:
+        """Give the frame its place in the session; None if the session does not take frames any more: then it was read
+        for nothing.
+        """
         state = self._sessions.get(session)
-        if state is None or state.draining:
+        if state is None:
+            return None
+        if state.draining:
+            self._sources.read_in_vain(state.terms.source, spent_ns)
             return None
         frame = self._arrivals.enter(state, FrameKey(self._keys + 1), request, payload, now)
         self._keys += 1
@@ -278,11 +291,11 @@ class Scheduler(Generic[P]):
         while (parked := self._ledger.admission.next_admitted()) is not None:
             self._ledger.queue(parked, now)
             self._delivery.touch(parked.session)
+        self._sources.settle(now)  # before staging: all frames of those who pay are heavy
         self._inference.start(now, effects)
         while (frame := self._ledger.next_to_stage(now)) is not None and frame.payload is not None:
             effects.append(Stage(frame=frame.key, payload=frame.payload, aside=frame.aside))
         self._inference.watch()
-        self._sources.settle(now)
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
         if self._fleet.unused:
@@ -322,7 +335,6 @@ class Scheduler(Generic[P]):
         """The session is over: let go of everything that it has open."""
         session.gone = True
         self._sessions.pop(session.key, None)
-        self._sources.leave(session)
         self._timers.cancel(session.stall_timer)
         self._timers.cancel(session.drain_timer)
         for frame in list(session.open_frames.values()):
@@ -333,4 +345,5 @@ class Scheduler(Generic[P]):
             self._ledger.admission.answer_written(session, answer)
         session.open_frames.clear()
         session.resolved.clear()
+        self._sources.leave(session)
         self._fleet.leave(session.terms.models)

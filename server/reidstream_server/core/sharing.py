@@ -46,10 +46,14 @@ class Pool(Generic[H]):
         """Whether the holder may take so much now. True for nothing. Where nothing is taken, all there is may be: what
         is as large as the bound must fit at some time.
         """
+        return self.fits_beside(self._by_holder[holder], amount)
+
+    def fits_beside(self, own: float, amount: int) -> bool:
+        """The same, for whoever counts as if he had `own`."""
         if not amount or not self._taken:
             return amount <= self.most
         left = min(amount, self.most // LEFT_PART)
-        return self._by_holder[holder] + amount + left <= self.most - self._taken
+        return own + amount + left <= self.most - self._taken
 
     def take(self, holder: H, amount: int) -> None:
         """The holder has so much more. Whoever takes what does not fit answers for it."""

@@ -15,10 +15,12 @@ are taken for heavy ones, also those that wait already, whatever their headers s
 Reading takes no core from the others, but the one event loop. What was read for nothing is free for a source as long as
 it is a small part of the time: cameras see empty rooms, and frames are dropped when there are too many. For nothing is
 reading when no crop was ever worked on, and what took longer than usual, or than the frame's work. What is more than a
-small part is paid for.
+small part is paid for. Each piece of reading counts once: what was refused, or found no room, is charged at once, and
+not counted here.
 
 Trap: a source that leaves takes its debt along, or it would come back with a new session. So it is forgotten when
-nothing of it is open *and* it has paid.
+nothing of it is open *and* it has paid; and what was read for nothing is settled first, also in the event in which it
+leaves.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ class Source(Generic[P]):
 class Sources(Generic[P]):
     """Every source with a session, or with something to pay. Not thread-safe."""
 
-    def __init__(self, timers: Timers, delivery: Delivery[P]) -> None:
+    def __init__(self, timers: Timers, delivery: Delivery[P], *, most_gone: int = MOST_GONE) -> None:
         self._timers = timers
         self._delivery = delivery
         self._by_name: dict[str, Source[P]] = {}
@@ -96,7 +98,7 @@ class Sources(Generic[P]):
         self._slowed = 0
         self._unsettled: list[Source[P]] = []
         self._gone: dict[str, int] = {}
-        self._free_at_once_ns = FREE_AT_ONCE_NS
+        self._most_gone = most_gone
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -163,15 +165,23 @@ class Sources(Generic[P]):
                 self._unsettled.append(source)
             source.read_in_vain_ns += spent_ns
 
+    def called(self, name: str, cost_ns: int) -> None:
+        """A call of the source costs so much, which counts as reading for nothing does. It needs no session; to be
+        settled in the same event.
+        """
+        self._of(name)
+        self.read_in_vain(name, cost_ns)
+
     def settle(self, now: int) -> None:
         """Who has been read for nothing for more than is free pays."""
         while self._unsettled:
             source = self._unsettled.pop()
             spent, source.read_in_vain_ns = source.read_in_vain_ns, 0
             source.free_from_ns = max(source.free_from_ns, now) + FREE_PART * spent
-            if source.free_from_ns > now + FREE_PART * self._free_at_once_ns:
-                source.free_from_ns = now + FREE_PART * self._free_at_once_ns
+            if source.free_from_ns > now + FREE_PART * FREE_AT_ONCE_NS:
+                source.free_from_ns = now + FREE_PART * FREE_AT_ONCE_NS
                 self.charge(source.name, spent, now)
+            self._forget(source)
 
     def until_ns(self, name: str) -> int | None:
         """Until when the source is not read; None if it may be."""
@@ -222,11 +232,11 @@ class Sources(Generic[P]):
             self._delivery.touch(session)
 
     def _forget(self, source: Source[P]) -> None:
-        if not source.sessions and not self._is_slowed(source):
+        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:
             del self._by_name[source.name]
             if source.free_from_ns:
                 self._gone[source.name] = source.free_from_ns
-                if len(self._gone) > MOST_GONE:
+                if len(self._gone) > self._most_gone:
                     del self._gone[next(iter(self._gone))]
 
     @staticmethod

@@ -43,7 +43,7 @@ class FrameState(Generic[P]):
 
     `cost_ns`: of one core, for its staging and its crops, as far as its headers tell. `heavy`: light frames do not wait
     for it. `aside`: it is or was staged beside the cores that all share. `share`, `passed`: see `admission`.
-    `reading_ns`: what reading it took.
+    `reading_ns`: what reading it took, as far as nobody has paid for it yet.
     """
 
     key: FrameKey
@@ -179,10 +179,10 @@ class SessionState(Generic[P]):
     @property
     def readable(self) -> bool:
         """Whether its next message may be read."""
-        if self.draining:
-            return True  # what still comes is not processed
         if self.paused:
             return False
+        if self.draining:
+            return True  # what still comes is not processed
         window = self.terms.window
         backlog = len(self.open_frames) + len(self.unwritten)
         if self.terms.overload_policy is not OverloadPolicy.WAIT:

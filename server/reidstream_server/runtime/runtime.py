@@ -197,6 +197,12 @@ class Runtime:
         """A call of the source was refused, and has cost so much. Nothing of the source is read for some time."""
         self._carry_out(self._scheduler.charge(source, spent_ns, time.monotonic_ns()))
 
+    def called(self, source: str, cost_ns: int) -> None:
+        """A call of the source takes the event loop so much, for which no frame accounts: a part of the time is free,
+        and more is paid for.
+        """
+        self._carry_out(self._scheduler.called(source, cost_ns, time.monotonic_ns()))
+
     def pause_s(self, source: str) -> float:
         """How long nothing of the source is to be read, from now on; 0.0 if it may be. For doors without sessions."""
         until = self._scheduler.paused_until_ns(source)

@@ -12,6 +12,7 @@ from .messages import numbered, opening, small_body
 from .target import EMBED, EMBED_STREAM, HEALTH_CHECK, LIST_MODELS, Target, again, together
 
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+_UNKNOWN = "/reidstream.v1.Nobody/Nothing"
 
 
 async def quick_calls(target: Target, *, at_once: int = 200) -> None:
@@ -36,6 +37,14 @@ async def refused_embeds(target: Target, *, at_once: int = 200) -> None:
     Aims at: refusals, which are answered before anybody asks what they cost.
     """
     await _calls(target, EMBED, b"", at_once)
+
+
+async def unknown_methods(target: Target, *, at_once: int = 200) -> None:
+    """The same with a method that nobody has, of a stranger.
+
+    Aims at: calls that no service ever sees.
+    """
+    await _calls(target, _UNKNOWN, b"", at_once)
 
 
 async def _calls(target: Target, path: str, message: bytes, at_once: int) -> None:

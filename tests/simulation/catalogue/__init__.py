@@ -10,7 +10,8 @@ from .bounds import BOUNDS
 from .costs import COSTS
 from .ends import ENDS
 from .models import MODELS
+from .reading import READING
 from .turns import TURNS
 from .work import WORK
 
-MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS)
+MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS, *READING)

@@ -25,14 +25,15 @@ BOUNDS = (
     Mutant(
         name="one camera may take the whole queue",
         module="sharing",
-        old="return self._by_holder[holder] + amount + left <= self.most - self._taken",
+        old="return own + amount + left <= self.most - self._taken",
         new="return amount + left <= self.most - self._taken",
     ),
     Mutant(
         name="the queue's bytes are not looked at",
         module="admission",
-        old="            and self._bytes.pool.fits(flow, request.message_bytes)\n",
+        old="            and self._bytes.fits(flow, request.message_bytes)\n",
         new="",
+        found_by=2,
     ),
     Mutant(
         name="newcomers overtake whoever waits for room",
@@ -43,14 +44,72 @@ BOUNDS = (
     Mutant(
         name="a large frame waits for ever while small ones fit",
         module="admission",
-        old="            if blocking is None or frame.share < blocking.share:\n                blocking = frame\n",
+        old="                blocking[flow.client] = frame\n",
+        new="                pass\n",
+    ),
+    Mutant(
+        name="each camera of a source may have as much as if it were alone",
+        module="admission",
+        old="(self.pool.of(flow) + self.sources.of(flow.client)) / 2",
+        new="self.pool.of(flow)",
+    ),
+    Mutant(
+        name="a camera may have what its source does not",
+        module="admission",
+        old="(self.pool.of(flow) + self.sources.of(flow.client)) / 2",
+        new="self.sources.of(flow.client)",
+    ),
+    Mutant(
+        name="who waits blocks sources that hold less",
+        module="admission",
+        old="            if self._part(source) <= part:\n",
+        new="            if True:\n",
+        found_by=4,
+    ),
+    Mutant(
+        name="who waits lets in sources that hold as much",
+        module="admission",
+        old="            if self._part(source) <= part:\n",
+        new="            if self._part(source) < part:\n",
+    ),
+    Mutant(
+        name="whoever waits in vain blocks sources that wait and hold less",
+        module="admission",
+        old="blocking.items() if parts[source] <= parts[flow.client]]",
+        new="blocking.items()]",
+        found_by=9,
+    ),
+    Mutant(
+        name="who waits is let in before sources that hold as much",
+        module="admission",
+        old="blocking.items() if parts[source] <= parts[flow.client]]",
+        new="blocking.items() if parts[source] < parts[flow.client]]",
+    ),
+    Mutant(
+        name="a source whose small frames have passed does not go first",
+        module="admission",
+        old="return self.in_turn.of(source) / self.in_turn.most",
+        new="return self.sources.of(source) / self.in_turn.most",
+        found_by=9,
+    ),
+    Mutant(
+        name="what a source has held is counted for ever",
+        module="admission",
+        old="        self.sources.give_back(flow.client, amount)\n",
         new="",
+    ),
+    Mutant(
+        name="what a source has held in turn is counted for ever",
+        module="admission",
+        old="            self.in_turn.give_back(flow.client, amount)\n",
+        new="            pass\n",
     ),
     Mutant(
         name="a camera's sessions overtake each other in parking",
         module="admission",
         old="            in_turn = flow not in flows\n",
         new="            in_turn = True\n",
+        found_by=4,
     ),
     Mutant(
         name="who waits is let in only when its camera has nothing else",
@@ -61,8 +120,8 @@ BOUNDS = (
     Mutant(
         name="a camera's newer session overtakes the one that waits",
         module="admission",
-        old="            session.terms.holder == flow\n            or (",
-        new="            (",
+        old="        if any(session.terms.holder == flow for",
+        new="        if False and any(session.terms.holder == flow for",
         found_by=21,
     ),
     Mutant(

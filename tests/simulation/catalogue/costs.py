@@ -40,8 +40,8 @@ COSTS = (
     Mutant(
         name="who has passed counts for ever",
         module="admission",
-        old="        self.passed -= amount if passed else 0\n",
-        new="",
+        old="            self.passed -= amount\n",
+        new="            pass\n",
     ),
     Mutant(
         name="a frame that passes when it comes does not count",
@@ -72,6 +72,7 @@ COSTS = (
         module="admission",
         old="passed=frame.passed)\n            self._changed = True\n\n    def release_boxes",
         new="passed=frame.passed)\n\n    def release_boxes",
+        found_by=2,
     ),
     Mutant(
         name="a frame that may not even wait keeps its place",
@@ -83,8 +84,9 @@ COSTS = (
     Mutant(
         name="vectors have no bound",
         module="admission",
-        old="            and self._answers.pool.fits(flow, request.answer_bytes)\n",
+        old="            and self._answers.fits(flow, request.answer_bytes)\n",
         new="",
+        found_by=6,
     ),
     Mutant(
         name="vectors are not held any more when they are handed out",
@@ -295,7 +297,7 @@ COSTS = (
     Mutant(
         name="a debt goes with the last session",
         module="sources",
-        old="        if not source.sessions and not self._is_slowed(source):\n",
+        old="        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:\n",
         new="        if not source.sessions:\n            self._paused.pop(source.number, None)\n",
     ),
     Mutant(
@@ -320,16 +322,10 @@ COSTS = (
         new="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n",
     ),
     Mutant(
-        name="a session that must leave is not read while it pays",
+        name="a session that must leave is read while its source pays",
         module="state",
-        old=(
-            "        if self.draining:\n"
-            "            return True  # what still comes is not processed\n        if self.paused:\n"
-        ),
-        new=(
-            "        if self.draining and not self.paused:\n"
-            "            return True  # what still comes is not processed\n        if self.paused:\n"
-        ),
+        old="        if self.paused:\n            return False\n        if self.draining:\n",
+        new="        if self.paused and not self.draining:\n            return False\n        if self.draining:\n",
     ),
     Mutant(
         name="frames of a source with a slow one are light",

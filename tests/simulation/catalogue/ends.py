@@ -116,8 +116,8 @@ ENDS = (
     Mutant(
         name="frames are taken after the drain",
         module="scheduler",
-        old="        if state is None or state.draining:\n            return None",
-        new="        if state is None:\n            return None",
+        old="        if state.draining:\n            self",
+        new="        if False:\n            self",
     ),
     Mutant(
         name="the drain's deadline passes unnoticed",

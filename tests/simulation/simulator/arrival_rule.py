@@ -16,7 +16,7 @@ from reidstream_server.core.state import Phase
 from reidstream_server.core.terms import Bound, OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Violation
-from .parking_rule import fits
+from .parking_rule import fits, own_of
 from .plan import FramePlan
 from .situations import Situation
 
@@ -42,7 +42,7 @@ class Held:
 
     most: int
     taken: int
-    own: int
+    own: float
 
     def fits(self, amount: int, gone: int) -> bool:
         """Whether he may have so much more when so much of his own is gone."""
@@ -59,9 +59,9 @@ def before(books: Books, client: ClientBook, plan: FramePlan, now: int) -> Befor
         parked=client.parked,
         others_parked=books.parked > (client.parked is not None),
         queue=(
-            Held(limits.max_queue_boxes, books.queue_boxes, books.flow_boxes[flow]),
-            Held(limits.max_queue_bytes, books.queue_bytes, books.flow_bytes[flow]),
-            Held(limits.max_held_answer_bytes, books.answer_bytes, books.flow_answers[flow]),
+            Held(limits.max_queue_boxes, books.queue_boxes, own_of(books.flow_boxes, flow)),
+            Held(limits.max_queue_bytes, books.queue_bytes, own_of(books.flow_bytes, flow)),
+            Held(limits.max_held_answer_bytes, books.answer_bytes, own_of(books.flow_answers, flow)),
         ),
         parking=Held(limits.max_parked_bytes, books.parked_bytes, books.source_parked[source]),
         engine_lost=any(client.models[name] in books.lost for name in plan.crops),
@@ -69,8 +69,10 @@ def before(books: Books, client: ClientBook, plan: FramePlan, now: int) -> Befor
     )
 
 
-def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> None:
-    """Compare what became of the frame, and of its session's older ones, with the policy."""
+def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation], *, others_first: bool) -> None:
+    """Compare what became of the frame, and of its session's older ones, with the policy. `others_first`: somebody who
+    waits goes before it.
+    """
     if not frame.id_valid or frame.plan.refused or not frame.boxes:
         early = FaultReason.INVALID_FRAME_ID if not frame.id_valid else FaultReason.INVALID_ARGUMENT
         if not frame.resolved or (frame.boxes and frame.fault is not early):
@@ -92,7 +94,7 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation]) -> 
         case OverloadPolicy.WAIT:
             _wait(was, frame, seen)
         case OverloadPolicy.REJECT:
-            _reject(was, frame, seen, over=bool(expected))
+            _reject(was, frame, seen, over=bool(expected), others_first=others_first)
         case OverloadPolicy.DROP_OLDEST:
             _drop_oldest(was, frame, expected, seen)
 
@@ -172,7 +174,7 @@ def _wait(was: Before, frame: FrameBook, seen: Counter[Situation]) -> None:
         raise Violation("arrival", f"{frame} waits, though there is room")
 
 
-def _reject(was: Before, frame: FrameBook, seen: Counter[Situation], *, over: bool) -> None:
+def _reject(was: Before, frame: FrameBook, seen: Counter[Situation], *, over: bool, others_first: bool) -> None:
     if over is not (frame.fault is FaultReason.WINDOW_FULL):
         raise Violation("arrival", f"{frame}: {frame.fault}; over its window: {over}")
     if over:
@@ -180,8 +182,8 @@ def _reject(was: Before, frame: FrameBook, seen: Counter[Situation], *, over: bo
         return
     fits = _fits(was, frame, [])
     rejected = frame.fault is FaultReason.QUEUE_FULL
-    if (not fits and not rejected) or (fits and not was.others_parked and rejected):
-        raise Violation("arrival", f"{frame}: {frame.fault}; there is room: {fits}, others wait: {was.others_parked}")
+    if rejected is (fits and not others_first):
+        raise Violation("arrival", f"{frame}: {frame.fault}; there is room: {fits}, others go first: {others_first}")
     seen[Situation.QUEUE_REJECTED] += rejected
 
 

@@ -30,7 +30,7 @@ class Audit:
         self._books = books
         self._limits = books.scenario.limits
         self._shares = Shares(books)
-        self._parking = Parking(books)
+        self.parking = Parking(books)
         self._lost_stagings = 0
 
     @property
@@ -54,7 +54,7 @@ class Audit:
         for heavy in (False, True):
             self._staging(tally, now, heavy=heavy)
         self._admission(tally)
-        self._parking.step(tally)
+        self.parking.step(tally)
         self._in_time(tally)
         self._shares.step(tally.queued, tally.ready, now)
         books.queue_boxes, books.queue_bytes = tally.queue_boxes, tally.queue_bytes
@@ -85,11 +85,11 @@ class Audit:
         """A session is read exactly while it should be, and the shell has been told."""
         books, window = self._books, client.plan.terms.window
         waits = client.plan.terms.overload_policy is OverloadPolicy.WAIT
-        if client.drain_ns is not None:
-            readable = True
-        elif books.accounts.paused(client.plan.terms.source, now):
+        if books.accounts.paused(client.plan.terms.source, now):
             readable = False
             books.seen[Situation.PAUSED] += 1
+        elif client.drain_ns is not None:
+            readable = True
         elif waits:
             readable = client.parked is None and client.backlog < window.frames and client.window_bytes < window.bytes
         else:
@@ -221,11 +221,18 @@ class Audit:
             raise Violation("timers", f"something is due at {tally.next_due_ns}; the next timer is {asked}")
 
     def _admission(self, tally: Tally) -> None:
-        """No camera holds more of the queue than its share: when its last frame came in, as much was still free."""
+        """No camera holds more of the queue than its share: when its last frame came in, as much was still free. And no
+        source holds more than two thirds.
+        """
         limits = self._limits
         for flow, boxes in tally.flow_boxes.items():
             if 2 * boxes > limits.max_queue_boxes + tally.flow_largest[flow]:
                 raise Violation("admission", f"{flow} holds {boxes} of {limits.max_queue_boxes} boxes")
+        for source in {flow.client for flow in tally.flow_boxes}:
+            flows = [flow for flow in tally.flow_boxes if flow.client == source]
+            boxes = sum(tally.flow_boxes[flow] for flow in flows)
+            if 3 * boxes > 2 * limits.max_queue_boxes + max(tally.flow_largest[flow] for flow in flows):
+                raise Violation("admission", f"{source} holds {boxes} of {limits.max_queue_boxes} boxes")
 
 
 def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:

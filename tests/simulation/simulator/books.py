@@ -138,7 +138,8 @@ class ClientBook:
 class FrameBook:
     """One frame that the scheduler was told of: the payload of the simulation. `models`: of each crop.
 
-    `expected_ns`: how long its staging should take. `admitted`: the queue has let it in.
+    `expected_ns`: how long its staging should take. `admitted`: the queue has let it in. `unpaid_ns`: of reading it,
+    what nobody has paid for, and what was not for nothing so far.
     """
 
     client: ClientBook
@@ -152,6 +153,7 @@ class FrameBook:
     undecided: int
     expected_ns: int = 0
     cost_ns: int = 0
+    unpaid_ns: int = 0
     heavy: bool = False
     aside: bool = False
     given_up: bool = False
@@ -279,6 +281,7 @@ class Books:
     scheduler: Scheduler[FrameBook]
     seen: Counter[Situation]
     lanes: list[Lane]
+    accounts: Accounts
     models: dict[ModelIndex, ModelBook] = field(default_factory=dict)
     there: dict[ModelIndex, ModelBook] = field(default_factory=dict)
     newest: dict[Name, ModelIndex] = field(default_factory=dict)
@@ -300,7 +303,6 @@ class Books:
     flow_answers: Counter[Flow] = field(default_factory=Counter)
     parked_bytes: int = 0
     source_parked: Counter[str] = field(default_factory=Counter)
-    accounts: Accounts = field(default_factory=Accounts)
     staging: int = 0
     aside: int = 0
     lost_stagings: int = 0

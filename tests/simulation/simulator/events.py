@@ -32,6 +32,8 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
     """A frame was read; None if it came after the drain and must be ignored."""
     if client.drain_ns is not None:
         books.seen[Situation.DRAIN_IGNORED] += 1
+        if not client.over:
+            books.accounts.read_for_nothing(client.plan.terms.source, plan.reading_ns)
         return None
     books.frames_told += 1
     client.told += 1
@@ -49,6 +51,7 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
         models=tuple(client.models[name] for name in plan.crops),
         crops=[Crop.UNSTAGED] * len(plan.crops),
         undecided=len(plan.crops),
+        unpaid_ns=0 if plan.refused else plan.reading_ns,
     )
     _weigh(books, frame)
     if plan.refused:
@@ -79,7 +82,7 @@ def _decoder_back(books: Books, frame: FrameBook, now: int) -> None:
     elif frame.aside:
         books.aside -= 1
         if not frame.heavy:  # it was set aside
-            books.accounts.suspect(source, -1, now)
+            books.accounts.suspect(source, -1)
     else:
         books.staging -= 1
     books.accounts.spent(source, frame.plan.declared_ns, spent)
@@ -97,6 +100,7 @@ def told_refused(books: Books, frame: FrameBook, effects: Sequence[Effect[FrameB
             fault = effect.fault
     if fault is not None and fault.reason in (FaultReason.WINDOW_FULL, FaultReason.QUEUE_FULL):
         books.accounts.charge(frame.client.plan.terms.source, frame.plan.reading_ns, now)
+        frame.unpaid_ns = 0
         books.seen[Situation.READ_IN_VAIN] += frame.plan.reading_ns > 0
 
 
@@ -170,9 +174,9 @@ def told_written(books: Books, client: ClientBook, now: int) -> None:
     client.stalled_since_ns = now
 
 
-def told_lost(books: Books, client: ClientBook, now: int) -> None:
+def told_lost(books: Books, client: ClientBook) -> None:
     """The client vanished."""
     client.over = True
-    books.accounts.over(client.plan.terms.source, now)
+    books.accounts.over(client.plan.terms.source)
     for moment, situation in _VANISHED.items():
         books.seen[situation] += any(frame.is_at(moment) for frame in client.unanswered.values())

@@ -197,7 +197,7 @@ class Oracle:
         frame.aside = True
         books.staging -= 1
         books.aside += 1
-        books.accounts.suspect(frame.client.plan.terms.source, 1, now)
+        books.accounts.suspect(frame.client.plan.terms.source, 1)
         if books.aside > SET_ASIDE * limits.staging_slots:
             raise Violation("bounds", f"{books.aside} frames are aside")
         books.seen[Situation.SET_ASIDE] += 1
@@ -212,7 +212,7 @@ class Oracle:
         books.staging -= not frame.aside
         books.lost_stagings += 1
         if frame.aside and not frame.heavy:
-            books.accounts.suspect(frame.client.plan.terms.source, -1, now)
+            books.accounts.suspect(frame.client.plan.terms.source, -1)
         books.accounts.charge(frame.client.plan.terms.source, now - frame.staging_ns, now)
         books.seen[Situation.STAGING_GIVEN_UP] += 1
 
@@ -257,7 +257,7 @@ class Oracle:
     def _end(self, effect: End, now: int) -> None:
         books, client = self._books, self._client(effect)
         client.over = True
-        books.accounts.over(client.plan.terms.source, now)
+        books.accounts.over(client.plan.terms.source)
         for frame in client.unanswered.values():
             frame.resolved |= frame.view is None  # it came in the very call that ended the session
         done = not client.unanswered and not client.unwritten

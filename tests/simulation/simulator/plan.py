@@ -80,7 +80,7 @@ class Use(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePlan:
     """A frame that a client will send. `crops`: the name of each crop's model. `declared_ns`: how long its staging
-    takes by its headers. `refused`: the transport cannot understand it, which takes it `reading_ns`.
+    takes by its headers. `reading_ns`: the event loop reads it for so long. `refused`: and cannot understand it.
     """
 
     frame_id: int
@@ -170,7 +170,8 @@ class Scenario:
     """Everything that a run depends on.
 
     `timer_lag_ns`: how late the shell's timers fire. `device_lost_at`: the staging (counted from 0) that finds the
-    device lost. `stops_when_engine_dies`: whether the shell then drains everything, as a service does.
+    device lost. `stops_when_engine_dies`: whether the shell then drains everything, as a service does. `remembered`:
+    how many sources that left are remembered.
     """
 
     seed: int
@@ -182,6 +183,7 @@ class Scenario:
     timer_lag_ns: int = 0
     device_lost_at: int | None = None
     stops_when_engine_dies: bool = False
+    remembered: int = 1_024
 
     @property
     def frames(self) -> int:

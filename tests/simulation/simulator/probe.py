@@ -5,6 +5,8 @@ Why at all: nobody can see from outside that an answer which waits its turn is d
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.state import FrameState
 from reidstream_server.core.terms import FrameKey, SessionKey
@@ -24,12 +26,18 @@ def frame_state(scheduler: Scheduler[FrameBook], session: SessionKey, key: Frame
     return waiting or scheduler._ledger.frames.get(key)
 
 
+def remembered(scheduler: Scheduler[FrameBook]) -> AbstractSet[str]:
+    """The sources without sessions of which the core knows what was read for nothing."""
+    return scheduler._sources._gone.keys()
+
+
 def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]:
     """Sizes of everything in the core that must be empty when nothing is open, except frames and batches.
 
     `stuck`: some batches never came back; they hold the memory of their frames.
     """
     ledger, admission = scheduler._ledger, scheduler._ledger.admission
+    rooms = (admission._boxes, admission._bytes, admission._answers)
     sizes = {
         "sessions": len(scheduler._sessions),
         "timers": len(scheduler._timers),
@@ -39,16 +47,18 @@ def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]
         "cameras with boxes": len(admission._boxes.pool._by_holder),
         "cameras with bytes": len(admission._bytes.pool._by_holder),
         "cameras with answers": len(admission._answers.pool._by_holder),
+        "sources with a part": sum(len(room.sources._by_holder) + len(room.in_turn._by_holder) for room in rooms),
         "sources that parked": len(admission._parked._by_holder),
-        "what has passed others": sum(room.passed for room in (admission._boxes, admission._bytes, admission._answers)),
+        "what has passed others": sum(room.passed for room in rooms),
         "parked": len(admission._parking),
+        "sources that wait": len(admission._waiting),
         "heavy frames that wait": ledger._waiting_heavy,
         "frames that are being staged": len(ledger.staging._at_work),
         "slots taken": ledger.staging.frames + ledger.staging.aside_frames + ledger.staging.lost,
         "sources": len(scheduler._sources),
     }
     if stuck:
-        del sizes["cameras with answers"], sizes["what has passed others"]
+        del sizes["cameras with answers"], sizes["sources with a part"], sizes["what has passed others"]
     fleet = scheduler._fleet
     sizes["models that are gone, and have their turns"] = len({*fleet.sharing, *fleet.on_devices} ^ set(fleet.batchers))
     sizes["models that are gone, and nobody was told"] = len(fleet.unused)

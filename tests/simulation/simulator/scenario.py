@@ -25,6 +25,7 @@ from reidstream_server.core.terms import (
 from .costs import weighed
 from .misfortune import with_faults
 from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
+from .reading import with_reading
 from .reloads import with_reloads
 
 BATCH_TIMEOUT_NS = 600 * MS
@@ -70,6 +71,7 @@ def draw(seed: int) -> Scenario:
         stops_when_engine_dies=rng.random() < 0.5,
     )
     scenario = weighed(Random(f"costs {seed}"), scenario)  # noqa: S311
+    scenario = with_reading(Random(f"reading {seed}"), scenario)  # noqa: S311
     scenario = with_faults(rng, scenario, rng.randint(3, 7))
     return with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
 

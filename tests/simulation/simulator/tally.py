@@ -31,6 +31,15 @@ class InSight:
         self.crops: Counter[ModelIndex] = Counter()
 
 
+class InTurn:
+    """What sources hold of the queue, without what has passed others."""
+
+    def __init__(self) -> None:
+        self.boxes: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
+
+
 class Tally:
     """The sums of one pass over the open frames."""
 
@@ -54,6 +63,7 @@ class Tally:
         self.passed_answers = 0
         self.budget_timers = 0
         self.lingering: set[ModelIndex] = set()
+        self.in_turn = InTurn()
         self.flow_boxes: Counter[Flow] = Counter()
         self.flow_bytes: Counter[Flow] = Counter()
         self.flow_largest: dict[Flow, int] = {}
@@ -100,6 +110,7 @@ def count(books: Books, now: int) -> Tally:  # noqa: C901 - the inner loop
             tally.answer_bytes += frame.plan.answer_bytes
             tally.flow_answers[frame.client.flow] += frame.plan.answer_bytes
             tally.passed_answers += frame.plan.answer_bytes * _passed(frame)
+            tally.in_turn.answers[frame.client.flow.client] += frame.plan.answer_bytes * (not _passed(frame))
     return tally
 
 
@@ -148,6 +159,7 @@ def _pixels(frame: FrameBook, tally: Tally) -> None:
         tally.queue_bytes += frame.plan.message_bytes
         tally.flow_bytes[frame.client.flow] += frame.plan.message_bytes
         tally.passed_bytes += frame.plan.message_bytes * _passed(frame)
+        tally.in_turn.bytes[frame.client.flow.client] += frame.plan.message_bytes * (not _passed(frame))
         if not frame.given_up:
             for sight in (tally.all,) if frame.aside else (tally.all, tally.light):
                 sight.crops.update(frame.models)
@@ -171,6 +183,7 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
     else:
         frame.admitted = True
         tally.passed_boxes += frame.boxes * _passed(frame)
+        tally.in_turn.boxes[client.flow.client] += frame.boxes * (not _passed(frame))
         tally.queue_boxes += frame.boxes
         tally.flow_boxes[client.flow] += frame.boxes
         tally.flow_largest[client.flow] = max(tally.flow_largest.get(client.flow, 0), frame.boxes)
@@ -179,6 +192,7 @@ def _open(books: Books, frame: FrameBook, tally: Tally, now: int) -> None:
             frame.queued_ns = now
         tally.queued.append(frame)
         tally.passed_bytes += frame.plan.message_bytes * _passed(frame)
+        tally.in_turn.bytes[client.flow.client] += frame.plan.message_bytes * (not _passed(frame))
         tally.queue_bytes += frame.plan.message_bytes
         tally.flow_bytes[client.flow] += frame.plan.message_bytes
     if frame.pixels is Pixels.NOWHERE:

@@ -17,6 +17,7 @@ from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelIndex
 
 from . import events
+from .accounts import Accounts
 from .administrator import Administrator
 from .arrival_rule import before, judge, judge_refusals
 from .audit import Audit
@@ -27,6 +28,7 @@ from .oracle import FrameEffect, Oracle
 from .outcome import Outcome, Step
 from .plan import MS, BatchFate, FramePlan, Scenario
 from .probe import frame_state, leftovers, next_frame_key
+from .reading_rule import Reading
 from .situations import Situation
 from .timeline import Timeline
 
@@ -45,17 +47,19 @@ class World:
         self._rng = Random(scenario.seed)  # noqa: S311 - it must be repeatable
         self._timeline = Timeline(min(client.opens_ns for client in scenario.clients))
         self._scheduler: Scheduler[FrameBook] = Scheduler(scenario.limits)
-        self._scheduler._sources._free_at_once_ns = 10**18  # what is read for nothing has tests of its own
+        self._scheduler._sources._most_gone = scenario.remembered
         lanes = lanes_of(scenario)
-        self._books = Books(scenario, self._scheduler, Counter(), lanes)
+        self._books = Books(scenario, self._scheduler, Counter(), lanes, Accounts(scenario.remembered))
         self._oracle = Oracle(self._books)
         self._audit = Audit(self._books)
+        self._reading = Reading(self._books)
         self._administrator = Administrator(self._books, self._timeline, note=self._note, step=self._step)
         self._trace: deque[Step] = deque(maxlen=trace_steps)
         self._steps = 0
         self._timer_ns: int | None = None
         self._staged = 0
         self._loop_free_ns = 0
+        self._to_read: deque[Client] = deque()
         self._closing = False
         self._clients = [
             Client(ClientBook(plan, number, lane), self, self._timeline)
@@ -106,7 +110,7 @@ class World:
         shared = any(other.known and other.flow == book.flow for other in self._books.clients.values())
         self._books.seen[Situation.CAMERA_SHARED] += shared
         book.key = self._scheduler.open_session(terms)
-        self._books.accounts.opened(terms.source)
+        self._books.seen[Situation.CAME_BACK_OWING] += self._books.accounts.opened(terms.source, self._timeline.now)
         book.gate = self._scheduler.readable(book.key)
         self._books.clients[book.key] = book
 
@@ -114,7 +118,7 @@ class World:
         """Read the next message, if there is one and the session may be read."""
         if client.inbox and client.book.gate and not client.reading and client.book.known and not client.gone:
             client.reading = True
-            self._timeline.at(max(self._timeline.now + _READ_NS, self._loop_free_ns), self._read, client)
+            self._timeline.at(self._timeline.now + _READ_NS, self._ready, client)
 
     def taken(self, client: Client, item: Mail) -> None:
         """The client took an answer, or something else that the scheduler need not know."""
@@ -126,7 +130,7 @@ class World:
     def vanish(self, client: Client) -> None:
         """The client's connection broke."""
         if client.book.key is not None:
-            events.told_lost(self._books, client.book, self._timeline.now)
+            events.told_lost(self._books, client.book)
             self._step("session_lost", client.book, self._scheduler.session_lost(client.book.key, self._timeline.now))
 
     # The shell.
@@ -138,10 +142,12 @@ class World:
     def _step(self, event: str, subject: object, effects: list[FrameEffect]) -> None:
         now = self._timeline.now
         self._note(event, subject, effects)
+        self._reading.settle(effects, now)
         for effect in effects:
             self._oracle.effect(effect, now, event)
             self._carry_out(effect)
         self._audit.step(now)
+        self._reading.check(now)
         if self._steps >= ALL_STEPS:
             raise Violation("nothing hangs", f"still busy after {ALL_STEPS} events")
         self._arm_timer()
@@ -170,6 +176,17 @@ class World:
             case _:
                 pass
 
+    def _ready(self, client: Client) -> None:
+        """The event loop will read its message after those that came before."""
+        self._to_read.append(client)
+        if len(self._to_read) == 1:
+            self._timeline.at(max(self._timeline.now, self._loop_free_ns), self._loop)
+
+    def _loop(self) -> None:
+        self._read(self._to_read.popleft())
+        if self._to_read:
+            self._timeline.at(max(self._timeline.now, self._loop_free_ns), self._loop)
+
     def _read(self, client: Client) -> None:
         client.reading = False
         book, now = client.book, self._timeline.now
@@ -191,9 +208,10 @@ class World:
         assert book.key is not None
         was = before(self._books, book, plan, now)
         frame = events.told_of_frame(self._books, book, plan, now)
+        others_first = frame is not None and self._audit.parking.others_first(frame)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
+        self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
         if plan.refused:
-            self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now, spent_ns=plan.reading_ns)
         else:
             request = plan.request(tuple(book.models[name] for name in plan.crops))
@@ -205,7 +223,7 @@ class World:
             events.told_refused(self._books, frame, effects, now)
         self._step("frame", plan if frame is None else frame, effects)
         if frame is not None and book.known:
-            judge(was, frame, now, self._books.seen)
+            judge(was, frame, now, self._books.seen, others_first=others_first)
             judge_refusals(was, frame, self._scheduler.statistics(now).refusals)
 
     def _drain(self, number: int | None, allowed_ns: int) -> None:

@@ -1,10 +1,11 @@
 """Which calls the port takes in, and how their messages are received: every call passes through here once.
 
-A unary call of a hosted service takes one of `max_calls` places, then one of those in which a message is received (see
-`receiving`), and only then is its message read. It has its place until its answer is sent. Streams of hosted services
-have bounds of their own: a stream's first message and its session are the service's business. Health and reflection are
-for strangers too. They have places of their own, so that no stranger takes one of a hosted service's; when all are
-taken, the oldest call of whoever has most gives way.
+A call waits for its turn first, whatever becomes of it: what it costs is its source's (see `turns`). A unary call of a
+hosted service then takes one of `max_calls` places, then one of those in which a message is received (see `receiving`),
+and only then is its message read. It has its place until its answer is sent. Streams of hosted services have bounds of
+their own: a stream's first message and its session are the service's business. Health and reflection are for strangers
+too. They have places of their own, so that no stranger takes one of a hosted service's; when all are taken, the oldest
+call of whoever has most gives way. Calls of methods that nobody has are strangers' as well.
 
 Trap: gRPC reads the message of a unary call before the method runs. So a unary method is given to gRPC as one that
 reads a stream. On the wire that is the same.
@@ -23,15 +24,16 @@ import grpc
 from typing_extensions import override
 
 from reidstream_server.core.sharing import Pool
-from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow
+from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow, Unauthenticated
 from reidstream_server.identity.access import Access
 
 from .caller import presented_by
-from .calls import CallObserver, refuse, written
+from .calls import CallObserver, abort, refuse, written
 from .endings import Endings, this_task
 from .handlers import method_of
 from .hosting import HostedService
 from .receiving import Reception
+from .turns import CALL_NS, OPENING_NS, CallTurns, Payments
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[object, object]"
@@ -53,18 +55,20 @@ _GIVES_WAY_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallBounds:
-    """`max_calls`: unary calls in progress. `receive_timeout_s`: for a message to arrive. `stall_timeout_s`: for a
-    client to take a message. `end_timeout_s`: for a client to take the end of its call, after all that.
+    """`max_calls`: unary calls in progress. `max_waiting_calls`: of hosted services, because their sources pay; the
+    same for all others. `receive_timeout_s`: for a message to arrive. `stall_timeout_s`: for a client to take a
+    message. `end_timeout_s`: for a client to take the end of its call, after all that.
     """
 
     max_calls: int
+    max_waiting_calls: int
     receive_timeout_s: float
     stall_timeout_s: float
     end_timeout_s: float
 
 
 class CallAdmission(grpc.aio.ServerInterceptor):
-    """`pause_s`: how long nothing of a source is to be read, from now on. Event loop only."""
+    """Once per call. Event loop only."""
 
     def __init__(
         self,
@@ -73,13 +77,14 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         bounds: CallBounds,
         observer: CallObserver,
         *,
-        pause_s: Callable[[str], float],
+        payments: Payments,
     ) -> None:
-        self._pause_s = pause_s
         self._hosted = frozenset(service.name for service in services)
         self._access = access
         self._observer = observer
         self._stall_timeout_s = bounds.stall_timeout_s
+        self.turns = CallTurns(bounds.max_waiting_calls, payments)
+        self.own_turns = CallTurns(bounds.max_waiting_calls, payments)
         self.endings = Endings(bounds.end_timeout_s)
         self.calls = CallPlaces(bounds.max_calls)
         self.own_calls = OwnCalls(OWN_CALLS, self.endings)
@@ -96,7 +101,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         handler = await continuation(handler_call_details)
         if handler is None:
-            return None
+            return grpc.stream_stream_rpc_method_handler(self._watched(self._unknown))
         service = handler_call_details.method.removeprefix("/").partition("/")[0]
         admitted = self._admitted(handler) if service in self._hosted else self._admitted_own(handler)
         kind = (
@@ -108,27 +113,35 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
     def _admitted(self, handler: Handler) -> Method:
         """A method of a hosted service, or a refusal in its place."""
-        if handler.request_streaming:
-            return self._watched(self._method_of(handler))
-        method = self._method_of(handler)
+        method, streams = self._method_of(handler), handler.request_streaming
 
         async def answer(requests: object, context: Context) -> object:
-            del requests  # read through the context, when it has a place
             try:
-                source = self._access.caller_of(presented_by(context)).source
-                self.calls.enter(source)
-                await self._turn(source)
-                message = await _only_message(self.reception, context, source)
-                await self._turn(source)  # again: others of this source were read meanwhile
+                source = await self._turn(context, OPENING_NS if streams else CALL_NS)
+                message = requests if streams else await self._message(context, source)
             except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
                 await refuse(context, error, self._observer)
             return await method(message, context)
 
         return self._watched(answer)
 
-    async def _turn(self, source: str) -> None:
-        while (pause_s := self._pause_s(source)) > 0:  # noqa: ASYNC110 - a source that pays may have to pay more
-            await asyncio.sleep(pause_s)
+    async def _turn(self, context: Context, cost_ns: int) -> str:
+        """Whose call it is, when it may go on. Raises TooManyCalls."""
+        try:
+            source = self._access.caller_of(presented_by(context)).source
+        except Unauthenticated:  # the guard has refused it
+            source = _connection_of(context)
+            await self.own_turns.wait(source, CALL_NS)
+        else:
+            await self.turns.wait(source, cost_ns)
+        return source
+
+    async def _message(self, context: Context, source: str) -> object:
+        """The message of a unary call, read when it has a place. Raises CallRefused."""
+        self.calls.enter(source)
+        message = await _only_message(self.reception, context, source)
+        await self.turns.again(source)
+        return message
 
     def _admitted_own(self, handler: Handler) -> Method:
         """A method of health or reflection."""
@@ -136,16 +149,33 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
         async def answer(requests: object, context: Context) -> object:
             del requests
-            source = f"connection {context.peer()}"
+            source = _connection_of(context)
             try:
+                await self.own_turns.wait(source, CALL_NS)
                 with self.own_calls.entered(source):
                     if handler.request_streaming:
-                        return await method(_messages(self.own_reception, context, source), context)
+                        return await method(self._messages(context, source), context)
                     return await method(await _only_message(self.own_reception, context, source), context)
             except (TooManyCalls, TooSlow, InvalidCall) as error:
                 await refuse(context, error, self._observer)
 
         return self._watched(answer)
+
+    async def _messages(self, context: Context, source: str) -> AsyncIterator[object]:
+        """A stream's messages, until its end or until none comes for too long. Each of them costs as a call does."""
+        with suppress(TooSlow):
+            while (message := await self.own_reception.receive(context, source)) is not grpc.aio.EOF:
+                yield message
+                await self.own_turns.wait(source, CALL_NS)
+
+    async def _unknown(self, requests: object, context: Context) -> object:
+        """In the place of a method that nobody has: gRPC itself would answer at once, as often as it is asked."""
+        del requests
+        try:
+            await self.own_turns.wait(_connection_of(context), CALL_NS)
+        except TooManyCalls as error:
+            await refuse(context, error, self._observer)
+        await abort(context, grpc.StatusCode.UNIMPLEMENTED, "this server has no such method", reason="unknown_method")
 
     def _method_of(self, handler: Handler) -> Method:
         """What a handler does, as one coroutine: what it yields is written."""
@@ -243,8 +273,6 @@ async def _only_message(reception: Reception, context: Context, source: str) -> 
     return message
 
 
-async def _messages(reception: Reception, context: Context, source: str) -> AsyncIterator[object]:
-    """A stream's messages, until its end or until none comes for too long."""
-    with suppress(TooSlow):
-        while (message := await reception.receive(context, source)) is not grpc.aio.EOF:
-            yield message
+def _connection_of(context: Context) -> str:
+    """The source of whoever is not known."""
+    return f"connection {context.peer()}"

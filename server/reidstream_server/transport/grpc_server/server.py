@@ -30,6 +30,7 @@ from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
 from .receipts import Receipts
+from .turns import Payments
 from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
@@ -74,7 +75,7 @@ class GrpcServer(Door):
         *,
         access: Access,
         check_leaving: Callable[[], None],
-        pause_s: Callable[[str], float],
+        payments: Payments,
         observer: CallObserver,
     ) -> None:
         keep_headers_out_of_the_log()
@@ -82,7 +83,7 @@ class GrpcServer(Door):
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
-        self.admission = CallAdmission(services, access, listen.calls, observer, pause_s=pause_s)
+        self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
@@ -145,6 +146,8 @@ class GrpcServer(Door):
 
     @override
     async def stop(self, grace_s: float) -> None:
+        self.admission.turns.close()
+        self.admission.own_turns.close()
         await self._server.stop(grace_s)
 
 

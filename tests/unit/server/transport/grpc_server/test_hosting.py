@@ -144,7 +144,7 @@ async def test_a_stranger_is_told_nothing_else_and_a_method_that_is_none_is_said
     """Tokens go first, whatever the method; then whether there is such a method; then whether the server leaves."""
     tokens = tmp_path / "tokens"
     tokens.write_text(f"gate {hashlib.sha256(b'right').hexdigest()}\n")
-    nothing = (grpc.StatusCode.UNIMPLEMENTED, "")
+    nothing = (grpc.StatusCode.UNIMPLEMENTED, "unknown_method")
     async with hosting(tokens_file=tokens) as (server, _, channel):
         if leaving:
             server.runtime.leave()
