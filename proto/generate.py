@@ -15,12 +15,16 @@ from pathlib import Path
 from grpc_tools import protoc
 
 HERE = Path(__file__).parent
-RELEASED = HERE / "released" / "reidstream.v1.binpb"
+RELEASED = {
+    "reidstream_proto/v1": HERE / "released" / "reidstream.v1.binpb",
+    "reidstream_proto/admin/v1": HERE / "released" / "reidstream.admin.v1.binpb",
+}
+"""The contract as released, by the folder of its package."""
 
 
-def proto_files() -> list[str]:
-    """Paths of the .proto files relative to this folder, sorted."""
-    return sorted(str(path.relative_to(HERE)) for path in HERE.glob("reidstream_proto/**/*.proto"))
+def proto_files(folder: str = "reidstream_proto") -> list[str]:
+    """Paths of the .proto files in and below a folder, relative to this one, sorted."""
+    return sorted(str(path.relative_to(HERE)) for path in (HERE / folder).glob("**/*.proto"))
 
 
 def generate(out: Path) -> None:
@@ -31,10 +35,10 @@ def generate(out: Path) -> None:
     _protoc([f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services])
 
 
-def descriptor_set(out: Path) -> None:
-    """Write the FileDescriptorSet of the whole contract to `out`."""
+def descriptor_set(out: Path, folder: str) -> None:
+    """Write the FileDescriptorSet of one package to `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    _protoc([f"--descriptor_set_out={out}", *proto_files()])
+    _protoc([f"--descriptor_set_out={out}", *proto_files(folder)])
 
 
 def _protoc(arguments: list[str]) -> None:
@@ -45,11 +49,12 @@ def _protoc(arguments: list[str]) -> None:
 def main() -> None:
     """Regenerate the committed stubs. With --release also write the descriptor set of the released contract."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--release", action="store_true", help="also record the contract as released")
+    parser.add_argument("--release", action="store_true", help="also record the contracts as released")
     arguments = parser.parse_args()
     generate(HERE)
     if arguments.release:
-        descriptor_set(RELEASED)
+        for folder, released in RELEASED.items():
+            descriptor_set(released, folder)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing_extensions import Self, Unpack, override
 
 from reidstream_proto.v1 import frame_pb2, service_pb2
 
+from .admin import ADMIN, ServerSessions, SessionDetail, ask_session, ask_sessions
 from .checks import seconds, text
 from .choices import RetryPolicy
 from .connection.grpc_connection import GrpcConnection
@@ -166,6 +167,14 @@ class AsyncReidClient:
         health = await ask_health(self._connection, timeout_s=self._timeout_s)
         return Ping(health=health, round_trip_s=time.monotonic() - start)
 
+    async def server_sessions(self) -> ServerSessions:
+        """The server's state, and each open session with its figures. Raises CallRejected if that is not allowed."""
+        return await ask_sessions(self._ask_admin)
+
+    async def server_session(self, number: int) -> SessionDetail:
+        """One of them by its `number`, with its open frames. Raises CallRejected if it is over."""
+        return await ask_session(self._ask_admin, number)
+
     async def close(self) -> None:
         """Close the connection; open calls and sessions end with SessionEnded.
 
@@ -225,9 +234,14 @@ class AsyncReidClient:
         request = service_pb2.GetModelRequest(name=name).SerializeToString()
         return await self._ask("GetModel", request, service_pb2.GetModelResponse.FromString, timeout_s)
 
-    async def _ask(self, method: str, request: bytes, parse: Callable[[bytes], T], timeout_s: float) -> T:
+    async def _ask_admin(self, method: str, request: bytes, parse: Callable[[bytes], T]) -> T:
+        return await self._ask(method, request, parse, self._timeout_s, service=ADMIN)
+
+    async def _ask(
+        self, method: str, request: bytes, parse: Callable[[bytes], T], timeout_s: float, *, service: str = SERVICE
+    ) -> T:
         async def attempt(left_s: float) -> T:
-            return await self._connection.unary(f"/{SERVICE}/{method}", request, parse, timeout_s=left_s)
+            return await self._connection.unary(f"/{service}/{method}", request, parse, timeout_s=left_s)
 
         return await with_retries(attempt, self._retry, timeout_s=timeout_s)
 

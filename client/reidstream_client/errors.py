@@ -159,7 +159,9 @@ ERROR_OF_STATUS: Mapping[grpc.StatusCode, type[ReidError]] = MappingProxyType(
 
 
 # Where the status alone is ambiguous, the server's reason decides.
-_ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType({"stale_epoch": StaleEpoch})
+_ERROR_OF_REASON: Mapping[str, type[ReidError]] = MappingProxyType(
+    {"stale_epoch": StaleEpoch, "unknown_session": CallRejected}
+)
 
 
 # What gRPC itself says, on either side; older versions do not say on which.

@@ -162,10 +162,10 @@ def parse_info(message: service_pb2.GetModelResponse) -> ModelInfo:
             name=spec.name,
             width=spec.width,
             height=spec.height,
-            color_order=_word(model_pb2.ColorOrder, "COLOR_ORDER_", spec.color_order),
-            resize=_word(model_pb2.Resize, "RESIZE_", spec.resize),
-            fit=_word(model_pb2.Fit, "FIT_", spec.fit),
-            crop_rule=_word(model_pb2.CropRule, "CROP_RULE_", spec.crop_rule),
+            color_order=word_of(model_pb2.ColorOrder, "COLOR_ORDER_", spec.color_order),
+            resize=word_of(model_pb2.Resize, "RESIZE_", spec.resize),
+            fit=word_of(model_pb2.Fit, "FIT_", spec.fit),
+            crop_rule=word_of(model_pb2.CropRule, "CROP_RULE_", spec.crop_rule),
             scale=spec.scale,
             mean=tuple(spec.mean),
             std=tuple(spec.std),
@@ -191,7 +191,8 @@ class _WireEnum(Protocol):
     def values(self) -> Sequence[int]: ...
 
 
-def _word(enum: _WireEnum, prefix: str, value: int) -> str:
+def word_of(enum: _WireEnum, prefix: str, value: int) -> str:
+    """A value of a closed set as the contract's word in lower case."""
     names = dict(zip(enum.values(), enum.keys(), strict=True))
     name = names.get(value)
     return f"unknown_{value}" if name is None else name.removeprefix(prefix).lower()

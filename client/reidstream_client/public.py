@@ -1,5 +1,6 @@
 """Everything that is public but the fake server. Import it from `reidstream_client`; a test holds `__all__` to it."""
 
+from .admin import Budget, ModelLoad, OpenFrame, OpenSession, ServerSessions, ServerState, SessionDetail
 from .aio import AsyncReidClient, Ping
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from .connection.credentials import TlsOptions
@@ -43,6 +44,7 @@ __all__ = [
     "AsyncReidClient",
     "AsyncSession",
     "BoxFilter",
+    "Budget",
     "CallOptions",
     "CallRejected",
     "CallTimeout",
@@ -68,9 +70,12 @@ __all__ = [
     "ModelChoice",
     "ModelEmbeddings",
     "ModelInfo",
+    "ModelLoad",
     "ModelNotFound",
     "ModelSummary",
     "Nv12",
+    "OpenFrame",
+    "OpenSession",
     "Ordering",
     "Outcome",
     "OutputSpec",
@@ -87,8 +92,11 @@ __all__ = [
     "ResumingStreamOptions",
     "RetryPolicy",
     "ServerFault",
+    "ServerSessions",
+    "ServerState",
     "ServerUnavailable",
     "Session",
+    "SessionDetail",
     "SessionDrained",
     "SessionEnded",
     "SessionInfo",

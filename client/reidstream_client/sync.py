@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy.typing as npt
 from typing_extensions import Self, Unpack, override
 
+from .admin import ServerSessions, SessionDetail
 from .aio import AsyncReidClient, Ping
 from .errors import InvalidRequest, ReidError
 from .frames.images import Image
@@ -136,6 +137,14 @@ class ReidClient:
         Raises ServerUnavailable or CallTimeout at once; nothing is repeated.
         """
         return self._thread.call(self._client.ping())
+
+    def server_sessions(self) -> ServerSessions:
+        """The server's state, and each open session with its figures. Raises CallRejected if that is not allowed."""
+        return self._thread.call(self._client.server_sessions())
+
+    def server_session(self, number: int) -> SessionDetail:
+        """One of them by its `number`, with its open frames. Raises CallRejected if it is over."""
+        return self._thread.call(self._client.server_session(number))
 
     def _embed_many(
         self, frames: Iterable[FrameInput | tuple[Image, npt.ArrayLike]], stream: AbstractContextManager[Session]

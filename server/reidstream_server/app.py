@@ -32,6 +32,7 @@ from reidstream_server.bounds import (
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.identity.access import Access
+from reidstream_server.identity.admin import AdminAccess
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.loading import Engines
 from reidstream_server.logs import get_logger, lines_dropped
@@ -55,6 +56,8 @@ from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.starting import access_of, tls_of
 from reidstream_server.stopping import Stop
 from reidstream_server.transport.addresses import address_of
+from reidstream_server.transport.admin.service import AdminService
+from reidstream_server.transport.admin.state import ServerLook
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.grpc_server.hosting import HostedService
@@ -210,7 +213,8 @@ async def running_server(
     """
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
-        door = grpc_door(parts, [embedding.hosted])
+        admin = admin_service(parts, calls=lambda: door.admission.calls.taken)
+        door = grpc_door(parts, [embedding.hosted, admin.hosted])
         watch = memory_watch(parts, door)
         show_calls(parts, embedding, door)
         server = RunningServer(parts, embedding, [door], operators, watch)
@@ -292,6 +296,24 @@ def embedding_service(parts: Parts) -> EmbeddingService:
         access=parts.access,
         observer=parts.observer,
         budget=parts.budget,
+    )
+
+
+def admin_service(parts: Parts, *, calls: Callable[[], int]) -> AdminService:
+    """What operators see of the server. `calls`: unary calls in progress."""
+    server = ServerLook(
+        runtime=parts.runtime,
+        limits=published_limits(parts.config),
+        calls=calls,
+        private_bytes=private_bytes,
+        max_private_bytes=parts.budget.total_bytes,
+    )
+    return AdminService(
+        parts.runtime,
+        server,
+        access=parts.access,
+        admin=AdminAccess[parts.config.security.admin.name],
+        observer=parts.observer,
     )
 
 

@@ -9,6 +9,8 @@
         ├── InvalidCall         the client broke the protocol, or a field is out of its range
         ├── UnknownModel        ListModels does not list the name
         ├── WrongSpace          the model's vectors could not be compared with the client's
+        ├── UnknownSession      no open session has the number
+        ├── NotPermitted        a setting keeps the caller from what it asks for
         ├── StaleEpoch          a newer stream had resumed the session before
         ├── TakenOver           a newer stream has resumed the session now
         ├── NotOffered          the contract has the feature, this server does not
@@ -35,6 +37,8 @@ class Refusal(Enum):
     INVALID_CALL = "invalid_call"
     UNKNOWN_MODEL = "unknown_model"
     WRONG_SPACE = "wrong_space"
+    UNKNOWN_SESSION = "unknown_session"
+    NOT_PERMITTED = "not_permitted"
     STALE_EPOCH = "stale_epoch"
     TAKEN_OVER = "taken_over"
     NOT_OFFERED = "not_offered"
@@ -96,6 +100,18 @@ class WrongSpace(CallRefused):
     """The client expects another embedding space."""
 
     refusal = Refusal.WRONG_SPACE
+
+
+class UnknownSession(CallRefused):
+    """No open session has the number."""
+
+    refusal = Refusal.UNKNOWN_SESSION
+
+
+class NotPermitted(CallRefused):
+    """A setting keeps the caller from what it asks for; the message names it."""
+
+    refusal = Refusal.NOT_PERMITTED
 
 
 class StaleEpoch(CallRefused):

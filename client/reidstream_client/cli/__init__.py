@@ -3,7 +3,8 @@
     process         how the process begins and ends: Ctrl-C while it loads, `| head`
     command         which command runs; `embed`, `ping` and `info`
     running         `stream`
-    arguments       flags and help; `parser` has how a wrong one is told
+    top/            the sessions of a server, live
+    arguments       flags and help; `ranges` has numbers, and `parser` how a wrong one is told
     reaching        the client that a command line describes
     ending          what an error becomes: one line, and a status
     status          exit statuses

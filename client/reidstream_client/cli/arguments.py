@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,9 @@ from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
 from .parser import Parser
+from .ranges import number, whole
 from .sources import Use
+from .top.flags import TOP, add_top
 
 DEFAULT_SERVER: Final = "127.0.0.1:50051"
 POLICIES: Final = {
@@ -27,6 +28,7 @@ _MAIN: Final = """\
 examples:
   reidstream-client ping
   reidstream-client info
+  reidstream-client top
   reidstream-client embed person.jpg
   reidstream-client stream MOT17-04-FRCNN --output out.npz
   reidstream-client stream clip.mp4 --boxes detections.csv --output out.npz --realtime 30
@@ -81,7 +83,7 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Four commands; `command` of the parsed arguments names the chosen one."""
+    """Five commands; `command` of the parsed arguments names the chosen one."""
     main = Parser(
         prog="reidstream-client",
         description="Frames and boxes in, re-identification embeddings out.",
@@ -109,6 +111,9 @@ def make_parser() -> argparse.ArgumentParser:
     info.add_argument("model", nargs="?", default="", metavar="MODEL", help="default: the server's default model")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_server(info)
+    sessions = add("top", "show which camera suffers: the sessions of a server, live", TOP)
+    add_top(sessions)
+    _add_server(sessions)
     return main
 
 
@@ -126,13 +131,13 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--first-frame",
-        type=_whole(0, 1 << 62),
+        type=whole(0, 1 << 62),
         metavar="N",
         help="the number that the boxes have for the first frame; the others follow it",
     )
     add(
         "--min-visibility",
-        type=_number(0, 1),
+        type=number(0, 1),
         default=0.0,
         metavar="V",
         help="least visibility in ground truth, 0 to 1",
@@ -140,7 +145,7 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     add("--camera", metavar="ID", help="names the camera; default: this machine's name")
     add(
         "--realtime",
-        type=_number(0.01, 10_000),
+        type=number(0.01, 10_000),
         metavar="FPS",
         help="send at a camera's rate; default: as fast as possible",
     )
@@ -152,14 +157,14 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--jpeg-quality",
-        type=_whole(1, 100),
+        type=whole(1, 100),
         metavar="Q",
         help="send a video's frames as JPEG, 1 to 100: a fraction of the bytes, slightly other vectors; default: raw",
     )
-    add("--budget-ms", type=_number(1, 3_600_000), metavar="N", help="give up frames older than this")
+    add("--budget-ms", type=number(1, 3_600_000), metavar="N", help="give up frames older than this")
     add(
         "--give-up-after",
-        type=_number(0, 86_400),
+        type=number(0, 86_400),
         default=60.0,
         metavar="S",
         help="go on over another stream if one is cut, and end after S seconds without an answer; 0: end at the cut; "
@@ -210,7 +215,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         help="file with this client's token; default: $REIDSTREAM_TOKEN_FILE, else none",
     )
     parser.add_argument(
-        "--timeout", type=_number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
+        "--timeout", type=number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
     )
     parser.add_argument(
         "--keepalive",
@@ -219,28 +224,6 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="ping an idle connection this often, so that routers keep it; at least 10, 0: never; default: 30 s",
     )
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not in {least:g} to {most:g}")
-        return value
-
-    parse.__name__ = "number"
-    return parse
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not in {least} to {most}")
-        return value
-
-    parse.__name__ = "whole number"
-    return parse
 
 
 def _source(text: str) -> Path:
@@ -253,7 +236,7 @@ def _source(text: str) -> Path:
 
 
 def _keepalive(text: str) -> float | None:
-    return _number(MIN_KEEPALIVE_S, 86_400)(text) if float(text) else None
+    return number(MIN_KEEPALIVE_S, 86_400)(text) if float(text) else None
 
 
 _keepalive.__name__ = "number"

@@ -22,6 +22,7 @@ from .sources import FrameBoxes
 from .sources.folder import whole_image
 from .status import Status
 from .tables import boxes_text, info_text
+from .top import top
 from .writers.jsonl import frame_as_json
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Status.USAGE
-    commands = {"stream": stream, "embed": _embed, "ping": _ping, "info": _info}
+    commands = {"stream": stream, "embed": _embed, "ping": _ping, "info": _info, "top": top}
     try:
         with interruptible():
             return commands[arguments.command](arguments)

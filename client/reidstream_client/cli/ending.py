@@ -39,4 +39,6 @@ def complain(error: ReidError | OSError) -> None:
     if isinstance(error, ReidError) and error.unanswered:
         first, last = error.unanswered[0], error.unanswered[-1]
         text += f" ({len(error.unanswered)} frames have no answer, {first} to {last})"
+    if isinstance(error, ReidError) and error.status is not None and error.status.name == "UNAUTHENTICATED":
+        text += " (--token-file FILE, or the variable REIDSTREAM_TOKEN_FILE)"
     print(f"reidstream-client: {without_secrets(text)}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from reidstream_client.choices import RetryPolicy
 from reidstream_client.connection.credentials import TlsOptions, read_token
 from reidstream_client.sync import ReidClient
 
@@ -14,6 +15,7 @@ def make_client(
     model: str | None = None,
     latency_budget_s: float | None = None,
     upright: bool = False,
+    retry: RetryPolicy | None = None,
 ) -> ReidClient:
     """Nothing is connected yet. `upright`: pictures are turned as their EXIF says. Raises FileError, InvalidRequest for
     what cannot be used.
@@ -30,6 +32,7 @@ def make_client(
         latency_budget_s=latency_budget_s,
         apply_exif_orientation=upright,
         timeout_s=arguments.timeout,
+        retry=retry,
         keepalive_s=arguments.keepalive,
         tls=tls if tls != TlsOptions() else None,
         token=None if arguments.token_file is None else read_token(arguments.token_file),

@@ -80,8 +80,10 @@ class Hub(Backend):
                 reply.give(service_pb2.ListModelsResponse(models=found).SerializeToString())
             case "GetModel":
                 self._get_model(service_pb2.GetModelRequest.FromString(request).name, reply)
-            case _:
+            case "Embed":
                 self._embed(service_pb2.EmbedRequest.FromString(request), reply)
+            case other:
+                reply.fail(call_error(grpc.StatusCode.UNIMPLEMENTED, f"the fake server has no {other}"))
 
     @override
     def message(self, call: FakeCall, request: service_pb2.EmbedStreamRequest) -> None:

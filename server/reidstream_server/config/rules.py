@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
+from .admin_access import AdminAccess
 from .engine_settings import EngineSettings
 from .runtimes import InferenceRuntime, Precision
 from .settings import LimitSettings, ListenSettings, SecuritySettings, ServerConfig
@@ -92,6 +93,10 @@ LOOPBACK_RULE = (
     "other machines are served with TLS only: give tls_cert_file and tls_key_file, or listen on 127.0.0.1, or give "
     "--insecure if everybody on the network may read the frames"
 )
+ADMIN_RULE = (
+    "admin clients shows the names and addresses of all cameras to every client, so clients must be known: give "
+    "tokens_file or tls_client_ca_file, or let admin be loopback"
+)
 PRECISION_RULE = "precision bf16 needs runtime openvino; onnxruntime computes in fp32 only"
 OPENVINO_RULE = "providers and spinning are only for runtime onnxruntime, not for openvino"
 DEVICE_RULE = "runtime, providers, precision and jpeg_scale are only for the CPU, not for a GPU"
@@ -101,7 +106,7 @@ PROFILE_RULE = "profile needs a model that it applies to; the embedded default m
 
 RULES = (
     *map(str, AT_LEAST),
-    *(PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE),
+    *(PORTS_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE, ADMIN_RULE),
     *(PRECISION_RULE, OPENVINO_RULE, DEVICE_RULE, CPU_RULE, REQUIRE_GPU_RULE, PROFILE_RULE),
 )
 """All rules, in words."""
@@ -131,6 +136,10 @@ def _broken_security(security: SecuritySettings, host: str) -> Iterator[BrokenRu
         yield BrokenRule(names=("tls_client_ca_file", *pair), shown=("tls_client_ca_file",), rule=CLIENT_CA_RULE)
     if not given and not security.insecure and not _is_loopback(host):
         yield BrokenRule(names=("host", "insecure", *pair), shown=("host",), rule=LOOPBACK_RULE)
+    known = security.tokens_file is not None or security.tls_client_ca_file is not None
+    if security.admin is AdminAccess.CLIENTS and not known:
+        names = ("admin", "tokens_file", "tls_client_ca_file")
+        yield BrokenRule(names=names, shown=("admin",), rule=ADMIN_RULE)
 
 
 def _broken_engine(engine: EngineSettings) -> Iterator[BrokenRule]:

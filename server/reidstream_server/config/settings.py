@@ -16,6 +16,7 @@ from typing import Annotated
 from reidstream_server.logs import LogFormat, LogLevel
 
 from .about import About, Group
+from .admin_access import AdminAccess
 from .engine_settings import EngineSettings
 from .fields import ByteSize, Duration, OneOf, Switch, Text, WholeNumber
 from .hosts import PORT, Host
@@ -90,6 +91,15 @@ class SecuritySettings:
             "reflection do not. It is read again when it changes.",
         ),
     ] = None
+    admin: Annotated[
+        AdminAccess,
+        About(
+            kind=OneOf(members=AdminAccess),
+            help="Who may see the figures, names and addresses of all sessions (reidstream-client top): off, nobody; "
+            "loopback, callers on this machine; clients, every client, and then clients need tokens or certificates. "
+            "A caller on this machine needs a token too, where there are tokens.",
+        ),
+    ] = AdminAccess.LOOPBACK
     insecure: Annotated[
         bool, About(kind=Switch(), help="Serve other machines without TLS: frames and tokens can be read on the way.")
     ] = False
@@ -250,6 +260,14 @@ class SchedulingSettings:
             kind=WholeNumber(low=1, high=1024, unit="boxes"),
             help="How many boxes a camera may have in its turn. Fewer share more evenly between cameras; more keep a "
             "frame together.",
+        ),
+    ] = 8
+    max_client_turns: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="cameras"),
+            help="So many cameras of one client have a turn in each round; where nothing tells clients apart, of one "
+            "connection. If it has more, they share these turns.",
         ),
     ] = 8
     batch_timeout_s: Annotated[

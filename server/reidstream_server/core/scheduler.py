@@ -25,6 +25,7 @@ from .faults import REFUSED_FOR_ROOM, SESSION_LOST, SHUTTING_DOWN, FrameFault, o
 from .fleet import Fleet
 from .inference import Inference
 from .ledger import Ledger
+from .progress import OpenFrame, SessionProgress, open_frames_of, progress_of
 from .sources import USUAL_BYTE_NS, Sources, usual_reading_ns
 from .state import FrameState, SessionState
 from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics, WindowStatistics
@@ -116,6 +117,16 @@ class Scheduler(Generic[P]):
         """A snapshot of one session; None if it is over."""
         state = self._sessions.get(session)
         return None if state is None else state.statistics()
+
+    def session_progress(self, session: SessionKey, now: int) -> SessionProgress | None:
+        """How far its open frames are; None if it is over. Looks at every one of them."""
+        state = self._sessions.get(session)
+        return None if state is None else progress_of(state, now)
+
+    def open_frames(self, session: SessionKey, most: int, now: int) -> tuple[OpenFrame, ...]:
+        """The oldest of the session's open frames."""
+        state = self._sessions.get(session)
+        return () if state is None else open_frames_of(state, most, now)
 
     def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client sends no more; what is open is answered, then the session ends."""

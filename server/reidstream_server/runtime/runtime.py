@@ -33,8 +33,9 @@ from reidstream_server.core.effects import (
     Stage,
 )
 from reidstream_server.core.faults import FaultReason, FrameFault
+from reidstream_server.core.progress import OpenFrame, SessionProgress
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.statistics import SchedulerStatistics, WindowStatistics
+from reidstream_server.core.statistics import SchedulerStatistics, SessionStatistics, WindowStatistics
 from reidstream_server.core.terms import (
     BatchKey,
     DrainReason,
@@ -56,7 +57,7 @@ from .job import FrameJob
 from .losses import LossWatch
 from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
-from .session import JobAnswer, Observer, Session, TrackEnded
+from .session import JobAnswer, Observer, Origin, Session, TrackEnded
 from .statistics import SessionFigures
 from .wakeups import Wakeups
 from .workers import Workers
@@ -161,14 +162,17 @@ class Runtime:
         """Raises GoingAway. For doors that would read something large, or wait, before they open a session."""
         self._sessions.refuse_when_leaving()
 
-    def open_session(self, agreement: Agreement) -> Session:
-        """Begin a session. Raises GoingAway, also if one of its models was retired since the call was agreed on."""
+    def open_session(self, agreement: Agreement, origin: Origin | None = None) -> Session:
+        """Begin a session; `origin`: of a stream.
+
+        Raises GoingAway, also if one of its models was retired since the call was agreed on.
+        """
         self.refuse_when_leaving()
         try:
             key = self._scheduler.open_session(agreement.terms)
         except LookupError as error:
             raise GoingAway("the model was replaced while this call was read; call again") from error
-        session = Session(key, agreement)
+        session = Session(key, agreement, origin)
         session.readable.set()
         self._gate(session)
         self._sessions.add(session)
@@ -248,6 +252,18 @@ class Runtime:
     def session_figures(self, session: Session) -> SessionFigures:
         """A snapshot of one session, open or just over."""
         return session.figures(self._scheduler.session_statistics(session.key), time.monotonic_ns())
+
+    def session_statistics(self, session: Session) -> SessionStatistics | None:
+        """The scheduler's part of a session; None if it is over."""
+        return self._scheduler.session_statistics(session.key)
+
+    def session_progress(self, session: Session) -> SessionProgress | None:
+        """How far its open frames are; None if it is over. Takes longer, the more are open."""
+        return self._scheduler.session_progress(session.key, time.monotonic_ns())
+
+    def open_frames(self, session: Session, most: int) -> tuple[OpenFrame, ...]:
+        """The oldest of its open frames."""
+        return self._scheduler.open_frames(session.key, most, time.monotonic_ns())
 
     def sessions(self) -> Sequence[Session]:
         """Every session that is not over, the oldest first."""

@@ -44,14 +44,26 @@ Outgoing: TypeAlias = JobAnswer | TrackEnded | SendDrain | End
 """What a door writes to its client, in this order: answers, events, a request to leave, the end."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a stream's session comes from. `peer`: the other end of its connection, as its door writes it. `epoch`: how
+    often it was resumed.
+    """
+
+    peer: str
+    epoch: int
+
+
 @dataclass(slots=True, eq=False)
 class Session:
-    """A door's end of a session. `mail` holds what to write, in order; `readable` is set while messages may be read;
-    `stalled` is set when the session was ended because its client does not read. `draining`: it was asked to leave.
+    """A door's end of a session. `origin`: None for a single call. `mail` holds what to write, in order; `readable` is
+    set while messages may be read; `stalled` is set when the session was ended because its client does not read.
+    `draining`: it was asked to leave.
     """
 
     key: SessionKey
     agreement: Agreement
+    origin: Origin | None = None
     draining: bool = False
     counters: SessionCounters = field(default_factory=SessionCounters)
     mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
@@ -74,8 +86,8 @@ class Session:
             answered=counters.answered,
             faults=dict(counters.faults),
             dropped_by_queue=counters.dropped_by_queue,
-            rate_fps=counters.rate_fps(now_ns),
-            age_s=counters.age_s(),
+            rate_fps=counters.newest.rate_fps(now_ns),
+            ages=counters.newest.ages(now_ns),
             window=terms.window,
             window_frames=0 if held is None else held.window_frames,
             window_bytes=0 if held is None else held.window_bytes,

@@ -8,7 +8,8 @@ not read has no answers.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,67 @@ from reidstream_server.core.terms import Flow, Window
 GIVEN_UP = frozenset({FaultReason.DROPPED, FaultReason.WINDOW_FULL, FaultReason.QUEUE_FULL, FaultReason.OVER_BUDGET})
 """Faults of load: the frame was good, and the server or the session had no room or time for it."""
 
-_NEWEST = 64
+NEWEST_ANSWERS = 256
+"""How many answers a rate and an age are of. A ring of this size takes 4 KiB of a session."""
+
+RECENT_NS = 60_000_000_000
+"""No age is of an older answer: a camera that stood still says nothing of now."""
+
+
+class NewestAnswers:
+    """When the newest answers were written, and how old their frames were then. An answer costs two numbers in a ring;
+    whatever is computed of them is computed when somebody asks. Event loop only.
+    """
+
+    __slots__ = ("_ages", "_next", "_written")
+
+    def __init__(self) -> None:
+        self._written = array("q")
+        self._ages = array("q")
+        self._next = 0
+
+    def add(self, written_ns: int, age_ns: int) -> None:
+        """An answer was written."""
+        at = self._next
+        if len(self._written) < NEWEST_ANSWERS:
+            self._written.append(written_ns)
+            self._ages.append(age_ns)
+        else:
+            self._written[at] = written_ns
+            self._ages[at] = age_ns
+        self._next = (at + 1) % NEWEST_ANSWERS
+
+    @property
+    def newest_ns(self) -> int | None:
+        """When the newest was written; None if there is none."""
+        return self._written[self._next - 1] if self._written else None
+
+    def rate_fps(self, now_ns: int) -> float:
+        """Answers a second since the oldest of them; it falls while none is written."""
+        count = len(self._written)
+        if count < 2:  # noqa: PLR2004 - one answer has no rate
+            return 0.0
+        oldest = self._written[self._next if count == NEWEST_ANSWERS else 0]
+        return (count - 1) * 1e9 / max(now_ns - oldest, 1)
+
+    def ages(self, now_ns: int) -> Ages | None:
+        """Of those that are recent; None if none is."""
+        since = now_ns - RECENT_NS
+        ages = sorted(age for written, age in zip(self._written, self._ages, strict=True) if written >= since)
+        return Ages(p50_ns=_percentile(ages, 50), p99_ns=_percentile(ages, 99)) if ages else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ages:
+    """How old frames were when their answers were written. Each is the age of a frame: nothing is interpolated."""
+
+    p50_ns: int
+    p99_ns: int
+
+
+def _percentile(ascending: list[int], percent: int) -> int:
+    """The least value that so many percent of them do not exceed."""
+    return ascending[-(-len(ascending) * percent // 100) - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +88,8 @@ class SessionFigures:
     """A snapshot of one session, open or just over. Seconds, bytes of pixels as they came, frames a second.
 
     `answered`: frames with vectors. `faults`: the others, by reason. `dropped_by_queue`: those of the dropped ones for
-    which the server's queue had no room, and not the window. `rate_fps`: of the newest answers, up to now. `age_s`: the
-    mean age of the newest answers when they were written; None before the first. `window_frames` and `window_bytes`:
-    held of `window` now.
+    which the server's queue had no room, and not the window. `rate_fps`: of the newest answers, up to now. `ages`: of
+    the recent ones; None if there are none. `window_frames` and `window_bytes`: held of `window` now.
     """
 
     flow: Flow
@@ -40,7 +100,7 @@ class SessionFigures:
     faults: dict[FaultReason, int]
     dropped_by_queue: int
     rate_fps: float
-    age_s: float | None
+    ages: Ages | None
     window: Window
     window_frames: int
     window_bytes: int
@@ -72,13 +132,13 @@ def losses(faults: Mapping[FaultReason, int], dropped_by_queue: int) -> dict[str
 class SessionCounters:
     """Counts as frames come and answers go: a few additions each. Event loop only; the clock is given."""
 
-    __slots__ = ("_newest", "answered", "began_ns", "bytes", "dropped_by_queue", "faults", "frames")
+    __slots__ = ("answered", "began_ns", "bytes", "dropped_by_queue", "faults", "frames", "newest")
 
     def __init__(self, now_ns: int | None = None) -> None:
         self.began_ns = time.monotonic_ns() if now_ns is None else now_ns
         self.frames = self.bytes = self.answered = self.dropped_by_queue = 0
         self.faults: Counter[FaultReason] = Counter()
-        self._newest: deque[tuple[int, int]] = deque(maxlen=_NEWEST)  # (written, age then)
+        self.newest = NewestAnswers()
 
     def came(self, message_bytes: int) -> None:
         """A frame was read."""
@@ -92,21 +152,10 @@ class SessionCounters:
         else:
             self.faults[fault.reason] += 1
             self.dropped_by_queue += fault == DROPPED_BY_QUEUE
-        self._newest.append((now_ns, times.age_ns + now_ns - times.arrived_ns))
+        self.newest.add(now_ns, times.age_ns + now_ns - times.arrived_ns)
 
     @property
     def quiet_since_ns(self) -> int:
         """When the newest answer was written, or the session began: since then it is idle, if no frame is open."""
-        return self._newest[-1][0] if self._newest else self.began_ns
-
-    def rate_fps(self, now_ns: int) -> float:
-        """Answers a second since the oldest of the newest ones; it falls while none is written."""
-        if len(self._newest) < 2:  # noqa: PLR2004 - one answer has no rate
-            return 0.0
-        return (len(self._newest) - 1) * 1e9 / max(now_ns - self._newest[0][0], 1)
-
-    def age_s(self) -> float | None:
-        """Mean age of the newest answers."""
-        if not self._newest:
-            return None
-        return sum(age for _, age in self._newest) / len(self._newest) / 1e9
+        newest = self.newest.newest_ns
+        return self.began_ns if newest is None else newest

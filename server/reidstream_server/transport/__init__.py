@@ -5,5 +5,6 @@ door           what the composition root needs of a port
 status         the one table of what callers are told, a column for each kind of door
 grpc_server    the gRPC port: hosted services, guard, health, reflection, how calls end
 embedding      EmbeddingService on it: the stream, the single call, the models
+admin          AdminService on it: the sessions and the server, for operators
 operators      the operators' port, which is no door: metrics and probes over HTTP
 """

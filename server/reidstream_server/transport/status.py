@@ -35,6 +35,8 @@ CALLS: Mapping[Refusal, Status] = {
     Refusal.INVALID_CALL: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
     Refusal.UNKNOWN_MODEL: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
     Refusal.WRONG_SPACE: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
+    Refusal.UNKNOWN_SESSION: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
+    Refusal.NOT_PERMITTED: Status(StatusCode.PERMISSION_DENIED, HTTPStatus.FORBIDDEN),
     Refusal.STALE_EPOCH: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     Refusal.TAKEN_OVER: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     Refusal.NOT_OFFERED: Status(StatusCode.UNIMPLEMENTED, HTTPStatus.NOT_IMPLEMENTED),

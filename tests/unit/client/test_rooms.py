@@ -17,7 +17,7 @@ ROOMS = {
     "connection": {"errors", "checks", "choices", "redaction", "process"},
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync"},
+    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "admin"},
 }
 LONGEST = 300
 

@@ -17,17 +17,28 @@ def test_stubs_are_fresh(tmp_path: Path) -> None:
     """`make proto` would change nothing."""
     _generator("generate", tmp_path)
     generated = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*"))
-    assert len(generated) == 12
+    assert len(generated) == 16
     for path in generated:
         assert (tmp_path / path).read_bytes() == (PROTO / path).read_bytes(), f"{path} is stale: run make proto"
 
 
-def test_contract_is_compatible_with_the_released_one(tmp_path: Path) -> None:
-    """Nothing that was released is gone, renumbered, renamed or of another type."""
+@pytest.mark.parametrize("package", ["reidstream.v1", "reidstream.admin.v1"])
+def test_contract_is_compatible_with_the_released_one(tmp_path: Path, package: str) -> None:
+    """Nothing that was released is gone, renumbered, renamed or of another type. Each package has all of its names."""
     now = tmp_path / "now.binpb"
-    _generator("descriptor_set", now)
-    released = PROTO / "released" / "reidstream.v1.binpb"
-    assert _breaks(released.read_bytes(), now.read_bytes()) == []
+    _generator("descriptor_set", now, package.replace("reidstream", "reidstream_proto").replace(".", "/"))
+    released = (PROTO / "released" / f"{package}.binpb").read_bytes()
+    assert {name.rpartition(".")[0].rpartition(".")[0] for name in _facts(released)} == {package}
+    assert _breaks(released, now.read_bytes()) == []
+
+
+def test_every_package_of_the_contract_is_released() -> None:
+    """One that is not would be compared with nothing."""
+    packages = {
+        ".".join(path.parent.relative_to(PROTO).parts).replace("reidstream_proto", "reidstream")
+        for path in PROTO.rglob("*.proto")
+    }
+    assert packages == {path.name.removesuffix(".binpb") for path in (PROTO / "released").iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +90,8 @@ def _facts(data: bytes) -> dict[str, tuple[object, ...]]:
     return facts
 
 
-def _generator(function: str, out: Path) -> None:
+def _generator(function: str, out: Path, *more: str) -> None:
     """Call a function of proto/generate.py; its compiler looks for plugins on the PATH."""
-    code = f"import generate, pathlib; generate.{function}(pathlib.Path({str(out)!r}))"
+    code = f"import generate, pathlib; generate.{function}(pathlib.Path({str(out)!r}), *{more!r})"
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(PROTO)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

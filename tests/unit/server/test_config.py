@@ -20,6 +20,7 @@ from reidstream_server.config import (
     redacted,
     unread_variables,
 )
+from reidstream_server.config.admin_access import AdminAccess
 from reidstream_server.config.runtimes import GpuPrecision, InferenceRuntime, Precision
 from reidstream_server.config.table import CONFIG_FILE, SETTINGS, Setting
 from reidstream_server.errors import ConfigError
@@ -99,8 +100,8 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_sessions_per_client=256,
         max_calls=512,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
-    assert dataclasses.astuple(config.security) == (None, None, None, None, False)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
+    assert dataclasses.astuple(config.security) == (None, None, None, None, AdminAccess.LOOPBACK, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.log) == (LogLevel.INFO, LogFormat.TEXT)
 
@@ -132,6 +133,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "tls_key_file": ("/tls/server.key", Path("/tls/server.key")),
     "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),
     "tokens_file": ("/tls/tokens", Path("/tls/tokens")),
+    "admin": ("off", AdminAccess.OFF),
     "insecure": ("true", True),
     "device": ("cuda:1", "cuda:1"),
     "require_gpu": ("true", True),
@@ -173,6 +175,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
+    "max_client_turns": ("3", 3),
     "batch_timeout_s": ("0.5", 0.5),
     "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),
@@ -492,6 +495,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--tls-client-ca-file=a", "--tls-cert-file=c", "--tls-key-file=k"], ["--tls-client-ca-file=a"]),
         (["--host=0.0.0.0", "--tls-cert-file=c", "--tls-key-file=k"], ["--host=0.0.0.0"]),
         (["--host=::", "--insecure"], ["--host=::", "--no-insecure"]),
+        (["--admin=clients", "--tokens-file=t"], ["--admin=clients"]),
+        (
+            ["--admin=clients", "--tls-client-ca-file=a", "--tls-cert-file=c", "--tls-key-file=k"],
+            ["--admin=clients", "--tls-cert-file=c", "--tls-key-file=k"],
+        ),
         (["--host=127.255.0.1"], ["--host=128.0.0.1"]),
         (["--host=::1"], ["--host=::2"]),
         (["--precision=bf16", "--runtime=openvino"], ["--precision=bf16"]),

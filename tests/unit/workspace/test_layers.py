@@ -42,6 +42,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
     "proto/reidstream_proto": {
         TOP: Room(),
         "v1": Room(uses={"google", "grpc"}),
+        "admin": Room(sees={"v1"}, uses={"google", "grpc"}),
     },
     "engines/reidstream_engines": {
         TOP: Room(sees={"commands", "cpu", "default_model", "tensorrt"}, uses={"onnx", "onnxruntime"}),
@@ -151,7 +152,8 @@ def test_the_port_knows_no_service() -> None:
     """It hosts what it is given: nothing in it names a service's room."""
     names = [name for path, name in _imports("server/reidstream_server", "transport") if "grpc_server" in path.parts]
     assert names
-    assert not [name for name in names if name.startswith("reidstream_server.transport.embedding")]
+    services = ("reidstream_server.transport.embedding", "reidstream_server.transport.admin")
+    assert not [name for name in names if name.startswith(services)]
 
 
 def test_a_room_without_a_wire_knows_only_the_contracts_facts() -> None:

@@ -24,6 +24,7 @@ from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.runtime.session import Origin
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
@@ -216,7 +217,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             with ExitStack() as held:
                 holding = self._epochs.hold(caller, first.session_id, first.epoch)
                 held.callback(self._epochs.release, holding)
-                session = self._runtime.open_session(agreement)
+                session = self._runtime.open_session(agreement, Origin(peer=context.peer(), epoch=first.epoch))
                 held.callback(self._runtime.session_lost, session.key)
                 figures = partial(self._runtime.session_figures, session)
                 with SessionRecord(agreement.terms.flow, first.epoch, figures) as record:

@@ -6,15 +6,14 @@ only a peer on this machine may name a process here; a process id of another mac
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from reidstream_proto.v1 import session_pb2
 from reidstream_server.errors import SharedMemoryRefused
 from reidstream_server.logs import get_logger
+from reidstream_server.transport.grpc_server.caller import on_this_machine
 
 from .shared_segment import Segment, open_segment
 
@@ -66,19 +65,3 @@ def _taken(offer: session_pb2.SharedMemory, peer: str, terms: SharedMemoryTerms)
             f"shared memory needs a client on this machine that connects to a loopback address, not {peer}"
         )
     return open_segment(offer, max_bytes=terms.max_bytes, max_copied_bytes=terms.max_copied_bytes)
-
-
-def on_this_machine(peer: str) -> bool:
-    """Whether gRPC's name of a peer is a loopback address or a Unix socket. If in doubt, it is neither."""
-    kind, _, rest = peer.partition(":")
-    if kind in ("unix", "unix-abstract"):
-        return True
-    if kind not in ("ipv4", "ipv6"):
-        return False
-    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

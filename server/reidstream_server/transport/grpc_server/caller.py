@@ -5,8 +5,10 @@ Trap: headers of one name may come several times, and as bytes; `identity` decid
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 from reidstream_server.identity.access import Presented
 
@@ -42,3 +44,19 @@ def presented_by(caller: Caller) -> Presented:
 def authorization_of(headers: Iterable[tuple[str, str | bytes]] | None) -> Sequence[str | bytes]:
     """The values of all headers `authorization`."""
     return [value for name, value in headers or () if name == "authorization"]
+
+
+def on_this_machine(peer: str) -> bool:
+    """Whether gRPC's name of a peer is a loopback address or a Unix socket. If in doubt, it is neither."""
+    kind, _, rest = peer.partition(":")
+    if kind in ("unix", "unix-abstract"):
+        return True
+    if kind not in ("ipv4", "ipv6"):
+        return False
+    host = unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

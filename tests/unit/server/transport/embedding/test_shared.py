@@ -17,8 +17,9 @@ from reidstream_engines.errors import InvalidImage
 from reidstream_proto.v1 import contract, image_pb2, session_pb2
 from reidstream_server.errors import SharedMemoryRefused
 from reidstream_server.transport.embedding import shared_segment
-from reidstream_server.transport.embedding.shared import SharedMemoryTerms, on_this_machine, shared_memory
+from reidstream_server.transport.embedding.shared import SharedMemoryTerms, shared_memory
 from reidstream_server.transport.embedding.shared_segment import FrameRanges, Segment, open_segment
+from reidstream_server.transport.grpc_server.caller import on_this_machine
 
 PAGE = mmap.PAGESIZE
 NONCE = bytes(range(16))

@@ -304,7 +304,7 @@ async def test_reflection_answers_one_question_after_another_and_ends_when_none_
         for _ in range(3):
             await call.write(ask)
             answer = await call.read()
-            assert len(answer.list_services_response.service) == 3
+            assert len(answer.list_services_response.service) == 4
         assert await call.code() == grpc.StatusCode.OK
         await until(lambda: port_of(server).own_calls.taken == port_of(server).own_reception.taken == 0)
 

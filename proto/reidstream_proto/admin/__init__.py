@@ -1,0 +1,1 @@
+"""The admin contract: what a server does now, for operators. `v1` has its stubs."""
