@@ -35,7 +35,7 @@ from reidstream_server.core.effects import (
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.progress import OpenFrame, SessionProgress
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.statistics import SchedulerStatistics, SessionStatistics
+from reidstream_server.core.statistics import SchedulerStatistics, SessionStatistics, WindowStatistics
 from reidstream_server.core.terms import (
     BatchKey,
     DrainReason,
@@ -96,6 +96,7 @@ class Runtime:
             self._aside,
             self._at_work,
             self._wakeups,
+            observer=observer,
             staged=self._staging_ended,
             embedded=self._batch_ended,
         )
@@ -277,6 +278,10 @@ class Runtime:
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of the scheduler."""
         return self._scheduler.statistics(time.monotonic_ns())
+
+    def window_statistics(self) -> WindowStatistics:
+        """A snapshot of all sessions' windows together."""
+        return self._scheduler.window_statistics()
 
     # Effects.
 
