@@ -47,11 +47,13 @@ class BatchTiming:
 class SelfTestReport:
     """A test that was passed.
 
-    `max_difference`: between a crop's vector alone and in the largest batch, relative to its length.
+    `max_difference`: between a crop's vector alone and in the largest batch, relative to its length. `min_cosine`:
+    between the same two.
     """
 
     timings: tuple[BatchTiming, ...]
     max_difference: float
+    min_cosine: float
 
 
 def batch_sizes(max_batch: int) -> tuple[int, ...]:
@@ -90,10 +92,12 @@ def self_test(
         timings = [_timed(engine, crops[:1], clock)]
         try:
             timings += [_timed(engine, crops[:size], clock) for size in batch_sizes(limit)[1:]]
-            difference = _difference(_run(engine, crops[:limit]), alone[:limit], tolerance)
+            batched = _run(engine, crops[:limit])
+            difference = _difference(batched, alone[:limit], tolerance)
         except EngineFault as error:
             raise error if limit == 1 else EngineFault(f"{_ONE_BY_ONE}. The fault: {error}") from error
-    return SelfTestReport(timings=tuple(timings), max_difference=difference)
+    cosine = _lowest_cosine(batched, alone[:limit])
+    return SelfTestReport(timings=tuple(timings), max_difference=difference, min_cosine=cosine)
 
 
 def _timed(engine: Engine, crops: Sequence[BoxCrop], clock: Callable[[], float]) -> BatchTiming:
@@ -116,6 +120,13 @@ def _difference(batched: Embeddings, alone: Embeddings, tolerance: float) -> flo
             f"more than {tolerance:.2g}"
         )
     return float(differences[worst])
+
+
+def _lowest_cosine(batched: Embeddings, alone: Embeddings) -> float:
+    """Of the vectors of the same crops. In float64: float32 would round to more than 1."""
+    one, other = batched.astype(np.float64), alone.astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return float(((one * other).sum(axis=1) / lengths).min().clip(-1.0, 1.0))
 
 
 def _run(engine: Engine, crops: Sequence[BoxCrop]) -> Embeddings:

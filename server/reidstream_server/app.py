@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
 from reidstream_server.bounds import (
@@ -44,6 +44,7 @@ from reidstream_server.memory.rule import WatchRule
 from reidstream_server.memory.watch import MemoryWatch, Senses
 from reidstream_server.metrics.calls import CallCollector, CallFigures
 from reidstream_server.metrics.devices import DeviceCollector
+from reidstream_server.metrics.exposition import TextFormat, page
 from reidstream_server.metrics.log import LogCollector
 from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
@@ -65,6 +66,7 @@ from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
 from reidstream_server.transport.operators.health import Health
 from reidstream_server.transport.operators.port import OperatorsPort
+from reidstream_server.transport.operators.scrapes import Form
 
 log = get_logger(__name__)
 
@@ -176,8 +178,13 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, observer))
         for engine in loaded.engines:
             runtime.add_model(engine)
+        for name, report in loaded.self_tests.items():
+            series.self_tested(name, report.min_cosine)
         loop = asyncio.get_running_loop()
-        registry.register(StateCollector(loop, runtime.statistics, limits, config.limits.max_sessions))
+        state = StateCollector(
+            loop, runtime, limits, max_sessions=config.limits.max_sessions, refusals=observer.refusals
+        )
+        registry.register(state)
         registry.register(DeviceCollector(loaded.stager))
         registry.register(LogCollector(lines_dropped))
         registry.register(TracingCollector(partial(tracing_figures, tracer)))
@@ -228,12 +235,17 @@ async def running_server(
         show_calls(parts, embedding, door)
         server = RunningServer(parts, embedding, [door], operators, watch)
         if operators is not None:
-            operators.show_metrics(make_wsgi_app(parts.registry))
+            operators.show_metrics([form_of(parts.registry, text) for text in TextFormat])
         try:
             await server.start()
             yield server
         finally:
             await server.stop(0.0)
+
+
+def form_of(registry: CollectorRegistry, text: TextFormat) -> Form:
+    """The page of metrics, for the operators' port."""
+    return Form(content_type=text.value, write=partial(page, registry, text))
 
 
 def measured_bounds(config: ServerConfig) -> Bounds:
@@ -285,6 +297,7 @@ def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> N
             calls=door.admission.calls.taken,
             max_calls=published.max_calls,
             receiving=door.admission.reception.taken,
+            ended={("grpc", method, status): count for (method, status), count in door.ended.counts.items()},
         )
 
     parts.registry.register(CallCollector(FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)))
@@ -305,7 +318,9 @@ def embedding_service(parts: Parts) -> EmbeddingService:
 
 def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     """The gRPC port with these services on it. Raises StartupError for files of TLS that cannot be used."""
-    config = parts.config
+    config, tls = parts.config, tls_of(parts.config.security)
+    if tls is not None and tls.expires_s is not None:
+        parts.series.certificate_expires(tls.expires_s)
     return GrpcServer(
         services,
         [model.name for model in parts.runtime.models.models],
@@ -318,7 +333,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
             calls_per_connection=calls_per_connection(config),
             max_age_s=config.lifecycle.max_connection_age_s,
             calls=port_bounds(config),
-            tls=tls_of(config.security),
+            tls=tls,
         ),
         access=parts.access,
         check_leaving=parts.runtime.refuse_when_leaving,

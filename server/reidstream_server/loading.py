@@ -6,9 +6,9 @@ that look like any others. And no engine that was measured is served: a new one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import assert_never
 
 from reidstream_engines import default_model
@@ -24,7 +24,7 @@ from reidstream_engines.errors import EnginesError
 from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import CPU_PROVIDER
 from reidstream_engines.protocol import Engine, Stager
-from reidstream_engines.selftest import self_test
+from reidstream_engines.selftest import SelfTestReport, self_test
 from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, tune
 from reidstream_engines.tuning_file import tuned, tuned_for
 from reidstream_server.config import EngineSettings, ModelFile, ServerConfig
@@ -37,10 +37,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """What the server runs: loaded, warmed engines, the default model's first, and the stager of their device."""
+    """What the server runs: loaded, warmed engines, the default model's first, and the stager of their device.
+
+    `self_tests`: what the self-tests that they passed have found, by the name of the model.
+    """
 
     engines: tuple[Engine, ...]
     stager: Stager
+    self_tests: Mapping[str, SelfTestReport] = field(default_factory=dict)
 
 
 @contextmanager
@@ -56,7 +60,7 @@ def loaded_engines(config: ServerConfig) -> Iterator[Engines]:
             case OnGpu(stager=stager, loaded=loaded):
                 for item in loaded:
                     _announce(item)
-                yield Engines(engines=tuple(item.engine for item in loaded), stager=stager)
+                yield _engines(loaded, stager)
             case NoGpu() as no_gpu:
                 log.info("cpu_is_used", reason=no_gpu.reason)
                 yield _on_cpu(stack, config, models, jpeg, no_gpu)
@@ -70,12 +74,20 @@ def _on_cpu(
     for model in models:  # before any of them takes its time
         refuse_plan(model, no_gpu.reason)
     stager = CpuStager(jpeg)
-    engines = []
+    loaded = []
     for model in models:
-        engine = _load(config, stager, model, no_gpu.reason if no_gpu.fallback else "")
-        stack.callback(engine.close)
-        engines.append(engine)
-    return Engines(engines=tuple(engines), stager=stager)
+        item = _load(config, stager, model, no_gpu.reason if no_gpu.fallback else "")
+        stack.callback(item.engine.close)
+        loaded.append(item)
+    return _engines(loaded, stager)
+
+
+def _engines(loaded: Sequence[Loaded], stager: Stager) -> Engines:
+    return Engines(
+        engines=tuple(item.engine for item in loaded),
+        stager=stager,
+        self_tests={item.model.name: item.report for item in loaded},
+    )
 
 
 def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
@@ -89,7 +101,7 @@ def _jpeg_decoder(settings: EngineSettings) -> JpegDecoder:
     return jpeg
 
 
-def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str) -> OnnxEngine:
+def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str) -> Loaded:
     def open_engine(plan: RunPlan) -> OnnxEngine:
         return load_onnx(
             model.path,
@@ -112,8 +124,9 @@ def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str)
         log.warning("batches_are_padded", model=model.name, max_batch=tuning.plan.max_batch, reason=reason)
     if tuning.crops_per_s:
         log.info("model_tuned", model=model.name, **asdict(tuning.plan), **_measured(tuning))
-    _announce(Loaded(model=model, engine=engine, report=report))
-    return engine
+    loaded = Loaded(model=model, engine=engine, report=report)
+    _announce(loaded)
+    return loaded
 
 
 def _announce(loaded: Loaded) -> None:

@@ -21,6 +21,7 @@ from reidstream_server.loading import loaded_engines
 from reidstream_server.logs import get_logger
 from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.memory.budget import memory_budget, table
+from reidstream_server.memory.collector import leave_out_what_is_there
 from reidstream_server.stopping import Stop, ToldToStop
 
 log = get_logger(__name__)
@@ -32,6 +33,7 @@ def run(config: ServerConfig, stop: Stop) -> int:
     stop.while_loading()
     with operators_port(config) as operators, loaded_engines(config) as loaded:
         stop.hold()
+        leave_out_what_is_there()
         ending = asyncio.run(serve(config, loaded, stop, operators))
         if ending.stuck:
             _leave_behind(ending.code)

@@ -15,7 +15,7 @@ from reidstream_client.session import endings
 from reidstream_engines.fake import FakeEngine, FakeScript
 from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.app import RunningServer
-from tests.integration.test_operations import scrape, series_of
+from tests.integration.test_metrics import scrape, series_of
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, frame, serving, stream_to, until
 from tests.support.patience import HANG_S

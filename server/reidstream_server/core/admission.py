@@ -16,13 +16,13 @@ what has passed: a source of which all the rest is done goes first.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from .sharing import Pool
 from .state import FrameState, SessionState, Unwritten
-from .terms import Flow, SchedulerLimits, SessionKey
+from .terms import Bound, Flow, SchedulerLimits, SessionKey
 
 P = TypeVar("P")
 
@@ -78,7 +78,9 @@ class _Room:
 
 
 class Admission(Generic[P]):
-    """Accounts for the queue. Not thread-safe."""
+    """Accounts for the queue. Not thread-safe. `refusals`: frames that found no room when they came, so far. Each
+    counts once for the queue, and once more if it might not even park.
+    """
 
     def __init__(self, limits: SchedulerLimits) -> None:
         self._boxes = _Room(limits.max_queue_boxes)
@@ -88,6 +90,7 @@ class Admission(Generic[P]):
         self._parking: OrderedDict[SessionKey, SessionState[P]] = OrderedDict()
         self._waiting: dict[str, dict[SessionKey, SessionState[P]]] = {}  # the same, by sources
         self._changed = False  # since nobody was found who may go in
+        self.refusals: Counter[Bound] = Counter()
 
     @property
     def boxes(self) -> int:
@@ -121,6 +124,10 @@ class Admission(Generic[P]):
         passes = next(self._going_first(frame.session.terms.holder), None) is not None
         self._let_in(frame, passes=passes)
         return True
+
+    def count_refusal(self, frame: FrameState[P]) -> None:
+        """The frame has just come, and is not let in: count it for the first bound that has no room for it."""
+        self.refusals[self._lacking(frame)] += 1
 
     def others_first(self, frame: FrameState[P]) -> bool:
         """Whether a parked frame must be let in before this one. The frame's own session has none parked."""
@@ -272,6 +279,17 @@ class Admission(Generic[P]):
             and self._bytes.fits(flow, request.message_bytes)
             and self._answers.fits(flow, request.answer_bytes)
         )
+
+    def _lacking(self, frame: FrameState[P]) -> Bound:
+        """What keeps a frame out."""
+        flow, request = frame.session.terms.holder, frame.request
+        if not self._boxes.fits(flow, frame.boxes):
+            return Bound.BOXES
+        if not self._bytes.fits(flow, request.message_bytes):
+            return Bound.BYTES
+        if not self._answers.fits(flow, request.answer_bytes):
+            return Bound.ANSWERS
+        return Bound.TURN
 
     def _may_pass(self, frame: FrameState[P], other: FrameState[P]) -> bool:
         """Whether it is much smaller than the other, and those that have passed do not hold too much."""

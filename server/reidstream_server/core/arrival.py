@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .sources import Sources
 from .state import FrameState, SessionState
 from .statistics import ServiceRate
-from .terms import FrameKey, FrameRequest, OverloadPolicy, SchedulerLimits
+from .terms import Bound, FrameKey, FrameRequest, OverloadPolicy, SchedulerLimits
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
@@ -90,10 +90,12 @@ class Arrivals(Generic[P]):
             return
         admission = self._ledger.admission
         if session.parked is None and admission.has_place(session):
+            admission.count_refusal(frame)
             self._park(frame, effects)  # in the place of a frame that its window has cost; let in when there is room
         elif session.parked is None and admission.admit(frame):
             self._ledger.queue(frame, now)
         else:
+            admission.count_refusal(frame)
             self._overflow(frame, now, effects)
 
     def id_fault(self, frame: FrameState[P]) -> FrameFault | None:
@@ -174,6 +176,7 @@ class Arrivals(Generic[P]):
         if admission.may_park(frame):
             admission.park(frame)
             return
+        admission.refusals[Bound.PARKED] += 1
         fault = faults.parking_full(request.message_bytes, self._limits.max_parked_bytes, self._retry_ms())
         self._ledger.resolve(frame, fault, effects)
         admission.unpark(frame.session)

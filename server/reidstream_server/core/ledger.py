@@ -20,7 +20,7 @@ from .sources import ANSWERING_NS, Sources
 from .staging import Staging
 from .state import FrameState, Phase
 from .statistics import SchedulerStatistics
-from .terms import FrameKey, SchedulerLimits
+from .terms import Bound, FrameKey, SchedulerLimits
 from .timers import Timers
 
 P = TypeVar("P")
@@ -95,11 +95,13 @@ class Ledger(Generic[P]):
             staging_frames=staging.frames,
             aside_frames=staging.aside_frames,
             lost_stagings=staging.lost,
+            queued_frames=len(self.waiting),
             parked_frames=admission.parked,
             parked_bytes=admission.parked_bytes,
             paused_sources=paused_sources,
             oldest_waiting_s=(now - oldest) / 1e9 if oldest is not None else 0.0,
             timers=timers,
+            refusals={**dict.fromkeys(Bound, 0), **admission.refusals, Bound.STAGED: staging.refusals},
             models=tuple(batcher.statistics(index) for index, batcher in self._batchers.items()),
         )
 

@@ -27,7 +27,7 @@ from .inference import Inference
 from .ledger import Ledger
 from .sources import USUAL_BYTE_NS, Sources, usual_reading_ns
 from .state import FrameState, SessionState
-from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics
+from .statistics import SchedulerStatistics, ServiceRate, SessionStatistics, WindowStatistics
 from .terms import (
     BatchKey,
     DrainReason,
@@ -244,6 +244,20 @@ class Scheduler(Generic[P]):
         """A snapshot of everything that is bounded or counted."""
         return self._ledger.statistics(
             now, sessions=len(self._sessions), timers=len(self._timers), paused_sources=self._sources.paused
+        )
+
+    def window_statistics(self) -> WindowStatistics:
+        """A snapshot of all sessions together. Looks at each of them."""
+        frames = answers = used = limit = full = 0
+        for session in self._sessions.values():
+            window = session.terms.window
+            frames += len(session.open_frames)
+            answers += len(session.unwritten)
+            used += session.window_frames
+            limit += window.frames
+            full += session.window_frames >= window.frames or session.window_bytes >= window.bytes
+        return WindowStatistics(
+            open_frames=frames, unwritten_answers=answers, window_frames=used, window_limit=limit, full_windows=full
         )
 
     # What follows from an event.

@@ -33,7 +33,8 @@ MOST_LOST = 4
 
 class Staging(Generic[P]):
     """Not thread-safe. `frames`: on the cores that all share. `aside_frames`: beside them. `lost`: given up, and not
-    over yet. `bytes`: of frames that are being staged or are staged.
+    over yet. `bytes`: of frames that are being staged or are staged. `refusals`: frames that found no room for their
+    pixels when it was their turn, so far.
     """
 
     def __init__(self, limits: SchedulerLimits, fleet: Fleet[P], timers: Timers) -> None:
@@ -41,6 +42,7 @@ class Staging(Generic[P]):
         self.aside_frames = 0
         self.lost = 0
         self.bytes = 0
+        self.refusals = 0
         self._aside_bytes = 0
         self._limits = limits
         self._batchers = fleet.batchers
@@ -58,10 +60,13 @@ class Staging(Generic[P]):
         return (self.aside_frames if aside else self.frames) < self._limits.staging_slots
 
     def has_room(self, frame: FrameState[P]) -> bool:
-        """Whether its pixels may be held."""
+        """Whether its pixels may be held. A frame for which they may not is counted, once."""
         free = self._limits.max_staged_bytes - self.bytes - frame.request.staged_bytes
         if frame.seems_heavy and self._aside_bytes:
             free -= self._limits.max_staged_bytes // RESERVE_PART
+        if free < 0 and not frame.lacked_room:
+            frame.lacked_room = True
+            self.refusals += 1
         return free >= 0
 
     def begin(self, frame: FrameState[P], now: int) -> None:

@@ -74,6 +74,7 @@ class FrameState(Generic[P]):
     set_aside: bool = False
     given_up: bool = False
     staged: bool = False
+    lacked_room: bool = False
     queue_entry: Entry[FrameState[P]] | None = None
     crop_entries: list[tuple[ModelIndex, Entry[WaitingCrops[P]]]] = field(default_factory=list)
     budget_timer: Timer | None = None

@@ -6,9 +6,10 @@ waiting for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .terms import ModelIndex, Window
+from .terms import Bound, ModelIndex, Window
 
 _MEASURE_NS = 250_000_000
 _NEWEST_WEIGHT = 0.3
@@ -46,8 +47,9 @@ class SessionStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerStatistics:
-    """`frames`: those with an answer to come or pixels to give back. `parked_frames`: those that wait for room in the
-    queue. `models`: those that are there, in the order in which they were added.
+    """`frames`: those with pixels to give back, or whose answer is not known. `parked_frames`: those that wait for room
+    in the queue. `queued_frames`: those that wait to be staged. `refusals`: frames that found no room, so far.
+    `models`: those that are there, in the order in which they were added.
     """
 
     sessions: int
@@ -59,12 +61,27 @@ class SchedulerStatistics:
     staging_frames: int
     aside_frames: int
     lost_stagings: int
+    queued_frames: int
     parked_frames: int
     parked_bytes: int
     paused_sources: int
     oldest_waiting_s: float
     timers: int
+    refusals: Mapping[Bound, int]
     models: tuple[ModelStatistics, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowStatistics:
+    """All sessions together. `open_frames` and `unwritten_answers`: as of a session. `window_frames`: used of their
+    windows, which are `window_limit` in all. `full_windows`: sessions whose window has no room for another frame.
+    """
+
+    open_frames: int
+    unwritten_answers: int
+    window_frames: int
+    window_limit: int
+    full_windows: int
 
 
 class ServiceRate:

@@ -46,6 +46,17 @@ class DrainReason(Enum):
     IDLE = "idle"
 
 
+class Bound(Enum):
+    """What a frame may find no room in. TURN: there was room, and frames that wait go first."""
+
+    BOXES = "boxes"
+    BYTES = "bytes"
+    ANSWERS = "answers"
+    TURN = "turn"
+    PARKED = "parked"
+    STAGED = "staged"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """A camera of a client identity. The engines are shared fairly between flows.

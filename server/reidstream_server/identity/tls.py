@@ -13,6 +13,8 @@ from pathlib import Path
 
 from reidstream_server.errors import StartupError
 
+from .expiry import expires_s
+
 _CERTIFICATE = re.compile(rb"^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----", re.MULTILINE)
 _KEY = re.compile(rb"^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----", re.MULTILINE)
 _PASSWORD = re.compile(rb"^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
@@ -32,11 +34,14 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsMaterial:
-    """What the files hold, in PEM; certificate and key belong together."""
+    """What the files hold, in PEM; certificate and key belong together. `expires_s`: when the server's own certificate
+    does, in seconds since 1970, if that can be read.
+    """
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None
+    expires_s: float | None
 
 
 def read_tls(files: TlsFiles) -> TlsMaterial:
@@ -61,7 +66,7 @@ def read_tls(files: TlsFiles) -> TlsMaterial:
             raise StartupError(
                 f"tls_client_ca_file {files.client_ca}: a certificate in it is damaged ({error.reason}); write it again"
             ) from error
-    return TlsMaterial(certificate=certificate, key=key, client_ca=client_ca)
+    return TlsMaterial(certificate=certificate, key=key, client_ca=client_ca, expires_s=expires_s(certificate))
 
 
 def _pem(setting: str, path: Path, expected: re.Pattern[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Gauges of calls, beside their limits: how many are open, and how much of all that one client has.
+"""Calls: how many are open, beside their limits, how much of all that one client has, and how calls have ended.
 
 Why apart from the scheduler's state: doors count these, and metrics know no door. Whoever puts the server together
 gives a function that tells. Trap: a scrape comes in a thread of its own, so the event loop counts.
@@ -6,10 +6,10 @@ gives a function that tells. Trap: a scrape comes in a thread of its own, so the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -18,7 +18,7 @@ from typing_extensions import override
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFigures:
     """`sessions_of_largest`: open streams of the client that has most. `calls`: unary ones in progress. `receiving`:
-    messages of such calls that are arriving.
+    messages of such calls that are arriving. `ended`: by door, method and status, so far; every series is in it.
     """
 
     sessions_of_largest: int
@@ -26,6 +26,7 @@ class CallFigures:
     calls: int
     max_calls: int
     receiving: int
+    ended: Mapping[tuple[str, str, str], int]
 
 
 class CallCollector(Collector):
@@ -46,3 +47,9 @@ class CallCollector(Collector):
             ("receiving_calls", "Unary calls whose message is arriving.", now.receiving),
         ):
             yield GaugeMetricFamily(f"reidstream_{name}", text, value=value)
+        ended = CounterMetricFamily(
+            "reidstream_calls_ended", "Calls by how they ended.", labels=["door", "method", "status"]
+        )
+        for labels, count in now.ended.items():
+            ended.add_metric(labels, count)
+        yield ended

@@ -1,7 +1,7 @@
 """Turns the events of the runtime into series.
 
 Trap: `answered` runs once per frame on the event loop. So the labelled children are looked up once, when a model comes,
-and boxes with the same outcome are counted together, not one by one.
+and boxes with the same outcome are counted together, not one by one. An exemplar is made only for a frame with a trace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer, Observer
 
-from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series
+from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series, Work
 
 _STAGES = (
     LatencyStage.QUEUE,
@@ -40,10 +40,11 @@ class _OfModel:
     embeddings: Counter
     batch_size: Histogram
     batch_faults: Counter
+    busy_seconds: Counter
 
 
 class MetricsObserver(Observer):
-    """Observes the runtime and the calls. Event loop only."""
+    """Observes the runtime and the calls. Event loop only. `refusals`: calls that were refused, so far."""
 
     def __init__(self, series: Series) -> None:
         self._series = series
@@ -56,16 +57,18 @@ class MetricsObserver(Observer):
         self._stages = [stages[stage] for stage in _STAGES]
         self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
         self._refused = {refusal: series.calls_refused.labels(refusal.value) for refusal in Refusal}
+        self.refusals: Tally[Refusal] = Tally()
         self._frame_age = series.frame_age_seconds
+        self._staging, self._aside, self._inference = (series.core_busy_seconds.labels(work.value) for work in Work)
 
     @override
-    def answered(self, answer: JobAnswer, now_ns: int) -> None:
+    def answered(self, answer: JobAnswer, now_ns: int, trace_id: str | None = None) -> None:
         """An answer was handed to its session."""
-        times = answer.times
-        self._frames["answered" if answer.fault is None else answer.fault.reason.value].inc()
-        self._frame_age.observe((times.age_ns + now_ns - times.arrived_ns) / 1e9)
+        times, exemplar = answer.times, None if trace_id is None else {"trace_id": trace_id}
+        self._frames["answered" if answer.fault is None else answer.fault.reason.value].inc(1, exemplar)
+        self._frame_age.observe((times.age_ns + now_ns - times.arrived_ns) / 1e9, exemplar)
         if answer.fault is None:
-            self._observe_stages(times, now_ns)
+            self._observe_stages(times, now_ns, exemplar)
             if answer.payload is not None:
                 self._observe_boxes(answer.payload, answer.outcomes)
 
@@ -73,6 +76,19 @@ class MetricsObserver(Observer):
     def batch_started(self, model: ModelIndex, size: int) -> None:
         """A batch was handed to its engine."""
         self._models[model].batch_size.observe(size)
+
+    @override
+    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+        """A batch has come back from its engine."""
+        of = self._models[model]
+        of.busy_seconds.inc(busy_ns / 1e9)
+        if cores := of.model.engine.limits.cores:
+            self._inference.inc(cores * busy_ns / 1e9)
+
+    @override
+    def staged(self, busy_ns: int, *, aside: bool) -> None:
+        """A staging is over."""
+        (self._aside if aside else self._staging).inc(busy_ns / 1e9)
 
     @override
     def batch_failed(self, model: ModelIndex) -> None:
@@ -94,6 +110,7 @@ class MetricsObserver(Observer):
             embeddings=series.embeddings.labels(name),
             batch_size=series.batch_size.labels(name),
             batch_faults=series.batch_faults.labels(name),
+            busy_seconds=series.engine_busy_seconds.labels(name),
         )
 
     @override
@@ -105,9 +122,10 @@ class MetricsObserver(Observer):
     def call_refused(self, refusal: Refusal) -> None:
         """A call ends with a refusal."""
         self._refused[refusal].inc()
+        self.refusals[refusal] += 1
 
-    def _observe_stages(self, times: FrameTimes, now_ns: int) -> None:
-        self._total.observe((now_ns - times.arrived_ns) / 1e9)
+    def _observe_stages(self, times: FrameTimes, now_ns: int, exemplar: dict[str, str] | None) -> None:
+        self._total.observe((now_ns - times.arrived_ns) / 1e9, exemplar)
         if not times.last_batch_ns:
             return  # a frame without crops passes no stage
         edges = (
@@ -119,7 +137,7 @@ class MetricsObserver(Observer):
             now_ns,
         )
         for stage, begin, end in zip(self._stages, edges, edges[1:], strict=False):
-            stage.observe((end - begin) / 1e9)
+            stage.observe((end - begin) / 1e9, exemplar)
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
         if len(job.fates) > len(job.crops):

@@ -7,12 +7,15 @@ first scrape has every label value of every closed set. Trap: labels come from c
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from reidstream_engines.protocol import Engine
+from reidstream_server import __version__
 from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import CropOutcome, FaultReason
 from reidstream_server.errors import Refusal
@@ -34,6 +37,14 @@ class LatencyStage(Enum):
     INFERENCE = "inference"
     ANSWER = "answer"
     TOTAL = "total"
+
+
+class Work(Enum):
+    """What threads of this machine's cores do. ASIDE: staging by threads that give way to the others."""
+
+    STAGING = "staging"
+    ASIDE = "aside"
+    INFERENCE = "inference"
 
 
 FRAME_OUTCOMES = ("answered", *(reason.value for reason in FaultReason))
@@ -69,6 +80,12 @@ class Series:
         self.batch_faults = Counter(
             "reidstream_batch_faults", "Batches on which the engine failed.", ["model"], registry=registry
         )
+        self.engine_busy_seconds = Counter(
+            "reidstream_engine_busy_seconds", "Time that batches spent in their engine.", ["model"], registry=registry
+        )
+        self.core_busy_seconds = Counter(
+            "reidstream_core_busy_seconds", "Time that cores were taken by work.", ["work"], registry=registry
+        )
         self.sessions_ended = Counter(
             "reidstream_sessions_ended", "Sessions by how they ended.", ["cause"], registry=registry
         )
@@ -82,10 +99,25 @@ class Series:
             ["model", "version", "space_id", "engine", "device", "precision"],
             registry=registry,
         )
-        self._fallback = Gauge(
+        fallback = Gauge(
             "reidstream_engine_fallback", "1 if the preferred engine is not in use.", ["model"], registry=registry
         )
-        self._by_model = (self.embeddings, self.batch_size, self.batch_faults)
+        batch_size = Gauge("reidstream_batch_size_limit", "The most crops in a batch.", ["model"], registry=registry)
+        running = Gauge("reidstream_running_batches_limit", "The most batches in flight.", ["model"], registry=registry)
+        self._self_test_cosine = Gauge(
+            "reidstream_self_test_cosine",
+            "The lowest cosine of the self-test: a crop's vector in a full batch, and alone.",
+            ["model"],
+            registry=registry,
+        )
+        self._registry = registry
+        self._of_facts = (fallback, batch_size, running)
+        self._by_model = (self.embeddings, self.batch_size, self.batch_faults, self.engine_busy_seconds)
+        build = Gauge(
+            "reidstream_build_info", "Always 1; what was built.", ["version", "python", "grpc"], registry=registry
+        )
+        build.labels(__version__, platform.python_version(), version("grpcio")).set(1)
+        self._fill(self.core_busy_seconds, (work.value for work in Work))
         self._fill(self.frames, FRAME_OUTCOMES)
         self._fill(self.boxes, BOX_OUTCOMES)
         self._fill(self.stage_seconds, (stage.value for stage in LatencyStage))
@@ -99,11 +131,19 @@ class Series:
 
     def describe(self, engine: Engine) -> None:
         """Show a model, and every series of it from now on."""
-        name = engine.spec.name
         self._info.labels(*_facts(engine)).set(1)
-        self._fallback.labels(name).set(bool(engine.info.fallback_reason))
+        self._set_facts(engine)
         for family in self._by_model:
-            family.labels(name)
+            family.labels(engine.spec.name)
+
+    def self_tested(self, name: str, cosine: float) -> None:
+        """A model has passed its self-test."""
+        self._self_test_cosine.labels(name).set(cosine)
+
+    def certificate_expires(self, at_s: float) -> None:
+        """When the server's own certificate expires, in seconds since 1970. Called once, if it has one."""
+        text = "When the certificate of the server expires."
+        Gauge("reidstream_tls_certificate_expiry_timestamp_seconds", text, registry=self._registry).set(at_s)
 
     def forget(self, engine: Engine, *, others: Sequence[Engine]) -> None:
         """Remove the series that only this model had. `others`: the models that are left; one of the same name goes on
@@ -114,10 +154,16 @@ class Series:
         name = engine.spec.name
         same = [other for other in others if other.spec.name == name]
         if same:
-            self._fallback.labels(name).set(bool(same[-1].info.fallback_reason))
+            self._set_facts(same[-1])
             return
-        for family in (self._fallback, *self._by_model):
+        for family in (*self._of_facts, self._self_test_cosine, *self._by_model):
             family.remove(name)
+
+    def _set_facts(self, engine: Engine) -> None:
+        fallback, batch, slots = self._of_facts
+        fallback.labels(engine.spec.name).set(bool(engine.info.fallback_reason))
+        batch.labels(engine.spec.name).set(engine.limits.max_batch)
+        slots.labels(engine.spec.name).set(engine.limits.slots)
 
 
 def _facts(engine: Engine) -> tuple[str, ...]:

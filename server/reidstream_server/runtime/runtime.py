@@ -34,7 +34,7 @@ from reidstream_server.core.effects import (
 )
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.scheduler import Scheduler
-from reidstream_server.core.statistics import SchedulerStatistics
+from reidstream_server.core.statistics import SchedulerStatistics, WindowStatistics
 from reidstream_server.core.terms import (
     BatchKey,
     DrainReason,
@@ -95,6 +95,7 @@ class Runtime:
             self._aside,
             self._at_work,
             self._wakeups,
+            observer=observer,
             staged=self._staging_ended,
             embedded=self._batch_ended,
         )
@@ -262,6 +263,10 @@ class Runtime:
         """A snapshot of the scheduler."""
         return self._scheduler.statistics(time.monotonic_ns())
 
+    def window_statistics(self) -> WindowStatistics:
+        """A snapshot of all sessions' windows together."""
+        return self._scheduler.window_statistics()
+
     # Effects.
 
     def _carry_out(self, effects: Sequence[JobEffect]) -> None:
@@ -294,7 +299,8 @@ class Runtime:
             return
         match effect:
             case Answer():
-                self._observer.answered(effect, time.monotonic_ns())
+                trace = None if effect.payload is None else effect.payload.trace
+                self._observer.answered(effect, time.monotonic_ns(), None if trace is None else trace.trace_hex)
                 session.mail.put_nowait(effect)
             case SendDrain():
                 session.draining = True

@@ -88,13 +88,25 @@ class Observer(Protocol):
     __slots__ = ()
 
     @abstractmethod
-    def answered(self, answer: JobAnswer, now_ns: int) -> None:
-        """An answer was handed to its session."""
+    def answered(self, answer: JobAnswer, now_ns: int, trace_id: str | None = None) -> None:
+        """An answer was handed to its session. `trace_id`: of the trace that follows its frame, if one does: 32
+        hexadecimal digits.
+        """
+        ...
+
+    @abstractmethod
+    def staged(self, busy_ns: int, *, aside: bool) -> None:
+        """A staging is over, and took a thread so long. `aside`: the thread gave way to others."""
         ...
 
     @abstractmethod
     def batch_started(self, model: ModelIndex, size: int) -> None:
         """A batch was handed to its engine."""
+        ...
+
+    @abstractmethod
+    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+        """A batch has come back from its engine, whatever came of it, and took a thread so long."""
         ...
 
     @abstractmethod

@@ -251,6 +251,48 @@ MODELS = (
         new="            unwritten_answers=0,\n",
     ),
     Mutant(
+        name="frames that wait to be staged are counted with those that wait for room",
+        module="ledger",
+        old="            queued_frames=len(self.waiting),\n",
+        new="            queued_frames=len(self.waiting) + admission.parked,\n",
+    ),
+    Mutant(
+        name="a window that is full of bytes is not full",
+        module="scheduler",
+        old="session.window_frames >= window.frames or session.window_bytes >= window.bytes\n",
+        new="session.window_frames >= window.frames\n",
+    ),
+    Mutant(
+        name="the answers that nobody takes are in no sum",
+        module="scheduler",
+        old="            answers += len(session.unwritten)\n",
+        new="",
+    ),
+    Mutant(
+        name="a frame that parks in the place of another is counted nowhere",
+        module="arrival",
+        old="            admission.count_refusal(frame)\n            self._park(",
+        new="            self._park(",
+    ),
+    Mutant(
+        name="a frame that finds no room is counted nowhere",
+        module="arrival",
+        old="            admission.count_refusal(frame)\n            self._overflow(",
+        new="            self._overflow(",
+    ),
+    Mutant(
+        name="every frame that finds no room counts for the boxes",
+        module="admission",
+        old="        self.refusals[self._lacking(frame)] += 1\n",
+        new="        self.refusals[Bound.BOXES] += 1\n",
+    ),
+    Mutant(
+        name="a frame that might not even wait is counted nowhere",
+        module="arrival",
+        old="        admission.refusals[Bound.PARKED] += 1\n",
+        new="",
+    ),
+    Mutant(
         name="a session's statistics have its window's bytes wrong",
         module="state",
         old="            window_bytes=self.window_bytes,\n",

@@ -67,7 +67,8 @@ class Accounts:
 
     def read_for_nothing(self, source: str, spent_ns: int) -> None:
         """In this step, so much of reading its frames was."""
-        self._for_nothing[source] += spent_ns
+        if spent_ns:
+            self._for_nothing[source] += spent_ns
 
     def settle(self, now: int) -> list[str]:
         """After a step: what was read for nothing goes into the buckets. Those for whom it was too much pay for it."""

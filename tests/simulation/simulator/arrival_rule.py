@@ -8,11 +8,12 @@ policies decided is judged here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reidstream_server.core.faults import FaultReason
 from reidstream_server.core.state import Phase
-from reidstream_server.core.terms import OverloadPolicy
+from reidstream_server.core.terms import Bound, OverloadPolicy
 
 from .books import Books, ClientBook, FrameBook, Violation
 from .parking_rule import fits, own_of
@@ -32,6 +33,7 @@ class Before:
     queue: tuple[Held, ...]
     parking: Held
     engine_lost: bool
+    refusals: Mapping[Bound, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Held:
         return fits(amount, most=self.most, taken=self.taken - gone, own=self.own - gone)
 
 
-def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
+def before(books: Books, client: ClientBook, plan: FramePlan, now: int) -> Before:
     """From the books, before the scheduler is told."""
     limits, flow, source = books.scenario.limits, client.flow, client.plan.terms.source
     return Before(
@@ -63,6 +65,7 @@ def before(books: Books, client: ClientBook, plan: FramePlan) -> Before:
         ),
         parking=Held(limits.max_parked_bytes, books.parked_bytes, books.source_parked[source]),
         engine_lost=any(client.models[name] in books.lost for name in plan.crops),
+        refusals=books.scheduler.statistics(now).refusals,
     )
 
 
@@ -96,6 +99,32 @@ def judge(was: Before, frame: FrameBook, now: int, seen: Counter[Situation], *, 
             _drop_oldest(was, frame, expected, seen)
 
 
+def judge_refusals(was: Before, frame: FrameBook, refusals: Mapping[Bound, int]) -> None:
+    """Compare what the core has counted with what became of the frame: once for the first bound that had no room."""
+    counted = {bound: refusals[bound] - was.refusals[bound] for bound in Bound if bound is not Bound.STAGED}
+    policy = frame.client.plan.terms.overload_policy
+    parking_full = frame.fault is FaultReason.QUEUE_FULL and policy is not OverloadPolicy.REJECT
+    gone = _window(was, frame) if policy is OverloadPolicy.DROP_OLDEST else []
+    more = [other for other in _dropped(was, frame) if other not in gone]
+    lacking = frame.phase is Phase.PARKED or frame.fault is FaultReason.QUEUE_FULL or bool(more)
+    expected: dict[Bound, int] = dict.fromkeys(counted, 0)
+    if lacking and frame not in gone and not was.engine_lost:
+        expected[_lacking(was, frame, gone)] = 1
+        expected[Bound.PARKED] = int(parking_full)
+    let_in_at_once = frame.phase is not Phase.PARKED and not frame.resolved and sum(counted.values()) == 1
+    if counted != expected and not let_in_at_once:
+        raise Violation("refusals", f"{frame}: {counted} is counted; it is {expected}")
+
+
+def _lacking(was: Before, frame: FrameBook, gone: list[FrameBook]) -> Bound:
+    amounts = (frame.boxes, frame.plan.message_bytes, frame.plan.answer_bytes)
+    names = (Bound.BOXES, Bound.BYTES, Bound.ANSWERS)
+    for name, held, amount, less in zip(names, was.queue, amounts, _freed(was, frame, gone), strict=True):
+        if not held.fits(amount, less):
+            return name
+    return Bound.TURN
+
+
 def _window(was: Before, frame: FrameBook) -> list[FrameBook]:
     """The frames that must go for the window alone: the oldest that have not started, the new one last."""
     window = frame.client.plan.terms.window
@@ -111,14 +140,19 @@ def _window(was: Before, frame: FrameBook) -> list[FrameBook]:
 
 def _fits(was: Before, frame: FrameBook, gone: list[FrameBook]) -> bool:
     """Whether the frame has room when these frames of its session are gone."""
-    queued = [other for other in gone if other is not was.parked and other is not frame]
     amounts = (frame.boxes, frame.plan.message_bytes, frame.plan.answer_bytes)
-    freed = (
+    freed = _freed(was, frame, gone)
+    return all(held.fits(amount, less) for held, amount, less in zip(was.queue, amounts, freed, strict=True))
+
+
+def _freed(was: Before, frame: FrameBook, gone: list[FrameBook]) -> tuple[int, int, int]:
+    """What these frames of its session held of the queue's bounds."""
+    queued = [other for other in gone if other is not was.parked and other is not frame]
+    return (
         sum(other.boxes for other in queued),
         sum(other.plan.message_bytes for other in queued),
         sum(other.plan.answer_bytes for other in queued),
     )
-    return all(held.fits(amount, less) for held, amount, less in zip(was.queue, amounts, freed, strict=True))
 
 
 def _parks(was: Before, frame: FrameBook, gone: list[FrameBook], seen: Counter[Situation]) -> bool:

@@ -32,6 +32,8 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
     """A frame was read; None if it came after the drain and must be ignored."""
     if client.drain_ns is not None:
         books.seen[Situation.DRAIN_IGNORED] += 1
+        if not client.over:
+            books.accounts.read_for_nothing(client.plan.terms.source, plan.reading_ns)
         return None
     books.frames_told += 1
     client.told += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from reidstream_server.core.statistics import SessionStatistics
+from reidstream_server.core.statistics import SessionStatistics, WindowStatistics
 from reidstream_server.core.terms import ModelIndex
 
 from .books import Books, ClientBook, Violation
@@ -38,6 +38,7 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         tally.staging,
         tally.aside,
         tally.lost_stagings,
+        len(tally.queued),
         tally.parked,
         tally.parked_bytes,
         len(paused),
@@ -63,6 +64,7 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         core.staging_frames,
         core.aside_frames,
         core.lost_stagings,
+        core.queued_frames,
         core.parked_frames,
         core.parked_bytes,
         core.paused_sources,
@@ -80,6 +82,7 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
     )
     if counted != reported:
         raise Violation("statistics", f"the core reports {reported}; it is {counted}")
+    _check_windows(books, known)
     if tally.queue_boxes > limits.max_queue_boxes or tally.queue_bytes > limits.max_queue_bytes:
         raise Violation("bounds", f"{tally.queue_boxes} boxes, {tally.queue_bytes} bytes in the queue of {limits}")
     if tally.parked_bytes > limits.max_parked_bytes or tally.answer_bytes > limits.max_held_answer_bytes:
@@ -100,6 +103,23 @@ def check_scheduler(books: Books, tally: Tally, now: int) -> None:
         timers += bool(client.unwritten) + (client.drain_ns is not None and now < client.drain_ns)
     if core.timers != timers:
         raise Violation("timers", f"{core.timers} timers; there is use for {timers}")
+
+
+def _check_windows(books: Books, known: list[ClientBook]) -> None:
+    """The numbers of all windows together."""
+    windows = [(client, client.plan.terms.window) for client in known]
+    expected = WindowStatistics(
+        open_frames=sum(len(client.unanswered) for client in known),
+        unwritten_answers=sum(len(client.unwritten) for client in known),
+        window_frames=sum(client.window_frames for client in known),
+        window_limit=sum(window.frames for _, window in windows),
+        full_windows=sum(
+            client.window_frames >= window.frames or client.window_bytes >= window.bytes for client, window in windows
+        ),
+    )
+    reported = books.scheduler.window_statistics()
+    if reported != expected:
+        raise Violation("statistics", f"the core reports {reported} of all windows; it is {expected}")
 
 
 def check_session(books: Books, client: ClientBook, *, readable: bool) -> None:

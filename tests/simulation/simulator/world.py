@@ -19,7 +19,7 @@ from reidstream_server.core.terms import BatchKey, DrainReason, FrameKey, ModelI
 from . import events
 from .accounts import Accounts
 from .administrator import Administrator
-from .arrival_rule import before, judge
+from .arrival_rule import before, judge, judge_refusals
 from .audit import Audit
 from .books import Books, ClientBook, FrameBook, Violation, lanes_of
 from .clients import Client, Mail
@@ -206,7 +206,7 @@ class World:
     def _frame(self, client: Client, plan: FramePlan) -> None:
         book, now, key = client.book, self._timeline.now, next_frame_key(self._scheduler)
         assert book.key is not None
-        was = before(self._books, book, plan)
+        was = before(self._books, book, plan, now)
         frame = events.told_of_frame(self._books, book, plan, now)
         others_first = frame is not None and self._audit.parking.others_first(frame)
         payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
@@ -224,6 +224,7 @@ class World:
         self._step("frame", plan if frame is None else frame, effects)
         if frame is not None and book.known:
             judge(was, frame, now, self._books.seen, others_first=others_first)
+            judge_refusals(was, frame, self._scheduler.statistics(now).refusals)
 
     def _drain(self, number: int | None, allowed_ns: int) -> None:
         now = self._timeline.now

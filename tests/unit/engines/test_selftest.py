@@ -57,7 +57,23 @@ def test_a_good_engine_passes(max_batch: int) -> None:
     assert [timing.size for timing in report.timings] == list(batch_sizes(max_batch))
     assert [timing.seconds for timing in report.timings] == [1.0] * len(report.timings)
     assert report.max_difference == 0.0
+    assert report.min_cosine == pytest.approx(1.0, abs=1e-12)
     assert stager.open_frames == 0
+
+
+def test_the_lowest_cosine_is_that_of_the_worst_row() -> None:
+    """One row of the largest batch is turned by a known angle, within what is tolerated."""
+    angle = 0.02
+
+    def turned(rows: Embeddings) -> Embeddings:
+        if len(rows) > 1:
+            aside = np.roll(rows[0], 1)
+            aside -= (aside @ rows[0]) * rows[0]
+            rows[0] = np.cos(angle) * rows[0] + np.sin(angle) * aside / np.linalg.norm(aside)
+        return rows
+
+    report = self_test(Tampered(turned), FakeStager(), tolerance=0.1)
+    assert report.min_cosine == pytest.approx(np.cos(angle), abs=1e-6)
 
 
 def swapped(rows: Embeddings) -> Embeddings:

@@ -40,6 +40,13 @@ def _logged(caplog: Captured) -> None:
     caplog.set_level(logging.INFO)
 
 
+def test_what_the_self_test_found_is_kept() -> None:
+    """For each model by its name: one call of one thread gives the same vectors in a batch and alone."""
+    with loaded_engines(ServerConfig()) as loaded:
+        assert list(loaded.self_tests) == [engine.spec.name for engine in loaded.engines]
+        assert loaded.self_tests["stripes"].min_cosine == pytest.approx(1.0, abs=1e-6)
+
+
 @pytest.mark.usefixtures("_logged")
 def test_what_was_measured_is_one_event(caplog: Captured) -> None:
     """The plan that is served, and crops/s of every plan, or why it has none."""

@@ -15,6 +15,7 @@ forgetting    a call that ends with an error keeps nothing of what it held
 receipts      who holds what gRPC has received: the calls of each connection, and what was read from it
 sockets       how many bytes each connection has received, by the kernel
 calls         how a call ends with a status
+ended         how calls have ended, counted by method and status
 health        the port's health, and that of what it serves
 connections   what one connection may do, so that it does not take the place of all others
 server        the port itself, with health and reflection

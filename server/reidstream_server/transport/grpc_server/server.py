@@ -24,6 +24,7 @@ from reidstream_server.transport.door import Door
 from .admission import CallAdmission, CallBounds
 from .calls import CallObserver
 from .connections import call_options
+from .ended import CallsEnded
 from .forgetting import Forgetting
 from .guard import Guard
 from .health import HealthService
@@ -81,10 +82,12 @@ class GrpcServer(Door):
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
+        self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
         self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
+                self.ended,
                 self.receipts,
                 self.admission,
                 guard,

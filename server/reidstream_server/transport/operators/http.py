@@ -8,10 +8,8 @@ that came is echoed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from wsgiref.types import WSGIApplication
 
 MAX_HEAD_BYTES = 8192
 TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -82,23 +80,3 @@ def rendered(page: Page, *, with_body: bool = True) -> bytes:
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     start = f"HTTP/1.1 {page.status.value} {page.status.phrase}\r\n{head}\r\n".encode("latin-1")
     return start + page.body if with_body else start
-
-
-def page_of(application: WSGIApplication, request: Request) -> Page:
-    """What a WSGI application answers, asked with GET. Blocks as long as the application does."""
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": request.path,
-        "QUERY_STRING": request.query,
-        "HTTP_ACCEPT": request.header("accept"),
-        "HTTP_ACCEPT_ENCODING": request.header("accept-encoding"),
-    }
-    started: list[tuple[str, list[tuple[str, str]]]] = []
-
-    def start(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-        started.append((status, headers))
-        return lambda _: None
-
-    body = b"".join(application(environ, start))
-    status, headers = started[0]
-    return Page(status=HTTPStatus(int(status.partition(" ")[0])), headers=tuple(headers), body=body)

@@ -4,8 +4,7 @@ Why a thread: models load on the main thread, for minutes where a GPU's plan is 
 And an event loop that stands still could not say so. Why one event loop in it, and no thread for each connection:
 whatever reaches the port can open connections, so they cost little, their number is bounded, and each has its time.
 
-Trap: a scrape reads state that the server's event loop must take, so it waits. One is made at a time, in a worker, and
-whoever asks for the same meanwhile gets the same page.
+Trap: a page of metrics waits for the server's event loop, so it is made in a worker (see `scrapes`).
 """
 
 from __future__ import annotations
@@ -13,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
-from wsgiref.types import WSGIApplication
 
 from reidstream_server.logs import get_logger
 from reidstream_server.transport.addresses import OPERATORS, refused
 
 from .health import Health, Verdict
-from .http import MAX_HEAD_BYTES, BadRequest, Page, Request, page_of, read_request, rendered
+from .http import MAX_HEAD_BYTES, BadRequest, Page, Request, read_request, rendered
+from .scrapes import Form, Scrapes
 
 log = get_logger(__name__)
 
@@ -49,8 +49,7 @@ class OperatorsPort:
         self._request_s = request_s
         self._socket = _listening(host, number)
         self.number = int(self._socket.getsockname()[1])
-        self._metrics: WSGIApplication | None = None
-        self._scrapes: dict[tuple[str, ...], asyncio.Future[Page]] = {}
+        self._scrapes: Scrapes | None = None
         self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
         self._loop = asyncio.new_event_loop()
@@ -67,9 +66,9 @@ class OperatorsPort:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    def show_metrics(self, application: WSGIApplication) -> None:
-        """What /metrics answers from now on. Called in a worker, one call at a time."""
-        self._metrics = application
+    def show_metrics(self, forms: Sequence[Form]) -> None:
+        """What /metrics answers from now on; the first form to whoever does not choose."""
+        self._scrapes = Scrapes(forms, self._worker)
 
     # In the thread.
 
@@ -121,25 +120,13 @@ class OperatorsPort:
     async def _page(self, request: Request) -> Page:
         match request.path:
             case "/metrics":
-                return await self._scraped(request)
+                return _LOADING if self._scrapes is None else await self._scrapes.page(request)
             case "/healthz":
                 return _told((await self.health.look()).alive)
             case "/readyz":
                 return _told((await self.health.look()).ready)
             case _:
                 return _NOT_HERE
-
-    async def _scraped(self, request: Request) -> Page:
-        application = self._metrics
-        if application is None:
-            return _LOADING
-        wanted = (request.query, request.header("accept"), request.header("accept-encoding"))
-        scrape = self._scrapes.get(wanted)
-        if scrape is None:
-            scrape = self._loop.run_in_executor(self._worker, page_of, application, request)
-            self._scrapes[wanted] = scrape
-            scrape.add_done_callback(lambda _: self._scrapes.pop(wanted))
-        return await asyncio.shield(scrape)
 
 
 def _told(verdict: Verdict) -> Page:

@@ -49,17 +49,29 @@ SHUTDOWN = DrainReason.SHUTDOWN
 
 @dataclass
 class Recorder:
-    """An observer that remembers how sessions ended, and can be made to fail."""
+    """An observer that remembers how sessions ended, and what took time; it can be made to fail. `stagings`: whether
+    each gave way to others. `batches`: how long each took.
+    """
 
     causes: list[EndCause | None] = field(default_factory=list)
+    stagings: list[bool] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
     failure: Exception | None = None
 
-    def answered(self, answer: JobAnswer, now_ns: int) -> None:
-        del answer, now_ns
+    def answered(self, answer: JobAnswer, now_ns: int, trace_id: str | None = None) -> None:
+        del answer, now_ns, trace_id
         if self.failure is not None:
             raise self.failure
 
+    def staged(self, busy_ns: int, *, aside: bool) -> None:
+        assert busy_ns > 0
+        self.stagings.append(aside)
+
     def batch_started(self, model: ModelIndex, size: int) -> None: ...
+
+    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+        del model
+        self.batches.append(busy_ns)
 
     def batch_failed(self, model: ModelIndex) -> None: ...
 

@@ -59,6 +59,8 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
         for _ in range(2):
             assert (await w.answer(slow)).fault is None
         assert (w.state.aside_frames, w.state.frames, w.state.timers) == (0, 0, 0)
+        assert w.observer.stagings == [False, True, True]
+        assert len(w.observer.batches) == 3
 
 
 async def test_a_decoder_that_never_ends_is_given_up() -> None:
@@ -77,6 +79,7 @@ async def test_a_decoder_that_never_ends_is_given_up() -> None:
         gate.opened.set()
         await until(lambda: w.state.lost_stagings == 0)
         assert (w.state.staged_bytes, w.state.frames) == (0, 0)
+        assert w.observer.stagings == [False, True, True]
 
 
 async def test_a_heavy_frame_is_staged_by_a_thread_that_gives_way() -> None:
@@ -91,6 +94,7 @@ async def test_a_heavy_frame_is_staged_by_a_thread_that_gives_way() -> None:
         assert [niceness(thread) for thread in threads.ids] == [GIVES_WAY, niceness(os.getpid())]
         gate.opened.set()
         assert (await w.answer(heavy)).fault is None
+        assert w.observer.stagings == [False, True]
 
 
 async def test_who_pays_is_not_read_and_then_is() -> None:

@@ -21,6 +21,7 @@ from reidstream_server.loading import Engines
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.server import GrpcServer
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from tests.support.harness import settings
 
@@ -91,7 +92,7 @@ async def test_a_second_service_is_guarded_by_tokens(tmp_path: Path) -> None:
     """As the first is, before anything of a message is parsed."""
     tokens = tmp_path / "tokens"
     tokens.write_text(f"gate {hashlib.sha256(b'right').hexdigest()}\n")
-    async with hosting(tokens_file=tokens) as (_, counting, channel):
+    async with hosting(tokens_file=tokens) as (server, counting, channel):
         assert [await called(channel, f"{TOY}/Count", token) for token in (None, "wrong", "right")] == [
             STRANGER,
             STRANGER,
@@ -100,6 +101,14 @@ async def test_a_second_service_is_guarded_by_tokens(tmp_path: Path) -> None:
         assert await called(channel, f"{TOY}/Count", None, b"\xff") == STRANGER
         assert await called(channel, f"{EMBEDDING}/ListModels", None) == STRANGER
         assert counting.counted == 1
+        door = server.doors[0]
+        assert isinstance(door, GrpcServer)
+        ended = {(method, status): count for (method, status), count in door.ended.counts.items() if count}
+        assert ended == {
+            (TOY, "OK"): 1,
+            (TOY, "UNAUTHENTICATED"): 3,
+            (f"{EMBEDDING}/ListModels", "UNAUTHENTICATED"): 1,
+        }
         assert (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=TOY))).status == 1
 
 

@@ -6,11 +6,12 @@ import asyncio
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from wsgiref.types import StartResponse
+from pathlib import Path
 
 import pytest
 
@@ -18,12 +19,23 @@ from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager
 from reidstream_server.app import RunningServer, operators_port, running_server
 from reidstream_server.errors import StartupError
 from reidstream_server.loading import Engines
+from reidstream_server.memory.process import private_bytes
 from reidstream_server.transport.operators import port as ports
+from reidstream_server.transport.operators import scrapes
 from reidstream_server.transport.operators.health import Health
+from reidstream_server.transport.operators.http import Request
 from reidstream_server.transport.operators.port import OperatorsPort
+from reidstream_server.transport.operators.scrapes import Form, Scrapes
 from tests.support.gate import Gate
 from tests.support.harness import frame, serving, settings, stream_to, until
 from tests.support.patience import HANG_S, wait_until
+
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+"""What Prometheus 3 asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,59 +214,76 @@ def test_a_probe_comes_through_whoever_holds_connections(monkeypatch: pytest.Mon
 
 
 class Counting:
-    """A WSGI application that counts its calls, and may wait for a gate."""
+    """A page that counts how often it is made, and may wait for a gate."""
 
-    def __init__(self, gate: threading.Event) -> None:
-        self.gate = gate
-        self.calls: list[str] = []
+    def __init__(self, *, opened: bool = False) -> None:
+        self.gate = threading.Event()
+        self.calls = 0
+        if opened:
+            self.gate.set()
 
-    def __call__(self, environ: dict[str, str], start: StartResponse) -> Sequence[bytes]:
-        self.calls.append(environ["QUERY_STRING"])
+    def __call__(self) -> bytes:
+        self.calls += 1
         if not self.gate.wait(HANG_S):
             raise AssertionError("nobody opened the gate")
-        start("200 OK", [("Content-Type", "text/x")])
-        return [b"page ", str(len(self.calls)).encode()]
+        return f"page {self.calls}".encode()
+
+    @property
+    def forms(self) -> list[Form]:
+        return [Form(content_type="text/x", write=self)]
 
 
 def test_scrapes_at_the_same_time_share_a_page() -> None:
-    """Three hundred at once cost one, and take one thread."""
-    application = Counting(threading.Event())
+    """Three hundred at once cost two, the one that has begun and the next, and take one thread."""
+    counting = Counting()
     others = threading.active_count()
     with opened() as port, ThreadPoolExecutor(300) as callers:
-        port.show_metrics(application)
+        port.show_metrics(counting.forms)
         told = [callers.submit(ask, port.number, "/metrics") for _ in range(300)]
         wait_until(lambda: len(port._connections) == 300)
         threads = threading.active_count() - others
-        application.gate.set()
+        counting.gate.set()
         assert threads <= 300 + 3
         pages = [item.result() for item in told]
         assert [page.status for page in pages] == [200] * 300
         assert {page.headers["content-type"] for page in pages} == {"text/x"}
-        assert len(application.calls) < 10
-        assert ask(port.number, "/metrics?name[]=a").body == f"page {len(application.calls)}"
-    assert application.calls[-1] == "name[]=a"
+        assert counting.calls < 10
+        assert ask(port.number, "/metrics?name[]=a").body == f"page {counting.calls}"
+
+
+def test_a_page_is_not_older_than_its_request() -> None:
+    """Whoever asks while one is made gets the next one."""
+    counting = Counting()
+    with opened() as port, ThreadPoolExecutor(2) as callers:
+        port.show_metrics(counting.forms)
+        first = callers.submit(ask, port.number, "/metrics")
+        wait_until(lambda: counting.calls)
+        second = callers.submit(ask, port.number, "/metrics")
+        wait_until(lambda: len(port._connections) == 2)
+        counting.gate.set()
+        assert [first.result().body, second.result().body] == ["page 1", "page 2"]
 
 
 def test_a_probe_does_not_wait_for_a_scrape() -> None:
     """Which may wait for the server's event loop."""
-    application = Counting(threading.Event())
+    counting = Counting()
     with opened() as port, ThreadPoolExecutor(1) as caller:
-        port.show_metrics(application)
+        port.show_metrics(counting.forms)
         scrape = caller.submit(ask, port.number, "/metrics")
-        wait_until(lambda: application.calls)
+        wait_until(lambda: counting.calls)
         assert ask(port.number, "/healthz").status == 200
-        application.gate.set()
+        counting.gate.set()
         assert scrape.result().status == 200
 
 
 def test_a_page_that_fails_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The caller does not see why."""
 
-    def fails(_: object, __: object) -> Sequence[bytes]:
+    def fails() -> bytes:
         raise RuntimeError("secret")
 
     with opened() as port:
-        port.show_metrics(fails)
+        port.show_metrics([Form(content_type="text/x", write=fails)])
         told = ask(port.number, "/metrics")
     assert (told.status, "secret" in told.body) == (500, False)
     assert [record.msg for record in caplog.records] == ["page_failed"]
@@ -264,15 +293,141 @@ async def test_a_scraper_gets_the_form_that_it_reads() -> None:
     """Plain or OpenMetrics, compressed if it may be."""
     async with serving(metrics_enabled=True) as server:
         plain = await asyncio.to_thread(ask, server.metrics_port, "/metrics")
-        wanted = {"accept": "application/openmetrics-text; version=1.0.0"}
+        wanted = {"accept": PROMETHEUS_3}
         other = await asyncio.to_thread(ask, server.metrics_port, "/metrics", "GET", **wanted)
         zipped = {"accept-encoding": "gzip"}
         small = await asyncio.to_thread(ask, server.metrics_port, "/metrics", "HEAD", **zipped)
-    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert other.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert other.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert {plain.headers["vary"], other.headers["vary"]} == {"Accept, Accept-Encoding"}
     assert other.body.endswith("# EOF\n")
     assert (small.headers["content-encoding"], small.body) == ("gzip", "")
     assert int(small.headers["content-length"]) < len(plain.body) / 2
+
+
+# Slow and hostile scrapers.
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_hundred_scrapers_that_do_not_read_take_neither_threads_nor_more_than_their_pages() -> None:
+    """Each holds one connection and at most one page. When their time is over, nothing is left of them."""
+    page = b"x" * 2**20
+    with opened(request_s=HANG_S) as port:
+        port.show_metrics([Form(content_type="text/x", write=lambda: page)])
+        assert ask(port.number, "/metrics").status == 200
+        threads, files, memory = threading.active_count(), descriptors(), private_bytes()
+        lines = [unread_scrape(port, number) for number in range(100)]
+        wait_until(lambda: len(port._connections) == 100)
+        assert ask(port.number, "/metrics").status == 200
+        assert threading.active_count() == threads
+        assert descriptors() <= files + 2 * 100 + 1  # both ends are of this process
+        now = private_bytes()
+        assert memory is not None
+        assert now is not None
+        assert now - memory < 100 * (len(page) + 2**17) + 2**26
+        for line in lines:
+            line.close()
+        wait_until(lambda: not port._connections)
+        wait_until(lambda: descriptors() <= files)
+
+
+def unread_scrape(port: OperatorsPort, number: int) -> socket.socket:
+    """A scraper with headers of its own, which takes as little of its page as it can."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.settimeout(HANG_S)
+    line.connect(("127.0.0.1", port.number))
+    line.sendall(f"GET /metrics?{number} HTTP/1.1\r\nAccept: text/{number}, */*;q=0.{number}\r\n\r\n".encode())
+    return line
+
+
+def test_a_scraper_that_does_not_read_has_its_time() -> None:
+    """Then its connection ends, however much of its page is left."""
+    with opened(request_s=0.05) as port:
+        port.show_metrics([Form(content_type="text/x", write=lambda: b"x" * 2**24)])
+        with unread_scrape(port, 1) as line:
+            wait_until(lambda: port._connections)
+            wait_until(lambda: not port._connections)
+            with suppress(ConnectionResetError):
+                while line.recv(2**16):
+                    pass
+
+
+def test_whatever_scrapers_ask_for_there_are_few_pages() -> None:
+    """A hundred that each ask for something else at the same time cost one page for each form, and not one for each."""
+    plain, other = Counting(), Counting()
+    forms = [Form(content_type="text/x", write=plain), Form(content_type="text/y", write=other)]
+    with opened() as port, ThreadPoolExecutor(100) as callers:
+        port.show_metrics(forms)
+        told = [
+            callers.submit(
+                ask,
+                port.number,
+                f"/metrics?name[]={number}",
+                accept=f"text/{number}, text/{'xy'[number % 2]}; a{number}=b, text/{'xy'[number % 2]};q=0.5",
+                **{"accept-encoding": f"gzip;q=0, x{number}"},
+            )
+            for number in range(100)
+        ]
+        wait_until(lambda: len(port._connections) == 100)
+        plain.gate.set()
+        other.gate.set()
+        assert {item.result().status for item in told} == {200}
+    assert plain.calls <= 2
+    assert other.calls <= 2
+
+
+def compute(seconds: float) -> float:
+    """Use so much CPU time, at least; how much it was."""
+    began = time.thread_time()
+    while (spent := time.thread_time() - began) < seconds:
+        pass
+    return spent
+
+
+async def rests(asked: Sequence[float], *, page_s: float) -> list[float]:
+    """How long the port rests before each page, if it computes for `asked` seconds before each is asked for, and its
+    worker for `page_s`.
+    """
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    def write() -> bytes:
+        compute(page_s)
+        return b""
+
+    with ThreadPoolExecutor(1) as worker, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "sleep", sleep)
+        patch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+        pages = Scrapes([Form(content_type="text/x", write=write)], worker)
+        for seconds in asked:
+            compute(seconds)
+            await pages.page(Request(method="GET", path="/metrics"))
+    return slept
+
+
+async def test_after_a_page_the_port_rests() -> None:
+    """For nine times as long as the page took a core, or scrapers could take it from frames."""
+    first, *others = await rests([0, 0, 0], page_s=0.01)
+    assert first <= 0
+    assert all(rest >= 0.09 for rest in others)
+
+
+async def test_what_answers_take_counts_too() -> None:
+    """A page is made once for a thousand callers, but each of them is answered."""
+    found = await rests([0, 0.02, 0], page_s=0)
+    assert found[2] >= 9 * 0.02
+
+
+async def test_the_rest_has_an_end() -> None:
+    """Whoever floods the port with probes does not keep scrapers from their page."""
+    found = await rests([0, 0.2, 0], page_s=0)
+    assert found[2] == scrapes.MOST_REST_S
 
 
 # The port.
