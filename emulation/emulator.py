@@ -34,7 +34,7 @@ SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PLAIN = ("-O1",)
 OPTIMISED = ("-O2",)
 
-_HANG_S = 600.0  # nothing here takes so long, on the slowest machine
+_HANG_S = 360.0  # nothing here takes so long, on the slowest machine
 _RESIZES = list(Resize)
 
 

@@ -7,6 +7,7 @@ any other skip.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -20,7 +21,7 @@ import hypothesis
 import pytest
 
 from tests.support.clock import Clock
-from tests.support.patience import forgive_late_events, patient_clients
+from tests.support.patience import HANG_S, forgive_late_events, patient_clients
 from tests.support.places import place_of
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +102,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place_of(item.nodeid))
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests and their modules stay until the end: no collection of garbage need look at them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     from tests.support.longest_first import LongestFirst  # noqa: PLC0415 - xdist is not everywhere
@@ -123,6 +130,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         _skipped[reason.removeprefix("Skipped: ")] += 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that hangs ends the run: those that hang after it would stand still for as long again, each."""
+    report = yield
+    if call.excinfo is not None and call.duration >= HANG_S:
+        item.session.shouldfail = f"{item.nodeid} hung for {call.duration:.0f} s"
+    return report
 
 
 @pytest.hookimpl(trylast=True)

@@ -135,7 +135,7 @@ def gpu_main(
             crops=options.crops,
             data=options.data,
             open_decoder=open_decoder,
-            **({"crowd": 1, "repeats": 2, "batch": 8} if options.quick else {}),
+            **({"crowd": 1, "repeats": 1, "batch": 2, "golden_batch": 8} if options.quick else {}),
         )
         for check in run_checks(machine, _names(options)):
             seconds = time.monotonic() - begun

@@ -32,7 +32,6 @@ from .stand_in import networks_of_any
 
 _SETS = ("mot17mini", "edgeboxes", "market_style")
 _LEAST = {OutputType.FP32: 0.9995, OutputType.FP16: 0.999}
-_MAX_BATCH = 32
 
 Cut = tuple[Path, Sequence[tuple[int, tuple[float, float, float, float] | None]]]
 """A picture, and for each of its boxes: the row in the golden file, and the corners (None: the whole picture)."""
@@ -69,7 +68,7 @@ def _of_model(
     """For each set: its name, what computed the network, and the cosine of every crop."""
     data = path.parents[1]
     with TemporaryDirectory() as folder:
-        made = networks_of_any(machine, path, output, max_batch=_MAX_BATCH, slots=2, cache=Path(folder))
+        made = networks_of_any(machine, path, output, max_batch=machine.golden_batch, slots=2, cache=Path(folder))
         host = CpuFrameDecoder(JpegDecoder(find_turbojpeg()))
         on_device = None if open_decoder is None else open_decoder()
         with (
@@ -82,7 +81,7 @@ def _of_model(
                     cuts = _cuts(data, kind, file)
                 found = np.empty_like(expected)
                 for cut in cuts:
-                    _embed(stager, engine, cut, found)
+                    _embed(stager, engine, cut, found, machine.golden_batch)
                 yield kind, made.library, np.einsum("ij,ij->i", found.astype(np.float64), expected.astype(np.float64))
 
 
@@ -96,7 +95,7 @@ def _cuts(data: Path, kind: str, file: Mapping[str, npt.NDArray[np.generic]]) ->
     return [(data / "frames" / frame, cut) for frame, cut in rows.items()]
 
 
-def _embed(stager: CudaStager, engine: Engine, cut: Cut, found: npt.NDArray[np.float32]) -> None:
+def _embed(stager: CudaStager, engine: Engine, cut: Cut, found: npt.NDArray[np.float32], most: int) -> None:
     path, rows = cut
     image = parse_encoded(path.read_bytes())
     whole = (0.0, 0.0, float(image.width), float(image.height))
@@ -107,6 +106,6 @@ def _embed(stager: CudaStager, engine: Engine, cut: Cut, found: npt.NDArray[np.f
             raise TypeError(f"{path}: box {rect} is {box}")
         boxes.append(box)
     with stager.stage(image, boxes) as frame:
-        for at in range(0, len(rows), _MAX_BATCH):
-            crops = [BoxCrop(frame=frame, box=box) for box in boxes[at : at + _MAX_BATCH]]
-            found[[row for row, _ in rows[at : at + _MAX_BATCH]]] = engine.submit(crops).result()
+        for at in range(0, len(rows), most):
+            crops = [BoxCrop(frame=frame, box=box) for box in boxes[at : at + most]]
+            found[[row for row, _ in rows[at : at + most]]] = engine.submit(crops).result()

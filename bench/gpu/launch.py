@@ -44,8 +44,8 @@ class Machine:
     """The device, and how much is asked of it.
 
     `crops`: how many to embed while memory is watched. `crowd`: how many frames of 16 boxes for the kernel's speed.
-    `repeats`: how often anything is timed. `batch`: the largest batch beside a network. `data`: folder with models and
-    golden vectors. `open_decoder`: opens the device's JPEG decoder.
+    `repeats`: how often anything is timed. `batch`: the largest batch beside a network. `golden_batch`: the same,
+    for golden vectors. `data`: folder with models and golden vectors. `open_decoder`: opens the device's JPEG decoder.
     """
 
     context: Context
@@ -55,6 +55,7 @@ class Machine:
     crowd: int = 64
     repeats: int = 50
     batch: int = MAX_BATCH
+    golden_batch: int = 32
     data: Path | None = None
     open_decoder: Callable[[Context], DeviceDecoder] = open_nvimgcodec
 

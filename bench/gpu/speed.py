@@ -36,6 +36,7 @@ SLOTS = 2
 _COPY_SHARE, _ENGINE_SHARE = 0.70, 0.92
 _WIDTH, _HEIGHT = 1920, 1080
 _COLUMNS, _ROWS = 8, 2
+_WARM_ROUNDS = 3
 _PICTURES = 4
 _NETWORK_HEIGHT, _NETWORK_WIDTH = 256, 128
 
@@ -133,9 +134,9 @@ def engine_beside_network(machine: Machine) -> Iterator[Check]:
 def network_rate(machine: Machine, made: Networks, batch: int) -> float:
     """Crops/s of the network alone at its best: batches of one size back to back, on a stream for each slot."""
     streams = [Stream(machine.context) for _ in made.networks]
-    begun = 0.0
-    for repeat in range(machine.repeats + 3):
-        if repeat == 3:  # noqa: PLR2004 - warm
+    begun, warm = 0.0, _warm_rounds(machine)
+    for repeat in range(machine.repeats + warm):
+        if repeat == warm:
             for stream in streams:
                 stream.synchronize()
             begun = time.perf_counter()
@@ -149,6 +150,11 @@ def network_rate(machine: Machine, made: Networks, batch: int) -> float:
     return machine.repeats * len(streams) * batch / seconds
 
 
+def _warm_rounds(machine: Machine) -> int:
+    """Rounds that are not counted."""
+    return min(machine.repeats, _WARM_ROUNDS)
+
+
 def _beside(machine: Machine, name: str, made: Networks) -> Iterator[Check]:
     alone = {batch: network_rate(machine, made, batch) for batch in (machine.batch // 2, machine.batch)}
     decoder = CpuFrameDecoder(JpegDecoder(None))
@@ -160,10 +166,10 @@ def _beside(machine: Machine, name: str, made: Networks) -> Iterator[Check]:
         crops = [BoxCrop(frame=frame, box=box) for frame, boxes in staged for box in boxes]
         for batch, rate in alone.items():
             part, open_tickets, submitting = crops[:batch], deque[Ticket](), 0.0
-            begun = 0.0
+            begun, warm = 0.0, _warm_rounds(machine)
             rounds = machine.repeats * SLOTS
-            for repeat in range(rounds + 3):
-                if repeat == 3:  # noqa: PLR2004 - warm
+            for repeat in range(rounds + warm):
+                if repeat == warm:
                     while open_tickets:  # what was begun before is not counted, so it ends before
                         open_tickets.popleft().result()
                     begun, submitting = time.perf_counter(), 0.0

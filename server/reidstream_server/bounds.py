@@ -28,6 +28,9 @@ a whole 4K JPEG is light, and one of 8K is not.
 SLOW_STAGING_NS = 500_000_000
 """After so long, one that seemed light has turned out to be heavy."""
 
+HIGH_AT_ONCE_NS = 200_000_000
+"""Of the whole machine's time: a hundred boxes of a usual network on one core."""
+
 _ROOM_FOR_REFUSALS = 512
 """Calls of one connection beyond all sessions that there may be: they hear from us that they are too many."""
 
@@ -49,7 +52,9 @@ def scheduler_limits(config: ServerConfig) -> SchedulerLimits:
         slow_staging_ns=SLOW_STAGING_NS,
         staging_timeout_ns=int(scheduling.staging_timeout_s * 1e9),
         quantum_boxes=scheduling.quantum_boxes,
+        max_source_turns=scheduling.max_client_turns,
         aging_ns=int(scheduling.aging_ms * 1e6),
+        high_at_once_ns=HIGH_AT_ONCE_NS,
         linger_ns=int(scheduling.linger_ms * 1e6),
         batch_timeout_ns=int(scheduling.batch_timeout_s * 1e9),
         stall_timeout_ns=int(scheduling.stall_timeout_s * 1e9),

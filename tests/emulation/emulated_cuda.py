@@ -1,7 +1,8 @@
 """An emulated `libcuda.so.1`, built once, and processes that find it where a machine with a GPU has its own.
 
 Why processes: `cuda.bindings` looks its library up once, and what dies of a fault shall not be the tests. Trap: the
-library knows cubins by their bytes, so they are compiled here as they will be there.
+library knows cubins by their bytes, so they are compiled here as they will be there. Compiling takes a second each, so
+those processes may find them in a cache: `kernels`, laid out as the product's own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.support.patience import HANG_S
 
 ROOT = HERE.parent
 ARCHITECTURE = "sm_90"
+KERNELS = "kernels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,11 @@ class EmulatedCuda:
     """`folder` holds the library and its cubins."""
 
     folder: Path
+
+    @property
+    def kernels(self) -> Path:
+        """The cache that `crop_cubin` reads."""
+        return self.folder / KERNELS
 
     def environment(self, report: Path, **settings: object) -> dict[str, str]:
         """Of a process on the device; `settings` as in libcuda.cpp, without EMULATED_CUDA_."""
@@ -60,7 +67,7 @@ def build_cuda(folder: Path, resizes: Sequence[Resize] = tuple(Resize)) -> Emula
     for resize in resizes:
         for output in OutputType:
             name = f"{list(Resize).index(resize)}-{int(output is OutputType.FP16)}.cubin"
-            cubin = crop_cubin(resize, output, architecture=ARCHITECTURE, cache=None)
+            cubin = crop_cubin(resize, output, architecture=ARCHITECTURE, cache=folder / KERNELS)
             (folder / name).write_bytes(cubin.image)
     return EmulatedCuda(folder)
 

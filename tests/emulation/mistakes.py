@@ -1,14 +1,16 @@
-"""Mistakes on a device, each of which the emulated driver must tell: `python -m tests.emulation.mistakes NAME`.
+"""Mistakes on a device, each of which the emulated driver must tell: `python -m tests.emulation.mistakes FOLDER`.
 
 Why: a driver that finds nothing proves nothing. Each is made with our own owners of what a device lends, over the real
-bindings, in a process of its own.
+bindings, in a process of its own: a fork of one that has imported everything, and has not loaded the driver yet.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from reidstream_engines.cuda.kernel_params import (
 from reidstream_engines.cuda.probe import Probed, probe
 from reidstream_engines.image import ColorMatrix, ColorRange, PixelFormat
 from reidstream_engines.spec import ColorOrder, Fit, Resize
-from tests.emulation.emulated_cuda import ARCHITECTURE
+from tests.emulation.emulated_cuda import ARCHITECTURE, KERNELS
 
 SIZE = 1 << 16
 
@@ -140,7 +142,8 @@ def launches(device: Device, *, block: int = 0, frame_bytes: int = SIZE, out_byt
     device.here.array[: table.nbytes] = np.frombuffer(table.tobytes(), np.uint8)
     device.here.array[1024 : 1024 + crops.nbytes] = np.frombuffer(crops.tobytes(), np.uint8)
     device.one.upload(device.there_too.address, device.here.address, SIZE)
-    cubin = crop_cubin(source.resize, OutputType.FP32, architecture=ARCHITECTURE, cache=None)
+    cache = Path(os.environ["EMULATED_CUDA_KERNELS"]) / KERNELS
+    cubin = crop_cubin(source.resize, OutputType.FP32, architecture=ARCHITECTURE, cache=cache)
     module = Module(device.context, cubin.image, ENTRY)
     out = DeviceBuffer(device.context, out_bytes or 2 * 3 * source.height * source.width * 4)
     shape = launch_shape(source, 2)
@@ -172,10 +175,26 @@ MISTAKES: dict[str, Callable[[Device], None]] = {
 }
 
 
-def main() -> None:
+def make(name: str) -> None:
     device = Device(probe())
-    MISTAKES[sys.argv[1]](device)
+    MISTAKES[name](device)
     device.close()
+
+
+def main() -> None:
+    """Make each. The folder then has NAME.status (the exit code, or a signal's number below 0), .said and .report."""
+    folder = Path(sys.argv[1])
+    for name in MISTAKES:
+        child = os.fork()
+        if not child:
+            os.environ["EMULATED_CUDA_REPORT"] = str(folder / f"{name}.report")
+            said = os.open(folder / f"{name}.said", os.O_WRONLY | os.O_CREAT)
+            os.dup2(said, sys.stdout.fileno())
+            os.dup2(said, sys.stderr.fileno())
+            make(name)
+            return
+        _, status = os.waitpid(child, 0)
+        (folder / f"{name}.status").write_text(str(os.waitstatus_to_exitcode(status)))
 
 
 if __name__ == "__main__":

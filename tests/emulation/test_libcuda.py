@@ -22,6 +22,7 @@ from bench.gpu.speed import drawn
 from tests.emulation.emulated_cuda import EmulatedCuda, read_report
 from tests.emulation.mistakes import MISTAKES
 from tests.golden.wire import MODELS
+from tests.support.built_once import built_once
 from tests.support.patience import HANG_S
 
 pytestmark = pytest.mark.needs("g++", "nvrtc")
@@ -49,31 +50,43 @@ FOUND: dict[str, str] = {
 """What must be seen of it; nothing at all of "" ."""
 
 
+@pytest.fixture(scope="session")
+def mistakes(cuda: EmulatedCuda, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of them, made: see `mistakes.main`."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "tests.emulation.mistakes", str(folder)]
+        environment = cuda.environment(folder / "none", devices=2, pace_us=20_000)
+        subprocess.run(command, env=environment, timeout=HANG_S, check=True)
+
+    return built_once(tmp_path_factory, "mistakes", make)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_told(cuda: EmulatedCuda, tmp_path: Path, mistake: str) -> None:
+def test_mistakes_are_told(mistakes: Path, mistake: str) -> None:
     """Each by its own fault, error, leak or signal; work that is no mistake by none."""
-    report = tmp_path / "report.txt"
-    environment = cuda.environment(report, devices=2, pace_us=20_000)
-    command = [sys.executable, "-m", "tests.emulation.mistakes", mistake]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
-    seen = [done.stdout, done.stderr]
-    if done.returncode < 0:
-        seen.append(signal.Signals(-done.returncode).name)
+    status = int((mistakes / f"{mistake}.status").read_text())
+    seen = [(mistakes / f"{mistake}.said").read_text()]
+    if status < 0:
+        seen.append(signal.Signals(-status).name)
     else:
-        found = read_report(report)
+        found = read_report(mistakes / f"{mistake}.report")
         seen += [*found.faults, f"live {dict(found.live)}" if found.live else ""]
     if FOUND[mistake]:
         assert FOUND[mistake] in "\n".join(seen)
     else:
         assert not any(seen)
-        assert done.returncode == 0
+        assert status == 0
 
 
 GPU_CHECK = """
 import json, sys
+from pathlib import Path
 from bench.gpu import command, speed
 
-names, networks = json.loads(sys.argv[1])
+names, networks, kernels = json.loads(sys.argv[1])
+compile_cubin = command.crop_cubin
+command.crop_cubin = lambda *what, cache, **how: compile_cubin(*what, cache=Path(kernels), **how)
 drawn = [network for network in speed.drawn() if network.name in networks]
 command._names = lambda options: names
 speed.drawn = lambda: drawn
@@ -113,7 +126,7 @@ def test_gpu_check_passes(cuda: EmulatedCuda, shared_data: Path, tmp_path: Path,
     flags = ["--quick", "--crops", "640", "--report", str(report)]
     if made.models:
         flags += ["--data", str(only(made.models, shared_data, data))]
-    command = [sys.executable, "-c", GPU_CHECK, json.dumps([made.names, made.networks]), *flags]
+    command = [sys.executable, "-c", GPU_CHECK, json.dumps([made.names, made.networks, str(cuda.kernels)]), *flags]
     environment = cuda.environment(left, pace_us=300)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

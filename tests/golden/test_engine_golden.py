@@ -21,7 +21,7 @@ from reidstream_engines.headers import parse_encoded, parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelBox, PixelFormat
 from reidstream_engines.protocol import BoxCrop
 from reidstream_engines.spec import CropRule
-from tests.golden.wire import MIN_COSINE, MODELS, GoldenFrame, golden_crops, golden_frames, lowest_cosine
+from tests.golden.wire import MIN_COSINE, MODELS, SMALLER, GoldenFrame, golden_crops, golden_frames, lowest_cosine
 
 pytestmark = pytest.mark.needs("shared-data")
 
@@ -125,7 +125,11 @@ def a_few(goldens: list[GoldenFrame], kind: Callable[[Path], Image]) -> list[Gol
     return goldens
 
 
-@pytest.mark.parametrize("kind", [jpeg, raw_bgr_with_padded_rows, raw_rgb, png, lossless_webp])
+KINDS = [*((SMALLER[0], kind) for kind in (jpeg, raw_bgr_with_padded_rows, raw_rgb, png, lossless_webp))]
+KINDS += [(model, jpeg) for model in MODELS if model not in SMALLER]
+
+
+@pytest.mark.parametrize(("engine", "kind"), KINDS, indirect=["engine"])
 def test_boxes_of_frames(engine: OnnxEngine, shared_data: Path, kind: Callable[[Path], Image]) -> None:
     """mot17mini and edgeboxes."""
     goldens = golden_frames(shared_data, engine.spec.name)
@@ -134,7 +138,7 @@ def test_boxes_of_frames(engine: OnnxEngine, shared_data: Path, kind: Callable[[
     assert lowest(engine, chosen, kind) >= MIN_COSINE
 
 
-@pytest.mark.parametrize("kind", [jpeg, raw_bgr_with_padded_rows, raw_rgb, png, lossless_webp])
+@pytest.mark.parametrize(("engine", "kind"), KINDS, indirect=["engine"])
 def test_ready_crops(engine: OnnxEngine, shared_data: Path, kind: Callable[[Path], Image]) -> None:
     """market_style: every crop is an image of its own."""
     goldens = golden_crops(shared_data, engine.spec.name)

@@ -24,6 +24,7 @@ from reidstream_engines.protocol import Engine
 from tests.golden.wire import (
     MIN_COSINE,
     MODELS,
+    SMALLER,
     GoldenFrame,
     golden_crops,
     golden_frames,
@@ -100,7 +101,7 @@ KINDS: dict[str, Callable[[bytes, Pixels], Image]] = {
     "raw BGRA": lambda _, pixels: _with_alpha(pixels, cv2.COLOR_BGR2BGRA, PixelFormat.BGRA),
     "raw RGBA": lambda _, pixels: _with_alpha(pixels, cv2.COLOR_BGR2RGBA, PixelFormat.RGBA),
 }
-CHEAP_KINDS = ("jpeg", "png", "raw BGR", "raw BGR strided", "raw RGB")
+CHEAP_KINDS = ("jpeg", "raw BGR", "raw BGR strided", "raw RGB")
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -117,9 +118,13 @@ def _pixels(frame: GoldenFrame) -> tuple[bytes, Pixels]:
     return data, np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [*((SMALLER[0], kind) for kind in KINDS), *((model, "jpeg") for model in MODELS if model not in SMALLER)],
+    indirect=["engine"],
+)
 async def test_every_image_kind_meets_the_golden_vectors(engine: Engine, shared_data: Path, kind: str) -> None:
-    """WebP, slow to encode without loss, and what becomes BGR here, with a few frames; the others with all."""
+    """PNG and WebP, slow to encode without loss, and what becomes BGR here, with a few frames; the others with all."""
     frames = golden_frames(shared_data, engine.spec.name)
     if kind not in CHEAP_KINDS:
         frames = [frame for frame in frames if "-05-" in str(frame.path)] + frames[-1:]
@@ -131,6 +136,7 @@ async def test_every_image_kind_meets_the_golden_vectors(engine: Engine, shared_
             assert lowest_cosine(result.embeddings, frame.vectors) >= MIN_COSINE
 
 
+@pytest.mark.parametrize("engine", SMALLER, indirect=True)
 @pytest.mark.parametrize(
     ("kind", "median", "lowest"), [(_i420, 0.9999, 0.9999), (_yuyv, 0.998, 0.98)], ids=["I420", "YUYV"]
 )
@@ -160,6 +166,7 @@ async def test_what_becomes_nv12_meets_the_vectors_of_the_picture_that_opencv_re
     assert np.median(to_golden) >= 0.99
 
 
+@pytest.mark.parametrize("engine", SMALLER, indirect=True)
 @pytest.mark.parametrize("kind", ["raw BGR", "raw BGR strided", "raw RGB"])
 async def test_shared_memory_meets_the_golden_vectors(engine: Engine, shared_data: Path, kind: str) -> None:
     """All frames, raw, by handle."""
@@ -189,6 +196,7 @@ async def test_ready_crops_meet_the_golden_vectors(engine: Engine, shared_data: 
     assert lowest_cosine(result.embeddings, np.concatenate([frame.vectors for frame in frames])) >= MIN_COSINE
 
 
+@pytest.mark.parametrize("engine", SMALLER, indirect=True)
 async def test_ready_crops_with_a_margin_meet_the_golden_vectors(engine: Engine, shared_data: Path) -> None:
     """A crop cut wider than its box names the box inside it."""
     frame = golden_frames(shared_data, engine.spec.name)[0]
@@ -203,12 +211,13 @@ async def test_ready_crops_with_a_margin_meet_the_golden_vectors(engine: Engine,
     assert lowest_cosine(result.embeddings, frame.vectors) >= MIN_COSINE
 
 
+@pytest.mark.parametrize("engine", SMALLER, indirect=True)
 async def test_sixteen_cameras_at_once_meet_the_golden_vectors(engine: Engine, shared_data: Path) -> None:
     """Each streams every golden frame, in its own order and image kinds, while batches mix the cameras."""
     frames = golden_frames(shared_data, engine.spec.name)
     crops = golden_crops(shared_data, engine.spec.name)
     pictures = [_pixels(frame) for frame in frames]
-    kinds = [KINDS[name] for name in CHEAP_KINDS if name != "png"]
+    kinds = [KINDS[name] for name in CHEAP_KINDS]
 
     async def camera(client: AsyncReidClient, number: int) -> tuple[float, bool]:
         golden: dict[int, npt.NDArray[np.float32]] = {}

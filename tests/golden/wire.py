@@ -16,6 +16,9 @@ import numpy.typing as npt
 MODELS = ("osnet_x0_25_msmt17", "osnet_x0_5_msmt17")
 MIN_COSINE = 0.9999
 
+SMALLER = MODELS[:1]
+"""For what does not depend on the network: kinds of images, batches, cameras."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenFrame:

@@ -17,7 +17,7 @@ from .simulator.run import run_seed
 from .simulator.scenario import draw
 from .simulator.world import ALL_STEPS
 
-SEEDS = 150
+SEEDS = 80
 ROOT = Path(__file__).parents[2]
 
 

@@ -37,7 +37,9 @@ class _PriorityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     PRIORITY_HIGH: _Priority.ValueType  # 3
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Who is served first when the engines are busy: the higher priority. A lower one never starves."""
+    """Who is served first when the engines are busy: the higher priority. A lower one never starves.
+    If a client's frames of HIGH take more than a quarter of the server's time, they are served as NORMAL until it rests.
+    """
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """NORMAL."""

@@ -252,6 +252,14 @@ class SchedulingSettings:
             "frame together.",
         ),
     ] = 8
+    max_client_turns: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=1, high=100_000, unit="cameras"),
+            help="So many cameras of one client have a turn in each round; where nothing tells clients apart, of one "
+            "connection. If it has more, they share these turns.",
+        ),
+    ] = 8
     batch_timeout_s: Annotated[
         float, About(kind=_TIMEOUT, help="If a batch takes longer, its engine is lost and the process ends.")
     ] = 60.0

@@ -6,11 +6,13 @@ with seeded cameras, engines and faults, and a failing seed replays exactly. Dat
 
     terms, faults, effects          the vocabulary
     statistics                      what can be seen from outside, and how fast frames are served
-    timers, fair_queue, state       parts that know nothing of each other's rules
+    timers, lanes, fair_queue,
+    state                           parts that know nothing of each other's rules
     sharing                         the one rule for what all share
     admission, batcher              one bound or one order each
     delivery                        answers, in their order
     fleet                           the models that are there, each with its batcher
+    precedence                      whose frames of high priority are served first
     sources                         who pays for what it took without a right to it
     staging                         frames that are being staged, and how much memory pixels take
     ledger                          what every frame holds, and that it gives all of it back

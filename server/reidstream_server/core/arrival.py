@@ -61,6 +61,7 @@ class Arrivals(Generic[P]):
             key=key,
             session=session,
             request=request,
+            priority=session.terms.priority,
             arrived_ns=now,
             payload=payload,
             models=models,

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .fair_queue import Entry, FairQueue
+from .fair_queue import FairQueue
+from .lanes import Entry
 from .state import FrameState, Portion, WaitingCrops
 from .statistics import ModelStatistics
-from .terms import BatchKey, ModelIndex, ModelTerms
+from .terms import BatchKey, ModelIndex, ModelTerms, SchedulerLimits
 from .timers import Timer
 
 P = TypeVar("P")
@@ -58,10 +59,10 @@ class Batcher(Generic[P]):
     """Forms batches for one model. Not thread-safe.
 
     `lost`: why the engine cannot go on. `box_ns`: what a crop costs of one core, or of the device. `users`, `retiring`:
-    see `fleet`. `stagers`: how many frames may be staged at a time.
+    see `fleet`.
     """
 
-    def __init__(self, terms: ModelTerms, *, stagers: int, quantum: int, aging_ns: int, linger_ns: int) -> None:
+    def __init__(self, terms: ModelTerms, limits: SchedulerLimits) -> None:
         self.terms = terms
         self.lost: str | None = None
         self.box_ns = FIRST_BOX_NS
@@ -69,10 +70,12 @@ class Batcher(Generic[P]):
         self.users = 0
         self.retiring = False
         self.linger_timer: Timer | None = None
-        self._stagers = stagers
+        self._stagers = limits.staging_slots
         self._light, self._aside = _InSight(), _InSight()
-        self._linger_ns = linger_ns
-        self._ready: FairQueue[WaitingCrops[P]] = FairQueue(quantum=quantum, aging_ns=aging_ns)
+        self._linger_ns = limits.linger_ns
+        self._ready: FairQueue[WaitingCrops[P]] = FairQueue(
+            quantum=limits.quantum_boxes, aging_ns=limits.aging_ns, most_turns=limits.max_source_turns
+        )
         self._alone: deque[Portion[P]] = deque()
 
     @property
@@ -119,10 +122,9 @@ class Batcher(Generic[P]):
 
     def add(self, frame: FrameState[P], payload: P, indices: Sequence[int], now: int) -> Entry[WaitingCrops[P]]:
         """Queue crops of a staged frame."""
-        terms = frame.session.terms
-        crops = WaitingCrops(frame, payload, deque(indices), len(indices))
+        flow, crops = frame.session.terms.holder, WaitingCrops(frame, payload, deque(indices), len(indices))
         self._sight(aside=frame.aside).add(frames=1, crops=len(indices))
-        return self._ready.push(crops, flow=terms.holder, priority=terms.priority, cost=len(indices), now=now)
+        return self._ready.push(crops, flow=flow, priority=frame.priority, cost=len(indices), now=now)
 
     def cancel(self, entry: Entry[WaitingCrops[P]]) -> None:
         """Drop those of these crops that still wait."""

@@ -3,10 +3,10 @@
 The cost of an item is a whole number: boxes where crops wait, nanoseconds of a core where frames do.
 
 Why: a camera that sends more boxes must not take the engines from the others, and arrival order should hold while
-nobody is greedy. Each priority has a ring of flows; a flow's turn adds `quantum` to its deficit and lasts until the
-deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair queuing using deficit round robin",
-1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes goes
-there.
+nobody is greedy. Each priority has a ring of flows (see `lanes`); a flow's turn adds `quantum` to its deficit and lasts
+until the deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair queuing using deficit round
+robin", 1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes
+goes there.
 
 Trap: a flow that replaces its waiting items (the newest frame instead of the oldest) must keep its place in the ring,
 and the time since it waits. Otherwise a flow whose items are always fresh would starve. So a lane stays when its items
@@ -15,11 +15,10 @@ are cancelled, until its turn comes or nobody waits at all.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from .lanes import Entry, Ring
 from .terms import Flow, Priority
 
 T = TypeVar("T")
@@ -28,57 +27,13 @@ AGED_SHARE = 8
 _HIGHEST_FIRST = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 
-@dataclass(slots=True, eq=False)
-class Entry(Generic[T]):
-    """An item in the queue. `cost`: how many boxes of it still wait."""
-
-    item: T
-    cost: int
-    since_ns: int
-    number: int
-    lane: _Lane[T]
-
-
-@dataclass(slots=True, eq=False)
-class _Lane(Generic[T]):
-    """The items of one flow at one priority, oldest first. `waits_since_ns`: since when it has had items, and none was
-    taken.
-    """
-
-    level: _Level[T]
-    flow: Flow
-    waits_since_ns: int
-    entries: OrderedDict[int, Entry[T]] = field(default_factory=OrderedDict)
-    deficit: int = 0
-    in_turn: bool = False
-
-    def first(self) -> Entry[T]:
-        """Its oldest item. There must be one."""
-        return next(iter(self.entries.values()))
-
-
-@dataclass(slots=True, eq=False)
-class _Level(Generic[T]):
-    """One priority: its lanes in the order of their turns."""
-
-    ring: OrderedDict[Flow, _Lane[T]] = field(default_factory=OrderedDict)
-    count: int = 0
-    known_oldest_ns: int | None = None
-
-    def oldest_ns(self) -> int:
-        """Since when its longest waiting lane has waited. There must be one."""
-        if self.known_oldest_ns is None:
-            self.known_oldest_ns = min(lane.waits_since_ns for lane in self.ring.values() if lane.entries)
-        return self.known_oldest_ns
-
-
 class FairQueue(Generic[T]):
-    """See the module. Not thread-safe."""
+    """See the module. `most_turns`: of one source, in each round. Not thread-safe."""
 
-    def __init__(self, *, quantum: int, aging_ns: int) -> None:
+    def __init__(self, *, quantum: int, aging_ns: int, most_turns: int) -> None:
         self._quantum = quantum
         self._aging_ns = aging_ns
-        self._levels: dict[Priority, _Level[T]] = {priority: _Level() for priority in _HIGHEST_FIRST}
+        self._levels: dict[Priority, Ring[T]] = {priority: Ring(most_turns) for priority in _HIGHEST_FIRST}
         self._made = 0
         self._count = 0
         self._boxes = 0
@@ -95,14 +50,10 @@ class FairQueue(Generic[T]):
     def push(self, item: T, *, flow: Flow, priority: Priority, cost: int, now: int) -> Entry[T]:
         """Add an item of `cost` >= 1 at the end of its flow."""
         level = self._levels[priority]
-        lane = level.ring.get(flow)
-        if lane is None:
-            lane = level.ring[flow] = _Lane(level, flow, now)
+        lane = level.lane(flow, now)
         self._made += 1
         entry = lane.entries[self._made] = Entry(item, cost, now, self._made, lane)
         level.count += 1
-        if level.known_oldest_ns is not None:
-            level.known_oldest_ns = min(level.known_oldest_ns, lane.waits_since_ns)
         self._count += 1
         self._boxes += cost
         return entry
@@ -161,43 +112,37 @@ class FairQueue(Generic[T]):
         """Since when the longest waiting flow has waited; None if nobody waits."""
         return min((level.oldest_ns() for level in self._levels.values() if level.count), default=None)
 
-    def _aged(self, waiting: list[_Level[T]], now: int) -> _Level[T] | None:
+    def _aged(self, waiting: list[Ring[T]], now: int) -> Ring[T] | None:
         """The level whose turn it is, although a higher one has items."""
         if len(waiting) < 2 or self._owed:  # noqa: PLR2004 - with one level there is nothing to choose
             return None
-        aged = min(waiting[1:], key=_Level.oldest_ns)
+        aged = min(waiting[1:], key=Ring.oldest_ns)
         return aged if now - aged.oldest_ns() >= self._aging_ns else None
 
     def _pay(self, boxes: int, *, aged: bool) -> None:
         self._owed = (AGED_SHARE - 1) * boxes if aged else max(self._owed - boxes, 0)
 
     def _next_entry(
-        self, level: _Level[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
+        self, level: Ring[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
     ) -> Entry[T] | None:
         """The deficit round robin: the item whose turn it is. It stays in the queue. Its lane must be able to pay for
         `least` boxes of it; None: for all of them.
         """
-        began: _Lane[T] | None = None
-        while (lane := _first_lane(level, wanted)) is not None:
-            if lane is began:
-                self._skip_rounds(level, wanted, least)
-            began = began or lane
+        began = in_vain = 0
+        while (lane := level.first(wanted)) is not None:
+            if lane.place == began:
+                in_vain += 1
+                level.skip_rounds(in_vain, self._quantum, wanted, least)
+                lane = level.first(wanted) or lane
+            began = began or lane.place
             entry = lane.first()
             if not lane.in_turn:
                 lane.in_turn = True
                 lane.deficit += self._quantum
             if (least or entry.cost) <= lane.deficit:
                 return entry
-            lane.in_turn = False
-            level.ring.move_to_end(lane.flow)
+            level.end_turn(lane, wanted)
         return None
-
-    def _skip_rounds(self, level: _Level[T], wanted: Callable[[T], bool] | None, least: int | None) -> None:
-        """Give every lane the quanta of the rounds in which none could pay: one item may cost a thousand quanta."""
-        lanes = [lane for lane in level.ring.values() if lane.entries and (not wanted or wanted(lane.first().item))]
-        rounds = min(-((lane.deficit - (least or lane.first().cost)) // self._quantum) for lane in lanes) - 1
-        for lane in lanes:
-            lane.deficit += max(rounds, 0) * self._quantum
 
     def _take(self, entry: Entry[T], boxes: int) -> None:
         lane = entry.lane
@@ -205,42 +150,21 @@ class FairQueue(Generic[T]):
         if boxes < entry.cost:
             entry.cost -= boxes
             self._boxes -= boxes
-            _forget_oldest(lane)
+            lane.ring.forget_oldest(lane)
         else:
             self._remove(entry)
         if lane.entries:
             lane.waits_since_ns = lane.first().since_ns
         else:  # whoever comes back goes to the end of the ring
-            lane.level.ring.pop(lane.flow, None)
+            lane.ring.leave(lane)
 
     def _remove(self, entry: Entry[T]) -> None:
         lane = entry.lane
         del lane.entries[entry.number]
-        lane.level.count -= 1
-        _forget_oldest(lane)
+        lane.ring.count -= 1
+        lane.ring.forget_oldest(lane)
         self._count -= 1
         self._boxes -= entry.cost
         if not self._count:  # nobody waits, so nobody keeps a place
             for level in self._levels.values():
-                level.ring.clear()
-
-
-def _forget_oldest(lane: _Lane[T]) -> None:
-    """If this lane may have been the oldest, look again when asked."""
-    if lane.level.known_oldest_ns == lane.waits_since_ns:
-        lane.level.known_oldest_ns = None
-
-
-def _first_lane(level: _Level[T], wanted: Callable[[T], bool] | None) -> _Lane[T] | None:
-    """The first lane in the ring whose next item is wanted. Lanes that are passed over keep their places."""
-    empty: list[Flow] = []
-    found: _Lane[T] | None = None
-    for lane in level.ring.values():
-        if not lane.entries:
-            empty.append(lane.flow)
-        elif wanted is None or wanted(lane.first().item):
-            found = lane
-            break
-    for flow in empty:
-        del level.ring[flow]
-    return found
+                level.clear()

@@ -41,15 +41,9 @@ class Fleet(Generic[P]):
 
     def add(self, terms: ModelTerms) -> ModelIndex:
         """A new model; its index is new, too."""
-        index, limits = ModelIndex(self._added), self._limits
+        index = ModelIndex(self._added)
         self._added += 1
-        self.batchers[index] = Batcher(
-            terms,
-            stagers=limits.staging_slots,
-            quantum=limits.quantum_boxes,
-            aging_ns=limits.aging_ns,
-            linger_ns=limits.linger_ns,
-        )
+        self.batchers[index] = Batcher(terms, self._limits)
         if terms.cores:
             self.sharing.append(index)
         else:

@@ -16,6 +16,7 @@ from .effects import Effect, Release
 from .fair_queue import FairQueue
 from .faults import REFUSED_FOR_ROOM, FrameFault
 from .fleet import Fleet
+from .precedence import Precedence
 from .sources import ANSWERING_NS, Sources
 from .staging import Staging
 from .state import FrameState, Phase
@@ -48,11 +49,14 @@ class Ledger(Generic[P]):
     ) -> None:
         self.frames: dict[FrameKey, FrameState[P]] = {}
         quantum = limits.quantum_boxes * TURN_NS_PER_BOX
-        self.waiting: FairQueue[FrameState[P]] = FairQueue(quantum=quantum, aging_ns=limits.aging_ns)
+        self.waiting: FairQueue[FrameState[P]] = FairQueue(
+            quantum=quantum, aging_ns=limits.aging_ns, most_turns=limits.max_source_turns
+        )
         self.admission = admission
         self.staging: Staging[P] = Staging(limits, fleet, timers)
         self.batches = 0
         self.batch_cores = 0
+        self._precedence: Precedence[P] = Precedence(limits, fleet)
         self._sources = sources
         self._waiting_heavy = 0
         self._limits = limits
@@ -107,11 +111,10 @@ class Ledger(Generic[P]):
 
     def queue(self, frame: FrameState[P], now: int) -> None:
         """Let an admitted frame wait to be staged."""
-        terms = frame.session.terms
         frame.phase = Phase.QUEUED
-        frame.queue_entry = self.waiting.push(
-            frame, flow=terms.holder, priority=terms.priority, cost=frame.cost_ns, now=now
-        )
+        frame.priority = self._precedence.of(frame, now)
+        flow = frame.session.terms.holder
+        frame.queue_entry = self.waiting.push(frame, flow=flow, priority=frame.priority, cost=frame.cost_ns, now=now)
         self._waiting_heavy += frame.heavy
 
     def next_to_stage(self, now: int) -> FrameState[P] | None:

@@ -15,10 +15,10 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from .effects import FrameTimes
-from .fair_queue import Entry
 from .faults import CropOutcome, FrameFault
+from .lanes import Entry
 from .statistics import SessionStatistics
-from .terms import FrameKey, FrameRequest, ModelIndex, OverloadPolicy, SessionKey, SessionTerms
+from .terms import FrameKey, FrameRequest, ModelIndex, OverloadPolicy, Priority, SessionKey, SessionTerms
 from .timers import Timer
 
 P = TypeVar("P")
@@ -43,12 +43,14 @@ class FrameState(Generic[P]):
 
     `cost_ns`: of one core, for its staging and its crops, as far as its headers tell. `heavy`: light frames do not wait
     for it. `aside`: it is or was staged beside the cores that all share. `share`, `passed`: see `admission`.
-    `reading_ns`: what reading it took, as far as nobody has paid for it yet.
+    `reading_ns`: what reading it took, as far as nobody has paid for it yet. `priority`: in all queues, decided when it
+    is queued (see `precedence`).
     """
 
     key: FrameKey
     session: SessionState[P]
     request: FrameRequest
+    priority: Priority
     arrived_ns: int
     payload: P | None
     models: frozenset[ModelIndex]

@@ -152,8 +152,10 @@ class SchedulerLimits:
     light ones do not wait for it. `slow_staging_ns`: a frame that is staged for longer turns out to be heavy.
     `staging_timeout_ns`: one that takes even longer is given up, though its decoder goes on.
 
-    `quantum_boxes`: a camera's turn. `aging_ns`: after so long a lower priority gets a share. `linger_ns`: how long a
-    batch may wait to fill, from its first crop. `batch_timeout_ns`: a batch that takes longer has lost its engine.
+    `quantum_boxes`: a camera's turn. `max_source_turns`: in each round, so many cameras of a source have one.
+    `aging_ns`: after so long a lower priority gets a share. `high_at_once_ns`: of the machine's time, so much may go to
+    frames of high priority of a source that has rested. `linger_ns`: how long a batch may wait to fill, from its first
+    crop. `batch_timeout_ns`: a batch that takes longer has lost its engine.
     `stall_timeout_ns`: a client that does not take an answer for so long is gone.
     """
 
@@ -169,7 +171,9 @@ class SchedulerLimits:
     slow_staging_ns: int
     staging_timeout_ns: int
     quantum_boxes: int
+    max_source_turns: int
     aging_ns: int
+    high_at_once_ns: int
     linger_ns: int
     batch_timeout_ns: int
     stall_timeout_ns: int

@@ -11,7 +11,8 @@ from .costs import COSTS
 from .ends import ENDS
 from .models import MODELS
 from .reading import READING
+from .sharing import SHARING
 from .turns import TURNS
 from .work import WORK
 
-MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS, *READING)
+MUTANTS = (*BOUNDS, *TURNS, *WORK, *ENDS, *MODELS, *COSTS, *READING, *SHARING)

@@ -27,6 +27,7 @@ BOUNDS = (
         module="sharing",
         old="return own + amount + left <= self.most - self._taken",
         new="return amount + left <= self.most - self._taken",
+        found_by=1,
     ),
     Mutant(
         name="the queue's bytes are not looked at",
@@ -129,7 +130,7 @@ BOUNDS = (
         module="arrival",
         old="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects, keep_place=True)",
         new="self._ledger.resolve(victim, faults.DROPPED_BY_WINDOW, effects)",
-        found_by=4,
+        found_by=0,
     ),
     Mutant(
         name="a session whose newest frame is dropped keeps a place for nothing",

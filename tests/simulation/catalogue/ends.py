@@ -25,6 +25,7 @@ ENDS = (
         module="inference",
         old="        retried = batch.size > 1\n",
         new="        retried = True\n",
+        found_by=3,
     ),
     Mutant(
         name="a vanished client's crops are tried alone",
@@ -47,13 +48,14 @@ ENDS = (
             if not retried or portion.frame.resolved:
                 continue
 """,
-        found_by=3,
+        found_by=10,
     ),
     Mutant(
         name="a lost engine gets new frames",
         module="arrival",
         old="            if batcher.lost is not None:\n",
         new="            if batcher.lost is not None and frame is None:\n",
+        found_by=12,
     ),
     Mutant(
         name="only running frames learn that their engine is lost",
@@ -82,18 +84,21 @@ ENDS = (
         module="arrival",
         old="due = frame.arrived_ns + budget - frame.request.age_ns",
         new="due = frame.arrived_ns + budget + frame.request.age_ns",
+        found_by=1,
     ),
     Mutant(
         name="a frame is given up although its inference has begun",
         module="inference",
         old="            self._timers.cancel(frame.budget_timer)\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="a budget's timer is left behind",
         module="ledger",
         old="        self._timers.cancel(frame.budget_timer)\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="a batch's timer is left behind",
@@ -124,6 +129,7 @@ ENDS = (
         module="scheduler",
         old="                self._ledger.resolve(frame, SHUTTING_DOWN, effects)\n",
         new="                pass\n",
+        found_by=3,
     ),
     Mutant(
         name="a second drain with an earlier deadline is ignored",
@@ -146,5 +152,6 @@ ENDS = (
         module="scheduler",
         old="            self._ledger.resolve(frame, SESSION_LOST, effects)\n",
         new="            pass\n",
+        found_by=3,
     ),
 )

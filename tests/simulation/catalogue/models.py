@@ -9,21 +9,23 @@ MODELS = (
     Mutant(
         name="the index of a model that is gone is used again",
         module="fleet",
-        old="index, limits = ModelIndex(self._added), self._limits",
-        new="index, limits = ModelIndex(len(self.batchers)), self._limits",
-        found_by=25,
+        old="        index = ModelIndex(self._added)\n",
+        new="        index = ModelIndex(len(self.batchers))\n",
+        found_by=30,
     ),
     Mutant(
         name="a new model takes no cores from the others",
         module="fleet",
         old="        if terms.cores:\n",
         new="        if terms.cores and not self.sharing:\n",
+        found_by=1,
     ),
     Mutant(
         name="a new model gets no turns",
         module="fleet",
         old="            self.sharing.append(index)\n",
         new="            self.sharing.append(min(self.batchers))\n",
+        found_by=1,
     ),
     # Who may use them.
     Mutant(
@@ -50,6 +52,7 @@ MODELS = (
         module="arrival",
         old="        if not models <= session.terms.models:\n",
         new="        if not models:\n            models = session.terms.models\n        if not models:\n",
+        found_by=1,
     ),
     Mutant(
         name="a frame that names a wrong model uses its models for ever",
@@ -63,19 +66,21 @@ MODELS = (
         module="batcher",
         old="        if self.lost is not None or len(self.running) >= self.terms.slots:\n",
         new="        if self.lost is not None or self.retiring or len(self.running) >= self.terms.slots:\n",
+        found_by=2,
     ),
     Mutant(
         name="a retiring model's failed crops are not tried alone",
         module="inference",
         old="        retried = batch.size > 1\n",
         new="        retried = batch.size > 1 and not self._batchers[model].retiring\n",
-        found_by=7,
+        found_by=0,
     ),
     Mutant(
         name="nothing is staged for a retiring model",
         module="batcher",
         old="        return self.lost is None and (frames",
         new="        return self.lost is None and not self.retiring and (frames",
+        found_by=2,
     ),
     Mutant(
         name="a retiring model does not linger",
@@ -88,12 +93,14 @@ MODELS = (
         module="arrival",
         old="            if batcher.lost is not None:\n",
         new="            if batcher.lost is not None or batcher.retiring:\n",
+        found_by=2,
     ),
     Mutant(
         name="a retiring model's lost engine is kept secret",
         module="inference",
         old="        if batcher is None or batcher.lost is not None:\n",
         new="        if batcher is None or batcher.retiring or batcher.lost is not None:\n",
+        found_by=12,
     ),
     # They go.
     Mutant(
@@ -101,6 +108,7 @@ MODELS = (
         module="fleet",
         old="            if not batcher.users:\n                self.unused.append(index)\n\n",
         new="            self.unused.append(index)\n\n",
+        found_by=2,
     ),
     Mutant(
         name="a model that nobody uses never goes",
@@ -114,6 +122,7 @@ MODELS = (
         module="fleet",
         old="        elif not batcher.retiring:\n",
         new="        elif batcher.retiring:\n            self.unused.append(index)\n        else:\n",
+        found_by=2,
     ),
     Mutant(
         name="a model goes with its last session, whatever still runs",
@@ -163,6 +172,7 @@ MODELS = (
         module="fleet",
         old="            if batcher.retiring and not batcher.users:\n",
         new="            if batcher.retiring and (not batcher.users or batcher.lost):\n",
+        found_by=12,
     ),
     Mutant(
         name="a model does not notice the end of its last session",
@@ -191,7 +201,7 @@ MODELS = (
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
 """,
-        found_by=4,
+        found_by=0,
     ),
     Mutant(
         name="a model goes, and nobody is told",
@@ -223,7 +233,7 @@ MODELS = (
         module="inference",
         old="        batcher = self._batchers.get(model)\n        if batcher is None or",
         new="        batcher = self._batchers[model]\n        if",
-        found_by=7,
+        found_by=0,
     ),
     Mutant(
         name="retiring a model that is gone is an error",
@@ -237,6 +247,7 @@ MODELS = (
         module="batcher",
         old="            retiring=self.retiring,\n",
         new="            retiring=False,\n",
+        found_by=2,
     ),
     Mutant(
         name="a session's statistics count answers as open frames",
@@ -303,5 +314,6 @@ MODELS = (
         module="state",
         old="            draining=self.draining,\n",
         new="            draining=self.half_closed,\n",
+        found_by=2,
     ),
 )

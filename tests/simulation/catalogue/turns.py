@@ -23,18 +23,21 @@ TURNS = (
         module="delivery",
         old="        session.stalled_since_ns = now\n        if not",
         new="        if not",
+        found_by=2,
     ),
     Mutant(
         name="a client that does not read is never given up",
         module="delivery",
         old="        session.stall_timer = self._timers.add(due, TimerKind.STALL, session.key)\n",
         new="",
+        found_by=2,
     ),
     Mutant(
         name="a session ends before its last answer is taken",
         module="state",
         old="not self.open_frames and not self.unwritten",
         new="not self.open_frames",
+        found_by=2,
     ),
     Mutant(
         name="undecodable crops count as embedded",
@@ -54,13 +57,14 @@ TURNS = (
         module="fair_queue",
         old="return aged if now - aged.oldest_ns() >= self._aging_ns else None",
         new="return None",
+        found_by=1,
     ),
     Mutant(
         name="aged items go first without a limit",
         module="fair_queue",
         old="(AGED_SHARE - 1) * boxes if aged",
         new="0 if aged",
-        found_by=11,
+        found_by=1,
     ),
     Mutant(
         name="the aged share is counted in items, not in boxes",
@@ -80,6 +84,7 @@ TURNS = (
         module="fair_queue",
         old="        lane.deficit -= boxes\n",
         new="",
+        found_by=1,
     ),
     Mutant(
         name="a turn is one item, whatever its size",
@@ -88,7 +93,7 @@ TURNS = (
         new=(
             "            if (least or entry.cost) <= lane.deficit or lane.in_turn:\n"
             "                lane.deficit = max(lane.deficit, least or entry.cost)\n"
-            "                level.ring.move_to_end(lane.flow)\n"
+            "                level.end_turn(lane, wanted)\n"
             "                return entry"
         ),
         found_by=36,
@@ -98,8 +103,8 @@ TURNS = (
         module="fair_queue",
         old="        if not self._count:  # nobody",
         new=(
-            "        if not lane.entries:\n"
-            "            lane.level.ring.pop(lane.flow, None)\n"
+            "        if not lane.entries and lane.place:\n"
+            "            lane.ring.leave(lane)\n"
             "        if not self._count:  # nobody"
         ),
         found_by=27,
@@ -116,7 +121,7 @@ TURNS = (
         module="fair_queue",
         old="            boxes = 1\n",
         new="            boxes = min(most, entry.cost, entry.lane.deficit)\n",
-        found_by=8,
+        found_by=10,
     ),
     Mutant(
         name="a turn in parts is paid for once",

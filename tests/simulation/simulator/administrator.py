@@ -57,7 +57,8 @@ class Administrator:
         older = (model for model in books.there.values() if model.retiring and model.plan.name in plan.names)
         books.seen[Situation.OPENED_ON_NEWER] += any(older)
         needed = {client.models[name] for frame in plan.frames for name in frame.crops}
-        books.lane_models.setdefault(client.lane, set()).update(needed)
+        for lane in client.lanes:
+            books.lane_models.setdefault(lane, set()).update(needed)
         return terms
 
     def look(self) -> None:

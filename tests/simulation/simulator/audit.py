@@ -15,6 +15,7 @@ from .books import Books, ClientBook, FrameBook, Lane, ModelBook, Pixels, Violat
 from .models_rule import check_models
 from .oracle import MOST_LOST, SET_ASIDE
 from .parking_rule import Parking
+from .precedence_rule import PrecedenceRule
 from .reported import check_scheduler, check_session
 from .shares import Shares
 from .situations import Situation
@@ -31,17 +32,19 @@ class Audit:
         self._limits = books.scenario.limits
         self._shares = Shares(books)
         self.parking = Parking(books)
+        self._precedence = PrecedenceRule(books)
         self._lost_stagings = 0
 
     @property
     def checks(self) -> int:
         """How many checks were made here."""
-        return self._shares.checks
+        return self._shares.checks + self._precedence.checks
 
     def step(self, now: int) -> None:
         """After one call of the scheduler, and its effects."""
         books = self._books
         tally = count(books, now)
+        self._precedence.step(now)
         for client in books.clients.values():
             if client.known:
                 self._window(client)
@@ -240,7 +243,7 @@ def _first_of_each_camera(queued: list[FrameBook]) -> list[FrameBook]:
     first: dict[Lane, tuple[int, FrameBook]] = {}
     for frame in queued:
         if frame.view is not None and frame.view.queue_entry is not None:
-            lane, number = frame.client.lane, frame.view.queue_entry.number
+            lane, number = frame.lane, frame.view.queue_entry.number
             if lane not in first or number < first[lane][0]:
                 first[lane] = number, frame
     return [frame for _, frame in first.values()]

@@ -73,22 +73,27 @@ class Lane:
         return f"{self.flow.camera_id} ({self.priority.name})"
 
 
-def lanes_of(scenario: Scenario) -> list[Lane]:
-    """Each client's lane; sessions of one camera and priority share theirs."""
+def lanes_of(scenario: Scenario) -> list[tuple[Lane, ...]]:
+    """Each client's lanes: that of its priority, and where that is the highest, the normal one. Sessions of one camera
+    and priority share theirs.
+    """
     shared: dict[tuple[Priority, Flow], Lane] = {}
-    terms = [client.terms for client in scenario.clients]
-    return [shared.setdefault((own.priority, own.holder), Lane(own.priority, own.holder)) for own in terms]
+    lanes: list[tuple[Lane, ...]] = []
+    for terms in (client.terms for client in scenario.clients):
+        asked = (Priority.HIGH, Priority.NORMAL) if terms.priority is Priority.HIGH else (terms.priority,)
+        lanes.append(tuple(shared.setdefault((own, terms.holder), Lane(own, terms.holder)) for own in asked))
+    return lanes
 
 
 @dataclass(slots=True, eq=False)
 class ClientBook:
-    """One session as its client and the shell see it. `models`: which one has each of its names. `classes`: whether its
-    frames were heavy. The last six before them are of the end of the last step.
+    """One session as its client and the shell see it. `lanes`: where its frames may wait. `models`: which one has each
+    of its names. `classes`: whether its frames were heavy. The last six before them are of the end of the last step.
     """
 
     plan: ClientPlan
     number: int
-    lane: Lane
+    lanes: tuple[Lane, ...]
     key: SessionKey | None = None
     models: dict[Name, ModelIndex] = field(default_factory=dict)
     gate: bool = True
@@ -138,8 +143,8 @@ class ClientBook:
 class FrameBook:
     """One frame that the scheduler was told of: the payload of the simulation. `models`: of each crop.
 
-    `expected_ns`: how long its staging should take. `admitted`: the queue has let it in. `unpaid_ns`: of reading it,
-    what nobody has paid for, and what was not for nothing so far.
+    `expected_ns`: how long its staging should take. `admitted`: the queue has let it in. `lane`: where it waits, once
+    it is `ranked`. `unpaid_ns`: of reading it, what nobody has paid for, and what was not for nothing so far.
     """
 
     client: ClientBook
@@ -151,6 +156,8 @@ class FrameBook:
     models: tuple[ModelIndex, ...]
     crops: list[Crop]
     undecided: int
+    lane: Lane
+    ranked: bool = False
     expected_ns: int = 0
     cost_ns: int = 0
     unpaid_ns: int = 0
@@ -280,7 +287,7 @@ class Books:
     scenario: Scenario
     scheduler: Scheduler[FrameBook]
     seen: Counter[Situation]
-    lanes: list[Lane]
+    lanes: list[tuple[Lane, ...]]
     accounts: Accounts
     models: dict[ModelIndex, ModelBook] = field(default_factory=dict)
     there: dict[ModelIndex, ModelBook] = field(default_factory=dict)

@@ -51,6 +51,7 @@ def told_of_frame(books: Books, client: ClientBook, plan: FramePlan, now: int) -
         models=tuple(client.models[name] for name in plan.crops),
         crops=[Crop.UNSTAGED] * len(plan.crops),
         undecided=len(plan.crops),
+        lane=client.lanes[0],
         unpaid_ns=0 if plan.refused else plan.reading_ns,
     )
     _weigh(books, frame)

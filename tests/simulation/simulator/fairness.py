@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from reidstream_server.core.terms import Priority
 
 from .books import Lane, Violation
+from .turns_rule import Crowds
 
 AGED_SHARE = 8
 
@@ -24,8 +25,9 @@ AGED_SHARE = 8
 class CameraFairness:
     """Compares what cameras get that wait without a break."""
 
-    def __init__(self, name: str, quantum: int, largest: Mapping[Lane, int]) -> None:
+    def __init__(self, name: str, quantum: int, largest: Mapping[Lane, int], crowds: Crowds) -> None:
         self._name = name
+        self._crowds = crowds
         self._quantum = quantum
         self._largest = largest
         self._waiting: list[Lane] = []
@@ -59,12 +61,17 @@ class CameraFairness:
                 f"the bound is {bound}",
             )
 
+    def _are_equal(self, one: Lane, other: Lane) -> bool:
+        """Whether they have as many turns: both have a turn of their own, or they share the same ones."""
+        shares = self._crowds.shares_turns
+        return one.flow.client == other.flow.client or not (shares(one) or shares(other))
+
     def _meet(self, waiting: list[Lane]) -> None:
         self._waiting = waiting
         old, self._pairs = self._pairs, {}
         for place, one in enumerate(waiting):
             for other in waiting[:place]:
-                if one.priority is other.priority:
+                if one.priority is other.priority and self._are_equal(one, other):
                     key = (one, other) if (one, other) in old else (other, one)
                     difference = self._got[key[0]] - self._got[key[1]]
                     self._pairs[key] = old.get(key, (difference, difference))

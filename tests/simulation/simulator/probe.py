@@ -42,7 +42,7 @@ def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]
         "sessions": len(scheduler._sessions),
         "timers": len(scheduler._timers),
         "sessions with news": len(scheduler._delivery._touched),
-        "cameras that wait": sum(len(level.ring) for level in ledger.waiting._levels.values()),
+        "cameras that wait": sum(len(level.lanes) for level in ledger.waiting._levels.values()),
         "frames that wait": len(ledger.waiting),
         "cameras with boxes": len(admission._boxes.pool._by_holder),
         "cameras with bytes": len(admission._bytes.pool._by_holder),
@@ -64,7 +64,7 @@ def leftovers(scheduler: Scheduler[FrameBook], *, stuck: bool) -> dict[str, int]
     sizes["models that are gone, and nobody was told"] = len(fleet.unused)
     for index, batcher in fleet.batchers.items():
         sizes[f"crops ready of model {index}"] = batcher.ready_crops
-        sizes[f"cameras ready of model {index}"] = sum(len(level.ring) for level in batcher._ready._levels.values())
+        sizes[f"cameras ready of model {index}"] = sum(len(level.lanes) for level in batcher._ready._levels.values())
         for name, sight in (("light", batcher._light), ("heavy", batcher._aside)):
             sizes[f"{name} crops in sight of model {index}"] = sight.crops
             sizes[f"{name} frames in sight of model {index}"] = sight.frames

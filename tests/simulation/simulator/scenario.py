@@ -23,6 +23,7 @@ from reidstream_server.core.terms import (
 )
 
 from .costs import weighed
+from .crowds import crowded
 from .misfortune import with_faults
 from .plan import MS, START_NS, ClientPlan, EnginePlan, FramePlan, ModelPlan, Name, Scenario
 from .reading import with_reading
@@ -73,7 +74,8 @@ def draw(seed: int) -> Scenario:
     scenario = weighed(Random(f"costs {seed}"), scenario)  # noqa: S311
     scenario = with_reading(Random(f"reading {seed}"), scenario)  # noqa: S311
     scenario = with_faults(rng, scenario, rng.randint(3, 7))
-    return with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
+    scenario = with_reloads(Random(f"models {seed}"), scenario)  # noqa: S311
+    return crowded(Random(f"crowds {seed}"), scenario)  # noqa: S311
 
 
 def _routes(rng: Random, models: int) -> list[tuple[Name, ...]]:
@@ -203,7 +205,9 @@ def _limits(rng: Random, clients: list[ClientPlan], *, cores: int) -> SchedulerL
         slow_staging_ns=10**12,
         staging_timeout_ns=2 * 10**12,
         quantum_boxes=rng.choice((1, 2, 4, 8, 16)),
+        max_source_turns=10**6,
         aging_ns=rng.choice((10, 30, 100)) * MS,
+        high_at_once_ns=10**18,
         linger_ns=rng.choice((0, 0, 0, rng.randint(1, 8) * MS)),
         batch_timeout_ns=BATCH_TIMEOUT_NS,
         stall_timeout_ns=rng.randint(150, 400) * MS,

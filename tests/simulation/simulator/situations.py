@@ -58,6 +58,9 @@ class Situation(Enum):
     # Engines.
     AGED_FRAME = "a frame of a lower priority went first, aged"
     AGED_CROP = "a crop of a lower priority went first, aged"
+    TURNS_SHARED = "a source had more cameras waiting than turns"
+    HIGH_SPENT = "a frame that asked for high priority had a normal one"
+    HIGH_RESTED = "a source had high priority again, after a rest"
     CAMERAS_MIXED = "a batch held crops of several cameras"
     FRAME_SPLIT = "a frame ran in several batches"
     MODELS_MIXED = "a frame used several models"

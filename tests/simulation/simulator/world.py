@@ -209,7 +209,7 @@ class World:
         was = before(self._books, book, plan, now)
         frame = events.told_of_frame(self._books, book, plan, now)
         others_first = frame is not None and self._audit.parking.others_first(frame)
-        payload = frame or FrameBook(book, plan, 0, now, None, id_valid=False, models=(), crops=[], undecided=0)
+        payload = frame or FrameBook(book, plan, 0, now, None, False, (), [], 0, book.lanes[0])
         self._loop_free_ns = now + plan.reading_ns  # nothing else is read meanwhile
         if plan.refused:
             effects = self._scheduler.frame_refused(book.key, plan.frame_id, _REFUSED, now, spent_ns=plan.reading_ns)

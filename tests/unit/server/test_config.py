@@ -99,7 +99,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_sessions_per_client=256,
         max_calls=512,
     )
-    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
+    assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, False)
     assert dataclasses.astuple(config.lifecycle) == (20.0, 0.0, False)
     assert dataclasses.astuple(config.tracing) == (None, None)
@@ -174,6 +174,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
+    "max_client_turns": ("3", 3),
     "batch_timeout_s": ("0.5", 0.5),
     "staging_timeout_s": ("0.6", 0.6),
     "stall_timeout_s": ("0.5", 0.5),

@@ -95,6 +95,8 @@ def some_limits(
     staged_bytes: int = 10**6,
     answer_bytes: int = 10**6,
     linger_ns: int = 0,
+    source_turns: int = 8,
+    high_at_once_ns: int = 10**18,
 ) -> SchedulerLimits:
     return SchedulerLimits(
         staging_slots=staging_slots,
@@ -109,7 +111,9 @@ def some_limits(
         slow_staging_ns=200 * MS,
         staging_timeout_ns=2_000 * MS,
         quantum_boxes=4,
+        max_source_turns=source_turns,
         aging_ns=100 * MS,
+        high_at_once_ns=high_at_once_ns,
         linger_ns=linger_ns,
         batch_timeout_ns=1_000 * MS,
         stall_timeout_ns=1_000 * MS,
@@ -129,6 +133,7 @@ def a_frame(session: SessionState[str], boxes: int = 1, *, size: int = 100, heav
         key=key,
         session=session,
         request=request,
+        priority=session.terms.priority,
         arrived_ns=START_NS,
         payload=f"pixels {key}",
         models=frozenset(request.crops),

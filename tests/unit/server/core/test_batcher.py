@@ -7,14 +7,14 @@ from reidstream_server.core.state import FrameState, Portion
 from reidstream_server.core.terms import BatchKey, ModelTerms
 from reidstream_server.core.timers import TimerKind, Timers
 
-from .builders import MS, START_NS, a_frame, a_session
+from .builders import MS, START_NS, a_frame, a_session, some_limits
 
 LINGER_NS = 5 * MS
 
 
 def a_batcher(*, max_batch: int = 4, slots: int = 2, stagers: int = 1, linger_ns: int = 0) -> Batcher[str]:
     terms = ModelTerms(name="osnet", max_batch=max_batch, slots=slots, cores=1)
-    return Batcher(terms, stagers=stagers, quantum=4, aging_ns=100 * MS, linger_ns=linger_ns)
+    return Batcher(terms, some_limits(staging_slots=stagers, linger_ns=linger_ns))
 
 
 def crop(frame: FrameState[str], index: int) -> Portion[str]:

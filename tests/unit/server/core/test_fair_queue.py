@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from reidstream_server.core.fair_queue import AGED_SHARE, Entry, FairQueue
+from reidstream_server.core.fair_queue import AGED_SHARE, FairQueue
+from reidstream_server.core.lanes import Entry
 from reidstream_server.core.terms import Priority
 
 from .builders import MS, a_flow
@@ -22,7 +23,7 @@ LARGE, SMALL = a_flow("large"), a_flow("small")
 
 
 def a_queue(quantum: int = 4) -> FairQueue[str]:
-    return FairQueue(quantum=quantum, aging_ns=AGING_NS)
+    return FairQueue(quantum=quantum, aging_ns=AGING_NS, most_turns=8)
 
 
 def put(
@@ -154,14 +155,14 @@ def test_cameras_that_left_are_forgotten() -> None:
         queue.cancel(put(queue, "left too", camera=f"left too {number}"))
         put(queue, "b0")
         assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
-    assert sum(len(level.ring) for level in queue._levels.values()) == 0
+    assert sum(len(level.lanes) for level in queue._levels.values()) == 0
     put(queue, "a0")
     for number in range(100):
         queue.cancel(put(queue, "left", camera=f"left{number}"))
     put(queue, "b0")
     put(queue, "c0")
     assert (queue.pop(0), queue.pop(0)) == ("a0", "b0")
-    assert sum(len(level.ring) for level in queue._levels.values()) == 1
+    assert sum(len(level.lanes) for level in queue._levels.values()) == 1
 
 
 def test_cancelling() -> None:
@@ -184,7 +185,7 @@ def test_what_is_out_is_let_go() -> None:
     class Image:
         pass
 
-    queue: FairQueue[Image] = FairQueue(quantum=1, aging_ns=AGING_NS)
+    queue: FairQueue[Image] = FairQueue(quantum=1, aging_ns=AGING_NS, most_turns=8)
     queue.push(Image(), flow=SMALL, priority=Priority.HIGH, cost=1, now=0)
     image = Image()
     alive = weakref.ref(image)
@@ -236,7 +237,7 @@ class FairQueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue: FairQueue[int] = FairQueue(quantum=3, aging_ns=50)
+        self.queue: FairQueue[int] = FairQueue(quantum=3, aging_ns=50, most_turns=2)
         self.lanes: dict[tuple[Priority, str], list[Entry[int]]] = {}
         self.earliest: dict[tuple[Priority, str], int] = {}
         self.latest: dict[tuple[Priority, str], int] = {}
@@ -318,8 +319,10 @@ TestFairQueueAgainstLists = FairQueueMachine.TestCase
 def test_boxes_of_an_item_come_as_if_each_were_an_item(seed: int) -> None:
     """Whatever the cameras, priorities, ages and batch sizes."""
     rng = Random(seed)  # noqa: S311 - it must be repeatable
-    whole: FairQueue[str] = FairQueue(quantum=rng.choice((1, 3, 4)), aging_ns=20)
-    single: FairQueue[str] = FairQueue(quantum=whole._quantum, aging_ns=20)
+    whole: FairQueue[str] = FairQueue(quantum=rng.choice((1, 3, 4)), aging_ns=20, most_turns=rng.choice((2, 8)))
+    single: FairQueue[str] = FairQueue(
+        quantum=whole._quantum, aging_ns=20, most_turns=whole._levels[Priority.LOW]._most
+    )
     entries = []
     for now in range(200):
         for _ in range(rng.choice((0, 0, 1, 2))):

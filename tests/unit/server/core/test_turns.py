@@ -1,0 +1,229 @@
+"""A client with many cameras: they share a bounded number of turns, and neither lose nor gain by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from reidstream_server.core.fair_queue import FairQueue
+from reidstream_server.core.lanes import Entry, Ring
+from reidstream_server.core.terms import Flow, Priority
+
+from .builders import MS
+
+AGING_NS = 100 * MS
+
+
+def a_queue(most_turns: int, *, quantum: int = 1) -> FairQueue[str]:
+    return FairQueue(quantum=quantum, aging_ns=AGING_NS, most_turns=most_turns)
+
+
+def put(queue: FairQueue[str], item: str, *, cost: int = 1, now: int = 0) -> Entry[str]:
+    """An item of `client camera number`, such as "a 1 7"."""
+    client, camera, *_ = item.split()
+    return queue.push(item, flow=Flow(client=client, camera_id=camera), priority=Priority.NORMAL, cost=cost, now=now)
+
+
+def fill(queue: FairQueue[str], client: str, cameras: int, items: int, *, cost: int = 1) -> None:
+    for number in range(items):
+        for camera in range(cameras):
+            put(queue, f"{client} {camera} {number}", cost=cost)
+
+
+def take(queue: FairQueue[str], count: int, wanted: Callable[[str], bool] | None = None) -> list[str]:
+    """The cameras that are served, in their order."""
+    found = [queue.pop(0, wanted=wanted) for _ in range(count)]
+    return [" ".join(item.split()[:2]) for item in found if item is not None]
+
+
+def ends_with(kind: str) -> Callable[[str], bool]:
+    return lambda item: item.endswith(kind)
+
+
+def left(queue: FairQueue[str]) -> int:
+    """How much the queue still keeps of cameras and clients."""
+    return sum(len(ring.lanes) + len(ring._places) + len(ring._sources) for ring in queue._levels.values())
+
+
+def test_a_client_with_many_cameras_has_no_more_turns_than_one_with_a_few() -> None:
+    """50 cameras with 3 turns in each round have three times as much as the only camera of another client."""
+    queue = a_queue(3)
+    fill(queue, "many", 50, 10)
+    fill(queue, "one", 1, 100)
+    turns = take(queue, 400)
+    assert turns.count("one 0") == 100
+    assert [place for place, camera in enumerate(turns) if camera == "one 0"] == list(range(3, 403, 4))[:100]
+
+
+def test_who_comes_waits_for_one_round() -> None:
+    """However many cameras another client has, the first turn of a newcomer comes after that client's turns."""
+    queue = a_queue(3)
+    fill(queue, "many", 50, 10)
+    take(queue, 70)
+    put(queue, "new 0 0")
+    assert "new 0" in take(queue, 3)
+
+
+@pytest.mark.parametrize("quantum", [1, 4])
+def test_the_cameras_of_a_client_share_its_turns(quantum: int) -> None:
+    """One after the other, whatever they send."""
+    queue = a_queue(2, quantum=quantum)
+    for number in range(60):
+        for camera in range(7):
+            put(queue, f"many {camera} {number}", cost=1 + camera)
+    got: Counter[str] = Counter()
+    while (item := queue.pop(0)) is not None and len(got) <= 7:
+        got[item.split()[1]] += 1 + int(item.split()[1])
+        if max(got.values()) > 50:
+            break
+        if len(got) == 7:
+            assert max(got.values()) - min(got.values()) <= quantum + 2 * 7
+    assert len(got) == 7
+
+
+def test_a_client_is_not_blocked_by_its_cameras_that_are_not_wanted() -> None:
+    """Those that are take their places; and the client still has no more turns than it may."""
+    queue = a_queue(2)
+    for number in range(10):
+        for camera in ("x1", "x2", "y1", "y2", "y3"):
+            put(queue, f"many {camera} {number}")
+        put(queue, f"one y {number}")
+    served = take(queue, 9, lambda item: " y" in item)
+    assert [place for place, camera in enumerate(served) if camera == "one y"] == [2, 5, 8]
+    assert Counter(served) == {"many y1": 2, "many y2": 2, "many y3": 2, "one y": 3}
+
+
+def test_who_gave_way_goes_first() -> None:
+    """It had the place, and was only not wanted: when it is, it goes before the others of its client, in its order."""
+    queue = a_queue(2)
+    for number in range(10):
+        for camera in ("x1", "x2", "y1", "y2", "y3", "x3"):
+            put(queue, f"many {camera} {number}")
+    assert Counter(take(queue, 6, lambda item: " y" in item)) == {"many y1": 2, "many y2": 2, "many y3": 2}
+    assert take(queue, 2, lambda item: " x" in item) == ["many x1", "many x2"]
+
+
+def test_nobody_has_two_turns_in_a_round() -> None:
+    """The only camera of a client that is wanted has one turn, and not those of the others."""
+    queue = a_queue(3)
+    for number in range(10):
+        for camera in ("x1", "x2", "x3", "x4", "y"):
+            put(queue, f"many {camera} {number}")
+        put(queue, f"one y {number}")
+    served = take(queue, 10, lambda item: " y" in item)
+    assert Counter(served) == {"many y": 5, "one y": 5}
+
+
+def test_a_camera_that_replaces_its_frame_keeps_its_place_in_the_line() -> None:
+    """Among the cameras of its client that wait for a turn; and it waits since it came."""
+    queue = a_queue(1)
+    fill(queue, "many", 3, 5)
+    fresh = put(queue, "many fresh 0", now=0)
+    put(queue, "many last 0")
+    for number in range(1, 4):
+        queue.cancel(fresh)
+        fresh = put(queue, f"many fresh {number}", now=number)
+    assert take(queue, 5) == ["many 0", "many 1", "many 2", "many fresh", "many last"]
+
+
+def test_cameras_that_left_the_line_are_forgotten() -> None:
+    """With their clients."""
+    queue = a_queue(2)
+    keep = put(queue, "other 0 0")
+    for number in range(100):
+        entries = [put(queue, f"many left{number}-{camera} 0") for camera in range(9)]
+        put(queue, "many here 0")
+        for entry in entries:
+            queue.cancel(entry)
+        assert take(queue, 1, lambda item: "here" in item) == ["many here"]
+    assert take(queue, 2) == ["other 0"]
+    assert not queue.cancel(keep)
+    assert left(queue) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_with_few_cameras_nothing_is_different(seed: int) -> None:
+    """Clients with as many cameras as they have turns are served as if there were no bound."""
+    rng = Random(seed)  # noqa: S311 - it must be repeatable
+    bounded, free = a_queue(3, quantum=2), a_queue(10**6, quantum=2)
+    entries = []
+    for number in range(300):
+        if rng.random() < 0.6:
+            item, cost = f"{rng.choice('abc')} {rng.randrange(3)} {number}{rng.choice('xyz')}", rng.randint(1, 9)
+            entries.append((put(bounded, item, cost=cost), put(free, item, cost=cost)))
+        if entries and rng.random() < 0.1:
+            for entry, queue in zip(entries.pop(rng.randrange(len(entries))), (bounded, free), strict=True):
+                queue.cancel(entry)
+        kind = rng.choice(("x", "y", ""))
+        assert bounded.pop(0, wanted=ends_with(kind)) == free.pop(0, wanted=ends_with(kind))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("most_turns", [1, 2, 3])
+def test_rounds_that_are_skipped_change_nothing(seed: int, most_turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs of many turns, of clients with more cameras than turns and with fewer."""
+    rng = Random(seed)  # noqa: S311
+    items = [
+        (f"{client} {camera} {number}", rng.randint(1, rng.choice((3, 60))))
+        for number in range(6)
+        for client, cameras in (("a", 7), ("b", 4), ("c", 1))
+        for camera in range(cameras)
+        if rng.random() < 0.8
+    ]
+    rng.shuffle(items)
+    skips = []
+    skip_rounds = Ring.skip_rounds
+
+    def counted(ring: Ring[str], *rest: object) -> None:
+        before = [lane.deficit for lane in ring.lanes.values()]
+        skip_rounds(ring, *rest)  # type: ignore[arg-type] # passed through
+        skips.append(before != [lane.deficit for lane in ring.lanes.values()])
+
+    orders = []
+    for replacement in (counted, lambda *_: None):
+        monkeypatch.setattr(Ring, "skip_rounds", replacement)
+        queue = a_queue(most_turns)
+        for item, cost in items:
+            put(queue, item, cost=cost)
+        orders.append(take(queue, len(items)))
+    assert orders[0] == orders[1]
+    assert any(skips)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_camera_has_one_place_and_every_item_comes_out(seed: int) -> None:
+    """Whatever comes, is cancelled, and is wanted: a camera sits in the ring or waits in one line, and a client's
+    places are all taken while its cameras wait.
+    """
+    rng = Random(seed)  # noqa: S311
+    queue, most = a_queue(2, quantum=rng.choice((1, 5))), 2
+    entries: dict[str, Entry[str]] = {}
+    for number in range(400):
+        if rng.random() < 0.55:
+            item = f"{rng.choice('aab')} {rng.randrange(6)} {number}{rng.choice('xyz')}"
+            entries[item] = put(queue, item, cost=rng.randint(1, 12), now=number)
+        if entries and rng.random() < 0.15:
+            assert queue.cancel(entries.pop(rng.choice(list(entries))))
+        kind = rng.choice(("x", "y", "z", ""))
+        found = queue.pop(number, wanted=ends_with(kind))
+        if found is not None:
+            del entries[found]
+        for ring in queue._levels.values():
+            for place, lane in ring._places.items():
+                assert lane.place == place
+            for source in ring._sources.values():
+                seated = [lane for lane in ring._places.values() if lane.source is source]
+                assert len(seated) == source.places <= most
+                assert source.places == most or not (source.waiting or source.gave_way)
+            lines = [line for its in ring._sources.values() for line in (its.waiting, its.gave_way)]
+            lined = [lane for line in lines for lane in line.values()]
+            assert sorted(map(id, (*ring._places.values(), *lined))) == sorted(map(id, ring.lanes.values()))
+            assert not any(lane.place for lane in lined)
+    rest = []
+    while (last := queue.pop(10**9)) is not None:
+        rest.append(last)
+    assert sorted(rest) == sorted(entries)
+    assert left(queue) == 0
