@@ -341,6 +341,28 @@ async def test_the_metrics_count_spans_by_what_became_of_them(collector: Collect
     assert samples["reidstream_traceparents_ignored_total",] == 0
 
 
+async def test_a_traced_frame_is_the_exemplar_of_what_the_metrics_observe(collector: Collector) -> None:
+    """So a slow bucket leads to a trace that the collector has; a frame without a trace leaves none."""
+    async with serving(tracing_endpoint=collector.endpoint, tracing_ratio=0.0) as server, stream_to(server) as stream:
+        await stream.open()
+        for frame_id, traceparent in enumerate(("", SAMPLED, "")):
+            message = frame(frame_id)
+            message.frame.traceparent = traceparent
+            await stream.call.write(message)
+            await stream.result()
+        (one,) = await asyncio.to_thread(collector.wait, 1)
+        exemplars = {
+            (sample.name, sample.labels.get("stage", "")): sample.exemplar.labels["trace_id"]
+            for family in server.parts.registry.collect()
+            for sample in family.samples
+            if sample.exemplar is not None
+        }
+    assert set(exemplars.values()) == {one.span.trace_id.hex()} == {TRACE}
+    stages = {stage for name, stage in exemplars if name == "reidstream_stage_seconds_bucket"}
+    assert stages == {"queue", "decode", "batch_wait", "inference", "answer", "total"}
+    assert ("reidstream_frame_age_seconds_bucket", "") in exemplars
+
+
 async def test_opentelemetrys_variables_turn_it_on_and_say_where_and_how(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -315,7 +315,8 @@ class Runtime:
             return
         match effect:
             case Answer():
-                self._observer.answered(effect, time.monotonic_ns())
+                trace = None if effect.payload is None else effect.payload.trace
+                self._observer.answered(effect, time.monotonic_ns(), None if trace is None else trace.trace_hex)
                 session.mail.put_nowait(effect)
             case SendDrain():
                 session.draining = True
