@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from .admin import ADMIN, ServerSessions, SessionDetail, ask_session, ask_sessio
 from .checks import seconds, text
 from .choices import RetryPolicy
 from .connection.grpc_connection import GrpcConnection
-from .connection.protocols import SERVICE, Connection, Health, ask_health
+from .connection.protocols import SERVICE, Connection, Ping, ask_health
 from .connection.retries import with_retries
 from .errors import CLOSED, ProtocolFault, SessionEnded
 from .frames.doubts import BoxDoubts
@@ -56,14 +56,6 @@ from .tracing import TraceHeaders
 from .types import FrameEmbeddings, Timing
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
-    """A server that answered. `round_trip_s`: how long the health check took, without connecting."""
-
-    health: Health
-    round_trip_s: float
 
 
 class AsyncReidClient:

@@ -1,10 +1,10 @@
 """Everything that is public but the fake server. Import it from `reidstream_client`; a test holds `__all__` to it."""
 
 from .admin import Budget, ModelLoad, OpenFrame, OpenSession, ServerSessions, ServerState, SessionDetail
-from .aio import AsyncReidClient, Ping
+from .aio import AsyncReidClient
 from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
 from .connection.credentials import TlsOptions
-from .connection.protocols import Health
+from .connection.protocols import Health, Ping
 from .errors import (
     CallRejected,
     CallTimeout,

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from typing_extensions import Self, Unpack, override
 
 from .admin import ServerSessions, SessionDetail
-from .aio import AsyncReidClient, Ping
+from .aio import AsyncReidClient
+from .connection.protocols import Ping
 from .errors import InvalidRequest, ReidError
 from .frames.images import Image
 from .loop_thread import LoopThread

@@ -6,6 +6,7 @@ Why: sessions, their resumption and every test of them need bytes out and messag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -24,6 +25,14 @@ class Health(Enum):
     SERVING = b"\x08\x01"
     NOT_SERVING = b"\x08\x02"
     SERVICE_UNKNOWN = b"\x08\x03"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """A server that answered. `round_trip_s`: how long the health check took, without connecting."""
+
+    health: Health
+    round_trip_s: float
 
 
 class Call(Protocol):
