@@ -108,7 +108,7 @@ COSTS = (
         module="scheduler",
         old="                self._ledger.admission.release_answer(frame)\n",
         new="                pass\n",
-        found_by=43,
+        found_by=80,
     ),
     Mutant(
         name="vectors that a client did not take are held when it is gone",
@@ -122,7 +122,6 @@ COSTS = (
         module="admission",
         old="self._boxes.pool.of(flow) > 0 or self._answers.pool.of(flow) > 0",
         new="self._boxes.pool.of(flow) > 0",
-        found_by=6,
     ),
     Mutant(
         name="a frame with a fault keeps its vectors",
@@ -200,7 +199,7 @@ COSTS = (
         module="staging",
         old="            if slow and self.aside_frames <",
         new="            if slow and self.aside_frames < 0 *",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="as many are set aside as turn out to be heavy",
@@ -214,14 +213,14 @@ COSTS = (
         module="staging",
         old="                self.lost += 1\n                yield frame\n",
         new="                self.lost += 1\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="a decoder that was given up keeps its slot",
         module="staging",
         old="                self._count(frame, -1)\n                frame.given_up = True\n",
         new="                frame.given_up = True\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="a decoder that comes back late gives its slot back again",
@@ -231,14 +230,14 @@ COSTS = (
             "        else:\n            self._count(frame, -1)\n"
         ),
         new="        self.lost -= frame.given_up\n        self._count(frame, -1)\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="only the first slow frame is noticed",
         module="staging",
         old="                yield frame\n        self._watch(now)\n",
         new="                yield frame\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="nobody looks earlier when a light frame begins beside heavy ones",
@@ -266,7 +265,7 @@ COSTS = (
         module="decoding",
         old="            self._ledger.resolve(frame, staging_timeout(self._limits.staging_timeout_ns), effects)\n",
         new="",
-        found_by=1,
+        found_by=12,
     ),
     # Who pays.
     Mutant(
@@ -274,21 +273,21 @@ COSTS = (
         module="scheduler",
         old="fault, effects)\n            self._sources.charge(frame.session.terms.source, spent_ns, now)\n",
         new="fault, effects)\n",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="frames that find no room cost nothing",
         module="scheduler",
         old="frame.fault.reason in REFUSED_FOR_ROOM:",
         new="False:",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="a staging that cost more than was told costs nothing",
         module="sources",
         old="            self.charge(name, spent_ns - expected_ns, now)\n",
         new="            pass\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="an estimate that is a little wrong is paid for",
@@ -302,21 +301,21 @@ COSTS = (
         module="decoding",
         old="            self._sources.charge(frame.session.terms.source, now - frame.staging_ns, now)\n",
         new="",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="everybody pays for one",
         module="sources",
         old="        for session in source.sessions.values():\n",
         new="        for session in [s for other in self._by_name.values() for s in other.sessions.values()]:\n",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="only the session that did it pays",
         module="sources",
         old="        for session in source.sessions.values():\n",
         new="        for session in list(source.sessions.values())[:1]:\n",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="a new session does not pay",
@@ -330,14 +329,14 @@ COSTS = (
         module="sources",
         old="        if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:\n",
         new="        if not source.sessions:\n            self._paused.pop(source.number, None)\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="a debt that grows is paid when the first part of it is",
         module="sources",
         old="        if source.until_ns > now:\n",
         new="        if source.until_ns > now + 10**12:\n",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="debts grow without end",
@@ -354,41 +353,42 @@ COSTS = (
             "        self._slowed -= not self._is_slowed(source)\n        self._tell(source)\n"
         ),
         new="        del self._paused[number]\n        self._slowed -= not self._is_slowed(source)\n",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="a session that must leave is read while its source pays",
         module="state",
         old="        if self.paused:\n            return False\n        if self.draining:\n",
         new="        if self.paused and not self.draining:\n            return False\n        if self.draining:\n",
+        found_by=14,
     ),
     Mutant(
         name="frames of a source with a slow one are light",
         module="sources",
         old="        source.suspects += 1\n",
         new="",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="a source is slowed for ever",
         module="decoding",
         old="            self._sources.clear(frame.session.terms.source)\n",
         new="",
-        found_by=1,
+        found_by=6,
     ),
     Mutant(
         name="frames that wait already stay light when their source is slowed",
         module="ledger",
         old="wanted=lambda frame: frame.seems_heavy is heavy",
         new="wanted=lambda frame: frame.heavy is heavy",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="nobody looks for heavy frames among those that were light",
         module="ledger",
         old="(self._sources.any_slowed and self.waiting)",
         new="False",
-        found_by=1,
+        found_by=4,
     ),
     # Costs.
     Mutant(
@@ -424,7 +424,7 @@ COSTS = (
         module="sources",
         old="Source(name, self._made, self._price)",
         new="Source(name, self._made, 1.0)",
-        found_by=157,
+        found_by=49,
     ),
     Mutant(
         name="a round too many is skipped",

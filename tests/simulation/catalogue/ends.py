@@ -48,7 +48,7 @@ ENDS = (
             if not retried or portion.frame.resolved:
                 continue
 """,
-        found_by=10,
+        found_by=27,
     ),
     Mutant(
         name="a lost engine gets new frames",
@@ -69,7 +69,7 @@ ENDS = (
         module="inference",
         old="        if batcher is None or batcher.lost is not None:\n            return\n",
         new="        if batcher is None:\n            return\n",
-        found_by=16,
+        found_by=12,
     ),
     Mutant(
         name="a batch that never returns is waited for",
@@ -84,21 +84,21 @@ ENDS = (
         module="arrival",
         old="due = frame.arrived_ns + budget - frame.request.age_ns",
         new="due = frame.arrived_ns + budget + frame.request.age_ns",
-        found_by=1,
+        found_by=2,
     ),
     Mutant(
         name="a frame is given up although its inference has begun",
         module="inference",
         old="            self._timers.cancel(frame.budget_timer)\n",
         new="",
-        found_by=1,
+        found_by=2,
     ),
     Mutant(
         name="a budget's timer is left behind",
         module="ledger",
         old="        self._timers.cancel(frame.budget_timer)\n",
         new="",
-        found_by=1,
+        found_by=2,
     ),
     Mutant(
         name="a batch's timer is left behind",
@@ -123,6 +123,7 @@ ENDS = (
         module="scheduler",
         old="        if state.draining:\n            self",
         new="        if False:\n            self",
+        found_by=3,
     ),
     Mutant(
         name="the drain's deadline passes unnoticed",

@@ -18,7 +18,7 @@ MODELS = (
         module="fleet",
         old="        if terms.cores:\n",
         new="        if terms.cores and not self.sharing:\n",
-        found_by=1,
+        found_by=4,
     ),
     Mutant(
         name="a new model gets no turns",
@@ -73,7 +73,6 @@ MODELS = (
         module="inference",
         old="        retried = batch.size > 1\n",
         new="        retried = batch.size > 1 and not self._batchers[model].retiring\n",
-        found_by=0,
     ),
     Mutant(
         name="nothing is staged for a retiring model",
@@ -115,7 +114,7 @@ MODELS = (
         module="fleet",
         old="            if not batcher.users:\n                self.unused.append(index)\n\n",
         new="\n",
-        found_by=4,
+        found_by=7,
     ),
     Mutant(
         name="a model goes at once when it is told to retire a second time",
@@ -201,7 +200,6 @@ MODELS = (
         for over in self._delivery.flush(now, effects):
             self._forget(over, effects)
 """,
-        found_by=0,
     ),
     Mutant(
         name="a model goes, and nobody is told",
@@ -233,7 +231,7 @@ MODELS = (
         module="inference",
         old="        batcher = self._batchers.get(model)\n        if batcher is None or",
         new="        batcher = self._batchers[model]\n        if",
-        found_by=0,
+        found_by=2,
     ),
     Mutant(
         name="retiring a model that is gone is an error",
@@ -272,6 +270,7 @@ MODELS = (
         module="scheduler",
         old="session.window_frames >= window.frames or session.window_bytes >= window.bytes\n",
         new="session.window_frames >= window.frames\n",
+        found_by=2,
     ),
     Mutant(
         name="the answers that nobody takes are in no sum",

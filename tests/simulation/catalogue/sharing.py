@@ -18,7 +18,7 @@ SHARING = (
         module="lanes",
         old="            if source.places < self._most:\n",
         new="            if source.places <= self._most:\n",
-        found_by=175,
+        found_by=211,
     ),
     Mutant(
         name="a camera keeps its turn while others of its source wait for one",
@@ -124,6 +124,6 @@ SHARING = (
         module="precedence",
         old="(self._cores if batcher.terms.cores else batcher.terms.slots)",
         new="self._cores",
-        found_by=10,
+        found_by=55,
     ),
 )

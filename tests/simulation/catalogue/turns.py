@@ -96,7 +96,7 @@ TURNS = (
             "                level.end_turn(lane, wanted)\n"
             "                return entry"
         ),
-        found_by=36,
+        found_by=1,
     ),
     Mutant(
         name="a camera that replaces its frame loses its turn",
@@ -107,21 +107,21 @@ TURNS = (
             "            lane.ring.leave(lane)\n"
             "        if not self._count:  # nobody"
         ),
-        found_by=27,
+        found_by=239,
     ),
     Mutant(
         name="a camera that replaces its frame is as young as that",
         module="fair_queue",
         old="        self._made += 1\n",
         new="        if not lane.entries:\n            lane.waits_since_ns = now\n        self._made += 1\n",
-        found_by=27,
+        found_by=15,
     ),
     Mutant(
         name="an aged camera gets all its boxes at once",
         module="fair_queue",
         old="            boxes = 1\n",
         new="            boxes = min(most, entry.cost, entry.lane.deficit)\n",
-        found_by=10,
+        found_by=8,
     ),
     Mutant(
         name="a turn in parts is paid for once",
@@ -135,7 +135,7 @@ TURNS = (
         module="fair_queue",
         old="            boxes = min(boxes, self._owed)\n",
         new="            pass\n",
-        found_by=68,
+        found_by=485,
     ),
     Mutant(
         name="what is left of an item is taken for a whole one",

@@ -30,7 +30,7 @@ WORK = (
         module="ledger",
         old="return busy < cores or busy == self.staging.frames + self.batches == cores > 1",
         new="return self.staging.frames < cores",
-        found_by=1,
+        found_by=3,
     ),
     Mutant(
         name="nothing waits for the core that is free next",
@@ -44,7 +44,7 @@ WORK = (
         module="ledger",
         old="        return busy < cores or busy == self.staging.frames + self.batches == cores > 1",
         new="        return busy < cores + 2 * (cores > 1)",
-        found_by=1,
+        found_by=3,
     ),
     Mutant(
         name="a piece waits for the only core",
@@ -72,21 +72,21 @@ WORK = (
         module="inference",
         old="running=len(batcher.running)",
         new="running=0",
-        found_by=10,
+        found_by=7,
     ),
     Mutant(
         name="a batch on several cores counts as one",
         module="inference",
         old="self._ledger.batch_begins(batcher.terms.cores)",
         new="self._ledger.batch_begins(min(batcher.terms.cores, 1))",
-        found_by=4,
+        found_by=7,
     ),
     Mutant(
         name="a lost engine's batches keep their cores",
         module="inference",
         old="        self._ledger.batches_end(batcher.terms.cores, len(batcher.running))\n",
         new="",
-        found_by=10,
+        found_by=7,
     ),
     Mutant(
         name="a batch on a device waits for a core",
@@ -152,7 +152,7 @@ WORK = (
         module="batcher",
         old="add(frames=-crops.ample, crops=-len(crops.indices))",
         new="add(frames=0, crops=-len(crops.indices))",
-        found_by=2,
+        found_by=11,
     ),
     Mutant(
         name="a frame that has run in part is taken out of sight twice",
@@ -248,6 +248,6 @@ WORK = (
         module="ledger",
         old="            self._batchers[model].cancel(entry)\n",
         new="            pass\n",
-        found_by=2,
+        found_by=4,
     ),
 )
