@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,8 +173,11 @@ def test_a_line_that_was_cut_does_not_run_into_the_next(monkeypatch: pytest.Monk
     written = b""
     room = [3, 0, 100, 100, 100]
 
+    both = threading.Event()
+
     def write(_: int, data: memoryview) -> int:
         nonlocal written
+        assert both.wait(HANG_S)
         size = room.pop(0)
         if not size:
             raise OSError("no space left")
@@ -184,6 +188,7 @@ def test_a_line_that_was_cut_does_not_run_into_the_next(monkeypatch: pytest.Monk
     writer = LineWriter(1, told)
     writer.write("first line")
     writer.write("second line")
+    both.set()  # else it may tell of the first before the second is there
     assert writer.flush()
     assert written.decode().splitlines() == ["fir", "second line", "dropped 1"]
     assert writer.dropped == 1
