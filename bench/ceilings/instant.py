@@ -23,9 +23,12 @@ from reidstream_engines.fake import fake_spec
 from reidstream_engines.protocol import Crop, Embeddings, EngineInfo, EngineLimits, Health
 from reidstream_engines.spec import ModelSpec
 from reidstream_server.app import serve
+from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure
+from reidstream_server.memory.allocator import keep_freed_memory
+from reidstream_server.memory.collector import leave_out_what_is_there
 from reidstream_server.stopping import stoppable
 
 DIM = 64
@@ -74,9 +77,11 @@ def main() -> int:
     own, flags = parser.parse_known_args()
     config = load_config(flags, os.environ)
     configure(config.log.log_level, config.log.log_format)
+    keep_freed_memory(scheduler_limits(config).cores)  # as the server's own start does
     engine = InstantEngine(
         max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
     )
+    leave_out_what_is_there()
     with stoppable() as stop:
         return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()), stop)).code
 
