@@ -167,6 +167,7 @@ class Http2:
         self._streams.pop(number, None)
 
     def _check(self, stream: Stream | None = None) -> None:
+        self.over |= self._writer.is_closing()  # asyncio would only warn of what is written then
         if self.over:
             raise ConnectionError("the server has ended the connection")
         if stream is not None and stream.over:
