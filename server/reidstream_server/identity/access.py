@@ -43,6 +43,11 @@ class Caller:
     source: str
 
 
+def source_of(connection: str) -> str:
+    """Who is held responsible for a connection of which nothing tells the client."""
+    return f"connection {connection}"
+
+
 class Access:
     """Tells who calls, and refuses strangers. `certificates`: every client has shown one. Event loop only."""
 
@@ -58,7 +63,7 @@ class Access:
     def caller_of(self, presented: Presented) -> Caller:
         """The caller's identity and its source. Raises Unauthenticated."""
         client = self.client_of(presented)
-        return Caller(client=client, source=f"client {client}" if client else f"connection {presented.connection}")
+        return Caller(client=client, source=f"client {client}" if client else source_of(presented.connection))
 
     def client_of(self, presented: Presented) -> str:
         """The caller's identity; "" where nothing tells it. Raises Unauthenticated."""

@@ -43,7 +43,8 @@ def keep_freed_memory(cores: int) -> bool:
 
 
 def give_back_free_memory(cores: int) -> bool:
-    """Return to the system what is free. False if the C library is another one. `cores`: as `keep_freed_memory` had.
+    """Return to the system what is free. False if the C library is another one. `cores`: as `keep_freed_memory` had,
+    which must come first: glibc stops adapting its thresholds here, and its own first ones map every large block anew.
 
     Some 75 ms for each GB that is returned, in which threads that want memory may wait; a millisecond if little is.
     """

@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow, Unauthenticated
-from reidstream_server.identity.access import Access
+from reidstream_server.identity.access import Access, source_of
 
 from .caller import presented_by
 from .calls import CallObserver, abort, refuse, written
@@ -275,4 +275,4 @@ async def _only_message(reception: Reception, context: Context, source: str) -> 
 
 def _connection_of(context: Context) -> str:
     """The source of whoever is not known."""
-    return f"connection {context.peer()}"
+    return source_of(context.peer())

@@ -47,16 +47,17 @@ async def test_what_takes_too_long_is_cancelled_and_has_ended() -> None:
 @pytest.mark.parametrize("error", [None, LookupError("nobody")])
 async def test_a_cancellation_that_comes_with_the_result_is_not_lost(error: Exception | None) -> None:
     """The caller ends, although the coroutine was done first."""
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
 
     async def work() -> str:
+        begun.set()
         await release.wait()
         if error is not None:
             raise error
         return "done"
 
     caller = asyncio.ensure_future(within(ENOUGH_S, work()))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     inner = next(task for task in asyncio.all_tasks() if task.get_coro().__name__ == "work")  # type: ignore[union-attr]
     inner.add_done_callback(lambda _: caller.cancel())  # before the caller has heard of it
     release.set()
