@@ -23,6 +23,7 @@ from prometheus_client.process_collector import ProcessCollector
 from reidstream_server.bounds import (
     call_limits,
     calls_per_connection,
+    entrance_bounds,
     frame_limits,
     memory_bounds,
     port_bounds,
@@ -65,6 +66,7 @@ from reidstream_server.transport.admin.service import AdminService
 from reidstream_server.transport.admin.state import ServerLook
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.embedding.service import EmbeddingService
+from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
 from reidstream_server.transport.operators.health import Health
@@ -93,6 +95,7 @@ class Parts:
     bounds: Bounds
     budget: MemoryBudget
     tracer: FrameTracer | None
+    entrance: Entrance
 
 
 class RunningServer:
@@ -152,7 +155,7 @@ class RunningServer:
         if self.watch is not None:
             await asyncio.to_thread(self.watch.stop)  # it may be asking the event loop
         await _at_each(self.doors, lambda door: door.stop(grace_s))
-        self.embedding.close()
+        self.parts.entrance.close()
         if self._operators is not None:
             self._operators.health.over()
 
@@ -204,6 +207,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 bounds=bounds,
                 budget=memory_budget(bounds),
                 tracer=tracer,
+                entrance=Entrance(entrance_bounds(config), runtime),
             )
         finally:
             watching.cancel()
@@ -233,7 +237,7 @@ async def running_server(
     """
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
-        admin = admin_service(parts, calls=lambda: door.admission.calls.taken)
+        admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
         door = grpc_door(parts, [embedding.hosted, admin.hosted])
         watch = memory_watch(parts, door)
         show_calls(parts, embedding, door)
@@ -298,9 +302,9 @@ def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> N
         return CallFigures(
             sessions_of_largest=embedding.sessions_of_largest_client,
             sessions_per_client=published.max_sessions_per_client,
-            calls=door.admission.calls.taken,
+            calls=parts.entrance.places.taken,
             max_calls=published.max_calls,
-            receiving=door.admission.reception.taken,
+            receiving=parts.entrance.reception.taken,
             ended={("grpc", method, status): count for (method, status), count in door.ended.counts.items()},
         )
 
@@ -316,6 +320,7 @@ def embedding_service(parts: Parts) -> EmbeddingService:
         access=parts.access,
         observer=parts.observer,
         budget=parts.budget,
+        apart=parts.entrance.apart,
         tracer=parts.tracer,
     )
 
@@ -359,6 +364,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
         ),
         access=parts.access,
         check_leaving=parts.runtime.refuse_when_leaving,
+        entrance=parts.entrance,
         payments=parts.runtime,
         observer=parts.observer,
     )

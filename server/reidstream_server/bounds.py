@@ -14,6 +14,7 @@ from reidstream_server.intake.limits import FrameLimits, PublishedLimits, Window
 from reidstream_server.memory.budget import Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
+from reidstream_server.transport.entrance.entrance import EntranceBounds
 from reidstream_server.transport.grpc_server.admission import CallBounds
 
 END_TIMEOUT_S = 10.0
@@ -104,11 +105,19 @@ def structure_bytes(config: ServerConfig) -> int:
 def port_bounds(config: ServerConfig) -> CallBounds:
     """The bounds of calls that the gRPC port keeps for all its services."""
     return CallBounds(
-        max_calls=config.limits.max_calls,
-        max_waiting_calls=2 * (calls_per_connection(config) + 1),  # one connection alone never has more than its half
+        max_waiting_calls=_waiting_calls(config),
         receive_timeout_s=config.scheduling.receive_timeout_s,
         stall_timeout_s=config.scheduling.stall_timeout_s,
         end_timeout_s=END_TIMEOUT_S,
+    )
+
+
+def entrance_bounds(config: ServerConfig) -> EntranceBounds:
+    """The bounds of calls that all doors keep together."""
+    return EntranceBounds(
+        max_calls=config.limits.max_calls,
+        max_waiting_calls=_waiting_calls(config),
+        receive_timeout_s=config.scheduling.receive_timeout_s,
     )
 
 
@@ -156,6 +165,11 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_calls=limits.max_calls,
         max_receiving_bytes=limits.max_receiving_bytes,
     )
+
+
+def _waiting_calls(config: ServerConfig) -> int:
+    """One connection alone never has more than its half."""
+    return 2 * (calls_per_connection(config) + 1)
 
 
 def _sessions_per_client(config: ServerConfig) -> int:

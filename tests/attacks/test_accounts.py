@@ -12,7 +12,8 @@ import pytest
 
 from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
-from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
+from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
+from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
 from tests.attacks.attackers import calling, crowding, decoding, flooding, holding, parsing, resetting
 from tests.attacks.attackers.target import Attack

@@ -12,7 +12,8 @@ import pytest
 from reidstream_engines.fake import FakeEngine
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
-from reidstream_server.transport.embedding import apart
+from reidstream_server.transport.embedding import frames
+from reidstream_server.transport.entrance.apart import Apart
 from reidstream_server.transport.grpc_server import unparsable
 from tests.support.gate import Gate
 from tests.support.harness import (
@@ -80,13 +81,13 @@ async def test_answers_are_the_same_to_the_bit(kind: str, monkeypatch: pytest.Mo
         assert len(done) >= 2
         done.clear()
         monkeypatch.setattr(unparsable, "LARGE_MESSAGE_BYTES", 2**40)
-        monkeypatch.setattr(apart, "MANY_CROPS", 2**40)
+        monkeypatch.setattr(frames, "MANY_CROPS", 2**40)
         expected = await answers_of(KINDS[kind], server)
         assert (found, done) == (expected, [])
 
 
 @asynccontextmanager
-async def blocked(*, gate: Gate) -> AsyncIterator[tuple[RunningServer, RawStream, apart.Apart]]:
+async def blocked(*, gate: Gate) -> AsyncIterator[tuple[RunningServer, RawStream, Apart]]:
     """A server whose thread for large messages is at work until the gate opens, and an open stream."""
     async with serving(FakeEngine()) as server, stream_to(server) as stream:
         blocking = asyncio.create_task(server.embedding.apart.do("nobody", lambda: gate.wait(0)))

@@ -3,6 +3,7 @@
 addresses      ports: how they are written, and why one cannot be taken
 door           what the composition root needs of a port
 status         the one table of what callers are told, a column for each kind of door
+entrance       what every call passes, whatever its door
 grpc_server    the gRPC port: hosted services, guard, health, reflection, how calls end
 embedding      EmbeddingService on it: the stream, the single call, the models
 admin          AdminService on it: the sessions and the server, for operators

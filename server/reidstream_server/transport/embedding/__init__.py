@@ -6,7 +6,6 @@ lifetime              when a session is asked to leave: its age, its idleness
 options, frames       requests -> what `intake` takes
 answers, models       what the runtime answers -> messages
 reading               a stream's messages, one at a time
-apart                 large messages, in a thread of their own
 epochs                who holds a session
 record                what the log says of a session
 shared                pixels in a client's own memory: the agreement

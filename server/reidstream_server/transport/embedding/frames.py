@@ -31,6 +31,9 @@ log = get_logger(__name__)
 
 V = TypeVar("V")
 
+MANY_CROPS = 128
+"""Ready crops; reading more of them takes longer than the event loop should do without a pause."""
+
 _FORMATS: Mapping[int, PixelFormat] = {
     image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
     image_pb2.PIXEL_FORMAT_RGB: PixelFormat.RGB,
@@ -47,6 +50,11 @@ _RANGES: Mapping[int, ColorRange] = {
     image_pb2.COLOR_RANGE_LIMITED: ColorRange.LIMITED,
     image_pb2.COLOR_RANGE_FULL: ColorRange.FULL,
 }
+
+
+def has_many_crops(frame: frame_pb2.Frame) -> bool:
+    """Whether a frame's headers are to be read apart, however large it is."""
+    return frame.HasField("crops") and len(frame.crops.crops) > MANY_CROPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

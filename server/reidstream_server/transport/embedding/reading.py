@@ -12,7 +12,7 @@ import grpc
 
 from reidstream_proto.v1 import service_pb2, session_pb2
 from reidstream_server.errors import InvalidCall, TooSlow
-from reidstream_server.transport.grpc_server.receiving import Reception
+from reidstream_server.transport.entrance.receiving import Reception
 from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unparsed
 
 Request: TypeAlias = service_pb2.EmbedStreamRequest

@@ -27,17 +27,17 @@ from reidstream_server.memory.budget import MemoryBudget
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Origin
 from reidstream_server.runtime.trace import FrameTrace, FrameTracer
+from reidstream_server.transport.entrance.apart import Apart
+from reidstream_server.transport.entrance.receiving import Reception
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
-from reidstream_server.transport.grpc_server.receiving import Reception
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from reidstream_server.transport.status import FRAMES, STALLED
 
 from . import answers
-from .apart import Apart, has_many_crops
 from .epochs import Epochs
-from .frames import FrameReader
+from .frames import FrameReader, has_many_crops
 from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
 from .reading import Request, StreamContext, opening_message
@@ -73,6 +73,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         access: Access,
         observer: CallObserver,
         budget: MemoryBudget,
+        apart: Apart,
         tracer: FrameTracer | None = None,
     ) -> None:
         self._memory = memory_message(budget)
@@ -82,7 +83,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         self._runtime = runtime
         self._models = runtime.models
         self._reader = FrameReader(intake=intake)
-        self.apart = Apart()
+        self.apart = apart
         self._limits = limits
         self._published = limits_message(limits.published)
         self._streams = 0
@@ -182,10 +183,6 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
-
-    def close(self) -> None:
-        """End the service's own thread. Calls that wait for it end with GoingAway. Harmless to repeat."""
-        self.apart.close()
 
     @property
     def open_streams(self) -> int:

@@ -25,12 +25,12 @@ from reidstream_server.logs import get_logger
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Session, TrackEnded
 from reidstream_server.runtime.trace import FrameTrace
+from reidstream_server.transport.entrance.apart import Apart
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from . import answers
-from .apart import Apart, has_many_crops
 from .epochs import Holding
-from .frames import FrameReader
+from .frames import FrameReader, has_many_crops
 from .lifetime import Lifetime
 from .options import CallLimits
 from .reading import Request, Response, StreamContext, next_message

@@ -4,8 +4,6 @@ hosting       what a service tells the port of itself
 caller        what a call shows of its caller
 guard         refuses strangers, and new calls while the server stops, before a message is read
 admission     which calls are taken in, and how many at a time
-turns         when a call may go on, since its source pays for what calls cost
-receiving     the message of a unary call, a bounded number at a time
 endings       calls whose end their client does not take are hung up
 handlers      a handler with another method or parser
 undecodable   headers that are no text

@@ -24,16 +24,18 @@ import grpc
 from typing_extensions import override
 
 from reidstream_server.core.sharing import Pool
-from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow, Unauthenticated
+from reidstream_server.errors import CallRefused, InvalidCall, TooManyCalls, TooSlow, Unauthenticated
 from reidstream_server.identity.access import Access, source_of
+from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.entrance.receiving import Reception
+from reidstream_server.transport.entrance.turns import CALL_NS, OPENING_NS, CallTurns, Payments
 
 from .caller import presented_by
 from .calls import CallObserver, abort, refuse, written
 from .endings import Endings, this_task
 from .handlers import method_of
 from .hosting import HostedService
-from .receiving import Reception
-from .turns import CALL_NS, OPENING_NS, CallTurns, Payments
+from .unparsable import NO_MESSAGE
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[object, object]"
@@ -42,25 +44,20 @@ Method: TypeAlias = Callable[[object, Context], Awaitable[object]]
 OWN_CALLS = 256
 """Open calls of health and reflection, in all."""
 
-RECEIVING_PLACES = 16
-"""Messages of unary calls that are received at a time, beside those of streams."""
-
 OWN_RECEIVING_PLACES = 4
-"""The same for health and reflection."""
+"""Messages of health and reflection that are received at a time."""
 
-_PATIENCE_S = 2.0
 _OWN_PATIENCE_S = 0.25  # their messages are a few bytes
 _GIVES_WAY_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallBounds:
-    """`max_calls`: unary calls in progress. `max_waiting_calls`: of hosted services, because their sources pay; the
-    same for all others. `receive_timeout_s`: for a message to arrive. `stall_timeout_s`: for a client to take a
-    message. `end_timeout_s`: for a client to take the end of its call, after all that.
+    """`max_waiting_calls`: of health, reflection and strangers, because their sources pay. `receive_timeout_s`: for a
+    message of theirs to arrive. `stall_timeout_s`: for a client to take a message. `end_timeout_s`: for a client to
+    take the end of its call, after all that.
     """
 
-    max_calls: int
     max_waiting_calls: int
     receive_timeout_s: float
     stall_timeout_s: float
@@ -77,18 +74,19 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         bounds: CallBounds,
         observer: CallObserver,
         *,
+        entrance: Entrance,
         payments: Payments,
     ) -> None:
         self._hosted = frozenset(service.name for service in services)
         self._access = access
         self._observer = observer
         self._stall_timeout_s = bounds.stall_timeout_s
-        self.turns = CallTurns(bounds.max_waiting_calls, payments)
+        self.turns = entrance.turns
         self.own_turns = CallTurns(bounds.max_waiting_calls, payments)
         self.endings = Endings(bounds.end_timeout_s)
-        self.calls = CallPlaces(bounds.max_calls)
+        self.calls = entrance.places
         self.own_calls = OwnCalls(OWN_CALLS, self.endings)
-        self.reception = Reception(places=RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_PATIENCE_S)
+        self.reception = entrance.reception
         self.own_reception = Reception(
             places=OWN_RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_OWN_PATIENCE_S
         )
@@ -164,7 +162,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     async def _messages(self, context: Context, source: str) -> AsyncIterator[object]:
         """A stream's messages, until its end or until none comes for too long. Each of them costs as a call does."""
         with suppress(TooSlow):
-            while (message := await self.own_reception.receive(context, source)) is not grpc.aio.EOF:
+            while (message := await _next_message(self.own_reception, context, source)) is not grpc.aio.EOF:
                 yield message
                 await self.own_turns.wait(source, CALL_NS)
 
@@ -197,29 +195,6 @@ class CallAdmission(grpc.aio.ServerInterceptor):
                 return await method(requests, context)
 
         return answer
-
-
-class CallPlaces:
-    """The places of unary calls that are in progress. Event loop only."""
-
-    def __init__(self, most: int) -> None:
-        self._pool: Pool[str] = Pool(most)
-
-    @property
-    def taken(self) -> int:
-        """Calls in progress."""
-        return self._pool.taken
-
-    def enter(self, source: str) -> None:
-        """The call of this task is in progress until the task ends. Raises TooManyCalls."""
-        pool, mine = self._pool, self._pool.of(source)
-        if pool.taken >= pool.most or (mine and not pool.fits(source, 1)):
-            raise TooManyCalls(
-                f"{pool.taken} calls are in progress, {mine} of them from this client; the limit is {pool.most} "
-                "(max_calls), and one client gets at most half of it; wait for answers before the next call"
-            )
-        pool.take(source, 1)
-        this_task().add_done_callback(lambda _: pool.give_back(source, 1))
 
 
 class OwnCalls:
@@ -267,10 +242,20 @@ class OwnCalls:
 
 
 async def _only_message(reception: Reception, context: Context, source: str) -> object:
-    message = await reception.receive(context, source)
+    message = await _next_message(reception, context, source)
     if message is grpc.aio.EOF:
         raise InvalidCall("the call has no message: send one")
     return message
+
+
+async def _next_message(reception: Reception, context: Context, source: str) -> object:
+    """Also of health and reflection, whose messages gRPC parses. Raises CallRefused."""
+    try:
+        return await reception.receive(context, source)
+    except (CallRefused, grpc.aio.BaseError):
+        raise
+    except Exception as error:  # the parser's own type of error depends on the protobuf that is installed
+        raise InvalidCall(NO_MESSAGE) from error
 
 
 def _connection_of(context: Context) -> str:

@@ -20,6 +20,8 @@ from reidstream_server.identity.access import Access
 from reidstream_server.identity.tls import TlsMaterial
 from reidstream_server.transport.addresses import GRPC, address_of, check_port
 from reidstream_server.transport.door import Door
+from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.entrance.turns import Payments
 
 from .admission import CallAdmission, CallBounds
 from .calls import CallObserver
@@ -30,7 +32,6 @@ from .guard import Guard
 from .health import HealthService
 from .hosting import HostedService
 from .receipts import Receipts
-from .turns import Payments
 from .undecodable import keep_headers_out_of_the_log
 from .unparsable import Unparsable
 
@@ -75,6 +76,7 @@ class GrpcServer(Door):
         *,
         access: Access,
         check_leaving: Callable[[], None],
+        entrance: Entrance,
         payments: Payments,
         observer: CallObserver,
     ) -> None:
@@ -83,7 +85,7 @@ class GrpcServer(Door):
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
-        self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
+        self.admission = CallAdmission(services, access, listen.calls, observer, entrance=entrance, payments=payments)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),

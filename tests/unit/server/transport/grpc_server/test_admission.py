@@ -19,8 +19,9 @@ from reidstream_server import bounds
 from reidstream_server.app import RunningServer
 from reidstream_server.errors import Refusal
 from reidstream_server.metrics.observer import MetricsObserver
+from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.grpc_server import admission as admissions
-from reidstream_server.transport.grpc_server.admission import OWN_RECEIVING_PLACES, RECEIVING_PLACES, CallAdmission
+from reidstream_server.transport.grpc_server.admission import OWN_RECEIVING_PLACES, CallAdmission
 from reidstream_server.transport.grpc_server.server import CALL_WINDOW_BYTES, GrpcServer
 from tests.support.harness import box, frame, opening, serving, stub_of, until
 from tests.support.wire import message_of, wire_to

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from reidstream_proto.v1 import frame_pb2
 from reidstream_server.errors import GoingAway
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.workers import Workers
@@ -30,15 +29,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-MANY_CROPS = 128
-"""Ready crops; reading more of them takes longer than the event loop should do without a pause."""
-
 _NAME = "large-messages"
-
-
-def has_many_crops(frame: frame_pb2.Frame) -> bool:
-    """Whether a frame's headers are to be read apart, however large it is."""
-    return frame.HasField("crops") and len(frame.crops.crops) > MANY_CROPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +64,8 @@ class Apart:
         return sum(map(len, self._waiting.values()))
 
     async def do(self, source: str, work: Callable[[], T]) -> Done[T]:
-        """What `work` returns, or raises, in the thread. `source`: who is held responsible. Raises GoingAway when the
-        service is closed.
+        """What `work` returns, or raises, in the thread. `source`: who is held responsible. Raises GoingAway when it
+        is closed.
         """
         if self._closed:
             raise _closed()

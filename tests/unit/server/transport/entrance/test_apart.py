@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from reidstream_server.errors import GoingAway
-from reidstream_server.transport.embedding.apart import Apart, Done
+from reidstream_server.transport.entrance.apart import Apart, Done
 from tests.support.gate import Gate
 from tests.support.harness import until
 

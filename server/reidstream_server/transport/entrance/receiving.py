@@ -1,14 +1,13 @@
-"""The one message of a unary call, read by us and not by gRPC: a bounded number is received at a time.
+"""The one message of a call, at whatever door: a bounded number is received at a time.
 
-Why: a message that is being received is memory, and its sender decides how long. gRPC reads the message of a unary call
-before it asks anybody, so any number of calls may hold almost a message each. A call whose message nobody reads holds
-what its window lets in, and no more. So a call takes a *place* first. There are a few in all; nobody has more than is
-still free, and one that has nothing gets a free one. Whoever finds no place waits for one: an honest message is there
-in a moment. If places are held for long while somebody with fewer waits, the oldest of those who hold most gives way.
+Why: a message that is being received is memory, and its sender decides how long. A call whose message nobody reads
+holds what its window lets in, and no more. So a call takes a *place* first. There are a few in all; nobody has more
+than is still free, and one that has nothing gets a free one. Whoever finds no place waits for one: an honest message is
+there in a moment. If places are held for long while somebody with fewer waits, the oldest of those who hold most gives
+way.
 
-Trap: a place is given back when gRPC is through with the read, not when we no longer want it: until then the bytes are
-there. And a read is never cancelled: a message that comes after that would stay in memory for ever. It ends with its
-call.
+Trap: a place is given back when the read is over, not when we no longer want it: until then the bytes are there. And a
+read is never cancelled: a message that gRPC takes in after that would stay in memory for ever. It ends with its call.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
-
-import grpc
+from typing import Any, Protocol, TypeVar
 
 from reidstream_server.core.sharing import Pool
-from reidstream_server.errors import InvalidCall, TooManyCalls, TooSlow
+from reidstream_server.errors import TooManyCalls, TooSlow
+
+M_co = TypeVar("M_co", covariant=True)
 
 
-class Readable(Protocol):
-    """What is needed of a gRPC context."""
+class Readable(Protocol[M_co]):
+    """Where a message comes from."""
 
-    def read(self) -> Awaitable[object]:
-        """The next message, or `grpc.aio.EOF`."""
+    def read(self) -> Awaitable[M_co]:
+        """The next message, or what says that there is none."""
         ...
 
 
@@ -57,7 +56,7 @@ class Reception:
 
     @property
     def taken(self) -> int:
-        """Places that are held: messages that gRPC is receiving."""
+        """Places that are held: messages that are being received."""
         return self._pool.taken
 
     @property
@@ -65,22 +64,17 @@ class Reception:
         """Calls that wait for a place."""
         return len(self._waiting)
 
-    async def receive(self, context: Readable, source: str) -> object:
-        """The next message of a call, or `grpc.aio.EOF`. Raises TooSlow if it does not arrive in time, TooManyCalls if
-        others need the place more or there is none, and InvalidCall for bytes that cannot be parsed.
+    async def receive(self, readable: Readable[M_co], source: str) -> M_co:
+        """What is read, or what the read raises. Raises TooSlow if it does not arrive in time, and TooManyCalls if
+        others need the place more or there is none.
         """
         place = await self._place(source)
-        read = asyncio.ensure_future(context.read())
+        read = asyncio.ensure_future(readable.read())
         read.add_done_callback(partial(self._read, place))
-        both: set[asyncio.Future[object]] = {read, place.gave_way}
+        both: set[asyncio.Future[Any]] = {read, place.gave_way}
         await asyncio.wait(both, timeout=self.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if read.done():
-            try:
-                return read.result()
-            except grpc.aio.BaseError:
-                raise
-            except Exception as error:  # the parser's own type of error depends on the protobuf that is installed
-                raise InvalidCall("the message cannot be parsed: its bytes are not a request of this method") from error
+            return read.result()
         if place.gave_way.done():
             raise TooManyCalls(
                 f"the message has been arriving for {self._age_s(place):.1f} s while {self._pool.most} are received, "
@@ -160,8 +154,8 @@ class Reception:
         del self._held[place]
         self._assign()
 
-    def _read(self, place: _Place, read: asyncio.Future[object]) -> None:
-        """GRPC is through with it, whoever still wanted it."""
+    def _read(self, place: _Place, read: asyncio.Future[Any]) -> None:
+        """It is over, whoever still wanted it."""
         self._give_back(place)
         if not read.cancelled():
             read.exception()  # of a call that is over: nobody asks for it

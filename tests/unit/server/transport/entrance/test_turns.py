@@ -11,7 +11,7 @@ import pytest
 from reidstream_server.core.scheduler import Scheduler
 from reidstream_server.core.sources import FREE_AT_ONCE_NS, FREE_PART, PENALTY
 from reidstream_server.errors import TooManyCalls
-from reidstream_server.transport.grpc_server.turns import CALL_NS, OPENING_NS, CallTurns, Payments
+from reidstream_server.transport.entrance.turns import CALL_NS, OPENING_NS, CallTurns, Payments
 from tests.support.clock import settle
 from tests.unit.server.core.builders import some_limits
 
