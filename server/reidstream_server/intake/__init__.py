@@ -5,6 +5,7 @@
     terms         what a call asks for -> an Agreement, or a refusal
     plan          a frame's pictures, boxes and tensors -> crops and rows
     frames        the bounds of a frame around its plan -> a job, or a fault
+    turned        says once that a camera's pictures are to be turned, and nobody asked for it
     ask           one frame, one answer: a session for callers that have no stream
     box_answers   what became of each box
 

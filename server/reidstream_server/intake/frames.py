@@ -7,10 +7,12 @@ size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from reidstream_engines.image import Image
+from reidstream_engines.header_steps import STEPS, STEPS_A_PICTURE, HeaderSteps
+from reidstream_engines.headers import parse_encoded
+from reidstream_engines.image import EncodedImage, Image
 from reidstream_engines.protocol import Stager
 from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FaultReason, FrameFault
@@ -20,6 +22,7 @@ from reidstream_server.runtime.job import Fetch, FrameJob
 
 from .limits import FrameLimits
 from .plan import FramePlan
+from .turned import TurnedPictures
 
 FrameOrFault: TypeAlias = tuple[FrameRequest, FrameJob] | FrameFault
 """A frame as the runtime takes it, or why it has no embeddings."""
@@ -34,16 +37,24 @@ _MOST_AGE_NS = contract.MAX_FRAME_AGE_MS * 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameIntake:
-    """Begins and finishes plans. Stateless; any thread."""
+    """Begins and finishes plans. Any thread."""
 
     limits: FrameLimits
     stager: Stager
+    turned: TurnedPictures = field(default_factory=TurnedPictures)
 
     def begin(self, agreement: Agreement, boxes: int, *, ready_crops: bool = False) -> FramePlan | FrameFault:
         """A plan for a frame of so many boxes, crops or tensors. `ready_crops`: each has a picture of its own."""
         if boxes > self.limits.max_boxes:
             return _over(FaultReason.TOO_MANY_BOXES, f"{boxes} boxes", "max_boxes_per_frame", self.limits.max_boxes)
         return FramePlan(agreement, min_box_px=self.limits.min_box_px, ready_crops=ready_crops)
+
+    def encoded(self, agreement: Agreement, data: bytes, steps: HeaderSteps | None = None) -> EncodedImage:
+        """The header of a compressed picture. `steps`: of all pictures of the frame. Raises ImageError."""
+        image = parse_encoded(data, upright=agreement.upright, steps=steps)
+        if image.orientation is not image.turn:
+            self.turned.notice(agreement.terms.flow, image.orientation)
+        return image
 
     def picture(self, plan: FramePlan, image: Image, fetch: Fetch | None = None) -> int | FrameFault:
         """Take a picture into the plan; returns its index. A fault: the frame would have too many pixels.
@@ -94,6 +105,17 @@ class FrameIntake:
             crops=tuple(crop.model for crop in plan.crops),
         )
         return request, plan.job()
+
+
+def too_many_steps(steps: HeaderSteps) -> FrameFault | None:
+    """The fault of a frame whose pictures' headers take too long to read. Look before each of them."""
+    if steps.left >= 0:
+        return None
+    return FrameFault(
+        reason=FaultReason.INVALID_IMAGE,
+        message=f"the headers of the crops have more than {steps.most} segments, chunks and EXIF entries "
+        f"({STEPS} and {STEPS_A_PICTURE} for each crop); leave out comments and metadata",
+    )
 
 
 def source_scale(image: Image, source_size: tuple[int, int] | None) -> tuple[float, float] | FrameFault:

@@ -77,7 +77,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "metrics": Room(sees={"core", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
         "identity": Room(sees={"errors", "logs"}),
         "tracing": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_proto", "opentelemetry"}),
-        "intake": Room(sees={"core", "runtime", "errors"}, uses={"reidstream_engines", "reidstream_proto"}),
+        "intake": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
             uses={"reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"},

@@ -7,17 +7,17 @@ What is here is this wire's: its enums, its ready crops with their boxes, its sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
-from reidstream_engines.header_steps import STEPS, STEPS_A_PICTURE, HeaderSteps
-from reidstream_engines.headers import parse_encoded, parse_raw
+from reidstream_engines.header_steps import HeaderSteps
+from reidstream_engines.headers import parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
 from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
-from reidstream_server.intake.frames import FrameIntake, FrameOrFault, source_scale
+from reidstream_server.intake.frames import FrameIntake, FrameOrFault, source_scale, too_many_steps
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
@@ -25,7 +25,6 @@ from reidstream_server.runtime.job import BoxRefusal, Fetch, image_fault
 from reidstream_server.runtime.trace import FrameTrace, trace_field
 
 from .shared_segment import FrameRanges, Segment
-from .turned import TurnedPictures
 
 log = get_logger(__name__)
 
@@ -64,7 +63,6 @@ class FrameReader:
     """
 
     intake: FrameIntake
-    turned: TurnedPictures = field(default_factory=TurnedPictures)
 
     def read(
         self,
@@ -99,7 +97,7 @@ class FrameReader:
         ranges = FrameRanges(segment)
         match message.WhichOneof("image"):
             case "encoded":
-                fault = self._whole(plan, self._encoded(message.encoded.data, agreement), None, message)
+                fault = self._whole(plan, self.intake.encoded(agreement, message.encoded.data), None, message)
             case "raw":
                 fault = self._whole(plan, *_raw(message.raw, ranges), message)
             case "crops":
@@ -110,13 +108,6 @@ class FrameReader:
         if trace is not None and not isinstance(taken, FrameFault):
             taken[1].trace = trace
         return taken
-
-    def _encoded(self, data: bytes, agreement: Agreement, steps: HeaderSteps | None = None) -> Image:
-        """The header of a compressed picture. Raises ImageError."""
-        image = parse_encoded(data, upright=agreement.upright, steps=steps)
-        if image.orientation is not image.turn:
-            self.turned.notice(agreement.terms.flow, image.orientation)
-        return image
 
     def _whole(self, plan: FramePlan, image: Image, fetch: Fetch | None, message: frame_pb2.Frame) -> FrameFault | None:
         """One picture, many boxes."""
@@ -147,17 +138,14 @@ class FrameReader:
         scored = plan.agreement.box_filter is not None
         steps = HeaderSteps(len(message.crops.crops))
         for crop in message.crops.crops:
-            if steps.left < 0:
-                return FrameFault(
-                    reason=FaultReason.INVALID_IMAGE,
-                    message=f"the headers of the crops have more than {steps.most} segments, chunks and EXIF entries "
-                    f"({STEPS} and {STEPS_A_PICTURE} for each crop); leave out comments and metadata",
-                )
+            fault = too_many_steps(steps)
+            if fault is not None:
+                return fault
             try:
                 if crop.HasField("raw"):
                     image, fetch = _raw(crop.raw, ranges)
                 else:
-                    image, fetch = self._encoded(crop.encoded.data, plan.agreement, steps), None
+                    image, fetch = self.intake.encoded(plan.agreement, crop.encoded.data, steps), None
             except ImageError:
                 plan.refuse(BoxRefusal.INVALID_IMAGE)
                 continue

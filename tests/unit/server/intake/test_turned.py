@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,10 @@ from reidstream_engines.image import EncodedImage, Orientation, PixelBox
 from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.terms import Flow
+from reidstream_server.intake.turned import MOST_CAMERAS, TurnedPictures
 from reidstream_server.runtime.job import BoxRefusal, FrameJob
 from reidstream_server.transport.embedding import answers
 from reidstream_server.transport.embedding.frames import FrameReader
-from reidstream_server.transport.embedding.turned import MOST_CAMERAS, TurnedPictures
 from tests.support.harness import box
 from tests.unit.engines.test_exif import EXIF, jpeg, record
 from tests.unit.server.transport.embedding.test_answers import agree
@@ -73,7 +74,7 @@ def test_the_client_is_told_what_was_agreed(upright: bool) -> None:  # noqa: FBT
 def test_it_is_pointed_out_once_for_each_camera(caplog: pytest.LogCaptureFixture) -> None:
     """With who, which camera, and what to do; not where pictures are turned."""
     caplog.set_level(logging.INFO)
-    reader = FrameReader(intake=INTAKE)
+    reader = FrameReader(intake=replace(INTAKE, turned=TurnedPictures()))
     for _ in range(3):
         reader.read(whole(LOW), agreement())
         reader.read(whole(LOW), agreement(apply_exif_orientation=True))
