@@ -16,10 +16,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
+from reidstream_server import __version__
 from reidstream_server.bounds import (
     call_limits,
     calls_per_connection,
@@ -57,7 +59,7 @@ from reidstream_server.runtime import losses
 from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.trace import FrameTracer
-from reidstream_server.starting import access_of, tls_of
+from reidstream_server.starting import access_of, http_tls_of, tls_of
 from reidstream_server.stopping import Stop
 from reidstream_server.tracing.frames import SamplingTracer
 from reidstream_server.tracing.setup import running_tracer
@@ -69,9 +71,12 @@ from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
-from reidstream_server.transport.operators.health import Health
+from reidstream_server.transport.operators.health import Health, look_at
 from reidstream_server.transport.operators.port import OperatorsPort
 from reidstream_server.transport.operators.scrapes import Form
+
+if TYPE_CHECKING:
+    from reidstream_server.transport.http_server.server import HttpServer
 
 log = get_logger(__name__)
 
@@ -121,6 +126,11 @@ class RunningServer:
     def port(self) -> int:
         """Of the gRPC door."""
         return self.ports[0]
+
+    @property
+    def http_port(self) -> int | None:
+        """Of the HTTP door; None without it."""
+        return self.ports[1] if len(self.ports) > 1 else None
 
     @property
     def metrics_port(self) -> int | None:
@@ -239,9 +249,10 @@ async def running_server(
         embedding = embedding_service(parts)
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
         door = grpc_door(parts, [embedding.hosted, admin.hosted])
+        http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port)
         watch = memory_watch(parts, door)
-        show_calls(parts, embedding, door)
-        server = RunningServer(parts, embedding, [door], operators, watch)
+        show_calls(parts, embedding, door, http)
+        server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
         if operators is not None:
             operators.show_metrics([form_of(parts.registry, text) for text in TextFormat])
         try:
@@ -294,9 +305,14 @@ def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
     return watch
 
 
-def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> None:
+def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer, http: HttpServer | None) -> None:
     """Have the metrics tell how many calls are open, and how much one client has of them."""
     published = published_limits(parts.config)
+
+    def ended() -> Iterator[tuple[tuple[str, str, str], int]]:
+        for name, counts in (("grpc", door.ended.counts), ("http", {} if http is None else http.ended.counts)):
+            for (method, status), count in counts.items():
+                yield (name, method, status), count
 
     def figures() -> CallFigures:
         return CallFigures(
@@ -305,7 +321,7 @@ def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer) -> N
             calls=parts.entrance.places.taken,
             max_calls=published.max_calls,
             receiving=parts.entrance.reception.taken,
-            ended={("grpc", method, status): count for (method, status), count in door.ended.counts.items()},
+            ended=dict(ended()),
         )
 
     parts.registry.register(CallCollector(FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)))
@@ -370,6 +386,37 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     )
 
 
+def http_door(parts: Parts, port: int) -> HttpServer:
+    """The HTTP port. Raises StartupError for files of TLS that cannot be used."""
+    # What it needs is not installed everywhere, so it is imported where there is such a port.
+    from reidstream_server.transport.http_server.server import HttpListen, HttpServer  # noqa: PLC0415
+    from reidstream_server.transport.rest.embed import EmbedCall  # noqa: PLC0415
+    from reidstream_server.transport.rest.routes import rest_routes  # noqa: PLC0415
+
+    config = parts.config
+    embed = EmbedCall(
+        parts.runtime,
+        parts.intake,
+        parts.entrance,
+        max_boxes=config.limits.max_boxes_per_frame,
+        window=call_limits(config).window,
+    )
+    return HttpServer(
+        rest_routes(embed, partial(look_at, parts.runtime), __version__),
+        HttpListen(
+            host=config.listen.http_host,
+            port=port,
+            max_body_bytes=config.limits.max_message_bytes,
+            stall_timeout_s=config.scheduling.stall_timeout_s,
+            tls=http_tls_of(config.security),
+        ),
+        access=parts.access,
+        entrance=parts.entrance,
+        check_leaving=parts.runtime.refuse_when_leaving,
+        refused=parts.observer.call_refused,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How serving ended: the process's exit code, and whether a thread is still inside an engine or a decoder."""
@@ -395,6 +442,7 @@ async def serve(config: ServerConfig, loaded: Engines, stop: Stop, operators: Op
             address=address_of(config.listen.host, server.port),
             tls=config.security.tls_cert_file is not None,
             tokens=config.security.tokens_file is not None,
+            **({} if server.http_port is None else {"http_port": server.http_port}),
             metrics_port=server.metrics_port,
             models=",".join(engine.spec.name for engine in loaded.engines),
         )

@@ -17,6 +17,7 @@
         ├── TooManySessions     as many sessions are open as the limit allows, in all or for this client
         ├── TooManyCalls        as many calls are in progress as the limit allows, in all or for this client
         ├── TooSlow             the message of a call did not arrive in time
+        ├── TooLarge            the message of a call is larger than the limit
         ├── ReceivingFull       the caller's connection holds too much of messages that have not come whole
         └── GoingAway           the server is stopping
 
@@ -45,6 +46,7 @@ class Refusal(Enum):
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_CALLS = "too_many_calls"
     TOO_SLOW = "too_slow"
+    TOO_LARGE = "too_large"
     RECEIVING_FULL = "receiving_full"
     GOING_AWAY = "going_away"
 
@@ -148,6 +150,12 @@ class TooSlow(CallRefused):
     """The message of a call did not arrive in time."""
 
     refusal = Refusal.TOO_SLOW
+
+
+class TooLarge(CallRefused):
+    """The message of a call is larger than the limit."""
+
+    refusal = Refusal.TOO_LARGE
 
 
 class ReceivingFull(CallRefused):

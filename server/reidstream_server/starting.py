@@ -12,6 +12,7 @@ by the same code.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,11 @@ from reidstream_engines.model_kinds import near_name
 from reidstream_server.config import ModelFile, SecuritySettings, ServerConfig
 from reidstream_server.errors import StartupError
 from reidstream_server.identity.access import Access
-from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls
+from reidstream_server.identity.tls import TlsFiles, TlsMaterial, read_tls, server_context
 from reidstream_server.identity.tokens import TokenFile
 from reidstream_server.tracing.setup import check_tracing
-from reidstream_server.transport.addresses import GRPC, OPERATORS, check_port
+from reidstream_server.transport.addresses import GRPC, HTTP, OPERATORS, check_port
+from reidstream_server.transport.http_server.installed import check_http
 
 
 def check_start(config: ServerConfig) -> None:
@@ -46,10 +48,21 @@ def access_of(security: SecuritySettings) -> Access:
 
 def tls_of(security: SecuritySettings) -> TlsMaterial | None:
     """The doors' certificate; None without TLS. Raises StartupError."""
+    files = _tls_files(security)
+    return None if files is None else read_tls(files)
+
+
+def http_tls_of(security: SecuritySettings) -> ssl.SSLContext | None:
+    """The same for doors that Python's own TLS serves. Raises StartupError."""
+    files = _tls_files(security)
+    return None if files is None else server_context(files)
+
+
+def _tls_files(security: SecuritySettings) -> TlsFiles | None:
     if security.tls_cert_file is None or security.tls_key_file is None:
         return None
-    return read_tls(
-        TlsFiles(certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file)
+    return TlsFiles(
+        certificate=security.tls_cert_file, key=security.tls_key_file, client_ca=security.tls_client_ca_file
     )
 
 
@@ -65,6 +78,9 @@ def _checks(config: ServerConfig) -> Iterator[Callable[[], object]]:
         yield partial(_check_no_folder, "tuning_file", config.engine.tuning_file)
     yield partial(check_tracing, config.tracing.tracing_endpoint)
     yield partial(check_port, listen.host, listen.port, GRPC)
+    if listen.http_port is not None:
+        yield check_http
+        yield partial(check_port, listen.http_host, listen.http_port, HTTP)
     if listen.metrics_enabled:
         yield partial(check_port, listen.metrics_host, listen.metrics_port, OPERATORS)
 

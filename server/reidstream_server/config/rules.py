@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import assert_never
 
 from .admin_access import AdminAccess
@@ -86,7 +87,7 @@ AT_LEAST = (
         why="so that every allowed image can be decoded (3 bytes a pixel; PNG and WebP take 7, progressive JPEG to 9)",
     ),
 )
-PORTS_RULE = "port and metrics_port must differ, unless they are 0 or on different addresses"
+PORTS_RULE = "port, http_port and metrics_port must differ, unless they are 0 or on different addresses"
 TLS_RULE = "tls_cert_file and tls_key_file must be given together"
 CLIENT_CA_RULE = "tls_client_ca_file needs TLS: tls_cert_file and tls_key_file"
 LOOPBACK_RULE = (
@@ -118,24 +119,26 @@ def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
         if not rule.kept(config.limits):
             names = (rule.greater, rule.lesser)
             yield BrokenRule(names=names, shown=names, rule=str(rule))
-    if _same_port(config.listen):
-        shown = ("port", "metrics_port")
-        yield BrokenRule(names=(*shown, "host", "metrics_host", "metrics_enabled"), shown=shown, rule=PORTS_RULE)
-    yield from _broken_security(config.security, config.listen.host)
+    for shown in _same_ports(config.listen):
+        hosts = tuple(name.replace("port", "host") for name in shown)
+        yield BrokenRule(names=(*shown, *hosts, "metrics_enabled"), shown=shown, rule=PORTS_RULE)
+    yield from _broken_security(config.security, config.listen)
     yield from _broken_engine(config.engine)
     if config.profile is not None and not config.models:
         yield BrokenRule(names=("profile", "models"), shown=("profile",), rule=PROFILE_RULE)
 
 
-def _broken_security(security: SecuritySettings, host: str) -> Iterator[BrokenRule]:
+def _broken_security(security: SecuritySettings, listen: ListenSettings) -> Iterator[BrokenRule]:
     pair = {"tls_cert_file": security.tls_cert_file, "tls_key_file": security.tls_key_file}
     given = tuple(name for name, path in pair.items() if path is not None)
     if len(given) == 1:
         yield BrokenRule(names=tuple(pair), shown=given, rule=TLS_RULE)
     if security.tls_client_ca_file is not None and not given:
         yield BrokenRule(names=("tls_client_ca_file", *pair), shown=("tls_client_ca_file",), rule=CLIENT_CA_RULE)
-    if not given and not security.insecure and not _is_loopback(host):
-        yield BrokenRule(names=("host", "insecure", *pair), shown=("host",), rule=LOOPBACK_RULE)
+    hosts = {"host": listen.host} | ({} if listen.http_port is None else {"http_host": listen.http_host})
+    for name, host in hosts.items():
+        if not given and not security.insecure and not _is_loopback(host):
+            yield BrokenRule(names=(name, "insecure", *pair), shown=(name,), rule=LOOPBACK_RULE)
     known = security.tokens_file is not None or security.tls_client_ca_file is not None
     if security.admin is AdminAccess.CLIENTS and not known:
         names = ("admin", "tokens_file", "tls_client_ca_file")
@@ -189,7 +192,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _same_port(listen: ListenSettings) -> bool:
-    hosts = {listen.host, listen.metrics_host}
-    same_address = len(hosts) == 1 or not hosts.isdisjoint(_EVERY_INTERFACE)
-    return listen.metrics_enabled and same_address and listen.port == listen.metrics_port != 0
+def _same_ports(listen: ListenSettings) -> Iterator[tuple[str, str]]:
+    """The settings of two ports that are the same on the same address."""
+    places = [("port", listen.host, listen.port)]
+    if listen.http_port is not None:
+        places.append(("http_port", listen.http_host, listen.http_port))
+    if listen.metrics_enabled:
+        places.append(("metrics_port", listen.metrics_host, listen.metrics_port))
+    for (one, host, number), (two, other, same) in combinations(places, 2):
+        if number == same != 0 and (host == other or not {host, other}.isdisjoint(_EVERY_INTERFACE)):
+            yield one, two

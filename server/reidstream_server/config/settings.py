@@ -49,6 +49,18 @@ class ListenSettings:
             "hardly shrink, and 64 KiB may inflate to a message of the largest size.",
         ),
     ] = False
+    http_host: Annotated[
+        str,
+        About(kind=Host(flag="--http-host", port_flag="--http-port"), help="Address to serve HTTP on."),
+    ] = "127.0.0.1"
+    http_port: Annotated[
+        int | None,
+        About(
+            kind=PORT,
+            help="Port to serve HTTP on: POST /embed, and /docs for a browser; 0 takes any free one and prints it. "
+            "Default: no HTTP. It needs pip install 'reidstream-server[http]'.",
+        ),
+    ] = None
     metrics_enabled: Annotated[
         bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
     ] = True

@@ -54,19 +54,28 @@ def read_tls(files: TlsFiles) -> TlsMaterial:
             f"tls_key_file {files.key}: the key has a password; write it without one: "
             f"openssl pkey -in {files.key} -out server.key"
         )
+    server_context(files)
+    return TlsMaterial(certificate=certificate, key=key, client_ca=client_ca, expires_s=expires_s(certificate))
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """The files as Python's own TLS takes them, for HTTP/1.1. Raises StartupError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(files.certificate, files.key, password=b"")
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise StartupError(f"tls_cert_file {files.certificate} and tls_key_file {files.key}: {_why(error)}") from error
     if files.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(files.client_ca)
         except ssl.SSLError as error:
             raise StartupError(
                 f"tls_client_ca_file {files.client_ca}: a certificate in it is damaged ({error.reason}); write it again"
             ) from error
-    return TlsMaterial(certificate=certificate, key=key, client_ca=client_ca, expires_s=expires_s(certificate))
+    return context
 
 
 def _pem(setting: str, path: Path, expected: re.Pattern[bytes]) -> bytes:

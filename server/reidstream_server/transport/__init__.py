@@ -7,5 +7,7 @@ entrance       what every call passes, whatever its door
 grpc_server    the gRPC port: hosted services, guard, health, reflection, how calls end
 embedding      EmbeddingService on it: the stream, the single call, the models
 admin          AdminService on it: the sessions and the server, for operators
+http_server    the HTTP port: requests within bounds, for whoever answers them
+rest           POST /embed on it, its descriptions, and probes
 operators      the operators' port, which is no door: metrics and probes over HTTP
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from reidstream_server.errors import StartupError
@@ -25,6 +26,12 @@ class Port:
 
 
 GRPC = Port(purpose="", host_flag="--host", port_flag="--port")
+HTTP = Port(
+    purpose=" for HTTP",
+    host_flag="--http-host",
+    port_flag="--http-port",
+    without=", or none: leave --http-port out",
+)
 OPERATORS = Port(
     purpose=" for metrics and probes",
     host_flag="--metrics-host",
@@ -76,3 +83,18 @@ def refused(host: str, number: int, port: Port, error: OSError) -> StartupError:
             why = "this user may not take a port with so low a number"
             then = f"choose another {port.port_flag}, from 1024 on"
     return StartupError(f"cannot listen on {address_of(host, number)}{port.purpose}: {why}; {then}{port.without}")
+
+
+def listening(host: str, number: int, port: Port, backlog: int) -> socket.socket:
+    """A socket that listens, for doors that take one. Raises StartupError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with ExitStack() as undo:
+            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(backlog)
+            undo.pop_all()
+            return found
+    except OSError as error:
+        raise refused(host, number, port, error) from error

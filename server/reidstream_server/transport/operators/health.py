@@ -60,7 +60,7 @@ class Health:
 
         def take() -> None:
             if seen.set_running_or_notify_cancel():
-                seen.set_result(_look_at(runtime))
+                seen.set_result(look_at(runtime))
 
         try:
             loop.call_soon_threadsafe(take)
@@ -72,7 +72,8 @@ class Health:
             return _neither(f"the event loop has not turned for {self._patience_s:g} s")
 
 
-def _look_at(runtime: Runtime) -> Look:
+def look_at(runtime: Runtime) -> Look:
+    """How it is, now. On its event loop."""
     died = runtime.engine_died
     if died.done() and not died.cancelled():
         return _neither(f"an engine is lost: {died.result()}")

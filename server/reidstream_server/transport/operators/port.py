@@ -10,17 +10,15 @@ Trap: a page of metrics waits for the server's event loop, so it is made in a wo
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
 from reidstream_server.logs import get_logger
-from reidstream_server.transport.addresses import OPERATORS, refused
+from reidstream_server.transport.addresses import OPERATORS, listening
 
 from .health import Health, Verdict
 from .http import MAX_HEAD_BYTES, BadRequest, Page, Request, read_request, rendered
@@ -47,7 +45,7 @@ class OperatorsPort:
     def __init__(self, host: str, number: int, *, health: Health, request_s: float = REQUEST_S) -> None:
         self.health = health
         self._request_s = request_s
-        self._socket = _listening(host, number)
+        self._socket = listening(host, number, OPERATORS, _BACKLOG)
         self.number = int(self._socket.getsockname()[1])
         self._scrapes: Scrapes | None = None
         self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
@@ -132,18 +130,3 @@ class OperatorsPort:
 def _told(verdict: Verdict) -> Page:
     status = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
     return Page(status=status, body=f"{verdict.why}\n".encode())
-
-
-def _listening(host: str, number: int) -> socket.socket:
-    """The port, taken. Raises StartupError."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
-        with ExitStack() as undo:
-            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(address)
-            found.listen(_BACKLOG)
-            undo.pop_all()
-            return found
-    except OSError as error:
-        raise refused(host, number, OPERATORS, error) from error

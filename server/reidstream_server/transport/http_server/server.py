@@ -1,0 +1,192 @@
+"""The HTTP port: every request passes the entrance that all doors share, and then its route's handler.
+
+A request waits for its turn, takes the place of a call, and only then is its body read, which is its handler's
+business. Trap: uvicorn's own server takes the process's signals and exits it when a port is taken. So only its
+connections are used, and the socket is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from typing_extensions import override
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from reidstream_server.errors import CallRefused, Refusal, Unauthenticated
+from reidstream_server.identity.access import Access, Caller, Presented, source_of
+from reidstream_server.logs import get_logger
+from reidstream_server.transport.addresses import HTTP, listening
+from reidstream_server.transport.door import Door
+from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.entrance.turns import CALL_NS
+
+from .connection import HttpConnection
+from .crowd import ConnectionCrowd
+from .ended import RequestsEnded
+from .requests import Body, ClientGone, Receive, Request, declared_length
+from .responses import Response, call_refused, refusal
+from .routes import Call, Route, Routes
+
+log = get_logger(__name__)
+
+_BACKLOG = 1024
+_HANDSHAKE_S = 10.0
+_KEEP_ALIVE_S = 75
+"""Longer than load balancers keep a connection that they do not use, so that they end it and not we."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpListen:
+    """Where to listen. `max_body_bytes`: of one request. `stall_timeout_s`: for a client to take its answer."""
+
+    host: str
+    port: int
+    max_body_bytes: int
+    stall_timeout_s: float
+    tls: ssl.SSLContext | None
+
+
+class HttpServer(Door):
+    """A door. Event loop only."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        listen: HttpListen,
+        *,
+        access: Access,
+        entrance: Entrance,
+        check_leaving: Callable[[], None],
+        refused: Callable[[Refusal], None],
+    ) -> None:
+        self._routes = Routes(routes)
+        self._listen = listen
+        self._access = access
+        self._entrance = entrance
+        self._check_leaving = check_leaving
+        self._refused = refused
+        self.ended = RequestsEnded(self._routes.all)
+        self.crowd = ConnectionCrowd()
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+
+    # The door.
+
+    @override
+    async def listen(self) -> int:
+        self._socket = listening(self._listen.host, self._listen.port, HTTP, _BACKLOG)
+        return int(self._socket.getsockname()[1])
+
+    @override
+    async def serve(self) -> None:
+        if self._socket is None:
+            raise AssertionError("a door listens before it serves")
+        config = Config(
+            self._answer,
+            http=HttpConnection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        config.load()
+        state, tls = ServerState(), self._listen.tls
+        self._server = await asyncio.get_running_loop().create_server(
+            partial(HttpConnection, config, state, self.crowd),
+            sock=self._socket,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
+            backlog=_BACKLOG,
+        )
+
+    @override
+    async def set_serving(self, *, serving: bool) -> None:
+        """Nothing: /readyz asks the runtime."""
+
+    @override
+    async def stop(self, grace_s: float) -> None:
+        if self._server is not None:
+            self._server.close()
+        elif self._socket is not None:
+            self._socket.close()
+        self._entrance.turns.close()
+        await self.crowd.end(grace_s)
+
+    # Requests.
+
+    async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Callable[[Any], Any]) -> None:
+        """The ASGI application: one request."""
+        request = self._request(scope, receive)
+        found = self._routes.find(request.method, request.path)
+        try:
+            if isinstance(found, Response):
+                await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+                route, response = None, found
+            else:
+                route, response = found[0], await self._call(request, *found)
+        except ClientGone:
+            return
+        except CallRefused as error:
+            self._refused(error.refusal)
+            route, response = None if isinstance(found, Response) else found[0], call_refused(error)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
+            log.failure("call_failed", error)
+            route = None if isinstance(found, Response) else found[0]
+            response = refusal(500, "internal error; the server's log has the details", reason="internal")
+        self.ended.count(route, response.status)
+        await self._send(response, send)
+
+    async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
+        """Raises CallRefused, ClientGone."""
+        if route.public:
+            source = source_of(request.peer)
+            await self._entrance.turns.wait(source, CALL_NS)
+            return await route.handler(Call(request=request, caller=Caller(client="", source=source), names=names))
+        try:
+            caller = self._access.caller_of(
+                Presented(
+                    authorization=request.values("authorization"),
+                    certificate_names=request.certificate_names,
+                    connection=request.peer,
+                )
+            )
+        except Unauthenticated:
+            await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+            raise
+        await self._entrance.turns.wait(caller.source, CALL_NS)
+        self._check_leaving()
+        self._entrance.places.enter(caller.source)
+        return await route.handler(Call(request=request, caller=caller, names=names))
+
+    async def _send(self, response: Response, send: Callable[[Any], Any]) -> None:
+        """Whoever does not take it in time is cut off by the cancellation of its task."""
+        async with asyncio.timeout(self._listen.stall_timeout_s):
+            await send(
+                {"type": "http.response.start", "status": int(response.status), "headers": response.all_headers()}
+            )
+            await send({"type": "http.response.body", "body": response.body})
+
+    def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
+        client, headers = scope["client"] or ("", 0), scope["headers"]
+        host = f"ipv6:%5B{client[0]}%5D" if ":" in client[0] else f"ipv4:{client[0]}"
+        return Request(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"],
+            headers=headers,
+            peer=f"{host}:{client[1]}",
+            certificate_names=scope["state"].get("certificate_names", ()),
+            body=Body(receive, declared=declared_length(headers), most=self._listen.max_body_bytes),
+        )

@@ -1,0 +1,148 @@
+"""multipart/form-data (RFC 7578), read as it comes: files stay as they are, everything else is a short text.
+
+Trap: a form may have millions of parts, or headers without end. Files are counted, the rest is counted in bytes, and
+the first that is too much ends the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser
+
+from reidstream_server.errors import InvalidCall
+
+MAX_TEXT_BYTES = 2**20
+"""All fields together that are no files: names, texts, and headers."""
+
+MAX_HEADER_BYTES = 4096
+_MAX_HEADERS = 8
+_PART_BYTES = 64  # that a part costs beside what it says
+_FILE = "file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """`files`: the parts named "file", in order. `fields`: every other part by its name, the last of each."""
+
+    files: list[bytes] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def boundary_of(parameters: str) -> str:
+    """Of a Content-Type. Raises InvalidCall."""
+    message = Message()
+    message["content-type"] = f"multipart/form-data; {parameters}"
+    boundary = message.get_boundary("")
+    if not boundary or not boundary.isascii():
+        raise InvalidCall("the Content-Type of the form names no boundary; let your HTTP library make the header")
+    return boundary
+
+
+async def read_form(pieces: AsyncIterator[bytes], boundary: str, *, max_files: int) -> Form:
+    """Read all of it. Raises InvalidCall, and what `pieces` raises."""
+    reader = _Reader(max_files)
+    try:
+        parser = MultipartParser(
+            boundary.encode(),
+            {
+                "on_part_begin": reader.part_begins,
+                "on_header_field": reader.header_name,
+                "on_header_value": reader.header_value,
+                "on_header_end": reader.header_ends,
+                "on_headers_finished": reader.headers_end,
+                "on_part_data": reader.data,
+                "on_part_end": reader.part_ends,
+                "on_end": reader.form_ends,
+            },
+            max_header_count=_MAX_HEADERS,
+            max_header_size=MAX_HEADER_BYTES,
+        )
+        async for piece in pieces:
+            parser.write(piece)
+    except MultipartParseError as error:
+        raise InvalidCall(f"the body is no multipart form as its Content-Type says: {error}") from error
+    if not reader.whole:
+        raise InvalidCall("the form ends too early: its last boundary is missing; send all of it")
+    return reader.form
+
+
+class _Reader:
+    """What the parser calls. `whole`: the last boundary has come."""
+
+    def __init__(self, max_files: int) -> None:
+        self.form = Form()
+        self.whole = False
+        self._max_files = max_files
+        self._text_bytes = 0
+        self._headers: dict[str, str] = {}
+        self._header, self._value = bytearray(), bytearray()
+        self._name: str | None = None
+        self._content = bytearray()
+
+    def part_begins(self) -> None:
+        self._headers = {}
+        self._name, self._content = None, bytearray()
+        self._count(_PART_BYTES)
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
+        self._header += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
+        self._value += data[start:end]
+
+    def header_ends(self) -> None:
+        self._headers[self._header.decode("latin-1").lower()] = self._value.decode("utf-8", errors="replace")
+        self._header, self._value = bytearray(), bytearray()
+
+    def headers_end(self) -> None:
+        self._name = _name_in(self._headers)
+        if self._name == _FILE and len(self.form.files) >= self._max_files:
+            raise InvalidCall(
+                f"the form has more than {self._max_files} files; that is the limit (max_boxes_per_frame)"
+            )
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        if self._name != _FILE:
+            self._count(end - start)
+        self._content += data[start:end]
+
+    def part_ends(self) -> None:
+        if self._name == _FILE:
+            self.form.files.append(bytes(self._content))
+        elif self._name is not None:
+            try:
+                self.form.fields[self._name] = self._content.decode()
+            except UnicodeDecodeError:
+                raise InvalidCall(
+                    f"the form's field {self._name[:64]!r} is not text in UTF-8; a picture goes into a field named file"
+                ) from None
+        self._content = bytearray()
+
+    def form_ends(self) -> None:
+        self.whole = True
+
+    def _count(self, size: int) -> None:
+        self._text_bytes += size
+        if self._text_bytes > MAX_TEXT_BYTES:
+            raise InvalidCall(
+                f"the form has more than {MAX_TEXT_BYTES} bytes beside its files; a picture goes into a field named "
+                "file"
+            )
+
+
+def _name_in(headers: Mapping[str, str]) -> str:
+    """The name that a part's headers give it. Raises InvalidCall."""
+    message = Message()
+    message["content-disposition"] = headers.get("content-disposition", "")
+    name = message.get_param("name", header="content-disposition")
+    if not isinstance(name, str) or not name:
+        raise InvalidCall(
+            'a part of the form has no name; it needs the header Content-Disposition: form-data; name="file"'
+        )
+    return name
