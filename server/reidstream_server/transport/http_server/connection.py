@@ -39,6 +39,13 @@ _QUIET = logging.getLogger(f"{__name__}.uvicorn")
 _QUIET.disabled = True  # a line for each bad request would fill the log; refusals are counted
 
 
+_SEPARATORS = len(": \r\n")
+
+_BAD = refusal(400, "the request is not HTTP/1.1 that can be understood")
+_TOO_LONG = refusal(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes")
+_TOO_MANY = refusal(400, f"more than {_MAX_PIPELINED} requests came before their answers; wait for answers")
+
+
 class Crowd(Protocol):
     """All connections of the port."""
 
@@ -68,6 +75,7 @@ class HttpConnection(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._refused = False
+        self._why_bad = _BAD
 
     @property
     def busy(self) -> bool:
@@ -79,6 +87,10 @@ class HttpConnection(HttpToolsProtocol):
     def task(self) -> asyncio.Task[None] | None:
         """What answers the newest request."""
         return self._task
+
+    async def taken(self) -> None:
+        """Return when the client has taken almost all of what was written."""
+        await self.flow.drain()
 
     def cut(self) -> None:
         """End it at once."""
@@ -96,7 +108,10 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, transport))
         if hasattr(transport, "max_size"):
             transport.max_size = PIECE_BYTES
-        self.app_state = {"certificate_names": names_in_certificate(transport.get_extra_info("peercert"))}
+        self.app_state = {
+            "connection": self,
+            "certificate_names": names_in_certificate(transport.get_extra_info("peercert")),
+        }
         self._end_in(HEAD_S)
         self._crowd.came(self)
 
@@ -121,20 +136,25 @@ class HttpConnection(HttpToolsProtocol):
                 self._end_in(HEAD_S)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(refusal(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
+            self._refuse(_TOO_LONG)
 
     # What the parser tells.
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._whole, self._head_bytes = True, False, 0
+        self._in_head, self._whole = True, False
 
     @override
     def on_headers_complete(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + _SEPARATORS for name, value in self.headers)
+        if size > MAX_HEAD_BYTES:
+            self._why_bad = _TOO_LONG
+            raise ValueError  # the parser makes it a bad request
         if len(self.pipeline) >= _MAX_PIPELINED:
-            raise ValueError("too many requests before the answers")  # the parser makes it a bad request
-        self._in_head = False
+            self._why_bad = _TOO_MANY
+            raise ValueError
+        self._in_head, self._head_bytes = False, 0
         self._in_time()
         super().on_headers_complete()
         self.flow.pause_reading()
@@ -165,7 +185,12 @@ class HttpConnection(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        self._refuse(refusal(400, "the request is not HTTP/1.1 that can be understood"))
+        self._refuse(self._why_bad)
+
+    @override
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing is asked any more. What the client has not taken by now is dropped."""
+        self.cut()
 
     @override
     def _unsupported_upgrade_warning(self) -> None:

@@ -146,7 +146,7 @@ class HttpServer(Door):
             route = None if isinstance(found, Response) else found[0]
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
         self.ended.count(route, response.status)
-        await self._send(response, send)
+        await self._send(response, send, scope["state"]["connection"])
 
     async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
         """Raises CallRefused, ClientGone."""
@@ -170,13 +170,17 @@ class HttpServer(Door):
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))
 
-    async def _send(self, response: Response, send: Callable[[Any], Any]) -> None:
-        """Whoever does not take it in time is cut off by the cancellation of its task."""
-        async with asyncio.timeout(self._listen.stall_timeout_s):
-            await send(
-                {"type": "http.response.start", "status": int(response.status), "headers": response.all_headers()}
-            )
-            await send({"type": "http.response.body", "body": response.body})
+    async def _send(self, response: Response, send: Callable[[Any], Any], connection: HttpConnection) -> None:
+        """The call is in progress until its client has taken the answer; whoever takes too long is cut off."""
+        try:
+            async with asyncio.timeout(self._listen.stall_timeout_s):
+                await send(
+                    {"type": "http.response.start", "status": int(response.status), "headers": response.all_headers()}
+                )
+                await send({"type": "http.response.body", "body": response.body})
+                await connection.taken()
+        except TimeoutError:
+            connection.cut()
 
     def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
         client, headers = scope["client"] or ("", 0), scope["headers"]
