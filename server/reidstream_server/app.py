@@ -23,6 +23,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from reidstream_server import __version__
 from reidstream_server.bounds import (
+    HTTP_ANSWERS_BYTES,
+    MAX_HTTP_CONNECTIONS,
     call_limits,
     calls_per_connection,
     entrance_bounds,
@@ -45,7 +47,7 @@ from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by,
 from reidstream_server.memory.machine import machine_memory, too_large
 from reidstream_server.memory.process import private_bytes
 from reidstream_server.memory.rule import WatchRule
-from reidstream_server.memory.watch import MemoryWatch, Senses
+from reidstream_server.memory.watch import MemoryWatch, Receiving, Senses, Together
 from reidstream_server.metrics.calls import CallCollector, CallFigures
 from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.exposition import TextFormat, page
@@ -250,7 +252,7 @@ async def running_server(
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
         door = grpc_door(parts, [embedding.hosted, admin.hosted])
         http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port)
-        watch = memory_watch(parts, door)
+        watch = memory_watch(parts, [door.receipts] if http is None else [door.receipts, http.crowd])
         show_calls(parts, embedding, door, http)
         server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
         if operators is not None:
@@ -286,7 +288,7 @@ def tell_budget(budget: MemoryBudget) -> None:
         log.warning("memory_budget_too_large", reason=reason)
 
 
-def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
+def memory_watch(parts: Parts, receiving: Sequence[Receiving]) -> MemoryWatch:
     """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
     bounds, runtime = parts.bounds, parts.runtime
     held = FromLoop(asyncio.get_running_loop(), lambda: held_by(runtime.statistics(), bounds), _ACCOUNTS_S)
@@ -300,7 +302,7 @@ def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
         counted_bytes=lambda: sum(held().values()),
         give_back=partial(give_back_free_memory, scheduler_limits(parts.config).cores),
     )
-    watch = MemoryWatch(rule, door.receipts, senses, bound_bytes=bounds.max_receiving_bytes)
+    watch = MemoryWatch(rule, Together(receiving), senses, bound_bytes=bounds.max_receiving_bytes)
     parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))
     return watch
 
@@ -400,6 +402,7 @@ def http_door(parts: Parts, port: int) -> HttpServer:
         parts.entrance,
         max_boxes=config.limits.max_boxes_per_frame,
         window=call_limits(config).window,
+        max_answers_bytes=HTTP_ANSWERS_BYTES,
     )
     return HttpServer(
         rest_routes(embed, partial(look_at, parts.runtime), __version__),
@@ -407,6 +410,7 @@ def http_door(parts: Parts, port: int) -> HttpServer:
             host=config.listen.http_host,
             port=port,
             max_body_bytes=config.limits.max_message_bytes,
+            max_connections=MAX_HTTP_CONNECTIONS,
             stall_timeout_s=config.scheduling.stall_timeout_s,
             tls=http_tls_of(config.security),
         ),

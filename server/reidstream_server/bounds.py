@@ -11,7 +11,7 @@ from reidstream_proto.v1 import contract
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
-from reidstream_server.memory.budget import Bounds
+from reidstream_server.memory.budget import HTTP_CONNECTION_BYTES, TLS_CONNECTION_BYTES, Bounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.entrance.entrance import EntranceBounds
@@ -31,6 +31,12 @@ SLOW_STAGING_NS = 500_000_000
 
 HIGH_AT_ONCE_NS = 200_000_000
 """Of the whole machine's time: a hundred boxes of a usual network on one core."""
+
+MAX_HTTP_CONNECTIONS = 512
+"""Open connections of the HTTP port. One that is idle gives way to a new one."""
+
+HTTP_ANSWERS_BYTES = 64 * 2**20
+"""Answers of the HTTP port that are not taken yet, all together."""
 
 _ROOM_FOR_REFUSALS = 512
 """Calls of one connection beyond all sessions that there may be: they hear from us that they are too many."""
@@ -135,6 +141,8 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_sessions=limits.max_sessions,
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
+        http_connections_bytes=_http_connections_bytes(config),
+        http_answers_bytes=0 if config.listen.http_port is None else HTTP_ANSWERS_BYTES,
     )
 
 
@@ -165,6 +173,13 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_calls=limits.max_calls,
         max_receiving_bytes=limits.max_receiving_bytes,
     )
+
+
+def _http_connections_bytes(config: ServerConfig) -> int:
+    if config.listen.http_port is None:
+        return 0
+    tls = 0 if config.security.tls_cert_file is None else TLS_CONNECTION_BYTES
+    return MAX_HTTP_CONNECTIONS * (HTTP_CONNECTION_BYTES + tls)
 
 
 def _waiting_calls(config: ServerConfig) -> int:

@@ -33,6 +33,12 @@ READ_COPIES = 3
 SERVING_BYTES = 96 * _MIB
 """What serving needs beside what is counted: threads' buffers, batches that grow, metrics, the log."""
 
+HTTP_CONNECTION_BYTES = 96 * _KIB
+"""What an HTTP connection costs: a piece of a body that nobody has read yet, and what reads it."""
+
+TLS_CONNECTION_BYTES = 384 * _KIB
+"""What Python's TLS adds to that."""
+
 REACTION_BYTES = 128 * _MIB
 """What may come between two looks of the watch, and until the calls that it ends are over."""
 
@@ -50,6 +56,7 @@ class Part(Enum):
     STAGED = "staged"
     ANSWERS = "answers"
     WRITING = "writing"
+    HTTP = "http"
     REACTION = "reaction"
 
 
@@ -80,6 +87,8 @@ class Bounds:
     max_sessions: int
     max_sessions_per_client: int
     max_calls: int
+    http_connections_bytes: int = 0
+    http_answers_bytes: int = 0
 
 
 class Accounts(Protocol):
@@ -206,6 +215,13 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             client_bytes=half(WRITTEN_COPIES * bounds.max_held_answer_bytes),
             setting="max_held_answer_bytes",
             meaning="the same as messages, while they are written",
+        ),
+        Line(
+            part=Part.HTTP,
+            bytes=bounds.http_connections_bytes + bounds.http_answers_bytes,
+            client_bytes=bounds.http_connections_bytes + half(bounds.http_answers_bytes),
+            setting="http_port",
+            meaning="HTTP connections, and their answers that are not taken",
         ),
         Line(
             part=Part.REACTION,

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing_extensions import override
+
 from reidstream_server.logs import get_logger
 
 from .rule import Act, Measured, WatchRule
@@ -84,6 +86,36 @@ class Receiving(Protocol):
     def cut(self, peer: str) -> bool:
         """End a connection; False if it is not there."""
         ...
+
+
+class Together(Receiving):
+    """Several doors as one. Any thread."""
+
+    def __init__(self, doors: Sequence[Receiving]) -> None:
+        self._doors = doors
+
+    @override
+    def holders(self) -> Sequence[Holder]:
+        found = [holder for door in self._doors for holder in door.holders()]
+        return sorted(found, key=lambda holder: (-holder.bytes, -holder.calls))
+
+    @override
+    def settle(self, *, little: bool) -> None:
+        for door in self._doors:
+            door.settle(little=little)
+
+    @override
+    def end_calls(self, peer: str, why: str) -> None:
+        for door in self._doors:
+            door.end_calls(peer, why)
+
+    @override
+    def ending(self, peer: str) -> bool:
+        return any(door.ending(peer) for door in self._doors)
+
+    @override
+    def cut(self, peer: str) -> bool:
+        return any(door.cut(peer) for door in self._doors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

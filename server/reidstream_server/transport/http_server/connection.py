@@ -22,6 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from .requests import Body
 from .responses import Response, plain_answer, refusal
 
 MAX_HEAD_BYTES = 16 * 2**10
@@ -63,7 +64,9 @@ class Crowd(Protocol):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Event loop only. `busy`: a request is being answered."""
+    """Event loop only. `peer`: its other end, as gRPC writes it. `body`: of the request that is being answered. `why`:
+    set when that is to be ended.
+    """
 
     def __init__(self, config: Config, state: ServerState, crowd: Crowd) -> None:
         super().__init__(config, state, {})
@@ -76,12 +79,27 @@ class HttpConnection(HttpToolsProtocol):
         self._task: asyncio.Task[None] | None = None
         self._refused = False
         self._why_bad = _BAD
+        self.peer = ""
+        self.body: Body | None = None
+        self.why = ""
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the body that is being read or answered. Any thread."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return 0 if cycle is None else len(cycle.body) + (0 if self.body is None else self.body.count)
+
+    def end_call(self, why: str) -> None:
+        """Have the request that is being answered end with a refusal."""
+        if self.busy and self._task is not None and not self.why:
+            self.why = why
+            self._task.cancel()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -108,6 +126,8 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, transport))
         if hasattr(transport, "max_size"):
             transport.max_size = PIECE_BYTES
+        host, port = self.client or ("", 0)
+        self.peer = f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
         self.app_state = {
             "connection": self,
             "certificate_names": names_in_certificate(transport.get_extra_info("peercert")),
@@ -169,6 +189,7 @@ class HttpConnection(HttpToolsProtocol):
 
     @override
     def on_response_complete(self) -> None:
+        self.body, self.why = None, ""
         lingers = not self._whole and not self.pipeline
         super().on_response_complete()
         if lingers and not self.transport.is_closing():

@@ -24,25 +24,25 @@ class ClientGone(Exception):
 
 
 class Body:
-    """`declared`: its length, if the client has said. `most`: bytes that are read of it."""
+    """`declared`: its length, if the client has said. `most`: bytes that are read of it. `count`: of what has come."""
 
     def __init__(self, receive: Receive, *, declared: int | None, most: int) -> None:
         self._receive = receive
         self.declared = declared
         self.most = most
+        self.count = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """What comes, as it comes. Raises TooLarge, ClientGone."""
         if self.declared is not None and self.declared > self.most:
             raise self._too_large(f"{self.declared} bytes")
-        count = 0
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
                 raise ClientGone
             piece = message["body"]
-            count += len(piece)
-            if count > self.most:
+            self.count += len(piece)
+            if self.count > self.most:
                 raise self._too_large(f"more than {self.most} bytes")
             if piece:
                 yield piece

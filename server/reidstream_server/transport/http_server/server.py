@@ -19,7 +19,7 @@ from typing_extensions import override
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from reidstream_server.errors import CallRefused, Refusal, Unauthenticated
+from reidstream_server.errors import CallRefused, ReceivingFull, Refusal, Unauthenticated
 from reidstream_server.identity.access import Access, Caller, Presented, source_of
 from reidstream_server.logs import get_logger
 from reidstream_server.transport.addresses import HTTP, listening
@@ -33,6 +33,7 @@ from .ended import RequestsEnded
 from .requests import Body, ClientGone, Receive, Request, declared_length
 from .responses import Response, call_refused, refusal
 from .routes import Call, Route, Routes
+from .tasks import current_task
 
 log = get_logger(__name__)
 
@@ -44,11 +45,14 @@ _KEEP_ALIVE_S = 75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpListen:
-    """Where to listen. `max_body_bytes`: of one request. `stall_timeout_s`: for a client to take its answer."""
+    """Where to listen. `max_body_bytes`: of one request. `max_connections`: open ones. `stall_timeout_s`: for a client
+    to take its answer.
+    """
 
     host: str
     port: int
     max_body_bytes: int
+    max_connections: int
     stall_timeout_s: float
     tls: ssl.SSLContext | None
 
@@ -73,7 +77,7 @@ class HttpServer(Door):
         self._check_leaving = check_leaving
         self._refused = refused
         self.ended = RequestsEnded(self._routes.all)
-        self.crowd = ConnectionCrowd()
+        self.crowd = ConnectionCrowd(listen.max_connections)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
@@ -128,6 +132,7 @@ class HttpServer(Door):
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Callable[[Any], Any]) -> None:
         """The ASGI application: one request."""
+        connection: HttpConnection = scope["state"]["connection"]
         request = self._request(scope, receive)
         found = self._routes.find(request.method, request.path)
         try:
@@ -138,15 +143,21 @@ class HttpServer(Door):
                 route, response = found[0], await self._call(request, *found)
         except ClientGone:
             return
+        except asyncio.CancelledError:
+            if not connection.why:
+                raise
+            current_task().uncancel()
+            self._refused(Refusal.RECEIVING_FULL)
+            route, response = found_route(found), call_refused(ReceivingFull(connection.why))
         except CallRefused as error:
             self._refused(error.refusal)
-            route, response = None if isinstance(found, Response) else found[0], call_refused(error)
+            route, response = found_route(found), call_refused(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             log.failure("call_failed", error)
-            route = None if isinstance(found, Response) else found[0]
+            route = found_route(found)
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
         self.ended.count(route, response.status)
-        await self._send(response, send, scope["state"]["connection"])
+        await self._send(response, send, connection)
 
     async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
         """Raises CallRefused, ClientGone."""
@@ -183,14 +194,19 @@ class HttpServer(Door):
             connection.cut()
 
     def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
-        client, headers = scope["client"] or ("", 0), scope["headers"]
-        host = f"ipv6:%5B{client[0]}%5D" if ":" in client[0] else f"ipv4:{client[0]}"
+        headers, connection = scope["headers"], scope["state"]["connection"]
+        body = connection.body = Body(receive, declared=declared_length(headers), most=self._listen.max_body_bytes)
         return Request(
             method=scope["method"],
             path=scope["path"],
             query=scope["query_string"],
             headers=headers,
-            peer=f"{host}:{client[1]}",
-            certificate_names=scope["state"].get("certificate_names", ()),
-            body=Body(receive, declared=declared_length(headers), most=self._listen.max_body_bytes),
+            peer=connection.peer,
+            certificate_names=scope["state"]["certificate_names"],
+            body=body,
         )
+
+
+def found_route(found: tuple[Route, Mapping[str, str]] | Response) -> Route | None:
+    """None for a path or a method that is not there."""
+    return None if isinstance(found, Response) else found[0]

@@ -18,7 +18,8 @@ from typing import TypeVar
 from reidstream_engines.errors import ImageError
 from reidstream_engines.header_steps import HeaderSteps
 from reidstream_server.core.faults import FrameFault
-from reidstream_server.errors import InvalidCall
+from reidstream_server.core.sharing import Pool
+from reidstream_server.errors import InvalidCall, TooManyCalls
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.frames import FrameIntake, FrameOrFault, too_many_steps
@@ -33,6 +34,7 @@ from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.http_server.requests import Request
 from reidstream_server.transport.http_server.responses import Response, frame_refused, refusal
 from reidstream_server.transport.http_server.routes import Call
+from reidstream_server.transport.http_server.tasks import current_task
 
 from .form import Form, boundary_of, read_form
 from .options import Options, agree, parse_options
@@ -47,6 +49,7 @@ MANY_NUMBERS = 2**16
 """Writing more of them is done apart: a millisecond and a half, in JSON."""
 
 _WHOLE_FRAME_ID = 0
+_BYTES_A_NUMBER = 14  # in JSON, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,21 @@ class EmbedCall:
     """The handler. Event loop only."""
 
     def __init__(
-        self, runtime: Runtime, intake: FrameIntake, entrance: Entrance, *, max_boxes: int, window: WindowLimits
+        self,
+        runtime: Runtime,
+        intake: FrameIntake,
+        entrance: Entrance,
+        *,
+        max_boxes: int,
+        window: WindowLimits,
+        max_answers_bytes: int,
     ) -> None:
         self._runtime = runtime
         self._intake = intake
         self._entrance = entrance
         self._max_boxes = max_boxes
         self._window = window
+        self._answers: Pool[str] = Pool(max_answers_bytes)
 
     async def __call__(self, call: Call) -> Response:
         """Raises CallRefused, ClientGone."""
@@ -84,13 +95,14 @@ class EmbedCall:
         parse_options(call.request.fields)  # before the body is read
         asked = await self._asked(call.request, source)
         agreement = agree(asked.options, caller=call.caller, models=self._runtime.models, window=self._window)
+        options, single = asked.options, asked.options.boxes is None and not asked.ready_crops
         many = len(asked.pictures) > MANY_PICTURES
         taken = await self._done(partial(self._read, asked, agreement), source, apart=many)
+        del asked  # the pictures are the job's, which lets them go when they are decoded
         answer = await ask(self._runtime, agreement, _WHOLE_FRAME_ID, taken.value, spent_ns=taken.spent_ns)
         if answer.fault is not None:
             return frame_refused(answer.fault)
         boxes = list(box_answers(answer))
-        single = asked.options.boxes is None and not asked.ready_crops
         if single and not isinstance(boxes[0], Embedded):
             why = boxes[0].value
             return refusal(422, f"the picture has no vector: its outcome is {why}", reason=why)
@@ -101,10 +113,22 @@ class EmbedCall:
             times=answer.times,
             now_ns=time.monotonic_ns(),
             single=single,
-            as_base64=asked.options.as_base64,
+            as_base64=options.as_base64,
         )
-        large = len(boxes) * model.spec.output.dim > MANY_NUMBERS
-        return (await self._done(partial(rendered, said, kind), source, apart=large)).value
+        numbers = len(boxes) * model.spec.output.dim
+        self._hold(source, numbers * _BYTES_A_NUMBER)
+        return (await self._done(partial(rendered, said, kind), source, apart=numbers > MANY_NUMBERS)).value
+
+    def _hold(self, source: str, size: int) -> None:
+        """The answer is there until the call is over. Raises TooManyCalls."""
+        pool, mine = self._answers, self._answers.of(source)
+        if not pool.fits(source, size):
+            raise TooManyCalls(
+                f"answers of {pool.taken} bytes are not taken yet, {mine} of them by this client; the limit is "
+                f"{pool.most}, and one client gets at most half of it; read answers before the next call"
+            )
+        pool.take(source, size)
+        current_task().add_done_callback(lambda _: pool.give_back(source, size))
 
     async def _asked(self, request: Request, source: str) -> _Asked:
         """Read the body, when there is a place for it."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
+from reidstream_server import app
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
-from reidstream_server.transport.http_server import connection, crowd
+from reidstream_server.transport.http_server import connection
 from reidstream_server.transport.http_server.server import HttpServer
+from tests.support.certificates import authority, signed
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
-from tests.support.http import form, http_serving, http_to, request
+from tests.support.http import RawHttp, form, http_serving, http_to, request
 
 BODY, HEADERS = form(JPEG)
 RAW = {"Content-Type": "image/jpeg"}
@@ -200,11 +203,10 @@ async def test_requests_that_come_before_the_answers_are_answered_in_order() -> 
         await http.closed()
 
 
-async def test_idle_connections_make_room_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_make_room_the_oldest_first() -> None:
     """A busy one stays; where all are busy, the newest is told to come back."""
     gate = Gate()
     engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
-    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 3)
     async with http_serving(engine) as server, AsyncExitStack() as stack:
         door_of(server).crowd.most = 3
         busy = await stack.enter_async_context(http_to(server))
@@ -236,3 +238,73 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
             mute.sendall(request("POST", "/embed", *form(JPEG, boxes=boxes)) * 4)
             await until(lambda: len(door_of(server).crowd) == 1)
             await until(lambda: len(door_of(server).crowd) == 0)
+
+
+async def test_a_connection_that_holds_too_much_hears_why() -> None:
+    """The watch of the memory knows what each holds, and has its call ended; then it is cut."""
+    async with http_serving() as server, http_to(server) as greedy, http_to(server) as other:
+        greedy.send(request("POST", "/embed", bytes(300_000), RAW | {"Content-Length": str(2**20)}))
+        crowd = door_of(server).crowd
+        await until(lambda: [holder.bytes for holder in crowd.holders()] == [300_000])
+        (holder,) = crowd.holders()
+        await asyncio.to_thread(crowd.end_calls, holder.peer, "this connection holds too much")
+        answer = await greedy.answer()
+        assert (answer.status, answer.json["reason"]) == (429, "receiving_full")
+        assert answer.detail == "this connection holds too much"
+        assert not crowd.ending(holder.peer)
+        assert await asyncio.to_thread(crowd.cut, holder.peer)
+        await greedy.closed()
+        assert not crowd.cut(holder.peer)
+        assert (await other.ask("POST", "/embed", BODY, HEADERS)).status == 200
+
+
+async def test_answers_that_are_not_taken_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One client gets at most half; another is served."""
+    boxes = "[" + ",".join(["[10,10,60,120]"] * 1000) + "]"
+    body, headers = form(JPEG, boxes=boxes)
+    monkeypatch.setattr(app, "HTTP_ANSWERS_BYTES", 12 * 2**20)  # one answer has 7 MB, by the bound
+    async with http_serving(FakeEngine(fake_spec(dim=512))) as server, http_to(server) as other:
+        with socket.socket() as mute:
+            mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            mute.connect(("127.0.0.1", server.http_port))
+            mute.sendall(request("POST", "/embed", body, headers))
+            await until(lambda: door_of(server).ended.counts["POST /embed", "200"])
+            answer = await other.ask("POST", "/embed", body, headers)
+            assert (answer.status, "read answers" in answer.detail) == (429, True)
+            assert (await other.ask("POST", "/embed", BODY, HEADERS)).status == 200
+
+
+async def said_over_tls(server: RunningServer, trust: ssl.SSLContext) -> bytes:
+    """The first bytes that a client hears; nothing if it cannot connect."""
+    try:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.http_port, ssl=trust, server_hostname="localhost"
+        )
+        writer.write(request("GET", "/healthz"))
+        return await reader.read(100)
+    except (ssl.SSLError, ConnectionError):
+        return b""
+
+
+async def test_tls_and_the_name_in_a_certificate(tmp_path: Path) -> None:
+    """The same files as the gRPC port's; a client without a certificate cannot connect where one is asked for."""
+    root = authority(tmp_path, "root")
+    own, client = signed(root, "localhost", alternative="DNS:localhost"), signed(root, "gate", alternative="DNS:gate")
+    files = {"tls_cert_file": own.certificate, "tls_key_file": own.key, "tls_client_ca_file": root.certificate}
+    gate = Gate()
+    engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    async with http_serving(engine, **files) as server:
+        trust = ssl.create_default_context(cafile=str(root.certificate))
+        assert await said_over_tls(server, trust) == b""
+        trust.load_cert_chain(client.certificate, client.key)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.http_port, ssl=trust, server_hostname="localhost"
+        )
+        http = RawHttp(reader, writer)
+        http.send(request("POST", "/embed", BODY, HEADERS))
+        await until(lambda: gate.entered == 1)
+        (session,) = server.runtime.sessions()
+        assert session.agreement.terms.flow.client == "gate"
+        gate.opened.set()
+        assert (await http.answer()).status == 200
+        writer.close()
