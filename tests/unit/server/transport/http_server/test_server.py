@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -276,14 +276,18 @@ async def test_answers_that_are_not_taken_are_bounded_together(monkeypatch: pyte
 
 async def said_over_tls(server: RunningServer, trust: ssl.SSLContext) -> bytes:
     """The first bytes that a client hears; nothing if it cannot connect."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.http_port, ssl=trust, server_hostname="localhost"
+    )
     try:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", server.http_port, ssl=trust, server_hostname="localhost"
-        )
         writer.write(request("GET", "/healthz"))
         return await reader.read(100)
     except (ssl.SSLError, ConnectionError):
         return b""
+    finally:
+        writer.close()
+        with suppress(ssl.SSLError, ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_tls_and_the_name_in_a_certificate(tmp_path: Path) -> None:
@@ -308,3 +312,4 @@ async def test_tls_and_the_name_in_a_certificate(tmp_path: Path) -> None:
         gate.opened.set()
         assert (await http.answer()).status == 200
         writer.close()
+        await writer.wait_closed()
