@@ -135,11 +135,11 @@ $(VENV)/.runtime: $(BIN)/python $(LISTS)
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.runtime
-	@$(PIP) -c constraints.txt -e 'engines[pil]'
+	@$(PIP) -c constraints.txt -e 'engines[pil]' -e 'server[http]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]' -e 'server[tracing]' -e 'client[tracing]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]' -e 'server[http,tracing]' -e 'client[tracing]'
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml
@@ -160,5 +160,5 @@ $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
 .venv-newest-server/.server: constraints.txt $(wildcard */pyproject.toml)
 	@$(NEWEST_PYTHON) -m venv .venv-newest-server
 	@.venv-newest-server/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< \
-	  -e proto -e 'engines[pil,region]' -e 'server[tracing]' -e client hypothesis onnx pytest pytest-asyncio pytest-timeout
+	  -e proto -e 'engines[pil,region]' -e 'server[http,tracing]' -e client hypothesis onnx pytest pytest-asyncio pytest-timeout
 	@touch $@

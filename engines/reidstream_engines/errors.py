@@ -5,6 +5,7 @@
     │   ├── InvalidImage        garbage, truncated, shorter than its dimensions say
     │   └── UnsupportedImage    a kind that is refused: CMYK, 16-bit, animated, unknown format
     ├── SpecError               no spec, an unknown profile, or a spec and a model that do not fit
+    │   └── UnknownPreprocessing    nothing says how pictures are preprocessed
     ├── ModelError              the model file cannot be read or run
     ├── TuningFileUnusable      the file of remembered tunings cannot be read, or written; nothing depends on it
     ├── PackageMissing          an optional package is not installed; says which line installs it
@@ -51,6 +52,10 @@ class UnsupportedImage(ImageError):
 
 class SpecError(EnginesError):
     """A model has no spec, or one that does not fit it."""
+
+
+class UnknownPreprocessing(SpecError):
+    """Neither the model's file, nor what lies beside it, nor whoever loads it says how pictures are preprocessed."""
 
 
 class ModelError(EnginesError):

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .errors import ModelError, SpecError
+from .errors import ModelError, SpecError, UnknownPreprocessing
 from .external_data import external_files
 from .profiles import describe_profiles
 from .space import sha256_file, space_id
@@ -126,7 +126,7 @@ def find_fields(path: Path, signature: ModelSignature, profile: str | None) -> F
         return FoundFields(fields=fields, source=profile or source, set_aside=replaced)
     if profile is not None:
         return FoundFields(fields=fields_from_profile(profile), source=profile)
-    raise SpecError(
+    raise UnknownPreprocessing(
         f"the preprocessing of {path.name} is not known. Name a profile (--profile NAME), or write its fields into "
         f"{beside.name} beside it (docs/models.md shows how). The profiles are:\n{describe_profiles()}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reidstream_engines.cuda.devices import GroupEngine, GroupStager, Members
 from reidstream_engines.cuda.probe import CudaDevice
@@ -21,6 +21,7 @@ from reidstream_engines.errors import (
     Missing,
     PackageMissing,
     PlanError,
+    UnknownPreprocessing,
     UnsupportedProfile,
 )
 from reidstream_engines.protocol import Engine, Stager
@@ -140,6 +141,20 @@ def refuse_plan(model: ModelFile, why_cpu: str) -> None:
     )
 
 
+def with_assumed_profile(model: ModelFile) -> ModelFile | None:
+    """The model with the profile that is assumed where nothing says one, which the log tells; None if none is."""
+    if model.profile is not None or model.assumed_profile is None:
+        return None
+    log.warning(
+        "profile_assumed",
+        model=model.name,
+        profile=model.assumed_profile,
+        reason="nothing says how its pictures are preprocessed; name another profile with --profile NAME "
+        "(docs/models.md)",
+    )
+    return replace(model, profile=model.assumed_profile)
+
+
 def device_numbers(device: str) -> list[int]:
     """The CUDA devices that `auto`, `cuda` or `cuda:N,...` names, each once."""
     return list(dict.fromkeys(int(name.partition(":")[2] or 0) for name in device.split(",")))
@@ -153,7 +168,13 @@ def _stager(gpu: Gpu, jpeg: JpegDecoder) -> CudaStager:
 
 
 def _load(stack: ExitStack, gpu: Gpu, model: ModelFile) -> TensorRtEngine:
-    opened = gpu.load(model.path, name=model.name, profile=model.profile)
+    try:
+        opened = gpu.load(model.path, name=model.name, profile=model.profile)
+    except UnknownPreprocessing:
+        assumed = with_assumed_profile(model)
+        if assumed is None:
+            raise
+        return _load(stack, gpu, assumed)
     stack.callback(opened.engine.close)
     for size, reason in opened.not_captured.items():
         log.warning("no_cuda_graph", model=model.name, batch=size, reason=reason)

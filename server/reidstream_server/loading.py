@@ -20,7 +20,7 @@ from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.decoding.jpeg import JpegDecoder
 from reidstream_engines.decoding.opencv import limit_threads
 from reidstream_engines.decoding.turbojpeg import TURBOJPEG_INSTALL, find_turbojpeg
-from reidstream_engines.errors import EnginesError
+from reidstream_engines.errors import EnginesError, UnknownPreprocessing
 from reidstream_engines.onnx_facts import read_facts
 from reidstream_engines.onnx_file import CPU_PROVIDER
 from reidstream_engines.protocol import Engine, Stager
@@ -29,7 +29,7 @@ from reidstream_engines.tuning import FixedFigures, RunPlan, Tuning, tune
 from reidstream_engines.tuning_file import tuned, tuned_for
 from reidstream_server.config import EngineSettings, ModelFile, ServerConfig
 from reidstream_server.errors import StartupError
-from reidstream_server.gpu import Loaded, NoGpu, OnGpu, gpu_engines, refuse_plan
+from reidstream_server.gpu import Loaded, NoGpu, OnGpu, gpu_engines, refuse_plan, with_assumed_profile
 from reidstream_server.logs import get_logger
 
 log = get_logger(__name__)
@@ -116,6 +116,11 @@ def _load(config: ServerConfig, stager: Stager, model: ModelFile, fallback: str)
         tuning = _tune(config.engine, stager, model, open_engine)
         engine = open_engine(tuning.plan)
         report = self_test(engine, stager)
+    except UnknownPreprocessing as error:
+        assumed = with_assumed_profile(model)
+        if assumed is None:
+            raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
+        return _load(config, stager, assumed, fallback)
     except EnginesError as error:
         raise StartupError(f"model {model.name!r} ({model.path}): {error}") from error
     piece = read_facts(model.path).fixed_batch

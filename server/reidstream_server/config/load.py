@@ -16,6 +16,7 @@ from reidstream_server.errors import ConfigError
 from reidstream_server.logs import quoted
 from reidstream_server.redaction import without_secrets
 
+from .embedding_api import read_embedding_api
 from .fields import Faults
 from .help import answer_help
 from .paths import anchored
@@ -49,8 +50,10 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> ServerConfig
     flags, variables = read_flags(argv), read_environ(environ)
     file = _read_named_file(flags, variables)
     merged = _Merged(problems=[*flags.problems, *variables.problems, *file.problems])
+    given = (file, variables, flags)
+    rising = (read_embedding_api(environ, given), *given)
     for setting in SETTINGS:
-        _merge(setting, (file, variables, flags), merged)
+        _merge(setting, rising, merged)
     config = _build(merged.values)
     problems = [*merged.problems, *_rule_problems(config, merged)]
     if problems:

@@ -24,15 +24,18 @@ PROFILE_PATTERN = r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.,;:=/+-]+)?"
 PROFILE_ALLOWED = "the name of a profile, or NAME:KEY=VALUE,..."
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEYS = ("name", "path", "profile")
+ASSUMED = "assumed_profile"
+"""A key of what programs write; nobody writes it into a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model to load. `profile` None: the spec is beside the file or in it."""
+    """A model to load. `profile` None: the spec is beside the file or in it. `assumed_profile`: where it is neither."""
 
     name: str
     path: Path
     profile: str | None = None
+    assumed_profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +96,8 @@ def _parse_one(item: object) -> ModelFile | Faults:
 
 def _parse_table(table: dict[str, object]) -> ModelFile | Faults:
     """One [[models]] of a TOML file."""
-    faults = [_unknown_key(key, table[key]) for key in table if key not in _KEYS]
-    path, name, profile = table.get("path"), table.get("name"), table.get("profile")
+    faults = [_unknown_key(key, table[key]) for key in table if key not in (*_KEYS, ASSUMED)]
+    path, name, profile, assumed = table.get("path"), table.get("name"), table.get("profile"), table.get(ASSUMED)
     if not isinstance(path, str) or not path.strip():
         message = "must be the path of a model file"
         faults.append(Fault(key=".path", value="" if path is None else path, message=message))
@@ -108,6 +111,7 @@ def _parse_table(table: dict[str, object]) -> ModelFile | Faults:
         name=name if isinstance(name, str) else PurePath(path).stem,
         path=Path(path),
         profile=profile if isinstance(profile, str) else None,
+        assumed_profile=assumed if isinstance(assumed, str) else None,
     )
 
 

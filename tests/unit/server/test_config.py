@@ -128,6 +128,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "port": ("0", 0),
     "accept_compression": ("true", True),
     "metrics_enabled": ("false", False),
+    "http_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
+    "http_port": ("8080", 8080),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
     "tls_cert_file": ("/tls/server.pem", Path("/tls/server.pem")),
@@ -576,3 +578,47 @@ def test_the_clients_variables_do_not_stop_the_server() -> None:
     """Both programs may be started from one environment."""
     environment = {"REIDSTREAM_SERVER": "gate:50051", "REIDSTREAM_TOKEN_FILE": "token"}
     assert load_config([], environment) == load_config([], {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "device", "providers"),
+    [
+        ({}, "auto", ("CPUExecutionProvider",)),
+        ({"ORT_PROVIDERS": "CPUExecutionProvider"}, "cpu", ("CPUExecutionProvider",)),
+        ({"ORT_PROVIDERS": "CUDAExecutionProvider, CPUExecutionProvider"}, "auto", ("CPUExecutionProvider",)),
+        ({"ORT_PROVIDERS": "OpenVINOExecutionProvider"}, "auto", ("OpenVINOExecutionProvider",)),
+    ],
+)
+def test_the_variables_of_an_embedding_api_count_where_http_is_served(
+    environ: dict[str, str], device: str, providers: tuple[str, ...]
+) -> None:
+    """And nowhere else: MODEL_PATH is a common name."""
+    environ |= {"MODEL_PATH": "exports/reid.onnx"}
+    config = load_config(["--http-port", "8080"], environ)
+    model = ModelFile(name="reid", path=Path("exports/reid.onnx"), assumed_profile="tao")
+    assert config.models == (model,)
+    assert (config.engine.device, config.engine.providers) == (device, providers)
+    assert load_config([], environ) == ServerConfig()
+
+
+def test_settings_of_ours_override_the_variables_of_an_embedding_api() -> None:
+    """Of whatever source."""
+    environ = {"MODEL_PATH": "theirs.onnx", "ORT_PROVIDERS": "CPUExecutionProvider", "REIDSTREAM_HTTP_PORT": "0"}
+    config = load_config(["--device", "cuda"], environ | {"REIDSTREAM_MODEL": "ours.onnx"})
+    assert [(model.name, model.assumed_profile) for model in config.models] == [("ours", None)]
+    assert config.engine.device == "cuda"
+    (model,) = load_config(["--profile", "torchreid"], environ).models
+    assert (model.name, model.profile) == ("theirs", "torchreid")
+    said = problems([], environ | {"MODEL_PATH": "a b.onnx"})
+    assert len(said) == 1
+    assert "(environment MODEL_PATH)" in said[0]
+
+
+def test_ports_must_differ_and_others_are_served_with_tls_only() -> None:
+    """Each door's."""
+    assert "http_port" in problems(["--http-port", "50051"])[0]
+    assert "http_port" in problems(["--http-port", "9464"])[0]
+    everywhere = ["--http-host", "0.0.0.0"]  # noqa: S104 - nothing listens
+    assert "http_host" in problems([*everywhere, "--http-port", "8080"])[0]
+    assert load_config(everywhere, {}).listen.http_port is None
+    assert load_config([*everywhere, "--http-port", "8080", "--insecure"], {}).listen.http_port == 8080

@@ -32,6 +32,7 @@ class Room:
 OURS = {"reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"}
 HEAVY = {
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
+    *("uvicorn", "httptools", "python_multipart", "orjson"),
     *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda", "opentelemetry"),
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
@@ -80,7 +81,10 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "intake": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_engines", "reidstream_proto"}),
         "transport": Room(
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
-            uses={"reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"},
+            uses={
+                *("reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"),
+                *("uvicorn", "python_multipart", "orjson"),
+            },
         ),
         # What all may use.
         "errors": Room(pure=True),
@@ -115,6 +119,9 @@ ONLY_IN = {
     ("engines", "cuda"): ("cuda/",),
     ("engines", "openvino"): ("cpu/openvino_network.py",),
     ("server", "opentelemetry"): ("tracing/otlp.py",),
+    ("server", "uvicorn"): ("transport/http_server/",),
+    ("server", "python_multipart"): ("transport/rest/",),
+    ("server", "orjson"): ("transport/rest/",),
     ("client", "opentelemetry"): ("tracing.py",),
 }
 
