@@ -23,6 +23,11 @@ T = TypeVar("T")
 Answer: TypeAlias = "T | ReidError"
 
 
+def is_lacking(answer: object) -> bool:
+    """Whether a call ended because the server does not have the method."""
+    return isinstance(answer, ReidError) and answer.status is not None and answer.status.name == "UNIMPLEMENTED"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says. `proxy`: the variable that names a proxy for this target, which gRPC obeys."""

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from reidstream_client.admin import ServerSessions
 from reidstream_client.aio import AsyncReidClient
-from reidstream_client.cli.doctor.seen import Answer, Calls, Clock
+from reidstream_client.cli.doctor.seen import Answer, Calls, Clock, is_lacking
 from reidstream_client.connection.protocols import Connection, Health, ask_health
 from reidstream_client.connection.within import within
 from reidstream_client.errors import CallTimeout, ReidError, ServerUnavailable
@@ -41,9 +41,11 @@ async def ask(client: AsyncReidClient, connection: Connection, model: str, timeo
     if isinstance(health, ServerUnavailable | CallTimeout):
         return Calls(health=health)
     models = await answer_of(client.models(), timeout_s)
-    if isinstance(models, ReidError):
+    if isinstance(models, ReidError) and not is_lacking(models):
         return Calls(health=health, models=models)
     info = await answer_of(client.info(model), timeout_s)
+    if is_lacking(info):
+        return Calls(health=health, models=models, info=info)
     sessions, clock = await ask_sessions(client, timeout_s)
     pings = await _ping(connection, timeout_s) if isinstance(health, Health) else ()
     return Calls(health=health, models=models, info=info, sessions=sessions, clock=clock, pings=pings)

@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 
 from reidstream_client.cli.doctor.finding import Finding, ok, unseen, warning, wrong
-from reidstream_client.cli.doctor.seen import Frames, Seen
+from reidstream_client.cli.doctor.seen import Frames, Seen, is_lacking
 from reidstream_client.errors import ReidError
 from reidstream_client.models import ModelInfo
 from reidstream_client.session.opening import SessionInfo
 from reidstream_client.types import Embeddings, FrameEmbeddings, Outcome
 
-from .words import failed, is_lacking, is_stranger, listed, milliseconds, number, sentence, silence
+from .words import failed, is_stranger, listed, milliseconds, number, sentence, silence
 
 NORM_TOLERANCE: Final = 1e-2
 """Vectors may travel as float16."""
@@ -134,8 +134,6 @@ def vectors(seen: Seen) -> Finding:
 def _problem(rows: Embeddings, info: ModelInfo) -> str:
     if rows.shape[1] != info.model.dim:
         return f"Vectors have {rows.shape[1]} numbers, and the model says {info.model.dim}."
-    if not np.isfinite(rows).all():
-        return "Vectors have numbers that are none (NaN or infinite)."
     norms = np.linalg.norm(rows, axis=1)
     if info.output.l2_normalize and np.abs(norms - 1).max() > NORM_TOLERANCE:
         return f"Vectors are not normalised: their lengths are {norms.min():.3f} to {norms.max():.3f}, and must be 1."

@@ -53,12 +53,12 @@ def metrics(seen: Seen) -> Finding:
     if _of_another(seen):
         return warning(
             "metrics",
-            f"{operators.url} has the metrics of another server: its models are {listed(_models_of(operators))}.",
+            f"The metrics at {operators.url} are of another server: its models are {listed(_models_of(operators))}.",
             "Give this server's own: --metrics http://HOST:PORT/metrics. Its log names the port (serving).",
         )
     if operators.looks:
-        return ok("metrics", f"{operators.url} has them.")
-    why = sentence(f"{operators.url} has no metrics: {operators.error}")
+        return ok("metrics", f"They are at {operators.url}.")
+    why = sentence(f"there are no metrics at {operators.url}: {operators.error}")
     if seen.asked.metrics is None or operators.ready:
         return unseen("metrics", why)
     return warning(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing_extensions import assert_never
 
 from reidstream_client.cli.doctor.finding import Finding, ok, unseen, warning, wrong
-from reidstream_client.cli.doctor.seen import Attempt, Port, Reach, Seen, Speaks, Trust
+from reidstream_client.cli.doctor.seen import Attempt, Port, Reach, Seen, Speaks, Trust, is_lacking
 from reidstream_client.errors import ReidError
 
-from .words import NOT_REACHED, is_lacking, met_nobody, said, sentence, unless_proxied
+from .words import NOT_REACHED, met_nobody, said, unless_proxied
 
 _BY_GRPC = "gRPC alone can resolve this address."
 _OTHER_PORT = "Give the port of gRPC (50051 unless --port says otherwise)."
@@ -27,7 +27,7 @@ def name(seen: Seen) -> Finding:
         return ok("name", f"{names.host} is an address." if same else f"{names.host} is {', '.join(names.addresses)}.")
     found = wrong(
         "name",
-        sentence(f"{names.host} has no address: {names.error}"),
+        f"The name {names.host} has no address: {names.error}.",
         "Check the spelling and the name service of this machine; an address in numbers works without it.",
     )
     return unless_proxied(seen, found)
@@ -41,11 +41,11 @@ def reach(seen: Seen) -> Finding:
     open_ones = [attempt for attempt in attempts if attempt.reach is Reach.OPEN]
     told = ", ".join(_told(attempt, seen.asked.timeout_s) for attempt in attempts)
     if open_ones:
-        return ok("port", sentence(told))
+        return ok("port", f"{told}.")
     if _loads(seen):
         return warning(
             "port",
-            sentence(told),
+            f"{told}.",
             "Wait until the models are loaded: the server opens this port then, and its metrics say that it loads.",
         )
     kinds = {attempt.reach for attempt in attempts}
@@ -61,7 +61,7 @@ def reach(seen: Seen) -> Finding:
         )
     else:
         change = "Look at this machine's network and its routes."
-    return unless_proxied(seen, wrong("port", sentence(told), change))
+    return unless_proxied(seen, wrong("port", f"{told}.", change))
 
 
 def protocol(seen: Seen) -> Finding:

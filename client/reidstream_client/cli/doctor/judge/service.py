@@ -6,37 +6,41 @@ from typing import Final
 
 from reidstream_client.checks import nearest
 from reidstream_client.cli.doctor.finding import Finding, ok, unseen, warning, wrong
-from reidstream_client.cli.doctor.seen import Calls, Seen
+from reidstream_client.cli.doctor.seen import Calls, Seen, is_lacking
 from reidstream_client.connection.protocols import Health
 from reidstream_client.errors import ModelNotFound, ReidError
 
 from .metrics import newest
-from .words import failed, is_lacking, is_stranger, listed, met_nobody, silence, unless_proxied
+from .words import failed, is_stranger, listed, met_nobody, silence, unless_proxied
 
 _LEAVING: Final = "Connect elsewhere, or wait for the next start: a stream that resumes does so by itself."
 _LOADING: Final = "Wait; the server's log has model_warm for each model that is ready."
 
 
 def health(seen: Seen) -> Finding:
-    """The server takes frames."""
+    """The server takes frames. What it says to a call counts more than what its probes say."""
+    found = None if seen.calls is None else seen.calls.health
+    if found is Health.SERVING:
+        return ok("health", "The server takes frames.")
+    by_probe = _of_probes(seen)
+    if by_probe is not None:
+        return by_probe
+    if seen.calls is None or found is None:
+        return unseen("health", silence(seen))
+    if isinstance(found, ReidError):
+        return _of_error(seen, found)
+    if found is Health.NOT_SERVING:
+        return _not_serving(seen, seen.calls)
+    return warning("health", f"The server calls its health {found.name}.", "Look whether it is a reidstream-server.")
+
+
+def _of_probes(seen: Seen) -> Finding | None:
     probe = seen.operators
     if probe is not None and probe.alive:
         return wrong("health", f"The server's /healthz says: {probe.alive}.", "Start the server again; see its log.")
-    loads = "loading" in ((probe.ready if probe is not None else None) or "")
-    if loads:
+    if probe is not None and "loading" in (probe.ready or ""):
         return wrong("health", "The server is warming up: its models are loading.", _LOADING)
-    return unseen("health", silence(seen)) if seen.calls is None else _of_answer(seen, seen.calls)
-
-
-def _of_answer(seen: Seen, calls: Calls) -> Finding:
-    found = calls.health
-    if isinstance(found, ReidError):
-        return _of_error(seen, found)
-    if found is Health.SERVING:
-        return ok("health", "The server takes frames.")
-    if found is Health.NOT_SERVING:
-        return _not_serving(seen, calls)
-    return warning("health", f"The server calls its health {found.name}.", "Look whether it is a reidstream-server.")
+    return None
 
 
 def _of_error(seen: Seen, error: ReidError) -> Finding:

@@ -119,8 +119,7 @@ def _of_handshake(seen: Seen, shaken: Handshake) -> Finding:
         ),
         Trust.NO_TLS: (
             "This client uses TLS, and the port does not.",
-            "Leave the --tls-... flags out, or start the server with --tls-cert-file and --tls-key-file: without TLS, "
-            "frames and tokens can be read on their way.",
+            "Start the server with --tls-cert-file and --tls-key-file, or leave the --tls-... flags out here.",
         ),
         Trust.NO_HTTP2: (
             "The port speaks TLS and no HTTP/2, which gRPC needs.",

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reidstream_client.cli.doctor.finding import Finding, Verdict, unseen, wrong
-from reidstream_client.cli.doctor.seen import Seen
+from reidstream_client.cli.doctor.seen import Seen, is_lacking
 from reidstream_client.errors import (
     CallRejected,
     CallTimeout,
@@ -57,11 +57,6 @@ def failed(check: str, seen: Seen, error: ReidError) -> Finding:
 def is_stranger(answer: object) -> bool:
     """Whether a call was refused because of who calls."""
     return isinstance(answer, ReidError) and answer.status is not None and answer.status.name in _STRANGER
-
-
-def is_lacking(answer: object) -> bool:
-    """Whether the server does not have the method."""
-    return isinstance(answer, ReidError) and answer.status is not None and answer.status.name == "UNIMPLEMENTED"
 
 
 def met_nobody(answer: object) -> bool:
