@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +21,10 @@ from reidstream_client.cli import main
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2
 from reidstream_server.app import operators_port
-from tests.support.doctoring import NO_METRICS, SHORT_S, Diagnosis, answering, diagnose, web
+from tests.support.doctoring import NO_METRICS, SHORT_S, Diagnosis, answering, diagnose, silent, web
 from tests.support.harness import real_engine, serving, settings
+from tests.support.patience import wait_until
+from tests.support.screen import on_a_terminal
 from tests.unit.client.scripted_server import DIM, ScriptedServer, ServerStream, block, result
 
 NOT_SERVING = b"\x08\x02"
@@ -360,3 +365,40 @@ async def test_people_read_text_and_files_have_no_colours(capsys: pytest.Capture
     assert "not looked at" in lines
     assert lines[-1] == "1 thing is wrong; 1 warning."
     assert max(map(len, lines)) <= 100
+
+
+DOCTOR = (sys.executable, "-m", "reidstream_client.cli", "doctor")
+
+
+async def test_a_terminal_shows_what_is_looked_at_and_has_colours() -> None:
+    """The line of progress is gone when the findings stand there."""
+
+    def look(target: str) -> str:
+        words = [*DOCTOR, target, "--interval", "0", "--metrics", NO_METRICS, "--frame-size", "640x480"]
+        with on_a_terminal(words, columns=80) as screen:
+            assert screen.wait() == 0
+            wait_until(lambda: "Nothing is wrong" in screen.text)
+            return screen.text
+
+    async with Answering().running() as server:
+        said = await asyncio.to_thread(look, server.target)
+    assert "\rlooking at frames ...\x1b[K" in said
+    assert said.index("looking at frames") < said.index("\r\x1b[K") < said.index("\x1b[32mok\x1b[0m")
+
+
+async def test_ctrl_c_ends_a_look_that_waits() -> None:
+    """With one word, and the status of the other commands."""
+    met = asyncio.Event()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.set()
+        await silent(reader, writer)
+
+    async with answering(keep) as port:
+        process = await asyncio.create_subprocess_exec(
+            *DOCTOR, at(port), "--timeout", "3600", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        await met.wait()
+        process.send_signal(signal.SIGINT)
+        said, complained = await process.communicate()
+    assert (process.returncode, said, complained) == (130, b"", b"interrupted\n")

@@ -24,29 +24,30 @@ NORM_TOLERANCE: Final = 1e-2
 """Vectors may travel as float16."""
 
 SAME_COSINE: Final = 0.999
+JPEG_BYTES_PER_PIXEL: Final = 0.5
+"""Of a camera's best quality; the page of the client has the measurement."""
+
+_RAISE: Final = "Or raise both limits: the server's --max-message-bytes and the client's max_message_bytes"
 _VECTOR: Final = frozenset({Outcome.EMBEDDED, Outcome.CACHED})
 _NOT_SENT: Final = "No frame was sent."
 
 
 def message_size(seen: Seen) -> Finding:
-    """A frame of the camera's size is read."""
-    frames = seen.frames
-    if frames is None:
+    """A frame of the camera's size is read, raw or at least as JPEG."""
+    frames, info = seen.frames, None if seen.calls is None else seen.calls.info
+    if frames is None or not isinstance(info, ModelInfo):
         return unseen("message size", silence(seen) or _NOT_SENT)
-    size = "x".join(map(str, seen.asked.frame_size))
-    if frames.too_large:
-        return warning(
-            "message size",
-            sentence(f"as raw pixels, {size} does not fit: {frames.too_large.partition(':')[0]}"),
-            "Send the picture encoded, or raise both limits: the server's --max-message-bytes and the client's "
-            "max_message_bytes.",
-            raw_bytes=frames.raw_bytes,
-        )
-    return ok(
-        "message size",
-        f"A frame of {size} fits, also as raw pixels ({number(frames.raw_bytes)} bytes).",
-        raw_bytes=frames.raw_bytes,
-    )
+    width, height = seen.asked.frame_size
+    size, limit = f"{width}x{height}", info.limits.max_message_bytes
+    camera_bytes = width * height * JPEG_BYTES_PER_PIXEL
+    figures = {"raw_bytes": frames.raw_bytes, "max_message_bytes": limit}
+    if not frames.too_large:
+        return ok("message size", f"A frame of {size} fits, also raw ({number(frames.raw_bytes)} bytes).", **figures)
+    told = sentence(f"as raw pixels, {size} does not fit: {frames.too_large.partition(':')[0]}")
+    if limit and camera_bytes > limit:
+        told += f" A camera's JPEG of that size may have {number(camera_bytes)} bytes."
+        return warning("message size", told, f"Send smaller pictures. {_RAISE}.", **figures)
+    return warning("message size", told, f"Send the picture encoded. {_RAISE}.", **figures)
 
 
 def window(seen: Seen) -> Finding:

@@ -76,7 +76,9 @@ def room(seen: Seen) -> Finding:
             f"Nearly full: {which}.",
             f"Fewer frames or cameras, another server, or more room ({settings}) if its cores are not full.",
         )
-    return ok("room", f"{listed(told)}: none is nearly full.")
+    name, (used, limit) = max(told.items(), key=lambda one: one[1][0] / (one[1][1] or 1))
+    share = used / (limit or 1)
+    return ok("room", f"Of {len(told)} bounds, {name} is the fullest: {number(used)} of {number(limit)}.", share=share)
 
 
 def windows(seen: Seen) -> Finding:
@@ -88,7 +90,7 @@ def windows(seen: Seen) -> Finding:
     if full:
         return warning(
             "windows",
-            f"{number(full)} sessions have a full window, so that their next frame waits or is lost.",
+            f"Sessions whose window is full, so that their next frame waits or is lost: {number(full)}.",
             "If the server's cores are not full, ask for larger windows; else send fewer frames.",
         )
     return ok("windows", "No session's window is full.")
@@ -121,7 +123,7 @@ def paused(seen: Seen) -> Finding:
     if count:
         return warning(
             "paused clients",
-            f"{number(count)} clients are not read at present, because they cost more than their share.",
+            f"Clients that are not read at present, because they cost more than their share: {number(count)}.",
             "`reidstream-client top` names them (PAUSED); look at what their cameras send.",
         )
     return ok("paused clients", "No client is paused.")

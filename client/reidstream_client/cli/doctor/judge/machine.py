@@ -92,7 +92,7 @@ def batches(seen: Seen) -> Finding:
     return _counted(
         seen,
         "batches",
-        ("reidstream_batch_faults_total", "batches have failed in an engine"),
+        ("reidstream_batch_faults_total", "Batches that an engine failed on"),
         "Look into the server's log: batch_failed, and engine_raised with the traceback.",
         "No batch has failed.",
     )
@@ -103,7 +103,7 @@ def log(seen: Seen) -> Finding:
     return _counted(
         seen,
         "log",
-        ("reidstream_log_lines_dropped_total", "lines of the server's log were lost"),
+        ("reidstream_log_lines_dropped_total", "Lines of the server's log that were lost"),
         "Whoever reads its stderr is too slow or gone, or a disk is full.",
         "No line of the server's log was lost.",
     )
@@ -116,7 +116,7 @@ def _counted(seen: Seen, check: str, series: tuple[str, str], change: str, well:
     if count is None:
         return unseen(check, _NO_METRICS)
     if count:
-        return warning(check, f"Since the server's start, {number(count)} {series[1]}.", change)
+        return warning(check, f"{series[1]} since the server's start: {number(count)}.", change)
     return ok(check, well)
 
 
