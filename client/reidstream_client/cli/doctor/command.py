@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
 from reidstream_client import __version__
 from reidstream_client.aio import AsyncReidClient
@@ -22,7 +23,7 @@ from reidstream_client.connection.grpc_connection import GrpcConnection
 from reidstream_client.connection.targets import proxy_of
 from reidstream_client.options import DEFAULT_MAX_MESSAGE_BYTES
 
-from .finding import Verdict, worst
+from .finding import Finding, Verdict, worst
 from .gather.everything import Means, gather
 from .gather.progress import Progress
 from .gather.web import parse_url
@@ -33,6 +34,13 @@ from .seen import Asked, Seen
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Run it; returns the exit status. Raises ReidError for what the command line has wrong."""
+    asked, findings = diagnose(arguments)
+    print(as_json(asked, findings) if arguments.json else as_text(asked, findings, terminal_style(sys.stdout)))
+    return Status.WRONG if worst(findings) is Verdict.WRONG else 0
+
+
+def diagnose(arguments: argparse.Namespace) -> tuple[Asked, Sequence[Finding]]:
+    """What was asked, and what was found."""
     tls, token = tls_of(arguments), token_of(arguments)
     if arguments.metrics is not None:
         parse_url(arguments.metrics)
@@ -73,9 +81,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         seen = asyncio.run(_look(asked, means))
     finally:
         progress.over()
-    findings = judge(seen)
-    print(as_json(asked, findings) if arguments.json else as_text(asked, findings, terminal_style(sys.stdout)))
-    return Status.WRONG if worst(findings) is Verdict.WRONG else 0
+    return asked, judge(seen)
 
 
 async def _look(asked: Asked, means: Means) -> Seen:

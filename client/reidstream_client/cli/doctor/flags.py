@@ -1,7 +1,4 @@
-"""The flags of `doctor`, and its help.
-
-Trap: this is read for every command, so nothing heavy is imported here.
-"""
+"""The flags of `doctor`, and its help."""
 
 from __future__ import annotations
 

@@ -159,7 +159,6 @@ class Frames:
     """
 
     raw_bytes: int
-    jpeg_bytes: int
     too_large: str = ""
     embed: Answer[FrameEmbeddings] | None = None
     embed_bytes: int = 0

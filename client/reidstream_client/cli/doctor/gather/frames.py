@@ -1,9 +1,9 @@
-"""A drawn picture through the server: raw by a single call, as JPEG over a stream.
+"""A drawn picture through the server: as JPEG over a stream, raw by a single call.
 
 Why both: they are the two ways in, and the two ways to decode. One frame follows the other's answer, so the times are
-those of a frame that waits for no other. What does not fit is found by the client's own rules and
-is not sent. Trap: the stream asks what the server thinks of it while it is open, since a session that is over is
-forgotten.
+those of a frame that waits for no other. The raw one is last: on a slow line it would be in the way of the others.
+What does not fit is found by the client's own rules and is not sent. Trap: the stream asks what the server thinks of it
+while it is open, since a session that is over is forgotten.
 """
 
 from __future__ import annotations
@@ -34,18 +34,16 @@ async def try_frames(client: AsyncReidClient, limits: Limits, size: tuple[int, i
     """The stream and the call have `timeout_s` each."""
     boxes = boxes_in(*size)
     raw, file = (FrameInput(image=image, boxes=boxes) for image in (pixels(*size), jpeg(*size)))
-    raw_bytes, jpeg_bytes = (_message_bytes(given) for given in (raw, file))
     too_large = _too_large(raw, limits)
-    sent, sent_bytes = (file, jpeg_bytes) if too_large else (raw, raw_bytes)
-    embed = await answer_of(client.embed(sent.image, boxes), timeout_s)
     streamed = _Stream(client, timeout_s)
     await streamed.run(file)
+    sent = file if too_large else raw
+    embed = await answer_of(client.embed(sent.image, boxes), timeout_s)
     return Frames(
-        raw_bytes=raw_bytes,
-        jpeg_bytes=jpeg_bytes,
+        raw_bytes=_message_bytes(raw),
         too_large=too_large,
         embed=embed,
-        embed_bytes=sent_bytes,
+        embed_bytes=_message_bytes(sent),
         opened=streamed.opened,
         answers=tuple(streamed.answers),
         broken=streamed.broken,

@@ -18,7 +18,7 @@ from reidstream_client.models import ModelInfo
 from reidstream_client.session.opening import SessionInfo
 from reidstream_client.types import Embeddings, FrameEmbeddings, Outcome
 
-from .words import failed, is_stranger, listed, milliseconds, number, sentence, silence
+from .words import failed, is_stranger, listed, milliseconds, number, raw_was_late, sentence, silence
 
 NORM_TOLERANCE: Final = 1e-2
 """Vectors may travel as float16."""
@@ -83,7 +83,8 @@ def answered(seen: Seen) -> Finding:
     frames = seen.frames
     if frames is None:
         return unseen("frames", silence(seen) or _NOT_SENT)
-    for answer in (frames.embed, frames.opened):
+    slow = raw_was_late(frames) and len(frames.answers) > 0
+    for answer in (frames.opened, None if slow else frames.embed):
         if isinstance(answer, ReidError):
             if is_lacking(answer) or is_stranger(answer):
                 return unseen("frames", "The server does not take them; see above.")
@@ -99,7 +100,8 @@ def answered(seen: Seen) -> Finding:
             f"{len(errors)} of {len(frames.answers)} frames have no vectors ({told}): {sentence(errors[0].message)}",
             "See the reasons of a loss on the page of operation, which has what to do about each.",
         )
-    return ok("frames", f"A single call and {len(frames.answers)} frames of a stream were answered.")
+    call = "" if slow else "A single call and "
+    return ok("frames", f"{call}{len(frames.answers)} frames of a stream were answered.")
 
 
 def vectors(seen: Seen) -> Finding:

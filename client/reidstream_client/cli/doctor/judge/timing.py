@@ -16,13 +16,14 @@ from reidstream_client.cli.summary import STAGES
 from reidstream_client.errors import ReidError
 from reidstream_client.types import Timing
 
-from .words import milliseconds, number, silence
+from .words import milliseconds, number, raw_was_late, silence
 
 CLOCKS_APART_S: Final = 1.0
 FAR_S: Final = 0.1
 """A round trip that is longer leaves little of a camera's time to the server."""
 
 _P99_TIMES: Final = 5
+_JPEG: Final = "Send JPEG (`stream --jpeg-quality 90`, or the camera's own files), or fewer frames a second."
 
 
 def clock(seen: Seen) -> Finding:
@@ -89,6 +90,12 @@ def uplink(seen: Seen) -> Finding:
     """Raw frames at the camera's rate fit through the line."""
     frames = seen.frames
     answer = None if frames is None else frames.embed
+    if frames is not None and raw_was_late(frames):
+        return warning(
+            "uplink",
+            f"A raw frame of {number(frames.raw_bytes)} bytes was not answered within {seen.asked.timeout_s:g} s.",
+            f"{_JPEG} To see how long it takes, give it more time (--timeout).",
+        )
     if frames is None or answer is None or isinstance(answer, ReidError) or frames.embed_bytes != frames.raw_bytes:
         return unseen("uplink", silence(seen) or "No raw frame was answered.")
     took = answer.timing.network_s
@@ -100,7 +107,7 @@ def uplink(seen: Seen) -> Finding:
         return warning(
             "uplink",
             f"{told}, so at most {fps:.1f} of them fit through the line in a second, of {seen.asked.fps:g}.",
-            "Send JPEG (`stream --jpeg-quality 90`, or the camera's own files), or fewer frames a second.",
+            _JPEG,
             raw_fps=fps,
         )
     return ok("uplink", f"{told}.", raw_fps=fps)

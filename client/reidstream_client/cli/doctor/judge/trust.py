@@ -8,6 +8,7 @@ from typing import Final
 
 from reidstream_client.cli.doctor.finding import Finding, ok, unseen, warning, wrong
 from reidstream_client.cli.doctor.seen import Certificate, Handshake, Seen, Speaks, Trust
+from reidstream_client.connection.targets import is_loopback
 
 from .metrics import newest
 from .words import NOT_REACHED, is_stranger, listed, said, unless_proxied
@@ -30,7 +31,10 @@ def tls(seen: Seen) -> Finding:
         return unless_proxied(seen, found)
     if seen.asked.tls:
         return unseen("tls", "Nobody answered a handshake.")
-    return unseen("tls", NOT_REACHED) if seen.calls is None else ok("tls", "Neither side uses TLS.")
+    if seen.calls is None:
+        return unseen("tls", NOT_REACHED)
+    near = is_loopback(seen.asked.target)
+    return ok("tls", f"Neither side uses TLS{'' if near else ', so whoever is on the way can read the frames'}.")
 
 
 def certificate(seen: Seen) -> Finding:

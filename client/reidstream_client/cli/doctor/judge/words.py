@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reidstream_client.cli.doctor.finding import Finding, Verdict, unseen, wrong
-from reidstream_client.cli.doctor.seen import Seen, is_lacking
+from reidstream_client.cli.doctor.seen import Frames, Seen, is_lacking
 from reidstream_client.errors import (
     CallRejected,
     CallTimeout,
@@ -62,6 +62,11 @@ def is_stranger(answer: object) -> bool:
 def met_nobody(answer: object) -> bool:
     """Whether a call found no server, or no answer."""
     return isinstance(answer, ServerUnavailable | CallTimeout)
+
+
+def raw_was_late(frames: Frames) -> bool:
+    """Whether the single call was of raw pixels, and had no answer in its time: the line may be too slow for it."""
+    return isinstance(frames.embed, CallTimeout) and frames.embed_bytes == frames.raw_bytes
 
 
 def silence(seen: Seen) -> str:

@@ -108,7 +108,6 @@ def answer(timing: Timing = TIMING) -> FrameEmbeddings:
 
 FRAMES = Frames(
     raw_bytes=6_220_946,
-    jpeg_bytes=50_000,
     embed=answer(),
     embed_bytes=6_220_946,
     opened=OPENED,

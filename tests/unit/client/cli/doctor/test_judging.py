@@ -208,6 +208,7 @@ def test_a_proxy_takes_the_blame_for_what_it_breaks() -> None:
         (with_calls(pings=(0.2,) * 16), "round trip", "far away"),
         (with_calls(pings=(0.001,) * 15 + (0.9,)), "round trip", "Now and then"),
         (with_frames(embed=answer(Timing(sent_s=0.01, round_trip_s=0.06))), "uplink", "at most 20.0 of them"),
+        (with_frames(embed=CallTimeout("T")), "uplink", "was not answered within 5 s"),
         (with_frames(too_large="the frame's message has 9 bytes, and at most 8 are read: x"), "message size", "has 9"),
         (with_frames(raw_bytes=1 << 27, embed_bytes=1), "window", "a stream takes none"),
         (with_frames(answers=(answer(Timing(sent_s=2.0, round_trip_s=2.1)),)), "window", "8 frames a second at most"),
@@ -314,7 +315,7 @@ def test_a_server_that_serves_is_well_whatever_its_probes_said() -> None:
 @pytest.mark.parametrize("error", [ReidError, *ReidError.__subclasses__()])
 def test_any_error_has_a_next_step(error: Callable[[str], ReidError]) -> None:
     """Of a call that no check expects to fail so."""
-    seen = with_frames(embed=error("it did not work"))
+    seen = with_frames(opened=error("it did not work"))
     found = findings(seen)["frames"]
     assert (found.verdict, found.seen) == (Verdict.WRONG, "It did not work.")
     assert found.change
