@@ -363,7 +363,7 @@ async def test_people_read_text_and_files_have_no_colours(capsys: pytest.Capture
     assert any(line.startswith("WRONG    port") for line in lines)
     assert "-> The host is up, and nothing listens there" in said.out
     assert "not looked at" in lines
-    assert lines[-1] == "1 thing is wrong; 1 warning."
+    assert lines[-1] == "1 thing is wrong: port; 1 warning: metrics."
     assert max(map(len, lines)) <= 100
 
 

@@ -18,7 +18,7 @@ itself, and then at the server's metrics. Each check says what was seen, and wha
 
 Give the flags that your cameras use (--tls-ca, --token-file, --model): what is wrong with them is found, too. It makes
 some thirty small calls and sends nine frames, so it may run beside live cameras.
-Metrics are tried at port 9464 of the same host, which is open to this machine only if --metrics-host says so.
+Metrics are tried at port 9464 of the same host; other machines reach it only if the server has --metrics-host.
 
 exit status:
   0    all is well, or there are only warnings

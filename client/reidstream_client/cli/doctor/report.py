@@ -109,12 +109,14 @@ def _safe(text: str) -> str:
 
 
 def _sum(findings: Sequence[Finding]) -> str:
-    count = {verdict: sum(one.verdict is verdict for one in findings) for verdict in Verdict}
-    bad, doubtful = count[Verdict.WRONG], count[Verdict.WARNING]
+    bad, doubtful = (
+        [one.check for one in findings if one.verdict is verdict] for verdict in (Verdict.WRONG, Verdict.WARNING)
+    )
     if not bad and not doubtful:
         return "All is well."
-    said = f"{bad} {'thing is' if bad == 1 else 'things are'} wrong" if bad else "Nothing is wrong"
-    return f"{said}; {doubtful or 'no'} {'warning' if doubtful == 1 else 'warnings'}."
+    said = f"{len(bad)} {'thing is' if len(bad) == 1 else 'things are'} wrong: {', '.join(bad)}" if bad else ""
+    warned = f"{len(doubtful)} {'warning' if len(doubtful) == 1 else 'warnings'}: {', '.join(doubtful)}"
+    return f"{said or 'Nothing is wrong'}; {warned if doubtful else 'no warnings'}."
 
 
 def _coloured(text: str, verdict: Verdict, style: Style) -> str:

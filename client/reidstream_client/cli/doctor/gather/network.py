@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from reidstream_client.cli.doctor.seen import Attempt, Names, Reach
@@ -47,7 +48,7 @@ async def resolve(host: str, port: int, timeout_s: float) -> Names:
             addresses = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
         except (OSError, UnicodeError) as error:
             failed = error
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             loop.call_soon_threadsafe(tell, addresses, failed)
 
     threading.Thread(target=ask, name="reidstream-doctor-names", daemon=True).start()
@@ -76,7 +77,12 @@ async def _attempt(address: str, port: int, timeout_s: float) -> Attempt:
     except OSError as error:
         how = {errno.ECONNREFUSED: Reach.REFUSED, errno.ETIMEDOUT: Reach.TIMED_OUT}
         said = how.get(error.errno or 0, Reach.UNREACHABLE)
-        return Attempt(address=address, port=port, reach=said, error=error.strerror or str(error))
+        return Attempt(address=address, port=port, reach=said, error=reason_of(error))
+
+
+def reason_of(error: OSError) -> str:
+    """The system's words; asyncio's own have the address in them, which stands elsewhere."""
+    return os.strerror(error.errno) if error.errno else error.strerror or str(error)
 
 
 @asynccontextmanager

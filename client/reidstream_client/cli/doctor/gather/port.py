@@ -73,7 +73,7 @@ async def _speaks_tls(address: str, port: int, timeout_s: float) -> bool:
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     try:
-        async with connected(address, port, timeout_s, context, "server"):
+        async with connected(address, port, timeout_s, context):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # it refuses this handshake in TLS's own words

@@ -16,7 +16,7 @@ from reidstream_client.cli.doctor.seen import Reach
 from reidstream_client.connection.within import within
 from reidstream_client.errors import InvalidRequest
 
-from .network import connected, host_in_url, reach, resolve
+from .network import connected, host_in_url, reach, reason_of, resolve
 
 _MOST_BYTES: Final = 16 << 20
 _PORTS: Final = {"http": 80, "https": 443}
@@ -72,7 +72,7 @@ async def get(url: Url, timeout_s: float) -> Page:
     except asyncio.TimeoutError:
         raise WebFailed(f"no answer within {timeout_s:g} s") from None
     except OSError as error:
-        raise WebFailed(error.strerror or str(error)) from None
+        raise WebFailed(reason_of(error)) from None
 
 
 async def _get(url: Url, timeout_s: float) -> Page:

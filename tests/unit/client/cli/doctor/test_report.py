@@ -35,7 +35,7 @@ def test_text_has_a_verdict_in_front_and_the_next_step_below() -> None:
         "  cores, memory: There are no metrics.",
         "  clock: Nobody said.",
         "",
-        "1 thing is wrong; 1 warning.",
+        "1 thing is wrong: frames; 1 warning: window.",
     ]
     assert max(map(len, lines)) <= 80
 
@@ -59,8 +59,8 @@ def test_json_has_every_finding() -> None:
     ("findings", "verdict", "said"),
     [
         (EVERY[:1], Verdict.OK, "All is well."),
-        (EVERY[:2], Verdict.WARNING, "Nothing is wrong; 1 warning."),
-        ((EVERY[2],) * 2, Verdict.WRONG, "2 things are wrong; no warnings."),
+        (EVERY[:2], Verdict.WARNING, "Nothing is wrong; 1 warning: window."),
+        ((EVERY[2],) * 2, Verdict.WRONG, "2 things are wrong: frames, frames; no warnings."),
     ],
 )
 def test_the_sum(findings: tuple[Finding, ...], verdict: Verdict, said: str) -> None:
