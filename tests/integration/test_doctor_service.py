@@ -292,9 +292,8 @@ async def test_metrics_that_tell_of_faults() -> None:
     async with serving() as server, answering(web(PAGE)) as port:
         found = await diagnose(at(server.port), metrics=f"http://127.0.0.1:{port}/metrics")
     assert found.wrong == {"certificate"}
-    assert found.warnings == {
-        *("self-test", "engine", "windows", "paused clients", "memory", "descriptors", "log", "batches")
-    }
+    assert "paused clients" in found.all_that_are("warning")
+    assert found.warnings == {"self-test", "engine", "windows", "memory", "descriptors", "log", "batches"}
 
 
 async def test_a_page_that_is_none_of_metrics_is_not_believed() -> None:
@@ -317,7 +316,7 @@ async def test_metrics_that_never_end_do_not_hold_it_up() -> None:
     async with answering(trickle) as port:
         found = await diagnose(at(1), metrics=f"http://127.0.0.1:{port}/metrics", timeout_s=SHORT_S)
     assert found.wrong == {"port"}
-    assert "no answer within 1 s" in found.said("metrics")
+    assert "no answer within 2 s" in found.said("metrics")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What the server says by its unary methods: health, models, limits, sessions, and how long an answer takes.
 
-Why one after the other: each needs the one before it, and a server counts what a client calls. Doctor makes fewer calls
-than are free at once, so that it never makes anybody wait, itself included.
+Why one after the other: each needs the one before it. Trap: a server counts what a client calls, and has whoever calls
+without a pause wait. So pings have a rest between them, or doctor would measure its own penalty.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from reidstream_client.errors import CallTimeout, ReidError, ServerUnavailable
 T = TypeVar("T")
 
 PINGS: Final = 16
+_REST_S: Final = 0.002
 _GRACE_S: Final = 1.0
 """How much longer than a call's own time-out to wait: gRPC ends the call, and says more."""
 
@@ -70,4 +71,5 @@ async def _ping(connection: Connection, timeout_s: float) -> tuple[float, ...]:
         if isinstance(answer, ReidError):
             break
         took.append(time.monotonic() - begun_s)
+        await asyncio.sleep(_REST_S)
     return tuple(took)
