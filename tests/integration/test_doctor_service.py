@@ -18,9 +18,11 @@ import pytest
 
 from reidstream_client import __version__
 from reidstream_client.cli import main
+from reidstream_client.cli.doctor.gather import everything
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_proto.v1 import frame_pb2, model_pb2, service_pb2
 from reidstream_server.app import operators_port
+from reidstream_server.config.admin_access import AdminAccess
 from tests.support.doctoring import NO_METRICS, SHORT_S, Diagnosis, answering, diagnose, silent, web
 from tests.support.harness import real_engine, serving, settings
 from tests.support.patience import wait_until
@@ -268,6 +270,28 @@ async def test_metrics_of_another_server() -> None:
     assert (found.wrong, found.warnings) == (set(), {"metrics"})
     assert "are of another server: its models are vehicle" in found.said("metrics")
     assert "memory" in found.all_that_are("not_looked_at")
+
+
+async def test_the_usual_port_of_metrics_is_tried_without_being_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is there, it is looked at; if not, that is no complaint."""
+    async with serving(metrics_enabled=True) as server:
+        monkeypatch.setattr(everything, "DEFAULT_PORT", server.metrics_port)
+        found = await diagnose(at(server.port), metrics=None)
+        monkeypatch.setattr(everything, "DEFAULT_PORT", 1)
+        without = await diagnose(at(server.port), metrics=None)
+    assert f"They are at http://127.0.0.1:{server.metrics_port}/metrics" in found.said("metrics")
+    assert (without.wrong, without.warnings) == (set(), set())
+    assert without.findings["metrics"]["verdict"] == "not_looked_at"
+
+
+async def test_a_server_that_shows_no_sessions_is_no_complaint() -> None:
+    """Its metrics know its version then."""
+    async with serving(metrics_enabled=True, admin=AdminAccess.OFF) as server:
+        found = await diagnose(at(server.port), metrics=f"http://127.0.0.1:{server.metrics_port}/metrics")
+    assert (found.wrong, found.warnings) == (set(), set())
+    assert {"penalty", "clock"} <= found.all_that_are("not_looked_at")
+    assert f"are version {__version__}" in found.said("versions")
+    assert found.findings["room"]["verdict"] == "ok"
 
 
 PAGE = """\

@@ -22,7 +22,7 @@ SHORT_S = "2"
 """A time for looks at what never answers."""
 
 OF_TIME = frozenset({"round trip", "window", "uplink", "cores", "event loop", "penalty", "paused clients"})
-"""Checks whose warnings depend on how fast the machine is: on a slow one, to read a frame costs more than usual, too."""
+"""Checks whose warnings depend on how fast the machine is: on a slow one, reading a frame costs more than usual."""
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -55,9 +55,12 @@ class Diagnosis:
         return f"{finding['seen']} {finding['change']}"
 
 
-async def diagnose(target: str, *words: str, metrics: str = NO_METRICS, timeout_s: str = str(HANG_S)) -> Diagnosis:
-    """Run it in a thread, since servers are on this event loop."""
-    flags = ["--json", "--interval", "0", "--timeout", timeout_s, "--metrics", metrics, *words]
+async def diagnose(
+    target: str, *words: str, metrics: str | None = NO_METRICS, timeout_s: str = str(HANG_S)
+) -> Diagnosis:
+    """Run it in a thread, since servers are on this event loop. `metrics`: None for the usual port."""
+    flags = ["--json", "--interval", "0", "--timeout", timeout_s, *words]
+    flags += [] if metrics is None else ["--metrics", metrics]
     printed = io.StringIO()
 
     def run() -> int:

@@ -97,7 +97,8 @@ def uplink(seen: Seen) -> Finding:
             f"{_JPEG} To see how long it takes, give it more time (--timeout).",
         )
     if frames is None or answer is None or isinstance(answer, ReidError) or frames.embed_bytes != frames.raw_bytes:
-        return unseen("uplink", silence(seen) or "No raw frame was answered.")
+        fits = "No raw frame was answered." if frames is None or not frames.too_large else "A raw frame does not fit."
+        return unseen("uplink", silence(seen) or fits)
     took = answer.timing.network_s
     if not took:
         return unseen("uplink", "The server does not say how long its own part took.")
