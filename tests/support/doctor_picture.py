@@ -28,6 +28,7 @@ from reidstream_server.app import RunningServer
 from tests.support.certificates import Pair, authority, signed
 from tests.support.doctoring import OF_TIME
 from tests.support.harness import RawStream, encode, frame, picture, real_engine, serving
+from tests.support.patience import HANG_S
 from tests.support.terminal_svg import svg_of, words_of
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "doctor.svg"
@@ -36,7 +37,8 @@ COMMAND = f"$ reidstream-client doctor {HOST}:50051 --tls-ca ca.pem --token-file
 _INTERVAL_S = "1.1"
 _MARGIN = 25
 _LATE_NS = 450_000_000
-_OF_THE_MOMENT = OF_TIME | {"losses"}  # whether a frame was late between two looks
+_OF_THE_MOMENT = OF_TIME | {"losses", "room", "clock"}
+"""Also: whether a frame was late between two looks, which bound is the fullest, and which clock is ahead."""
 
 
 def in_the_page() -> Sequence[str]:
@@ -89,6 +91,7 @@ def _run(server: RunningServer, ca: Pair, token: Path) -> str:
     metrics = f"http://127.0.0.1:{server.metrics_port}/metrics"
     words = ["doctor", f"127.0.0.1:{server.port}", "--tls-ca", str(ca.certificate), "--tls-server-name", HOST]
     words += ["--token-file", str(token), "--metrics", metrics, "--interval", _INTERVAL_S]
+    words += ["--timeout", str(HANG_S)]
     asked, findings = diagnose(make_parser().parse_args(words))
     text = as_text(asked, findings, Style(width=100, colours=True))
     names = {
