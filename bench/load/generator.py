@@ -222,6 +222,7 @@ def _result(counted: list[_Record], start: float, used: Resources) -> LoadResult
     counted.sort(key=lambda record: record.sent)
     return LoadResult(
         embedded=sum(record.embedded for record in counted),
+        began_s=start,
         sent_s=[record.sent - start for record in counted],
         delays_s=[record.answered - record.sent for record in counted],
         late_s=[record.sent - record.planned for record in counted],
