@@ -28,7 +28,7 @@ from .tracing import FRAMES, Tracing, tracing
 MOST_OF_TRACING = 1.02
 """CPU of a frame where 1 % are traced, by that of one without a tracer."""
 MOST_ON_LOOP_MS = 10.0
-_ROUNDS = {"tracing": 150, "scrapes": 20}
+_ROUNDS = {"tracing": 50, "scrapes": 20}
 _MOST_ROUNDS = 10_000
 
 

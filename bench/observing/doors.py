@@ -34,7 +34,7 @@ from reidstream_server.tracing.sampling import Sampler
 log = get_logger(__name__)
 
 SETTLE = "/bench.Doors/Settle"
-_DELAY_S = 0.01
+_DELAY_S = 1.0
 _LOOK_S = 0.001
 
 

@@ -28,7 +28,7 @@ from .doors import SETTLE, Way
 from .pairs import Progress, Ratio, of_medians
 from .sink import sink
 
-FRAMES, WINDOW = 256, 8
+FRAMES, WINDOW = 1024, 8
 _WARMUP_ROUNDS = 2
 _CLOCK_OF_PROCESS = 2  # the kernel's, of all its threads together
 

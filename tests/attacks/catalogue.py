@@ -22,6 +22,7 @@ from .attackers import (
     parsing,
     protocol,
     resetting,
+    scraping,
 )
 from .attackers.target import Attack as Run
 
@@ -98,6 +99,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="half-handshakes", run=protocol.half_handshakes),
     Attack(name="unread-log", run=operating.log_lines, log_is_read=False),
     Attack(name="scrapes", run=operating.scrapes),
+    Attack(name="hostile-scrapers", run=scraping.hostile_scrapers),
     Attack(name="hang-ups", run=operating.hang_ups, repeat_sigterm=True),
     Attack(name="endless-ages", run=operating.endless_ages),
     Attack(name="unwritten-memory", run=operating.unwritten_memory),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
-from tests.attacks.attackers import calling, crowding, decoding, flooding, holding, parsing, resetting
+from reidstream_server.transport.operators import port as ports
+from tests.attacks.attackers import calling, crowding, decoding, flooding, holding, parsing, resetting, scraping
 from tests.attacks.attackers.target import Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
 from tests.support.harness import real_engine, serving, stub_of, until
@@ -203,3 +205,33 @@ async def test_a_picture_of_thousands_of_scans_is_refused_before_it_is_decoded()
         assert target.became["embedded"] == 0
         assert server.runtime.statistics().lost_stagings == 0
         await visit(server)
+
+
+async def test_callers_of_the_metrics_port_have_a_bounded_number_of_connections_and_no_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever they do there: they are connections of one thread, the oldest gives way, and none is left of them."""
+    monkeypatch.setattr(ports, "MAX_CONNECTIONS", 64)
+    attack = partial(scraping.hostile_scrapers, count=40, crowd=200)
+    async with serving(metrics_enabled=True) as server:
+        operators = server._operators
+        assert operators is not None
+        await visit(server)
+        threads, most, cameras = threading.active_count(), 0, 0
+
+        async def look() -> None:
+            nonlocal most
+            while True:
+                most = max(most, len(operators._connections))
+                assert threading.active_count() <= threads + 1  # the one that makes pages
+                await asyncio.sleep(0.001)
+
+        async with under_attack(server, attack) as target:
+            looking = asyncio.create_task(look())
+            while target.became["connections at once"] < 2 or cameras < 5:
+                await visit(server)
+                cameras += 1
+            assert not looking.done(), looking
+            looking.cancel()
+        assert most == 64
+        await until(lambda: not operators._connections)

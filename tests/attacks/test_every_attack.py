@@ -24,6 +24,7 @@ from tests.attacks.attackers import (
     parsing,
     protocol,
     resetting,
+    scraping,
 )
 from tests.attacks.attackers.target import Attack
 from tests.attacks.catalogue import ATTACKS
@@ -107,6 +108,7 @@ SHORT = {
     "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
     "unread-log": Short(operating.log_lines, 40),
     "scrapes": Short(partial(operating.scrapes, count=60), 60, {"metrics_enabled": True}),
+    "hostile-scrapers": Short(partial(scraping.hostile_scrapers, count=40, crowd=200), 400, {"metrics_enabled": True}),
     "endless-ages": Short(operating.endless_ages, 4),
     "unwritten-memory": Short(partial(operating.unwritten_memory, rows=40), 8),
 }
