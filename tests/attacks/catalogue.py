@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .attackers import (
+    administering,
     calling,
     crowding,
     decoding,
@@ -82,6 +83,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="quick-checks", run=calling.quick_checks),
     Attack(name="refused-embeds", run=calling.refused_embeds),
     Attack(name="unknown-methods", run=calling.unknown_methods),
+    Attack(name="admin-calls", run=administering.admin_calls),
     Attack(name="reflections", run=calling.reflections),
     Attack(name="takeovers", run=calling.takeovers),
     Attack(name="untaken-answers", run=calling.untaken_answers),

@@ -13,6 +13,7 @@ import pytest
 from reidstream_server.app import RunningServer
 from reidstream_server.memory.budget import held_by
 from tests.attacks.attackers import (
+    administering,
     calling,
     crowding,
     decoding,
@@ -91,6 +92,7 @@ SHORT = {
     "quick-checks": Short(calling.quick_checks, 400),
     "refused-embeds": Short(calling.refused_embeds, 400),
     "unknown-methods": Short(calling.unknown_methods, 400),
+    "admin-calls": Short(partial(administering.admin_calls, connections=4, at_once=20, sessions=8), 400),
     "reflections": Short(partial(calling.reflections, streams=4), 64),
     "takeovers": Short(partial(calling.takeovers, names=4), 40),
     "untaken-answers": Short(partial(calling.untaken_answers, count=16), 32),
