@@ -29,14 +29,18 @@ MOST_OF_TRACING = 1.02
 """CPU of a frame where 1 % are traced, by that of one without a tracer."""
 MOST_ON_LOOP_MS = 10.0
 _ROUNDS = {"tracing": 50, "scrapes": 20}
-_MOST_ROUNDS = 10_000
+_MOST = 10_000
 
 
 def tracing_main(argv: Sequence[str]) -> int:
     """Returns the exit code. Raises BenchFailed."""
-    options = _parser("tracing", "CPU time of a frame, by the share of frames that are traced.").parse_args(argv)
+    parser = _parser("tracing", "CPU time of a frame, by the share of frames that are traced.")
+    parser.add_argument(
+        "--frames", type=_count, default=FRAMES, metavar="N", help=f"frames of a burst (default {FRAMES})"
+    )
+    options = parser.parse_args(argv)
     with _rounds_of(options) as advance:
-        found = tracing(options.rounds, FRAMES, Place.apart(), advance)
+        found = tracing(options.rounds, options.frames, Place.apart(), advance)
     ratios = {way: found.ratio(way) for way in Way if way is not Way.OFF}
     lines = [["traced", "CPU us/frame", "by off", "95 %"], [Way.OFF.value, _cpu(found, Way.OFF), "", ""]]
     lines += [[way.value, _cpu(found, way), *_told(ratio)] for way, ratio in ratios.items()]
@@ -114,16 +118,16 @@ def _end(
 def _parser(name: str, about: str) -> Parser:
     parser = Parser(prog=f"python -m bench {name}", description=f"{about} See docs/benchmark.md.")
     parser.add_argument(
-        "--rounds", type=_rounds, default=_ROUNDS[name], metavar="N", help=f"rounds (default {_ROUNDS[name]})"
+        "--rounds", type=_count, default=_ROUNDS[name], metavar="N", help=f"rounds (default {_ROUNDS[name]})"
     )
     parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser
 
 
-def _rounds(text: str) -> int:
+def _count(text: str) -> int:
     value = int(text)
-    if not 1 <= value <= _MOST_ROUNDS:
-        raise argparse.ArgumentTypeError(f"{text} is not within 1 and {_MOST_ROUNDS}")
+    if not 1 <= value <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not within 1 and {_MOST}")
     return value
 
 

@@ -29,7 +29,7 @@ from .pairs import Progress, Ratio, of_medians
 from .sink import sink
 
 FRAMES, WINDOW = 1024, 8
-_WARMUP_ROUNDS = 2
+_WARMUP_ROUNDS = 1
 _CLOCK_OF_PROCESS = 2  # the kernel's, of all its threads together
 
 
