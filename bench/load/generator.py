@@ -156,17 +156,15 @@ async def generate(load: Load) -> LoadResult:
     channels = [grpc.aio.insecure_channel(load.target, options=options) for _ in range(load.connections)]
     try:
         answers = _Answers()
-        cameras = [
-            _Camera(
-                channel.stream_stream(METHOD, response_deserializer=service_pb2.EmbedStreamResponse.FromString)(),
-                messages[index % len(messages) :] + messages[: index % len(messages)],
-                answers,
-            )
-            for index, channel in enumerate(channels)
-        ]
         window = load.window if load.frames_per_s is None else 0  # 0: as much as the server gives
-        for index, camera in enumerate(cameras):
-            await camera.open(f"bench-{index}", window, offer)
+        cameras = []
+        for index, channel in enumerate(channels):
+            call: Call = channel.stream_stream(
+                METHOD, response_deserializer=service_pb2.EmbedStreamResponse.FromString
+            )()
+            turned = messages[index % len(messages) :] + messages[: index % len(messages)]
+            cameras.append(_Camera(call, turned, answers))
+            await cameras[-1].open(f"bench-{index}", window, offer)
         async with asyncio.timeout(load.warmup_s + load.measure_s + _DRAIN_S):
             if load.frames_per_s is None:
                 return await _closed(load, cameras, answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.observing.pairs import of_medians, of_percentiles
+from bench.observing.pairs import of_medians
 
 
 def test_what_all_rounds_share_does_not_count() -> None:
@@ -24,11 +24,3 @@ def test_the_interval_is_as_wide_as_the_rounds_differ() -> None:
         assert ratio.low < 1.0 < ratio.high
     assert many.high - many.low < (few.high - few.low) / 2
     assert str(many) == f"{many.value:.4f} ({many.low:.4f} to {many.high:.4f})"
-
-
-def test_a_percentile_is_of_all_values_of_a_side() -> None:
-    """Rounds with many values count for more than rounds with few."""
-    calm = [[1.0] * 99 + [10.0]] * 20
-    late = [[1.0] * 99 + [30.0]] * 20
-    assert of_percentiles(late, calm, 99.5).value == pytest.approx(3.0)
-    assert of_percentiles(late, calm, 50).value == 1.0
