@@ -83,7 +83,9 @@ class GrpcServer(Door):
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
-        self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
+        self.admission = CallAdmission(
+            services, access, listen.calls, observer, payments=payments, connected=self.receipts.connected
+        )
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
