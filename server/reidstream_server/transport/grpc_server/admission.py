@@ -94,6 +94,11 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             places=OWN_RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_OWN_PATIENCE_S
         )
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait because their sources pay."""
+        return self.turns.waiting + self.own_turns.waiting
+
     @override
     async def intercept_service(  # type: ignore[override]
         self,
