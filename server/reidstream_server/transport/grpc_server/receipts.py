@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -112,7 +113,7 @@ class Receipts(grpc.aio.ServerInterceptor):
             found.append(Holder(peer=peer, bytes=held, calls=len(of.calls)))
         return sorted(found, key=lambda holder: -holder.bytes)
 
-    async def connected(self) -> Set[str] | None:
+    async def connected(self) -> AbstractSet[str] | None:
         """The other ends of all connections; None where the kernel does not say. Event loop only."""
         return await asyncio.to_thread(connected_to, self.port)
 

@@ -12,7 +12,8 @@ import os
 import socket
 import struct
 import urllib.parse
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def received_bytes(port: int) -> Mapping[str, int]:
     return found
 
 
-def connected_to(port: int) -> Set[str] | None:
+def connected_to(port: int) -> AbstractSet[str] | None:
     """The other ends of all connections to this port, as gRPC writes them. None where the kernel does not say."""
     if not Path(_DESCRIPTORS).is_dir():
         return None
