@@ -78,6 +78,7 @@ class HttpServer(Door):
         self._refused = refused
         self.ended = RequestsEnded(self._routes.all)
         self.crowd = ConnectionCrowd(listen.max_connections)
+        entrance.knows(self.crowd.connected)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
@@ -137,7 +138,7 @@ class HttpServer(Door):
         found = self._routes.find(request.method, request.path)
         try:
             if isinstance(found, Response):
-                await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+                await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
                 route, response = None, found
             else:
                 route, response = found[0], await self._call(request, *found)
@@ -163,7 +164,7 @@ class HttpServer(Door):
         """Raises CallRefused, ClientGone."""
         if route.public:
             source = source_of(request.peer)
-            await self._entrance.turns.wait(source, CALL_NS)
+            await self._entrance.turns.wait(source, request.peer, CALL_NS)
             return await route.handler(Call(request=request, caller=Caller(client="", source=source), names=names))
         try:
             caller = self._access.caller_of(
@@ -174,9 +175,9 @@ class HttpServer(Door):
                 )
             )
         except Unauthenticated:
-            await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+            await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
             raise
-        await self._entrance.turns.wait(caller.source, CALL_NS)
+        await self._entrance.turns.wait(caller.source, request.peer, CALL_NS)
         self._check_leaving()
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))
