@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 import pytest
 
+from reidstream_server.core import ring
 from reidstream_server.core.fair_queue import FairQueue
-from reidstream_server.core.lanes import Entry, Ring
+from reidstream_server.core.lanes import Entry, Place, Source
+from reidstream_server.core.rounds import skip_rounds
 from reidstream_server.core.terms import Flow, Priority
 
 from .builders import MS
@@ -45,7 +47,7 @@ def ends_with(kind: str) -> Callable[[str], bool]:
 
 def left(queue: FairQueue[str]) -> int:
     """How much the queue still keeps of cameras and clients."""
-    return sum(len(ring.lanes) + len(ring._places) + len(ring._sources) for ring in queue._levels.values())
+    return sum(len(level.lanes) + len(level._places) + len(level._sources) for level in queue._levels.values())
 
 
 def test_a_client_with_many_cameras_has_no_more_turns_than_one_with_a_few() -> None:
@@ -175,16 +177,15 @@ def test_rounds_that_are_skipped_change_nothing(seed: int, most_turns: int, monk
     ]
     rng.shuffle(items)
     skips = []
-    skip_rounds = Ring.skip_rounds
 
-    def counted(ring: Ring[str], *rest: object) -> None:
-        before = [lane.deficit for lane in ring.lanes.values()]
-        skip_rounds(ring, *rest)  # type: ignore[arg-type] # passed through
-        skips.append(before != [lane.deficit for lane in ring.lanes.values()])
+    def counted(places: Collection[Place[str]], sources: Collection[Source[str]], *rest: object) -> None:
+        before = [source.purse for source in sources]
+        skip_rounds(places, sources, *rest)  # type: ignore[arg-type] # passed through
+        skips.append(before != [source.purse for source in sources])
 
     orders = []
     for replacement in (counted, lambda *_: None):
-        monkeypatch.setattr(Ring, "skip_rounds", replacement)
+        monkeypatch.setattr(ring, "skip_rounds", replacement)
         queue = a_queue(most_turns)
         for item, cost in items:
             put(queue, item, cost=cost)
@@ -211,17 +212,18 @@ def test_every_camera_has_one_place_and_every_item_comes_out(seed: int) -> None:
         found = queue.pop(number, wanted=ends_with(kind))
         if found is not None:
             del entries[found]
-        for ring in queue._levels.values():
-            for place, lane in ring._places.items():
-                assert lane.place == place
-            for source in ring._sources.values():
-                seated = [lane for lane in ring._places.values() if lane.source is source]
-                assert len(seated) == source.places <= most
-                assert source.places == most or not (source.waiting or source.gave_way)
-            lines = [line for its in ring._sources.values() for line in (its.waiting, its.gave_way)]
-            lined = [lane for line in lines for lane in line.values()]
-            assert sorted(map(id, (*ring._places.values(), *lined))) == sorted(map(id, ring.lanes.values()))
-            assert not any(lane.place for lane in lined)
+        for level in queue._levels.values():
+            for source in level._sources.values():
+                places = [place for place in level._places if place.source is source]
+                lanes = list(source.line.values())
+                assert len(places) == source.places == min(most, len(lanes))
+                assert all(place.lane.place is place for place in places if place.lane is not None)
+                assert sum(lane.place is not None for lane in lanes) == sum(place.lane is not None for place in places)
+                assert source.begun == sum(lane.deficit for lane in lanes if lane.in_turn)
+                assert source.saved == sum(lane.deficit for lane in lanes if not lane.in_turn)
+                assert source.purse >= 0
+            lined = [lane for source in level._sources.values() for lane in source.line.values()]
+            assert sorted(map(id, lined)) == sorted(map(id, level.lanes.values()))
     rest = []
     while (last := queue.pop(10**9)) is not None:
         rest.append(last)
