@@ -63,11 +63,10 @@ def skip_rounds(
 def _rounds_in_vain(line: _Line[T], least: int | None) -> int:
     """So many rounds pass for sure before one of these lanes is able to pay."""
     source, lanes, turns = line
-    first = lanes[0]
-    if first.in_turn:  # it can pay, but its source cannot
-        lacks = (least or first.first().cost) - source.purse
-        return (-(-lacks // source.quantum) - 1) // source.places
-    if any(lane.in_turn for lane in lanes):
+    first, cost = lanes[0], least or lanes[0].first().cost
+    if first.in_turn and cost <= first.deficit:  # it can pay, but its source cannot
+        return (-((source.purse - cost) // source.quantum) - 1) // source.places
+    if source.has_turn_left or any(lane.in_turn for lane in lanes):
         return 0
     return min(
         (index + (_turns(lane, source.quantum, least) - 1) * len(lanes)) // turns for index, lane in enumerate(lanes)
