@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from itertools import permutations
 from random import Random
 
 import pytest
@@ -35,14 +36,30 @@ def fill(queue: FairQueue[str], client: str, cameras: int, items: int, *, cost: 
             put(queue, f"{client} {camera} {number}", cost=cost)
 
 
+def fill_kind(queue: FairQueue[str], client: str, cameras: int, number: int, kind: str) -> None:
+    for camera in range(cameras):
+        put(queue, f"{client} {camera} {number}{kind}")
+
+
 def take(queue: FairQueue[str], count: int, wanted: Callable[[str], bool] | None = None) -> list[str]:
     """The cameras that are served, in their order."""
     found = [queue.pop(0, wanted=wanted) for _ in range(count)]
     return [" ".join(item.split()[:2]) for item in found if item is not None]
 
 
+def take_clients(queue: FairQueue[str], count: int, kind: str) -> str:
+    """The clients that are served with items of this kind, a letter each."""
+    return "".join(camera[0] for camera in take(queue, count, ends_with(kind)))
+
+
 def ends_with(kind: str) -> Callable[[str], bool]:
     return lambda item: item.endswith(kind)
+
+
+def take_kinds(queue: FairQueue[str], kinds: str) -> str:
+    """One item for each letter, of that kind; `.`: of any. The cameras that are served, a letter each; `-` for none."""
+    found = [queue.pop(0, wanted=None if kind == "." else ends_with(kind)) for kind in kinds]
+    return "".join("-" if item is None else item.split()[1] for item in found)
 
 
 def left(queue: FairQueue[str]) -> int:
@@ -119,6 +136,92 @@ def test_nobody_has_two_turns_in_a_round() -> None:
     assert Counter(served) == {"many y": 5, "one y": 5}
 
 
+def test_whose_turn_is_next_has_it_although_others_could_have_an_earlier_place() -> None:
+    """`b` has had its turn in one place, and `c` is not wanted in the other, which comes first. It is the turn of `a`,
+    whose place comes later; and not of `b`, which waits for one.
+    """
+    queue = a_queue(2, quantum=2)
+    for number in range(9):
+        for camera, kind in ("ax", "bx", "cy", "dy"):
+            put(queue, f"many {camera} {number}{kind}")
+    assert take_kinds(queue, "xx..xxxx") == "aabbaabb"
+
+
+def test_who_comes_back_does_not_interrupt_a_turn() -> None:
+    """`a` and `b` are wanted at the same times. However often `c` goes between, they have their turns alternately, and
+    whoever was passed over in its turn goes on with it first.
+    """
+    queue = a_queue(1, quantum=2)
+    for number in range(9):
+        for camera, kind in ("ax", "bx", "cy"):
+            put(queue, f"many {camera} {number}{kind}")
+    assert take_kinds(queue, "yx...yyx.xx") == "caabbccaabb"
+    assert take_kinds(queue, "xyxyyx") == "acaccb"
+
+
+@pytest.mark.parametrize("most_turns", [1, 2])
+def test_passed_over_cameras_of_a_client_do_not_add_up_to_more_turns(most_turns: int) -> None:
+    """Each of 40 cameras begins its turn, and its second frame is not wanted. Its client has its turns nevertheless,
+    and no more: after each, the other client has one. So it is when their second frames are wanted, too.
+    """
+    queue = a_queue(most_turns, quantum=4)
+    for number in range(2):
+        fill_kind(queue, "m", 40, number, "xy"[number])
+    for number in range(200):
+        put(queue, f"o o {number}x")
+    expected = ("m" * 4 * most_turns + "oooo") * (8 // most_turns)
+    assert take_clients(queue, len(expected), "x") == expected
+    for number in range(200):
+        put(queue, f"o y {number}y")
+    seconds = take_clients(queue, 40, "y")
+    longest = max(map(len, seconds.split("o")))
+    assert longest <= 4 * most_turns + 1
+    assert seconds.count("m") >= 15
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_shares_of_cameras_and_of_clients_part_no_further_than_deficit_round_robin_lets_them(seed: int) -> None:
+    """Whatever is wanted, and what it costs. All cameras always have something waiting, each of one kind."""
+    rng = Random(seed)  # noqa: S311
+    quantum, most, largest = rng.choice((1, 3, 8)), rng.choice((1, 2, 3)), rng.choice((1, 4, 20))
+    queue = a_queue(most, quantum=quantum)
+    cameras = {f"m {number}": rng.choice("xy") for number in range(rng.randint(most + 1, 9))} | {"o 0": "x"}
+    got: Counter[str] = Counter()
+    lowest: dict[tuple[str, str], int] = {}
+    made = 0
+
+    def push(camera: str) -> None:
+        nonlocal made
+        made += 1
+        cost = rng.randint(1, largest)
+        put(queue, f"{camera} {made} {cost} {cameras[camera]}", cost=cost)
+
+    for camera in cameras:
+        push(camera)
+        push(camera)
+    stretch, kind = 0, ""
+    for _ in range(1_500):
+        if not stretch:
+            stretch, kind = rng.choice((1, 1, 2, 5, 40)), rng.choice(("", *set(cameras.values())))
+        stretch -= 1
+        item = queue.pop(0, wanted=ends_with(kind))
+        assert item is not None
+        client, number, _, cost, of_kind = item.split()
+        got[f"{client} {number}"] += int(cost)
+        got[f"{client} of {of_kind}"] += int(cost)
+        push(f"{client} {number}")
+        for one, other in permutations(cameras, 2):
+            if one[0] == other[0] == "m" and cameras[one] == cameras[other]:
+                ahead = got[one] - got[other]
+                assert ahead - lowest.setdefault((one, other), 0) <= quantum + 2 * largest
+                lowest[one, other] = min(lowest[one, other], ahead)
+        ahead = got["m of x"] - most * got["o 0"]
+        saved = largest * (len(cameras) - 1)
+        assert ahead - lowest.setdefault(("m", "o"), 0) <= most * (largest + 2 * quantum) + saved + quantum
+        lowest["m", "o"] = min(lowest["m", "o"], ahead)
+    assert min(got[camera] for camera in cameras) > 0
+
+
 def test_a_camera_that_replaces_its_frame_keeps_its_place_in_the_line() -> None:
     """Among the cameras of its client that wait for a turn; and it waits since it came."""
     queue = a_queue(1)
@@ -166,16 +269,17 @@ def test_with_few_cameras_nothing_is_different(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("most_turns", [1, 2, 3])
 def test_rounds_that_are_skipped_change_nothing(seed: int, most_turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs of many turns, of clients with more cameras than turns and with fewer."""
+    """Costs of many turns, of clients with more cameras than turns and with fewer; whatever is wanted."""
     rng = Random(seed)  # noqa: S311
     items = [
-        (f"{client} {camera} {number}", rng.randint(1, rng.choice((3, 60))))
+        (f"{client} {camera} {number}{rng.choice('xyz')}", rng.randint(1, rng.choice((3, 60))))
         for number in range(6)
         for client, cameras in (("a", 7), ("b", 4), ("c", 1))
         for camera in range(cameras)
         if rng.random() < 0.8
     ]
     rng.shuffle(items)
+    kinds = "".join(rng.choice("xyz...") for _ in range(2 * len(items)))
     skips = []
 
     def counted(places: Collection[Place[str]], sources: Collection[Source[str]], *rest: object) -> None:
@@ -189,7 +293,7 @@ def test_rounds_that_are_skipped_change_nothing(seed: int, most_turns: int, monk
         queue = a_queue(most_turns)
         for item, cost in items:
             put(queue, item, cost=cost)
-        orders.append(take(queue, len(items)))
+        orders.append(take_kinds(queue, kinds))
     assert orders[0] == orders[1]
     assert any(skips)
 
