@@ -67,9 +67,9 @@ proto: $(VENV)/.dev ## generate the stubs from the .proto files
 docs: $(VENV)/.runtime ## write the generated page of settings
 	$(BIN)/python -m reidstream_server.config > docs/configuration.md
 
-simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
-	$(BIN)/python -m tests.simulation --seeds 10000
-	$(BIN)/python -m tests.simulation.mutants
+simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (a quarter of a second of one core for each seed); JOBS=N
+	$(BIN)/python -m tests.simulation --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.mutants $(if $(JOBS),--jobs $(JOBS))
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
