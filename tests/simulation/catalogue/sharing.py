@@ -60,20 +60,6 @@ SHARING = (
         found_by=1,
     ),
     Mutant(
-        name="the only camera of a source that is wanted has all its turns",
-        module="lanes",
-        old="            self.lane, lane.place = lane, self\n",
-        new="            self.lane = lane.place = None\n",
-        found_by=1,
-    ),
-    Mutant(
-        name="each camera that is passed over lets another begin a turn",
-        module="ring",
-        old="            elif cost > source.purse:\n",
-        new="            elif cost > lane.deficit:\n",
-        found_by=5419,
-    ),
-    Mutant(
         name="a place brings a turn each time that somebody is served there",
         module="ring",
         old="        if not place.open:\n            place.open = True\n",

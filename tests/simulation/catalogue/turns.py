@@ -91,7 +91,7 @@ TURNS = (
         module="fair_queue",
         old="        lane.source.spend(lane, boxes)\n",
         new="        lane.source.spend(lane, boxes)\n        lane.source.end_turn(lane)\n",
-        found_by=1,
+        found_by=7,
     ),
     Mutant(
         name="a camera that replaces its frame loses its turn",

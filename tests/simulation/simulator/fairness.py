@@ -5,10 +5,6 @@ quanta less one item and less than k quanta plus one item, and they are never mo
 difference of what they got moves by no more than `quantum`, the one's largest item and the other's, whatever the
 stretch. Crops are counted; frames are weighed by what they cost.
 
-A camera that shares the turns of its source is compared with the others of it. Beside a camera that has turns of its
-own it may get less, but no more; then the bound is one quantum more, since a camera that is passed over in the middle
-of its turn may be overtaken by one that shares turns, and has its next one in an earlier place.
-
 Between priorities: whoever waits longer than the aging time gets one box of every `AGED_SHARE`. After an aged item of
 c boxes, `(AGED_SHARE - 1) * c` boxes go by priority, and then the next aged one, if there is one.
 """
@@ -57,14 +53,11 @@ class CameraFairness:
         low, high = self._pairs[key]
         low, high = min(low, difference), max(high, difference)
         self._pairs[key] = low, high
-        turns, parted = 1, high - low
-        if not self._are_equal(*key):  # only the one that shares its turns is bounded
-            turns, parted = 2, difference - low if self._crowds.shares_turns(key[0]) else high - difference
-        bound = turns * self._quantum + self._largest[key[0]] + self._largest[key[1]]
-        if parted > bound:
+        bound = self._quantum + self._largest[key[0]] + self._largest[key[1]]
+        if high - low > bound:
             raise Violation(
                 "fairness",
-                f"{self._name}: while {key[0]} and {key[1]} both waited, their shares parted by {parted} boxes; "
+                f"{self._name}: while {key[0]} and {key[1]} both waited, their shares parted by {high - low} boxes; "
                 f"the bound is {bound}",
             )
 
@@ -73,17 +66,12 @@ class CameraFairness:
         shares = self._crowds.shares_turns
         return one.flow.client == other.flow.client or not (shares(one) or shares(other))
 
-    def _can_be_compared(self, one: Lane, other: Lane) -> bool:
-        """Whether at least one of them has a bound on what it gets beside the other."""
-        shares = self._crowds.shares_turns
-        return self._are_equal(one, other) or shares(one) is not shares(other)
-
     def _meet(self, waiting: list[Lane]) -> None:
         self._waiting = waiting
         old, self._pairs = self._pairs, {}
         for place, one in enumerate(waiting):
             for other in waiting[:place]:
-                if one.priority is other.priority and self._can_be_compared(one, other):
+                if one.priority is other.priority and self._are_equal(one, other):
                     key = (one, other) if (one, other) in old else (other, one)
                     difference = self._got[key[0]] - self._got[key[1]]
                     self._pairs[key] = old.get(key, (difference, difference))

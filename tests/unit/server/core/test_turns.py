@@ -159,6 +159,18 @@ def test_who_comes_back_does_not_interrupt_a_turn() -> None:
     assert take_kinds(queue, "xyxyyx") == "acaccb"
 
 
+def test_a_client_loses_nothing_when_its_cameras_are_passed_over() -> None:
+    """`a` and `b` share one turn, and each goes on with its own later. What a round brought, and they did not use, is
+    used in the next one: in four rounds both clients have four turns.
+    """
+    queue = a_queue(1, quantum=4)
+    for number in range(30):
+        for camera, kind in ("ax", "by"):
+            put(queue, f"many {camera} {number}{kind}")
+        put(queue, f"one o {number}x")
+    assert take_kinds(queue, "xyyy" + 28 * ".") == "abbb oooo aaa oooo baaaa oooo bbbb oooo".replace(" ", "")
+
+
 @pytest.mark.parametrize("most_turns", [1, 2])
 def test_passed_over_cameras_of_a_client_do_not_add_up_to_more_turns(most_turns: int) -> None:
     """Each of 40 cameras begins its turn, and its second frame is not wanted. Its client has its turns nevertheless,
