@@ -82,10 +82,16 @@ class Place(Generic[T]):
         if self.lane is not lane:
             self.clear()
             self.lane, lane.place = lane, self
+            if lane.in_turn:
+                self.source.broken_off -= lane.deficit
+                self.source.begun += lane.deficit
 
     def clear(self) -> None:
         """It is nobody's."""
         if self.lane is not None:
+            if self.lane.in_turn:
+                self.source.begun -= self.lane.deficit
+                self.source.broken_off += self.lane.deficit
             self.lane.place = None
             self.lane = None
 
@@ -93,7 +99,8 @@ class Place(Generic[T]):
 @dataclass(slots=True, eq=False)
 class Source(Generic[T]):
     """Whose lanes share places. `line`: them, in the order of their turns. `places`: how many there are. `purse`: what
-    may be spent on their items. `begun`, `saved`: the deficits of lanes that are in their turns, and of the others.
+    may be spent on their items. `begun`, `broken_off`, `saved`: the deficits of lanes that are in their turns and have
+    their places, of those that are in their turns and lost them, and of the others.
     """
 
     quantum: int
@@ -101,12 +108,13 @@ class Source(Generic[T]):
     places: int = 0
     purse: int = 0
     begun: int = 0
+    broken_off: int = 0
     saved: int = 0
 
     @property
     def has_turn_left(self) -> bool:
-        """Whether its places have brought a whole turn that nobody has begun."""
-        return self.purse - self.saved >= self.quantum
+        """Whether its places have brought a whole turn, beside those that go on in them."""
+        return self.purse - self.saved - self.begun >= self.quantum
 
     def first(self, wanted: Callable[[T], bool] | None, empty: list[Lane[T]]) -> Lane[T] | None:
         """Whose turn it is of those that are wanted. Those before it that have nothing are `empty`: their turn has
@@ -140,12 +148,18 @@ class Source(Generic[T]):
         self.saved += lane.deficit
         self.line.move_to_end(lane.flow)
 
+    def keep_one_turn(self) -> None:
+        """Nobody can have what its places have brought. One turn of it is kept."""
+        self.purse = min(self.purse, self.saved + self.begun + max(self.broken_off, self.quantum))
+
     def forget(self, lane: Lane[T]) -> None:
         """It has no items any more. What it has left is lost, except for what the places have not brought yet."""
-        owed = max(self.begun + self.saved - self.purse, 0)
+        owed = max(self.begun + self.broken_off + self.saved - self.purse, 0)
         self.purse -= max(lane.deficit - owed, 0)
-        if lane.in_turn:
-            self.begun -= lane.deficit
-        else:
+        if not lane.in_turn:
             self.saved -= lane.deficit
+        elif lane.place is None:
+            self.broken_off -= lane.deficit
+        else:
+            self.begun -= lane.deficit
         del self.line[lane.flow]

@@ -102,6 +102,7 @@ class Ring(Generic[T]):
         source, place = lane.source, lane.place
         del self.lanes[lane.flow]
         source.forget(lane)
+        lane.in_turn = False
         if place is not None:
             place.clear()
         if len(source.line) < source.places:
@@ -127,7 +128,7 @@ class Ring(Generic[T]):
             for lane in empty:
                 self.leave(lane)
             for place in over:
-                place.source.purse = min(place.source.purse, place.source.saved + self._quantum)
+                place.source.keep_one_turn()
                 self._close(place)
             if found is not None or not (empty or over):  # else others may have these places
                 return found

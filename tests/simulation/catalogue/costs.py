@@ -431,6 +431,6 @@ COSTS = (
         module="rounds",
         old="(index + (_turns(lane, source.quantum, least) - 1) * len(lanes)) // turns",
         new="(index + _turns(lane, source.quantum, least) * len(lanes)) // turns",
-        found_by=83,
+        found_by=247,
     ),
 )

@@ -49,17 +49,6 @@ SHARING = (
         found_by=1,
     ),
     Mutant(
-        name="who is passed over in its turn goes to the end of the line",
-        module="ring",
-        old="            place.seat(lane)\n            if not lane.in_turn:\n",
-        new=(
-            "            if place.lane not in (None, lane) and place.lane.in_turn:\n"
-            "                source.end_turn(place.lane)\n"
-            "            place.seat(lane)\n            if not lane.in_turn:\n"
-        ),
-        found_by=1,
-    ),
-    Mutant(
         name="a place brings a turn each time that somebody is served there",
         module="ring",
         old="        if not place.open:\n            place.open = True\n",

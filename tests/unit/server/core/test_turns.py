@@ -336,7 +336,9 @@ def test_every_camera_has_one_place_and_every_item_comes_out(seed: int) -> None:
                 assert len(places) == source.places == min(most, len(lanes))
                 assert all(place.lane.place is place for place in places if place.lane is not None)
                 assert sum(lane.place is not None for lane in lanes) == sum(place.lane is not None for place in places)
-                assert source.begun == sum(lane.deficit for lane in lanes if lane.in_turn)
+                in_turn = [lane for lane in lanes if lane.in_turn]
+                assert source.begun == sum(lane.deficit for lane in in_turn if lane.place is not None)
+                assert source.broken_off == sum(lane.deficit for lane in in_turn if lane.place is None)
                 assert source.saved == sum(lane.deficit for lane in lanes if not lane.in_turn)
                 assert source.purse >= 0
             lined = [lane for source in level._sources.values() for lane in source.line.values()]
