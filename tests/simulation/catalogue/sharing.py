@@ -32,7 +32,7 @@ SHARING = (
         module="ring",
         old="        place.open = False\n        self._places.move_to_end(place)\n",
         new="        place.open = False\n",
-        found_by=34,
+        found_by=1,
     ),
     Mutant(
         name="the next camera of a source does not get the turn of one that left",
@@ -53,7 +53,7 @@ SHARING = (
         module="ring",
         old="        if not place.open:\n            place.open = True\n",
         new="        if place.source is not None:\n            place.open = True\n",
-        found_by=5419,
+        found_by=1,
     ),
     Mutant(
         name="rounds are skipped as if each camera had a turn in them",

@@ -262,6 +262,43 @@ def test_cameras_that_left_the_line_are_forgotten() -> None:
     assert left(queue) == 0
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_with_few_cameras_it_is_the_usual_deficit_round_robin(seed: int) -> None:
+    """Written out: one ring of all cameras, whoever their clients are; those that are not wanted are passed over."""
+    rng = Random(seed)  # noqa: S311
+    quantum = rng.choice((1, 4, 9))
+    queue = a_queue(4, quantum=quantum)
+    ring_of_all: dict[str, list[str]] = {}
+    deficits: Counter[str] = Counter()
+    in_turn: set[str] = set()
+
+    def pop(kind: str) -> str | None:
+        while camera := next((each for each, items in ring_of_all.items() if items[0].endswith(kind)), None):
+            items = ring_of_all[camera]
+            if camera not in in_turn:
+                in_turn.add(camera)
+                deficits[camera] += quantum
+            if int(items[0].split()[2]) <= deficits[camera]:
+                deficits[camera] -= int(items[0].split()[2])
+                first = items.pop(0)
+                if not items:
+                    in_turn.discard(camera)
+                    del ring_of_all[camera], deficits[camera]
+                return first
+            in_turn.discard(camera)
+            ring_of_all[camera] = ring_of_all.pop(camera)
+        return None
+
+    for number in range(400):
+        for _ in range(rng.choice((0, 1, 2))):
+            camera, cost = f"{rng.choice('abc')} {rng.randrange(4)}", rng.randint(1, 20)
+            item = f"{camera} {cost} {number}{rng.choice('xy')}"
+            put(queue, item, cost=cost)
+            ring_of_all.setdefault(camera, []).append(item)
+        kind = rng.choice(("x", "y", ""))
+        assert queue.pop(0, wanted=ends_with(kind)) == pop(kind)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_with_few_cameras_nothing_is_different(seed: int) -> None:
     """Clients with as many cameras as they have turns are served as if there were no bound."""
