@@ -35,3 +35,6 @@ class Objectives:
 
 
 OBJECTIVES = Objectives(answered=0.999, fresh=0.99, age_s=0.25)
+
+RUNBOOKS = "docs/runbooks.md"
+"""Where the runbooks are, for the links of alerts: a path in a checkout. If you publish the page, its address."""

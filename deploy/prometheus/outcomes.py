@@ -4,8 +4,8 @@ Why it matters: the server owes an answer to frames that it could have answered.
 damaged picture) counted as lost, one broken camera would wake an operator who cannot mend it. If they counted as
 answered, a flood of them would hide a real fault. So they count in neither part of the share.
 
-Trap: `dropped` is one outcome with two causes: the session's own window, or the server's queue. The client has asked for
-either (DROP_OLDEST). So what is given up for something newer is counted apart, for a ticket.
+Trap: `dropped` is one outcome with two causes: the session's own window, or the server's queue. The client has asked
+for either (DROP_OLDEST). So what is given up for something newer is counted apart, for a ticket.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def _frames(timing: Timing) -> Group:
 
 
 def _ages(objectives: Objectives, timing: Timing) -> Group:
-    window, edge = timing(minutes(5)), floatToGoString(objectives.age_s)
+    window = timing(minutes(5))
+    edge = floatToGoString(objectives.age_s)  # type: ignore[no-untyped-call]
     count = f"rate(reidstream_frame_age_seconds_count[{window}])"
     return Group(
         name="reidstream-ages",
@@ -141,4 +142,3 @@ def _saturation(timing: Timing) -> Group:
             ),
         ),
     )
-
