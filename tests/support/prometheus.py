@@ -5,13 +5,14 @@ Trap: its log names the port that it got. So the log goes to a file, which a pip
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ class Prometheus:
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}?{query}", timeout=HANG_S) as answer:
             return json.load(answer)["data"]
 
+    def reload(self) -> None:
+        """Have it read its configuration and its rules again."""
+        with closing(http.client.HTTPConnection(self.address, timeout=HANG_S)) as connection:
+            connection.request("POST", "/-/reload")
+            answer = connection.getresponse()
+            assert answer.status == http.HTTPStatus.OK, answer.read()
+
     def query(self, expr: str) -> list[Any]:
         """What an expression gives now."""
         found: list[Any] = self.ask("query", query=expr)["result"]
@@ -43,7 +51,7 @@ def running_prometheus(folder: Path, config: str, *flags: str) -> Iterator[Prome
     file, log = folder / "prometheus.yml", folder / "prometheus.log"
     file.write_text(config, encoding="utf-8")
     command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-    command += ["--web.listen-address=127.0.0.1:0", *flags]
+    command += ["--web.listen-address=127.0.0.1:0", "--web.enable-lifecycle", *flags]
     with log.open("w", encoding="utf-8") as stderr, subprocess.Popen(command, stderr=stderr) as process:
         try:
             wait_until(lambda: process.poll() is not None or _port(log.read_text(encoding="utf-8")))

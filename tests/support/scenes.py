@@ -43,24 +43,21 @@ MIB = 2**20
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """`step_s`: the time between two scrapes. `look_back_s`: how far rules of instant effect look back. `fired`: alerts
-    that were seen firing here.
-    """
+    """`step_s`: the time between two scrapes, unless the machine is too slow. `fired`: alerts that fired here."""
 
     target: Target
     watch: AlertWatch
     step_s: float
-    look_back_s: float
     folder: Path
     fired: set[tuple[str, str]] = field(default_factory=set)
 
     async def quiet(self) -> None:
         """No alert is active, and none comes."""
-        await self.watch.settled(self.target.name, (), self.look_back_s)
+        await self.watch.settled(self.target.name, ())
 
     async def fires(self, *alerts: tuple[str, str]) -> None:
         """Exactly these fire."""
-        await self.watch.settled(self.target.name, alerts, self.look_back_s)
+        await self.watch.settled(self.target.name, alerts)
         self.fired.update(alerts)
 
     @asynccontextmanager
@@ -155,7 +152,7 @@ class Switch:
 
 
 async def slow_engine(scene: Scene) -> None:
-    """Each batch takes longer than the objective allows a frame. As many are in flight as the camera sends meanwhile."""
+    """Each batch takes longer than a frame may; as many are in flight as the camera sends meanwhile."""
     switch = Switch()
     engine = FakeEngine(max_batch=2, slots=32, script=switch.script())
     window = session_pb2.Window(frames=64)
@@ -168,7 +165,7 @@ async def slow_engine(scene: Scene) -> None:
 
 
 async def dead_engine(scene: Scene) -> None:
-    """It is lost, and the server is started again. (A process ends by itself; a test's server answers on.)"""
+    """It is lost, and the server is started again. A process would end by itself; a test's server answers on."""
     switch = Switch()
     async with scene.server(FakeEngine(script=switch.script())) as server, scene.camera(server.port):
         await scene.quiet()
@@ -186,7 +183,7 @@ async def full_queue(scene: Scene) -> None:
     limits = {"max_queue_boxes": 4, "max_boxes_per_frame": 2, "max_window_frames": 64}
     async with scene.server(engine, **limits) as server, scene.camera(server.port):
         await scene.quiet()
-        switch.seconds = scene.step_s / 4
+        switch.seconds = scene.step_s
         async with AsyncExitStack() as stack:
             for camera in ("one", "two"):
                 policy = session_pb2.OVERLOAD_POLICY_REJECT
@@ -252,7 +249,7 @@ async def dropped_frames(scene: Scene) -> None:
     policy, window = session_pb2.OVERLOAD_POLICY_DROP_OLDEST, session_pb2.Window(frames=2)
     async with scene.server(FakeEngine(script=switch.script())) as server, scene.camera(server.port):
         await scene.quiet()
-        switch.seconds = scene.step_s / 4
+        switch.seconds = scene.step_s
         async with scene.camera(
             server.port, scene.step_s / 16, overload_policy=policy, window=window, camera_id="hasty"
         ):
@@ -327,12 +324,15 @@ async def certificate(scene: Scene) -> None:
 
 
 async def leak(scene: Scene) -> None:
-    """The process holds memory that is in no account."""
+    """The process holds memory that is in no account. Nobody calls: the watch of memory would end their connections."""
     small = {
         **dict.fromkeys(("max_receiving_bytes", "max_parked_bytes", "max_queue_bytes", "max_staged_bytes"), MIB),
-        "max_held_answer_bytes": MIB, "max_message_bytes": MIB, "max_sessions": 4, "max_calls": 4,
+        "max_held_answer_bytes": MIB,
+        "max_message_bytes": MIB,
+        "max_sessions": 4,
+        "max_calls": 4,
     }
-    async with scene.server(**small) as server, scene.camera(server.port):
+    async with scene.server(**small) as server:
         await scene.quiet()
         missing = int(0.97 * server.parts.budget.total_bytes) - (private_bytes() or 0)
         held = await asyncio.to_thread(np.ones, missing, np.uint8)
@@ -345,17 +345,20 @@ async def descriptors(scene: Scene) -> None:
     """Connections take nearly all descriptors that a process may have."""
     async with scene.process() as server, scene.camera(server.port):
         await scene.quiet()
-        folder = Path(f"/proc/{server.process.pid}/fd")
-        most = 2 * len(list(folder.iterdir()))
+        most = 2 * _open_descriptors(server)
         _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (most, hard))
         await scene.quiet()
         with ExitStack() as stack:
-            while len(list(folder.iterdir())) < 0.85 * most:
+            while _open_descriptors(server) < 0.85 * most:
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
                 await asyncio.sleep(0.01)  # until it is taken
             await scene.fires(("ReidstreamDescriptorsHigh", TICKET))
         await scene.quiet()
+
+
+def _open_descriptors(server: InstantServer) -> int:
+    return sum(1 for _ in Path(f"/proc/{server.process.pid}/fd").iterdir())
 
 
 async def unread_log(scene: Scene) -> None:

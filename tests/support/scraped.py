@@ -5,14 +5,16 @@ the way.
 
 Trap: a slow machine may make any alert active for a moment. So a test waits until what is active has been what it
 should be for as long as the rules look back; a rule that is wrong is wrong all that time, and a machine that stood
-still is not.
+still is not. And on a machine that is too slow for so many scrapes, nothing settles: then every time in the rules, and
+the time between two scrapes, is doubled while Prometheus runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +25,10 @@ from tests.support.patience import HANG_S
 from tests.support.prometheus import Prometheus
 
 POLL_S = 0.1
+LOOK_BACK_STEPS = 8
+"""So many scrapes are in the window of five minutes, the shortest that rates look back."""
+PATIENT_STEPS = 80
+"""Several times as long as any fault takes to be seen, or to be forgotten."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,15 +51,27 @@ class Target:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        writers = [writer]
         try:
             if self.to is not None:
                 there, back = await asyncio.open_connection("127.0.0.1", self.to)
+                writers.append(back)
                 await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
         except (OSError, asyncio.CancelledError):
             pass  # as a server that is gone
-        finally:
-            self._open.discard(task)
-            writer.close()
+        for each in writers:
+            each.close()
+        for each in writers:
+            with suppress(OSError, asyncio.CancelledError):
+                await each.wait_closed()
+        self._open.discard(task)
+
+    async def closed(self) -> None:
+        """Return when no connection is left."""
+        self.point(None)
+        await asyncio.sleep(0)  # one that has just come
+        while self._open:
+            await asyncio.wait(self._open)
 
 
 async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -73,8 +91,8 @@ async def listening(target: Target) -> AsyncIterator[Target]:
     try:
         yield target
     finally:
-        target.point(None)
         server.close()
+        await target.closed()
 
 
 def write_targets(file: Path, targets: Iterable[Target]) -> None:
@@ -99,13 +117,19 @@ class Look:
 
 
 class AlertWatch:
-    """Looks at a Prometheus's alerts again and again, for all who wait. `annotations`: every text seen so far."""
+    """Looks at a Prometheus's alerts again and again, for all who wait. `annotations`: every text seen so far.
 
-    def __init__(self, prometheus: Prometheus) -> None:
+    `configure`: writes rules and configuration for so many seconds between two scrapes.
+    """
+
+    def __init__(self, prometheus: Prometheus, configure: Callable[[float], None], step_s: float) -> None:
         self.annotations: set[str] = set()
         self._prometheus = prometheus
+        self._configure = configure
+        self._step_s = step_s
         self._look = Look({}, 0.0, frozenset())
         self._news = asyncio.Event()
+        self._settled_s = time.monotonic()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -114,17 +138,21 @@ class AlertWatch:
             self.annotations |= self._look.annotations
             self._news.set()
             self._news = asyncio.Event()
+            if time.monotonic() - self._settled_s > PATIENT_STEPS * self._step_s:
+                self._step_s *= 2
+                self._settled_s = time.monotonic()
+                await asyncio.to_thread(self._stretch)
             await asyncio.sleep(POLL_S)
 
-    async def settled(self, name: str, alerts: Iterable[tuple[str, str]], for_s: float) -> None:
-        """Return when exactly these alerts have been firing for a target, and none was pending, for so long by the
-        clock of evaluations. `alerts`: name and severity of each.
+    async def settled(self, name: str, alerts: Iterable[tuple[str, str]]) -> None:
+        """Return when exactly these alerts have been firing for a target, and none was pending, for as long as rules
+        look back, by the clock of evaluations. `alerts`: name and severity of each.
         """
         wanted = frozenset((alert, severity, "firing") for alert, severity in alerts)
         since_s: float | None = None
         try:
             async with asyncio.timeout(HANG_S):
-                while since_s is None or self._look.evaluated_s - since_s < for_s:
+                while since_s is None or self._look.evaluated_s - since_s < LOOK_BACK_STEPS * self._step_s:
                     await self._news.wait()
                     if self._look.active.get(name, frozenset()) != wanted:
                         since_s = None
@@ -133,6 +161,11 @@ class AlertWatch:
         except TimeoutError:
             found = sorted(self._look.active.get(name, frozenset()))
             raise AssertionError(f"{name!r}: active are {found}, and not {sorted(wanted)}") from None
+        self._settled_s = time.monotonic()
+
+    def _stretch(self) -> None:
+        self._configure(self._step_s)
+        self._prometheus.reload()
 
     def _read(self) -> Look:
         groups = self._prometheus.ask("rules", type="alert")["groups"]
