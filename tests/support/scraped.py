@@ -162,8 +162,10 @@ class AlertWatch:
             found = sorted(self._look.active.get(name, frozenset()))
             raise AssertionError(f"{name!r}: active are {found}, and not {sorted(wanted)}") from None
         self._settled_s = time.monotonic()
+        print(f"{time.monotonic() % 10000:.1f} {name} {sorted(wanted)}", flush=True)
 
     def _stretch(self) -> None:
+        print(f"{time.monotonic() % 10000:.1f} STRETCH {self._step_s} {self._look.active}", flush=True)
         self._configure(self._step_s)
         self._prometheus.reload()
 
