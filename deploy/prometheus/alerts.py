@@ -198,7 +198,8 @@ def _clients(timing: Timing) -> tuple[Alert, ...]:
         Alert(
             name="ReidstreamClientsStalled",
             severity=Severity.TICKET,
-            expr=f'increase(reidstream_sessions_ended_total{{cause="stalled"}}[{half_an_hour}]) >= {MAX_STALLED}',
+            expr="sum without (cause) (\n  "
+            f'increase(reidstream_sessions_ended_total{{cause="stalled"}}[{half_an_hour}])\n) >= {MAX_STALLED}',
             lasting=Duration(0),
             summary="{{ $labels.instance }} has cut off {{ $value | humanize }} sessions that did not read",
             description="Within half an hour {{ $value | humanize }} sessions were ended because their clients did not "

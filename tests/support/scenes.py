@@ -7,6 +7,7 @@ its fault, waits until exactly its alerts fire, mends it, and waits until none d
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import socket
@@ -393,15 +394,16 @@ async def _talk(port: int, pause_s: float) -> None:
 
 
 async def restarts(scene: Scene) -> None:
-    """Another process answers each time that Prometheus comes."""
+    """Another process answers whenever Prometheus has seen the one before."""
+    started = f'process_start_time_seconds{{fault="{scene.target.name}"}}'
     async with scene.process() as other, scene.server() as server:
         await scene.quiet()
 
         async def change() -> None:
-            while True:
-                for port in (other.metrics_port, server.metrics_port):
-                    scene.target.point(port)
-                    await asyncio.sleep(scene.step_s)
+            for port in itertools.cycle((other.metrics_port, server.metrics_port)):
+                seen = await scene.watch.values(started)
+                scene.target.point(port)
+                await scene.watch.differs(started, seen)
 
         changing = asyncio.create_task(change())
         await scene.fires(("ReidstreamRestarting", PAGE))

@@ -162,10 +162,18 @@ class AlertWatch:
             found = sorted(self._look.active.get(name, frozenset()))
             raise AssertionError(f"{name!r}: active are {found}, and not {sorted(wanted)}") from None
         self._settled_s = time.monotonic()
-        print(f"{time.monotonic() % 10000:.1f} {name} {sorted(wanted)}", flush=True)
+
+    async def values(self, expr: str) -> list[str]:
+        """What an expression gives now."""
+        found = await asyncio.to_thread(self._prometheus.query, expr)
+        return [series["value"][1] for series in found]
+
+    async def differs(self, expr: str, values: list[str]) -> None:
+        """Return when an expression gives something else."""
+        while await self.values(expr) == values:
+            await self._news.wait()
 
     def _stretch(self) -> None:
-        print(f"{time.monotonic() % 10000:.1f} STRETCH {self._step_s} {self._look.active}", flush=True)
         self._configure(self._step_s)
         self._prometheus.reload()
 
