@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs rules cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -67,6 +67,7 @@ proto: $(VENV)/.dev ## generate the stubs from the .proto files
 docs: $(VENV)/.runtime ## write the generated page of settings
 	$(BIN)/python -m reidstream_server.config > docs/configuration.md
 
+.PHONY: rules
 rules: $(VENV)/.runtime ## write the rules and alerts for Prometheus
 	$(BIN)/python -m deploy.prometheus
 
