@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -71,6 +71,10 @@ docs: $(VENV)/.runtime ## write the generated page of settings
 rules: $(VENV)/.runtime ## write the rules and alerts for Prometheus
 	$(BIN)/python -m deploy.prometheus
 
+pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages anew, of real servers
+	$(BIN)/python -m tests.support.top_picture
+	$(BIN)/python -m tests.support.doctor_picture
+
 simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
 	$(BIN)/python -m tests.simulation --seeds 10000
 	$(BIN)/python -m tests.simulation.mutants
@@ -90,7 +94,7 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 36 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 38 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)

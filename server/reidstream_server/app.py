@@ -49,6 +49,7 @@ from reidstream_server.metrics.exposition import TextFormat, page
 from reidstream_server.metrics.log import LogCollector
 from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
+from reidstream_server.metrics.rpc import RpcMetrics
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
 from reidstream_server.metrics.tracing import TracingCollector, TracingFigures
@@ -361,6 +362,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
         check_leaving=parts.runtime.refuse_when_leaving,
         payments=parts.runtime,
         observer=parts.observer,
+        durations=RpcMetrics(parts.registry) if config.listen.rpc_metrics else None,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from reidstream_server.app import RunningServer
 from reidstream_server.memory.budget import held_by
 from tests.attacks.attackers import (
+    administering,
     calling,
     crowding,
     decoding,
@@ -24,6 +25,7 @@ from tests.attacks.attackers import (
     parsing,
     protocol,
     resetting,
+    scraping,
 )
 from tests.attacks.attackers.target import Attack
 from tests.attacks.catalogue import ATTACKS
@@ -90,6 +92,7 @@ SHORT = {
     "quick-checks": Short(calling.quick_checks, 400),
     "refused-embeds": Short(calling.refused_embeds, 400),
     "unknown-methods": Short(calling.unknown_methods, 400),
+    "admin-calls": Short(partial(administering.admin_calls, connections=4, at_once=20, sessions=8), 400),
     "reflections": Short(partial(calling.reflections, streams=4), 64),
     "takeovers": Short(partial(calling.takeovers, names=4), 40),
     "untaken-answers": Short(partial(calling.untaken_answers, count=16), 32),
@@ -107,6 +110,7 @@ SHORT = {
     "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
     "unread-log": Short(operating.log_lines, 40),
     "scrapes": Short(partial(operating.scrapes, count=60), 60, {"metrics_enabled": True}),
+    "hostile-scrapers": Short(partial(scraping.hostile_scrapers, count=40, crowd=200), 400, {"metrics_enabled": True}),
     "endless-ages": Short(operating.endless_ages, 4),
     "unwritten-memory": Short(partial(operating.unwritten_memory, rows=40), 8),
 }

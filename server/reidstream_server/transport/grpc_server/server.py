@@ -24,7 +24,7 @@ from reidstream_server.transport.door import Door
 from .admission import CallAdmission, CallBounds
 from .calls import CallObserver
 from .connections import call_options
-from .ended import CallsEnded
+from .ended import CallDurations, CallsEnded
 from .forgetting import Forgetting
 from .guard import Guard
 from .health import HealthService
@@ -65,7 +65,10 @@ class Listen:
 
 
 class GrpcServer(Door):
-    """A door: one listening port with its hosted services. `models`: names for health. Event loop only."""
+    """A door: one listening port with its hosted services. `models`: names for health. `durations`: see `ended`.
+
+    Event loop only.
+    """
 
     def __init__(
         self,
@@ -77,12 +80,14 @@ class GrpcServer(Door):
         check_leaving: Callable[[], None],
         payments: Payments,
         observer: CallObserver,
+        durations: CallDurations | None = None,
     ) -> None:
         keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
-        self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
+        names = [service.name for service in services]
+        self.ended = CallsEnded(names, (health.SERVICE_NAME, reflection.SERVICE_NAME), durations)
         self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
         self._server = grpc.aio.server(
             interceptors=[
@@ -108,7 +113,6 @@ class GrpcServer(Door):
             ],
         )
         self._health = HealthService(listen.calls.stall_timeout_s)
-        names = [service.name for service in services]
         self._names = ("", *names, *models)
         for service in services:
             service.add(self._server)
