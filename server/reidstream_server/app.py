@@ -274,8 +274,12 @@ def tell_budget(budget: MemoryBudget) -> None:
 
 def memory_watch(parts: Parts, door: GrpcServer) -> MemoryWatch:
     """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
-    bounds, runtime = parts.bounds, parts.runtime
-    held = FromLoop(asyncio.get_running_loop(), lambda: held_by(runtime.statistics(), bounds), _ACCOUNTS_S)
+    bounds = parts.bounds
+
+    def held_now() -> dict[Part, int]:
+        return held_by(parts.runtime.statistics(), bounds, waiting_calls=door.admission.waiting)
+
+    held = FromLoop(asyncio.get_running_loop(), held_now, _ACCOUNTS_S)
     rule = WatchRule(
         base_bytes=bounds.base_bytes,
         bound_bytes=bounds.max_receiving_bytes,

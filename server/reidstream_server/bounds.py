@@ -105,7 +105,7 @@ def port_bounds(config: ServerConfig) -> CallBounds:
     """The bounds of calls that the gRPC port keeps for all its services."""
     return CallBounds(
         max_calls=config.limits.max_calls,
-        max_waiting_calls=2 * (calls_per_connection(config) + 1),  # one connection alone never has more than its half
+        max_waiting_calls=_waiting_calls(config),
         receive_timeout_s=config.scheduling.receive_timeout_s,
         stall_timeout_s=config.scheduling.stall_timeout_s,
         end_timeout_s=END_TIMEOUT_S,
@@ -126,12 +126,18 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_sessions=limits.max_sessions,
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
+        max_waiting_calls=2 * _waiting_calls(config),  # of hosted services, and of all others
     )
 
 
 def calls_per_connection(config: ServerConfig) -> int:
     """One connection may carry every session there may be, and others that are told why they are refused."""
     return config.limits.max_sessions + _ROOM_FOR_REFUSALS
+
+
+def _waiting_calls(config: ServerConfig) -> int:
+    """One connection alone never has more than its half."""
+    return 2 * (calls_per_connection(config) + 1)
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:

@@ -15,6 +15,7 @@ import pytest
 from reidstream_proto.admin.v1 import admin_pb2, admin_pb2_grpc
 from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
+from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES, RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
 from reidstream_server.transport.operators import port as ports
@@ -29,9 +30,10 @@ from tests.attacks.attackers import (
     resetting,
     scraping,
 )
-from tests.attacks.attackers.target import Attack
+from tests.attacks.attackers.target import LIST_MODELS, Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
 from tests.support.harness import real_engine, serving, stub_of, until
+from tests.support.wire import wire_to
 
 MIB = 2**20
 LOUD, QUIET = "loud", "quiet"
@@ -173,6 +175,23 @@ async def test_calls_that_are_left_at_once_wait_as_well() -> None:
         await until(lambda: port_of(server).admission.turns.waiting >= 90)
         await until(lambda: server.runtime.statistics().paused_sources == 1)
         await visit(server)
+
+
+async def test_calls_whose_connection_is_gone_wait_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though their turn is an hour away, and though other calls of their connection were left before it went."""
+    monkeypatch.setattr(Runtime, "pause_s", lambda *_: 3600.0)
+    async with serving() as server:
+        turns = port_of(server).admission.turns
+        async with wire_to(server.port) as leaves, wire_to(server.port) as stays:
+            for _ in range(100):
+                stays.call(LIST_MODELS)
+            calls = [leaves.call(LIST_MODELS) for _ in range(100)]
+            await until(lambda: turns.waiting == 200)
+            for call in calls[:50]:
+                leaves.leave(call)
+            leaves.writer.transport.abort()
+            await until(lambda: turns.waiting == 100)
+        await until(lambda: turns.waiting == 0)
 
 
 async def test_sessions_that_are_taken_over_again_and_again_pay_for_each_opening() -> None:

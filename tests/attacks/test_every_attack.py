@@ -12,6 +12,7 @@ import pytest
 
 from reidstream_server.app import RunningServer
 from reidstream_server.memory.budget import held_by
+from reidstream_server.transport.grpc_server.server import GrpcServer
 from tests.attacks.attackers import (
     administering,
     calling,
@@ -156,8 +157,10 @@ async def kept(server: RunningServer) -> AsyncIterator[None]:
 
 def within_bounds(server: RunningServer) -> None:
     """What the server holds, as it counts it itself: each of its bounds, and each part of its budget of memory."""
-    parts = server.parts
-    for part, bytes_held in held_by(server.runtime.statistics(), parts.bounds).items():
+    parts, (port,) = server.parts, server.doors
+    assert isinstance(port, GrpcServer)
+    held_parts = held_by(server.runtime.statistics(), parts.bounds, waiting_calls=port.admission.waiting)
+    for part, bytes_held in held_parts.items():
         assert bytes_held <= parts.budget.bytes_of(part), part
     held, limits = server.runtime.statistics(), server.parts.config.limits
     assert held.queue_bytes <= limits.max_queue_bytes

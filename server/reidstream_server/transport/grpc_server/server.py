@@ -88,7 +88,9 @@ class GrpcServer(Door):
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
         names = [service.name for service in services]
         self.ended = CallsEnded(names, (health.SERVICE_NAME, reflection.SERVICE_NAME), durations)
-        self.admission = CallAdmission(services, access, listen.calls, observer, payments=payments)
+        self.admission = CallAdmission(
+            services, access, listen.calls, observer, payments=payments, connected=self.receipts.connected
+        )
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
