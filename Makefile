@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client synthetic tests demo bench emulation README.md
+CODE := proto engines server client synthetic tests demo bench emulation deploy README.md
 
 MODEL ?=
 PROFILE ?=
@@ -47,7 +47,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 
 types: $(VENV)/.dev ## mypy --strict, and what must and must not type-check under mypy and pyright (tests/typing)
 	@echo "mypy and pyright ..."
-	@$(BIN)/mypy --no-error-summary proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
+	@$(BIN)/mypy --no-error-summary proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation deploy
 	@mkdir -p out
 	@$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python >out/pyright.txt || { cat out/pyright.txt; exit 1; }
 
@@ -66,6 +66,10 @@ proto: $(VENV)/.dev ## generate the stubs from the .proto files
 
 docs: $(VENV)/.runtime ## write the generated page of settings
 	$(BIN)/python -m reidstream_server.config > docs/configuration.md
+
+.PHONY: rules
+rules: $(VENV)/.runtime ## write the rules and alerts for Prometheus
+	$(BIN)/python -m deploy.prometheus
 
 pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages anew, of real servers
 	$(BIN)/python -m tests.support.top_picture

@@ -11,6 +11,7 @@ LONGEST = (
     "tests/emulation/test_mutants.py",
     "tests/emulation/test_served.py",
     "tests/golden/test_wire_golden.py",
+    "tests/chaos/test_alerts.py",
     "tests/golden/test_device_golden.py",
     "tests/simulation/test_mutants.py",
     "tests/unit/engines/cuda/test_compile.py",
