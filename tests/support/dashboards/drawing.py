@@ -179,7 +179,7 @@ def _one_panel(one: Drawn, picture: Picture, box: _Box) -> Iterator[str]:
     stacked = panel["fieldConfig"]["defaults"]["custom"].get("stacking", {}).get("mode") == "normal"
     scale = axis(panel, [one_of for one_of, _ in shown], stacked=stacked)
     yield from _ground(panel, scale, plot)
-    yield _text(plot.x + 4, plot.y - 5, unit_of(panel), 10.5, ink=_FAINT)
+    yield _text(plot.x + 4, plot.y - 5, unit_of(panel), 11.5, ink=_FAINT)
     yield from _steps(panel, scale, plot)
     where = _Plot(picture, scale, plot)
     below: dict[float, float] = {}
@@ -198,21 +198,21 @@ def _time(picture: Picture, plot: _Box) -> Iterator[str]:
     for place, incident in enumerate(picture.incidents, 1):
         x, width = plot.x + incident.begins_s * per_s, (incident.ends_s - incident.begins_s) * per_s
         yield f'<rect x="{x:.1f}" y="{plot.y}" width="{width:.1f}" height="{plot.h}" fill="{_BAND}"/>'
-        yield _text(x + width / 2, plot.y - 4, str(place), 10.5, bold=True, ink=_NAMED["orange"], anchor="middle")
+        yield _text(x + width / 2, plot.y - 4, str(place), 11.5, bold=True, ink=_NAMED["orange"], anchor="middle")
     for at_s in picture.restarts_s:
         x = plot.x + (at_s - picture.began_s) * per_s
         yield f'<path d="M{x:.1f} {plot.y}v{plot.h}" stroke="{_NAMED["blue"]}" stroke-dasharray="3 3"/>'
     for minute in range(int(picture.lasts_s // 60) + 1):
         x = plot.x + minute * 60 * per_s
         anchor = "end" if minute * 60 >= picture.lasts_s else "middle"
-        yield _text(x, plot.y + plot.h + 15, f"{minute}:00", 10.5, ink=_FAINT, anchor=anchor)
+        yield _text(x, plot.y + plot.h + 15, f"{minute}:00", 11.5, ink=_FAINT, anchor=anchor)
 
 
 def _ground(panel: dict[str, Any], scale: Axis, plot: _Box) -> Iterator[str]:
     for tick in scale.ticks:
         y = _y(tick, scale, plot)
         yield f'<path d="M{plot.x} {y:.1f}h{plot.w:.1f}" stroke="{_GRID}"/>'
-        yield _text(plot.x - 6, y + 4, number(panel, tick, short=True), 10.5, ink=_FAINT, anchor="end")
+        yield _text(plot.x - 6, y + 4, number(panel, tick, short=True), 11.5, ink=_FAINT, anchor="end")
 
 
 def _steps(panel: dict[str, Any], scale: Axis, plot: _Box) -> Iterator[str]:
@@ -266,7 +266,7 @@ def _heat(panel: dict[str, Any], series: Sequence[Series], picture: Picture, plo
         yield f'<path d="M{plot.x} {y + tall:.1f}h{plot.w:.1f}" stroke="{_GRID}"/>'
         edge = "more" if name == "+Inf" else number(panel, float(name), short=True)
         if tall * 2 > _LEGEND_ROW and (tall > _LEGEND_ROW * 0.7 or place % 2 == 0):
-            yield _text(plot.x - 6, y + tall / 2 + 4, edge, 10, ink=_FAINT, anchor="end")
+            yield _text(plot.x - 6, y + tall / 2 + 4, edge, 11, ink=_FAINT, anchor="end")
         for at_s, value in cells.items():
             if value > most / 500:
                 shade = math.ceil(math.sqrt(value / most) * _SHADES)
@@ -287,7 +287,7 @@ def _legend(panel: dict[str, Any], shown: Sequence[tuple[Series, str]], box: _Bo
     x, row = box.x, 0
     for series, colour in sorted(shown, key=lambda one: -one[0].most):
         text = f"{series.name}  {number(panel, series.most, short=True)}"
-        width = 18 + 6.3 * len(text) + 12
+        width = 18 + 6.8 * len(text) + 10
         if x + width > box.x + box.w and x > box.x:
             x, row = box.x, row + 1
         if row == _LEGEND_ROWS:
@@ -295,7 +295,7 @@ def _legend(panel: dict[str, Any], shown: Sequence[tuple[Series, str]], box: _Bo
         y = box.y + row * _LEGEND_ROW
         yield f'<path d="M{x:.1f} {y:.1f}h12" stroke="{colour}" stroke-width="3"/>'
         yield (
-            f'<text x="{x + 17:.1f}" y="{y + 4:.1f}" font-size="11" fill="{_INK}">{escape(series.name)}'
+            f'<text x="{x + 17:.1f}" y="{y + 4:.1f}" font-size="12" fill="{_INK}">{escape(series.name)}'
             f'<tspan dx="5" fill="{_FAINT}">{escape(number(panel, series.most, short=True))}</tspan></text>'
         )
         x += width
