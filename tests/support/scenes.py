@@ -53,7 +53,8 @@ class Scene:
     fired: set[tuple[str, str]] = field(default_factory=set)
 
     async def quiet(self) -> None:
-        """No alert is active, and none comes."""
+        """The server is scraped, no alert is active, and none comes."""
+        await self.watch.differs(f'up{{fault="{self.target.name}"}} == 1', [])
         await self.watch.settled(self.target.name, ())
 
     async def fires(self, *alerts: tuple[str, str]) -> None:

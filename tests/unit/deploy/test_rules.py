@@ -21,7 +21,7 @@ from deploy.prometheus.durations import Duration, as_written, days, hours, minut
 from deploy.prometheus.objectives import OBJECTIVES, Objectives
 from deploy.prometheus.outcomes import Whose, outcomes, whose
 from deploy.prometheus.recording import BURN_WINDOWS
-from deploy.prometheus.rules import Alert, Severity
+from deploy.prometheus.rules import JOB, Alert, Severity
 from reidstream_server.core.faults import FaultReason
 
 ROOT = Path(__file__).parents[3]
@@ -308,15 +308,15 @@ LONG = (
         {598: [], 604: [], 638: []},
     ),
     Case(
-        "a fifth of a percent for four hours is a ticket",
+        "four of a thousand are lost for four hours",
         350,
-        {frames("internal"): counter((30, 0), (120, 1.2), (200, 0))},
+        {frames("internal"): counter((30, 0), (120, 2.4), (200, 0))},
         {58: [], 290: [(LOST, TICKET)], 690: []},
     ),
     Case(
-        "two of a hundred are old for four hours",
+        "three of a hundred are old for four hours",
         350,
-        {FRESH: counter((30, 600), (120, 588), (200, 600))},
+        {FRESH: counter((30, 600), (120, 582), (200, 600))},
         {58: [], 290: [(OLD, TICKET)], 690: []},
     ),
 )
@@ -357,6 +357,14 @@ def judge(folder: Path, cases: Sequence[Case], step: int = 1) -> None:
         json.dumps({"rule_files": [str(RULES)], "evaluation_interval": f"{step}m", "tests": tests}), encoding="utf-8"
     )
     promtool("test", "rules", file)
+
+
+def test_the_rules_look_for_the_job_that_is_scraped() -> None:
+    """Its name is in both; and targets without and with compose have the same files."""
+    assert f"job_name: {JOB}\n" in (DEPLOY / "prometheus.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"targets/(\w+\.yml)\]", (DEPLOY / "prometheus.yml").read_text(encoding="utf-8")))
+    for folder in ("targets", "compose"):
+        assert {path.name for path in (DEPLOY / folder).iterdir()} == named
 
 
 @pytest.mark.needs("promtool")
