@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -70,6 +70,12 @@ docs: $(VENV)/.runtime ## write the generated page of settings
 .PHONY: rules
 rules: $(VENV)/.runtime ## write the rules and alerts for Prometheus
 	$(BIN)/python -m deploy.prometheus
+
+dashboards: $(VENV)/.dev ## write the dashboards that Grafana reads
+	$(BIN)/python -m deploy.grafana
+
+dashboards-picture: $(VENV)/.dev ## draw docs/images/dashboards.svg: the dashboards, of a real scrape with an incident (six minutes)
+	$(BIN)/python -m tests.support.dashboards.picture
 
 pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages anew, of real servers
 	$(BIN)/python -m tests.support.top_picture

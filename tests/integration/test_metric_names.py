@@ -30,7 +30,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
 CODE = ("server/reidstream_server", "bench", "demo", "client/reidstream_client")
 PACKAGES = {path.name for path in ROOT.glob("*/reidstream_*")}
-OTHERS = {"up", "ALERTS"}
+OTHERS = {"up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"}
 """What Prometheus itself adds."""
 NO_SERIES = {"reidstream_fields"}
 """An attribute of log records."""

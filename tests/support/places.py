@@ -22,6 +22,7 @@ LONGEST = (
     "tests/integration/test_resume.py",
     "tests/integration/test_soak.py",
     "tests/simulation/test_seeds.py",
+    "tests/integration/test_dashboards.py",
 )
 # Of these each test is given to whichever worker is free: what their tests share is built once for all workers.
 APART = LONGEST[:3]
