@@ -20,6 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.alertmanager import alertmanager
 from tests.support.clock import Clock
 from tests.support.patience import HANG_S, forgive_late_events, patient_clients
 from tests.support.places import place_of
@@ -58,6 +59,8 @@ def _package(name: str) -> Callable[[], bool]:
 
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "alertmanager": (lambda: alertmanager() is not None, "apt-get install prometheus-alertmanager"),
+    "curl": (_program("curl"), "apt-get install curl"),
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "openvino": (_package("openvino"), "make .venv/.dev (the extra openvino of engines)"),
     "gevent": (_package("gevent"), "make .venv/.dev"),

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
-import json
 import platform
 import re
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
@@ -35,6 +32,7 @@ from tests.support.certificates import Pair, authority, signed
 from tests.support.gate import Gate
 from tests.support.harness import frame, opening, real_engine, serving, stream_to, until
 from tests.support.patience import HANG_S, wait_until
+from tests.support.prometheus import running_prometheus
 
 ROOT = Path(__file__).parents[2]
 HOUR_MS = 3_600_000
@@ -424,42 +422,21 @@ async def test_a_real_prometheus_reads_every_series(tmp_path: Path) -> None:
 
 def _ask_prometheus(folder: Path, port: int, names: set[str], queries: Sequence[str]) -> None:
     """Run Prometheus until it has answered all that is asked."""
-    config = folder / "prometheus.yml"
-    config.write_text(
+    config = (
         "scrape_configs: [{job_name: reidstream, scrape_interval: 1s, "
-        f"static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]",
-        encoding="utf-8",
+        f"static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]"
     )
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    command += ["--web.listen-address=127.0.0.1:0", "--enable-feature=exemplar-storage"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        address, ready = "", False
-        for line in process.stderr:  # it names its port, and that it is ready, in either order
-            if match := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", line):
-                address = match[1]
-            ready = ready or "Server is ready" in line
-            if ready and address:
-                break
-
-        def asked(path: str, **parameters: str) -> Any:
-            query = urllib.parse.urlencode(parameters)
-            with urllib.request.urlopen(f"http://{address}/api/v1/{path}?{query}", timeout=HANG_S) as answer:
-                return json.load(answer)["data"]
+    with running_prometheus(folder, config, "--enable-feature=exemplar-storage") as prometheus:
 
         def known() -> set[str]:
-            found = asked("query", query='{__name__=~"(reidstream|rpc)_.*"}')["result"]
+            found = prometheus.query('{__name__=~"(reidstream|rpc)_.*"}')
             return {item["metric"]["__name__"] for item in found}
 
         def traces() -> set[str]:
             wanted = 'reidstream_frame_age_seconds_bucket or reidstream_frames_total{outcome="answered"}'
-            found = asked("query_exemplars", query=wanted, start="0", end="9999999999")
+            found = prometheus.ask("query_exemplars", query=wanted, start="0", end="9999999999")
             return {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
 
         wait_until(lambda: known() == names)
         wait_until(lambda: traces() == {TRACE})
-        wait_until(lambda: all(asked("query", query=query)["result"] for query in queries))
-    finally:
-        process.terminate()
-        process.communicate()
+        wait_until(lambda: all(map(prometheus.query, queries)))
