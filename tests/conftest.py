@@ -67,7 +67,6 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
-    "curl": (_program("curl"), "apt-get install curl"),
     "jq": (_program("jq"), "apt-get install jq"),
     "g++": (_program("g++"), "apt-get install g++"),
     "nvimgcodec": (_package("nvidia.nvimgcodec"), "make .venv/.dev (the extra gpu-decode of engines)"),
