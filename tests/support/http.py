@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reidstream_server.app import RunningServer
+from reidstream_server.transport.http_server.server import HttpServer
 from tests.support.harness import serving
 
 BOUNDARY = "XboundaryX"
@@ -103,3 +104,9 @@ async def http_serving(*engines: Any, **changes: object) -> AsyncIterator[Runnin
     """`serving`, with an HTTP door."""
     async with serving(*engines, http_port=0, **changes) as server:
         yield server
+
+
+def door_of(server: RunningServer) -> HttpServer:
+    """Its HTTP door."""
+    (door,) = (one for one in server.doors if isinstance(one, HttpServer))
+    return door

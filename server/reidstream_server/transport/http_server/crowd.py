@@ -21,6 +21,10 @@ from reidstream_server.memory.watch import Holder, Receiving
 from .connection import Crowd, HttpConnection
 
 
+_MOST_TURNED_AWAY = 64
+"""Connections beyond the bound that hear why, at a time. The others are cut."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Holder:
     peer: str
@@ -34,6 +38,7 @@ class ConnectionCrowd(Crowd, Receiving):
     def __init__(self, most: int) -> None:
         self.most = most
         self._open: dict[HttpConnection, None] = {}  # the oldest first
+        self._turned_away: set[HttpConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
@@ -45,7 +50,7 @@ class ConnectionCrowd(Crowd, Receiving):
         if len(self._open) >= self.most:
             idle = next((one for one in self._open if not one.busy), None)
             if idle is None:
-                connection.turn_away()
+                self._turn_away(connection)
                 return
             del self._open[idle]
             idle.cut()
@@ -54,6 +59,14 @@ class ConnectionCrowd(Crowd, Receiving):
     @override
     def left(self, connection: HttpConnection) -> None:
         self._open.pop(connection, None)
+        self._turned_away.discard(connection)
+
+    def _turn_away(self, connection: HttpConnection) -> None:
+        if len(self._turned_away) < _MOST_TURNED_AWAY:
+            self._turned_away.add(connection)
+            connection.turn_away()
+        else:
+            connection.cut()
 
     async def end(self, grace_s: float) -> None:
         """Close what is idle; what is busy has so many seconds to end."""

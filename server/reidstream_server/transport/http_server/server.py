@@ -132,15 +132,18 @@ class HttpServer(Door):
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Callable[[Any], Any]) -> None:
         """The ASGI application: one request."""
+        del send  # the connection writes answers
         connection: HttpConnection = scope["state"]["connection"]
-        request = self._request(scope, receive)
-        found = self._routes.find(request.method, request.path)
+        route: Route | None = None
         try:
+            request = self._request(scope, receive)
+            found = self._routes.find(request.method, request.path)
             if isinstance(found, Response):
                 await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
-                route, response = None, found
+                response = found
             else:
-                route, response = found[0], await self._call(request, *found)
+                route = found[0]
+                response = await self._call(request, *found)
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -148,16 +151,15 @@ class HttpServer(Door):
                 raise
             current_task().uncancel()
             self._refused(Refusal.RECEIVING_FULL)
-            route, response = found_route(found), call_refused(ReceivingFull(connection.why))
+            response = call_refused(ReceivingFull(connection.why))
         except CallRefused as error:
             self._refused(error.refusal)
-            route, response = found_route(found), call_refused(error)
+            response = call_refused(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             log.failure("call_failed", error)
-            route = found_route(found)
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
         self.ended.count(route, response.status)
-        await self._send(response, send, connection)
+        await connection.answer(response, self._listen.stall_timeout_s)  # in progress until it is taken
 
     async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
         """Raises CallRefused, ClientGone."""
@@ -181,18 +183,6 @@ class HttpServer(Door):
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))
 
-    async def _send(self, response: Response, send: Callable[[Any], Any], connection: HttpConnection) -> None:
-        """The call is in progress until its client has taken the answer; whoever takes too long is cut off."""
-        try:
-            async with asyncio.timeout(self._listen.stall_timeout_s):
-                await send(
-                    {"type": "http.response.start", "status": int(response.status), "headers": response.all_headers()}
-                )
-                await send({"type": "http.response.body", "body": response.body})
-                await connection.taken()
-        except TimeoutError:
-            connection.cut()
-
     def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
         headers, connection = scope["headers"], scope["state"]["connection"]
         body = connection.body = Body(receive, declared=declared_length(headers), most=self._listen.max_body_bytes)
@@ -205,8 +195,3 @@ class HttpServer(Door):
             certificate_names=scope["state"]["certificate_names"],
             body=body,
         )
-
-
-def found_route(found: tuple[Route, Mapping[str, str]] | Response) -> Route | None:
-    """None for a path or a method that is not there."""
-    return None if isinstance(found, Response) else found[0]

@@ -16,19 +16,13 @@ from reidstream_server import app
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.http_server import connection
-from reidstream_server.transport.http_server.server import HttpServer
 from tests.support.certificates import authority, signed
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
-from tests.support.http import RawHttp, form, http_serving, http_to, request
+from tests.support.http import RawHttp, door_of, form, http_serving, http_to, request
 
 BODY, HEADERS = form(JPEG)
 RAW = {"Content-Type": "image/jpeg"}
-
-
-def door_of(server: RunningServer) -> HttpServer:
-    (door,) = (one for one in server.doors if isinstance(one, HttpServer))
-    return door
 
 
 # Who is let in.
