@@ -18,6 +18,7 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -279,7 +280,15 @@ class HttpConnection(HttpToolsProtocol):
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        self._task = self.loop.create_task(app(cycle.scope, partial(self._receive, cycle), cycle.send))
+        self._task = self.loop.create_task(self._run(cycle, app))
+
+    async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request that gets no answer ends its connection, whatever the reason."""
+        try:
+            await app(cycle.scope, partial(self._receive, cycle), cycle.send)
+        finally:
+            if not cycle.response_complete:
+                self.cut()
 
     async def _receive(self, cycle: RequestResponseCycle) -> Mapping[str, Any]:
         """More of a body. Raises InvalidCall."""
@@ -337,10 +346,11 @@ class HttpConnection(HttpToolsProtocol):
         """Say nothing more, and drop what still comes, for a moment."""
         self._refused = True
         self._unset_keepalive_if_required()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
         self.flow.resume_reading()
         self._end_in(LINGER_S)
+        if self.transport.can_write_eof():
+            with suppress(OSError):  # it has gone, which the event loop does not know yet
+                self.transport.write_eof()
 
     def _write(self, response: Response) -> None:
         """The answer to the oldest request that has none."""

@@ -218,7 +218,7 @@ async def test_large_answers_and_many_headers_are_worked_on_apart(monkeypatch: p
         'form-data; name="file"',
         "form-data;name=file",
         'form-data; filename="a;name=\\"x\\".png"; name="file"',
-        'FORM-DATA ; NAME = "file" ; filename*=UTF-8\'\'x',
+        "FORM-DATA ; NAME = \"file\" ; filename*=UTF-8''x",
         "attachment; name=file; size=3",
     ],
 )
