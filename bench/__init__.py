@@ -3,6 +3,7 @@
     command     which measurement
     serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
     overload/   python -m bench overload: more than the server can do, and who gets what of it
+    web/        python -m bench http: the HTTP door beside a bare HTTP server
     soak/       python -m bench soak: many frames of every kind, and what grows
     gpu/        python -m bench gpu: what only a real GPU can show
     accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
@@ -12,5 +13,5 @@
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first six use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: the first seven use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench [compare | soak | overload | gpu] ...`: chooses the command. Without one, the server is measured
+"""`python -m bench [compare | soak | overload | http | gpu] ...`: chooses the command. Without one, the server is measured
 beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
@@ -14,6 +14,7 @@ from bench.machine.processes import BenchFailed
 from bench.overload import command as overload
 from bench.serving import command as serving
 from bench.soak import command as soak
+from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -21,6 +22,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "compare": serving.compare,
     "soak": soak.main,
     "overload": overload.main,
+    "http": web.main,
     "gpu": gpu_main,
 }
 

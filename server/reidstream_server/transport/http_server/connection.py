@@ -82,7 +82,7 @@ class Crowd(Protocol):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Event loop only. `peer`: its other end, as gRPC writes it. `body`: of the request that is being answered. `why`:
+    """Event loop only. `peer`: its other end, as gRPC writes it. `address`: the same without the port. `body`: of the request that is being answered. `why`:
     set when that is to be ended.
     """
 
@@ -103,7 +103,7 @@ class HttpConnection(HttpToolsProtocol):
         self._why_bad = _BAD
         self._why_bad_body = ""
         self._last: Response | None = None
-        self.peer = ""
+        self.peer = self.address = ""
         self.body: Body | None = None
         self.why = ""
 
@@ -158,7 +158,8 @@ class HttpConnection(HttpToolsProtocol):
         if hasattr(transport, "max_size"):
             transport.max_size = PIECE_BYTES
         host, port = self.client or ("", 0)
-        self.peer = f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        self.address = f"ipv6:%5B{host}%5D" if ":" in host else f"ipv4:{host}"
+        self.peer = f"{self.address}:{port}"
         self.app_state = {
             "connection": self,
             "certificate_names": names_in_certificate(transport.get_extra_info("peercert")),

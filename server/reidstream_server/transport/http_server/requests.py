@@ -59,7 +59,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Request:
-    """`path`: decoded. `headers`: names in lower case. `peer`: the connection's other end, as gRPC writes it.
+    """`path`: decoded. `headers`: names in lower case. `peer`: the other end's address, without a port.
     `certificate_names`: as `identity` takes them.
     """
 

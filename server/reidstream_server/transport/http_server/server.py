@@ -1,7 +1,8 @@
 """The HTTP port: every request passes the entrance that all doors share, and then its route's handler.
 
 A request waits for its turn, takes the place of a call, and only then is its body read, which is its handler's
-business. Trap: uvicorn's own server takes the process's signals and exits it when a port is taken. So only its
+business. Traps: HTTP clients open connections as they like, so who has no name is known by its address, and not, as a
+stream is, by its connection: a thousand uploads are one client's. And uvicorn's own server takes the process's signals and exits it when a port is taken. So only its
 connections are used, and the socket is ours.
 """
 
@@ -191,7 +192,7 @@ class HttpServer(Door):
             path=scope["path"],
             query=scope["query_string"],
             headers=headers,
-            peer=connection.peer,
+            peer=connection.address,
             certificate_names=scope["state"]["certificate_names"],
             body=body,
         )
