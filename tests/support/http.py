@@ -87,10 +87,10 @@ def form(*files: bytes, **fields: str) -> tuple[bytes, dict[str, str]]:
 
 
 @asynccontextmanager
-async def http_to(server: RunningServer) -> AsyncIterator[RawHttp]:
-    """A connection to its HTTP door."""
+async def http_to(server: RunningServer, *, address: str = "127.0.0.1") -> AsyncIterator[RawHttp]:
+    """A connection to its HTTP door, from an address of this machine."""
     assert server.http_port is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port, local_addr=(address, 0))
     try:
         yield RawHttp(reader, writer)
     finally:

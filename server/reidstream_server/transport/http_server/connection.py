@@ -4,8 +4,8 @@ uvicorn reads as much of a body as it has room for before anybody asks, takes he
 time, queues any number of requests that come before their answers, and lets a request's task run on when its client is
 gone. Its answers are two writes and a dozen checks, so answers are written here.
 
-Traps: reading pauses when a head is complete, and goes on when somebody reads the body: so a request that waits for its
-turn holds one piece of what the socket had, and no more. What comes after an answer is read and dropped for a moment,
+Traps: reading pauses when a body is not whole that nobody reads yet, and goes on when somebody does: so a request that
+waits for its turn holds one piece of what the socket had, and no more. What comes after an answer is read and dropped for a moment,
 since closing a socket with unread bytes destroys the answer that is on its way. What is no HTTP ends the connection,
 but the requests before it are answered first, and one whose body it is hears so from its own answer. Of a request that
 asks for an upgrade the parser takes the body for another protocol. And whoever is asked to end in a callback of the
@@ -29,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from reidstream_server.errors import InvalidCall
+from reidstream_server.identity.access import source_of
 
 from .requests import Body
 from .responses import Response, refusal
@@ -42,6 +43,9 @@ LINGER_S = 2.0
 
 PIECE_BYTES = 64 * 2**10
 """What is read of a socket at a time."""
+
+BYTE_NS = 1
+"""What reading a byte of a request takes of the event loop, whatever becomes of it."""
 
 MANY_CHUNKS = 4096
 """A body may come in so many chunks, of any size; in more, if they have `CHUNK_BYTES` on average. Each costs the event
@@ -82,7 +86,8 @@ class Crowd(Protocol):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Event loop only. `peer`: its other end, as gRPC writes it. `address`: the same without the port. `body`: of the request that is being answered. `why`:
+    """Event loop only. `peer`: its other end, as gRPC writes it. `address`: the same without the port. `source`: who is held
+    responsible for what it sends, as far as that is known. `body`: of the request that is being answered. `why`:
     set when that is to be ended.
     """
 
@@ -93,6 +98,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._begun = False  # of a request, something has come
+        self._unpaid_bytes = 0
         self._loose_bytes = 0  # since the last byte of a body: the lengths of chunks, and trailers
         self._chunks = self._body_bytes = 0
         self._late: asyncio.TimerHandle | None = None
@@ -103,7 +109,7 @@ class HttpConnection(HttpToolsProtocol):
         self._why_bad = _BAD
         self._why_bad_body = ""
         self._last: Response | None = None
-        self.peer = self.address = ""
+        self.peer = self.address = self.source = ""
         self.body: Body | None = None
         self.why = ""
 
@@ -141,6 +147,11 @@ class HttpConnection(HttpToolsProtocol):
             if self.transport.is_closing() and not self._lost:
                 self._end_in(within_s)  # for the rest
 
+    def cost_ns(self) -> int:
+        """Of the event loop, for reading what has come since this was asked last."""
+        cost, self._unpaid_bytes = self._unpaid_bytes * BYTE_NS, 0
+        return cost
+
     def cut(self) -> None:
         """End it at once."""
         self.transport.abort()
@@ -159,7 +170,7 @@ class HttpConnection(HttpToolsProtocol):
             transport.max_size = PIECE_BYTES
         host, port = self.client or ("", 0)
         self.address = f"ipv6:%5B{host}%5D" if ":" in host else f"ipv4:{host}"
-        self.peer = f"{self.address}:{port}"
+        self.peer, self.source = f"{self.address}:{port}", source_of(self.address)
         self.app_state = {
             "connection": self,
             "certificate_names": names_in_certificate(transport.get_extra_info("peercert")),
@@ -182,6 +193,7 @@ class HttpConnection(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self._unpaid_bytes += len(data)
         if self._refused:
             return
         if self._in_head:
@@ -198,6 +210,8 @@ class HttpConnection(HttpToolsProtocol):
         except HttpParserError:
             self._refuse(self._why_bad)
             return
+        if not self._in_head and self.body is None and self._asked:
+            self.flow.pause_reading()  # nobody reads the body yet
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_TOO_LONG)
         elif not self._in_head and self._loose_bytes > MAX_HEAD_BYTES:
@@ -231,7 +245,6 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head, self._head_bytes, self._loose_bytes, self._chunks, self._body_bytes = False, 0, 0, 0, 0
         self._in_time()
-        self.flow.pause_reading()
 
     @override
     def on_body(self, body: bytes) -> None:

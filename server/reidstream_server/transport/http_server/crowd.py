@@ -33,10 +33,11 @@ class _Holder:
 
 
 class ConnectionCrowd(Crowd, Receiving):
-    """`most`: connections. Event loop only, but for what the watch asks."""
+    """`most`: connections. `pay`: for what one has sent that is over. Event loop only, but for what the watch asks."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, pay: Callable[[HttpConnection], None]) -> None:
         self.most = most
+        self._pay = pay
         self._open: dict[HttpConnection, None] = {}  # the oldest first
         self._turned_away: set[HttpConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -58,6 +59,7 @@ class ConnectionCrowd(Crowd, Receiving):
 
     @override
     def left(self, connection: HttpConnection) -> None:
+        self._pay(connection)
         self._open.pop(connection, None)
         self._turned_away.discard(connection)
 

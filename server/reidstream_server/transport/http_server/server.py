@@ -40,6 +40,7 @@ log = get_logger(__name__)
 
 _BACKLOG = 1024
 _HANDSHAKE_S = 10.0
+_FREE_NS = 50_000  # a request and a small picture: what a call costs has room for that
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep a connection that they do not use, so that they end it and not we."""
 
@@ -78,7 +79,7 @@ class HttpServer(Door):
         self._check_leaving = check_leaving
         self._refused = refused
         self.ended = RequestsEnded(self._routes.all)
-        self.crowd = ConnectionCrowd(listen.max_connections)
+        self.crowd = ConnectionCrowd(listen.max_connections, self._pay)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
@@ -136,6 +137,7 @@ class HttpServer(Door):
         del send  # the connection writes answers
         connection: HttpConnection = scope["state"]["connection"]
         route: Route | None = None
+        self._pay(connection)
         try:
             request = self._request(scope, receive)
             found = self._routes.find(request.method, request.path)
@@ -144,7 +146,7 @@ class HttpServer(Door):
                 response = found
             else:
                 route = found[0]
-                response = await self._call(request, *found)
+                response = await self._call(connection, request, *found)
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -159,10 +161,13 @@ class HttpServer(Door):
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             log.failure("call_failed", error)
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
+        self._pay(connection)
         self.ended.count(route, response.status)
         await connection.answer(response, self._listen.stall_timeout_s)  # in progress until it is taken
 
-    async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
+    async def _call(
+        self, connection: HttpConnection, request: Request, route: Route, names: Mapping[str, str]
+    ) -> Response:
         """Raises CallRefused, ClientGone."""
         if route.public:
             source = source_of(request.peer)
@@ -179,10 +184,17 @@ class HttpServer(Door):
         except Unauthenticated:
             await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
             raise
+        connection.source = caller.source
         await self._entrance.turns.wait(caller.source, CALL_NS)
         self._check_leaving()
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))
+
+    def _pay(self, connection: HttpConnection) -> None:
+        """Whoever sends much waits before its next call: its bytes were read on the event loop."""
+        cost_ns = connection.cost_ns()
+        if cost_ns > _FREE_NS:
+            self._entrance.turns.charge(connection.source, cost_ns)
 
     def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
         headers, connection = scope["headers"], scope["state"]["connection"]

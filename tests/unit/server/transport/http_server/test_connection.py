@@ -71,6 +71,24 @@ async def test_a_body_in_tiny_chunks_is_refused() -> None:
         assert (answer.status, "send larger ones" in answer.detail) == (400, True)
 
 
+async def test_who_sends_much_pays_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for what is dropped: a body that is refused, and one whose client leaves."""
+    monkeypatch.setattr(connection, "LINGER_S", 0.5)
+    async with http_serving() as server, http_to(server) as http:
+        charged: dict[str, int] = {}
+
+        def charge(source: str, cost_ns: int) -> None:
+            charged[source] = charged.get(source, 0) + cost_ns
+
+        monkeypatch.setattr(server.parts.entrance.turns, "charge", charge)
+        assert (await http.ask("POST", "/embed", BODY, HEADERS)).status == 200
+        assert charged == {}
+        size = 2**20
+        http.send(request("POST", "/nowhere", bytes(size), {"Content-Length": str(2**30)}))
+        assert (await http.answer()).status == 404
+        await until(lambda: charged.get("connection ipv4:127.0.0.1", 0) >= size)
+
+
 # Answers.
 
 
@@ -229,7 +247,7 @@ async def test_a_client_that_ends_its_connection_and_reads_nothing_is_cut_off() 
             await until(lambda: len(crowd) == 0)
 
 
-async def test_only_so_many_hear_that_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_hear_that_there_are_too_many() -> None:
     """Those beyond them are cut at once, or they would be connections without bound."""
     gate = Gate()
     engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
