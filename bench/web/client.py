@@ -11,6 +11,8 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 from typing_extensions import override
 
@@ -44,9 +46,8 @@ class _Client(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.write(self._request)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -70,8 +71,7 @@ class _Client(asyncio.Protocol):
 
 
 async def _run(load: WebLoad) -> dict[str, float]:
-    with open(load.request, "rb") as file:  # noqa: ASYNC230 - before anything is measured
-        request = file.read()
+    request = Path(load.request).read_bytes()  # noqa: ASYNC240 - before anything is measured
     loop = asyncio.get_running_loop()
     clients = [
         (await loop.create_connection(lambda: _Client(request), "127.0.0.1", load.port))[1]

@@ -1,6 +1,7 @@
 """`python -m bench http`: requests of one crop to the HTTP door, beside a bare server that reads and answers as much.
 
-The engine costs nothing, and unless `--decode` is given nothing is decoded, so the door is the work. Ratios are taken within each repeat; the table shows the medians.
+The engine costs nothing, and unless `--decode` is given nothing is decoded, so the door is the work. Ratios are taken
+within each repeat; the table shows the medians.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import os
 import random
 import re
 import struct
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,7 +28,8 @@ from reidstream_engines.fake import FakeEngine, FakeScript
 from reidstream_engines.protocol import BoxCrop, Crop
 from reidstream_proto.v1 import session_pb2
 from reidstream_server.app import RunningServer
-from reidstream_server.transport.http_server import connection, server as http_server
+from reidstream_server.transport.http_server import connection
+from reidstream_server.transport.http_server import server as http_server
 from tests.support.harness import JPEG, RawStream, frame, stream_to, until
 from tests.support.hostile_http import Leaving, script_of
 from tests.support.http import BOUNDARY, door_of, form, http_serving, http_to
@@ -199,6 +201,7 @@ async def test_whatever_is_said_is_answered_and_nothing_is_left(
                         for number in range(first, min(first + ROUND, INPUTS)):
                             group.create_task(one(number))
                     grown.append(private_bytes())
+                    sys.stderr.write(f"{first + ROUND} inputs, {grown[-1] >> 20} MiB, {dict(heard.statuses)}\n")
             finally:
                 finished.set()
             assert await behaving > 0
@@ -212,7 +215,6 @@ async def test_whatever_is_said_is_answered_and_nothing_is_left(
     assert set(heard.statuses) >= {0, 200, 400, 404, 405}
     if len(grown) > 4:  # the first rounds fill what Python keeps
         assert grown[-1] - grown[2] < 32 * 2**20
-    print(f"\n{INPUTS} inputs: {dict(sorted(heard.statuses.items()))}; MiB of memory: {[size >> 20 for size in grown]}")
 
 
 def private_bytes() -> int:

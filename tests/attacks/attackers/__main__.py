@@ -1,4 +1,5 @@
-"""`python -m tests.attacks.attackers NAME PORT METRICS_PORT HTTP_PORT PID`: attacks until SIGTERM, then says what it got.
+"""`python -m tests.attacks.attackers NAME PORT METRICS_PORT HTTP_PORT PID`: attacks until SIGTERM, then says what it
+got.
 
 It says `begun` with its first attempt, since making what it sends may take seconds; at the latest after ten. It takes
 a lower priority than its victims, since what the server pays is measured, and not what the attacker pays. Trap:

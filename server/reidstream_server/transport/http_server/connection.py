@@ -5,11 +5,11 @@ time, queues any number of requests that come before their answers, and lets a r
 gone. Its answers are two writes and a dozen checks, so answers are written here.
 
 Traps: reading pauses when a body is not whole that nobody reads yet, and goes on when somebody does: so a request that
-waits for its turn holds one piece of what the socket had, and no more. What comes after an answer is read and dropped for a moment,
-since closing a socket with unread bytes destroys the answer that is on its way. What is no HTTP ends the connection,
-but the requests before it are answered first, and one whose body it is hears so from its own answer. Of a request that
-asks for an upgrade the parser takes the body for another protocol. And whoever is asked to end in a callback of the
-parser must not touch the parser.
+waits for its turn holds one piece of what the socket had, and no more. What comes after an answer is read and dropped
+for a moment, since closing a socket with unread bytes destroys the answer that is on its way. What is no HTTP ends the
+connection, but the requests before it are answered first, and one whose body it is hears so from its own answer. Of a
+request that asks for an upgrade the parser takes the body for another protocol. And whoever is asked to end in a
+callback of the parser must not touch the parser.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from typing_extensions import override
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -86,8 +87,8 @@ class Crowd(Protocol):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Event loop only. `peer`: its other end, as gRPC writes it. `address`: the same without the port. `source`: who is held
-    responsible for what it sends, as far as that is known. `body`: of the request that is being answered. `why`:
+    """Event loop only. `peer`: its other end, as gRPC writes it. `address`: the same without the port. `source`: who is
+    held responsible for what it sends, as far as that is known. `body`: of the request that is being answered. `why`:
     set when that is to be ended.
     """
 
@@ -292,11 +293,11 @@ class HttpConnection(HttpToolsProtocol):
             self._end_in(HEAD_S)
 
     @override
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
         self._task = self.loop.create_task(self._run(cycle, app))
 
-    async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+    async def _run(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """A request that gets no answer ends its connection, whatever the reason."""
         try:
             await app(cycle.scope, partial(self._receive, cycle), cycle.send)
@@ -304,9 +305,9 @@ class HttpConnection(HttpToolsProtocol):
             if not cycle.response_complete:
                 self.cut()
 
-    async def _receive(self, cycle: RequestResponseCycle) -> Mapping[str, Any]:
+    async def _receive(self, cycle: RequestResponseCycle) -> ASGIReceiveEvent:
         """More of a body. Raises InvalidCall."""
-        message: Mapping[str, Any] = await cycle.receive()
+        message = await cycle.receive()
         if self._why_bad_body and cycle is self.cycle and not cycle.response_complete:
             raise InvalidCall(self._why_bad_body)
         return message

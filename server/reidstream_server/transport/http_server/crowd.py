@@ -20,7 +20,6 @@ from reidstream_server.memory.watch import Holder, Receiving
 
 from .connection import Crowd, HttpConnection
 
-
 _MOST_TURNED_AWAY = 64
 """Connections beyond the bound that hear why, at a time. The others are cut."""
 

@@ -2,8 +2,8 @@
 
 A request waits for its turn, takes the place of a call, and only then is its body read, which is its handler's
 business. Traps: HTTP clients open connections as they like, so who has no name is known by its address, and not, as a
-stream is, by its connection: a thousand uploads are one client's. And uvicorn's own server takes the process's signals and exits it when a port is taken. So only its
-connections are used, and the socket is ours.
+stream is, by its connection: a thousand uploads are one client's. And uvicorn's own server takes the process's signals
+and exits it when a port is taken. So only its connections are used, and the socket is ours.
 """
 
 from __future__ import annotations

@@ -116,7 +116,10 @@ async def test_every_field_does_as_described() -> None:
         values = VALUES | {"expected_space_id": server.runtime.models.default.spec.space_id}
         for name, value in values.items():
             coded = value.replace(" ", "").replace(":", "%3A")
-            for path, (body, headers) in ((f"/embed?{name}={coded}", form(JPEG)), ("/embed", form(JPEG, **{name: value}))):
+            for path, (body, headers) in (
+                (f"/embed?{name}={coded}", form(JPEG)),
+                ("/embed", form(JPEG, **{name: value})),
+            ):
                 answer = await http.ask("POST", path, body, headers)
                 assert answer.status == 200, (name, answer.body)
                 check(answer)
