@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from typing_extensions import override
@@ -32,10 +31,10 @@ from uvicorn.server import ServerState
 from reidstream_server.errors import InvalidCall
 from reidstream_server.identity.access import source_of
 
-from .requests import Body
+from .incoming import CHUNK_BYTES, MANY_CHUNKS, MAX_HEAD_BYTES, Incoming
+from .requests import Body, names_in_certificate
 from .responses import Response, refusal
 
-MAX_HEAD_BYTES = 16 * 2**10
 HEAD_S = 10.0
 """For a head to arrive, from its first byte or from the opening of the connection."""
 
@@ -44,16 +43,6 @@ LINGER_S = 2.0
 
 PIECE_BYTES = 64 * 2**10
 """What is read of a socket at a time."""
-
-BYTE_NS = 1
-"""What reading a byte of a request takes of the event loop, whatever becomes of it."""
-
-MANY_CHUNKS = 4096
-"""A body may come in so many chunks, of any size; in more, if they have `CHUNK_BYTES` on average. Each costs the event
-loop two microseconds.
-"""
-
-CHUNK_BYTES = 256
 
 _MAX_PIPELINED = 8
 _QUIET = logging.getLogger(f"{__name__}.uvicorn")
@@ -96,12 +85,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(config, state, {})
         self._crowd = crowd
         self.logger = _QUIET
-        self._head_bytes = 0
-        self._in_head = True
-        self._begun = False  # of a request, something has come
-        self._unpaid_bytes = 0
-        self._loose_bytes = 0  # since the last byte of a body: the lengths of chunks, and trailers
-        self._chunks = self._body_bytes = 0
+        self.incoming = Incoming()
         self._late: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._answering: RequestResponseCycle | None = None
@@ -148,11 +132,6 @@ class HttpConnection(HttpToolsProtocol):
             if self.transport.is_closing() and not self._lost:
                 self._end_in(within_s)  # for the rest
 
-    def cost_ns(self) -> int:
-        """Of the event loop, for reading what has come since this was asked last."""
-        cost, self._unpaid_bytes = self._unpaid_bytes * BYTE_NS, 0
-        return cost
-
     def cut(self) -> None:
         """End it at once."""
         self.transport.abort()
@@ -194,14 +173,12 @@ class HttpConnection(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        self._unpaid_bytes += len(data)
+        incoming = self.incoming
+        incoming.came(len(data))
         if self._refused:
             return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._late is None:
-                self._end_in(HEAD_S)
-        self._loose_bytes += len(data)
+        if incoming.in_head and self._late is None:
+            self._end_in(HEAD_S)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -211,23 +188,23 @@ class HttpConnection(HttpToolsProtocol):
         except HttpParserError:
             self._refuse(self._why_bad)
             return
-        if not self._in_head and self.body is None and self._asked:
-            self.flow.pause_reading()  # nobody reads the body yet
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+        if incoming.head_too_long:
             self._refuse(_TOO_LONG)
-        elif not self._in_head and self._loose_bytes > MAX_HEAD_BYTES:
+        elif incoming.trailers_too_long:
             self._refuse(_BAD)
+        elif not incoming.in_head and self.body is None and self._asked:
+            self.flow.pause_reading()  # nobody reads the body yet
 
     # What the parser tells.
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = self._begun = True
+        self.incoming.head_begins()
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers are read and dropped
+        if self.incoming.in_head:  # trailers are read and dropped
             super().on_header(name, value)
 
     @override
@@ -244,17 +221,15 @@ class HttpConnection(HttpToolsProtocol):
                 raise ValueError
             return  # see `_without_upgrade`
         super().on_headers_complete()
-        self._in_head, self._head_bytes, self._loose_bytes, self._chunks, self._body_bytes = False, 0, 0, 0, 0
+        self.incoming.head_ends()
         self._in_time()
 
     @override
     def on_body(self, body: bytes) -> None:
-        self._chunks += 1
-        self._body_bytes += len(body)
-        if self._chunks > MANY_CHUNKS and self._chunks * CHUNK_BYTES > self._body_bytes:
+        self.incoming.body(len(body))
+        if self.incoming.chunks_too_small:
             self._why_bad_body = _SMALL_CHUNKS
             raise ValueError
-        self._loose_bytes = 0
         super().on_body(body)
 
     @override
@@ -262,7 +237,7 @@ class HttpConnection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        self._in_head, self._begun, self._head_bytes = True, False, 0
+        self.incoming.message_ends()
         if not self._asked:
             self._in_time()  # it lingers no more
             self._wait_for_next()
@@ -289,7 +264,7 @@ class HttpConnection(HttpToolsProtocol):
         elif cycle.more_body:
             self._unset_keepalive_if_required()
             self._end_in(LINGER_S)
-        elif self._begun:
+        elif self.incoming.begun:
             self._end_in(HEAD_S)
 
     @override
@@ -341,7 +316,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
-        in_body = not self._in_head
+        in_body = not self.incoming.in_head
         if self._asked and in_body:
             self._why_bad_body = self._why_bad_body or _BAD_BODY
             self.cycle.keep_alive = False
@@ -403,13 +378,3 @@ class HttpConnection(HttpToolsProtocol):
     def _end_in(self, seconds: float) -> None:
         self._in_time()
         self._late = self.loop.call_later(seconds, self.transport.abort)
-
-
-def names_in_certificate(certificate: Mapping[str, Any] | None) -> Sequence[bytes]:
-    """As gRPC tells them: the subject's alternative names, then its common names. `certificate`: as `ssl` tells it."""
-    if not certificate:
-        return ()
-    names = [value for _, value in certificate.get("subjectAltName", ())]
-    subject = [pair for group in certificate.get("subject", ()) for pair in group]
-    names += [value for key, value in subject if key == "commonName"]
-    return [name.encode() for name in names]

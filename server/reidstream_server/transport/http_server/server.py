@@ -192,7 +192,7 @@ class HttpServer(Door):
 
     def _pay(self, connection: HttpConnection) -> None:
         """Whoever sends much waits before its next call: its bytes were read on the event loop."""
-        cost_ns = connection.cost_ns()
+        cost_ns = connection.incoming.cost_ns()
         if cost_ns > _FREE_NS:
             self._entrance.turns.charge(connection.source, cost_ns)
 

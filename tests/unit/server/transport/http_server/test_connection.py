@@ -10,7 +10,7 @@ import pytest
 
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_server.transport.http_server import connection
-from reidstream_server.transport.http_server.connection import MANY_CHUNKS, MAX_HEAD_BYTES
+from reidstream_server.transport.http_server.incoming import MANY_CHUNKS, MAX_HEAD_BYTES
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
 from tests.support.http import door_of, form, http_serving, http_to, request
