@@ -41,7 +41,9 @@ async def _serve(size: int) -> None:
 
     config = Config(application, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False)
     config.load()
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so that it sends at once
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await loop.create_server(partial(HttpToolsProtocol, config, ServerState(), {}), sock=listening)

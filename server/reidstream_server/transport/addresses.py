@@ -88,9 +88,10 @@ def refused(host: str, number: int, port: Port, error: OSError) -> StartupError:
 def listening(host: str, number: int, port: Port, backlog: int) -> socket.socket:
     """A socket that listens, for doors that take one. Raises StartupError."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        # The event loop sends at once (TCP_NODELAY) only on sockets that name their protocol; else answers wait 40 ms.
+        family, _, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
-            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, protocol))
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(address)
             found.listen(backlog)

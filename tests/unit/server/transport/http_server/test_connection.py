@@ -168,6 +168,14 @@ async def connections(server: object) -> list[connection.HttpConnection]:
     return list(crowd._open)
 
 
+async def test_what_is_written_is_sent_at_once() -> None:
+    """Or the rest of an answer in two pieces would wait for the client's acknowledgement, 40 ms."""
+    async with http_serving() as server, http_to(server) as http:
+        assert (await http.ask("GET", "/healthz")).status == 200
+        (one,) = await connections(server)
+        assert one.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_an_upgrade_is_not_made_and_the_request_is_answered() -> None:
     """As if it had not been asked for; its body may come later. Java's client asks so by itself."""
     upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
