@@ -106,7 +106,7 @@ SHORT = {
     "churn": Short(protocol.churn, 200),
     "half-open": Short(partial(protocol.half_open, keep=64), 200),
     "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
-    "http-uploads": Short(partial(web.uploads, count=100, kib=100), 100),
+    "http-uploads": Short(partial(web.uploads, count=100, kib=100), 100, {"max_calls": 48}),
     "http-gigabytes": Short(partial(web.gigabytes, mib=8), 16),
     "http-endless-bodies": Short(web.endless_bodies, 64, {"receive_timeout_s": 0.2}),
     "http-trailers": Short(web.endless_trailers, 16),
