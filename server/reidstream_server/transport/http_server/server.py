@@ -39,6 +39,8 @@ from .tasks import current_task
 log = get_logger(__name__)
 
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 8
+"""In one turn of the event loop, which would otherwise take the whole backlog: a tenth of a second."""
 _HANDSHAKE_S = 10.0
 _FREE_NS = 50_000  # a request and a small picture: what a call costs has room for that
 _KEEP_ALIVE_S = 75
@@ -114,8 +116,9 @@ class HttpServer(Door):
             sock=self._socket,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
-            backlog=_BACKLOG,
+            backlog=_ACCEPTED_AT_ONCE,
         )
+        self._socket.listen(_BACKLOG)
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
