@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures cuts fuzz cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -87,6 +87,9 @@ simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
+
+fuzz: $(VENV)/.dev ## 100,000 hostile HTTP connections (some minutes); HTTP_SEED=N for others
+	HTTP_INPUTS=100000 $(BIN)/python -m pytest -s --timeout=3600 tests/chaos/test_http_fuzz.py
 
 cubins: $(VENV)/.dev ## the crop kernel compiled for every architecture with every resize (a minute)
 	EVERY_CUBIN=1 $(BIN)/python -m pytest tests/unit/engines/cuda/test_compile.py

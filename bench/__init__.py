@@ -3,6 +3,7 @@
     command     which measurement
     serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
     overload/   python -m bench overload: more than the server can do, and who gets what of it
+    web/        python -m bench http: the HTTP door beside a bare HTTP server
     soak/       python -m bench soak: many frames of every kind, and what grows
     observing/  python -m bench tracing, python -m bench scrapes: what it costs frames that somebody watches
     gpu/        python -m bench gpu: what only a real GPU can show

@@ -1,6 +1,7 @@
 """A server whose engine costs nothing: `python -m bench.ceilings.instant`, with the server's own flags.
 
-With `--crop-ms 2` the engine sleeps 2 ms for each crop: a device with a known capacity, for the overload run.
+With `--undecoded` pictures are not decoded either. With `--crop-ms 2` the engine sleeps 2 ms for each crop: a device
+with a known capacity, for the overload run.
 
 Why not the tests' fake engine: it hashes every picture, which takes 0.6 ms for eight ready crops, about as much as
 their whole transport. Here pictures are really staged, and every crop gets the same vector: what remains is serving.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reidstream_engines.cpu.stager import CpuStager
-from reidstream_engines.fake import fake_spec
+from reidstream_engines.fake import FakeStager, fake_spec
 from reidstream_engines.protocol import Crop, Embeddings, EngineInfo, EngineLimits, Health
 from reidstream_engines.spec import ModelSpec
 from reidstream_server.app import operators_port, serve
@@ -74,6 +75,7 @@ def main() -> int:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--crop-ms", type=float, default=0.0)
+    parser.add_argument("--undecoded", action="store_true")
     own, flags = parser.parse_known_args()
     config = load_config(flags, os.environ)
     configure(config.log.log_level, config.log.log_format)
@@ -81,9 +83,10 @@ def main() -> int:
     engine = InstantEngine(
         max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
     )
+    stager = FakeStager() if own.undecoded else CpuStager()
     leave_out_what_is_there()
     with stoppable() as stop, operators_port(config) as operators:
-        return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()), stop, operators)).code
+        return asyncio.run(serve(config, Engines(engines=(engine,), stager=stager), stop, operators)).code
 
 
 if __name__ == "__main__":

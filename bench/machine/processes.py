@@ -48,11 +48,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server. `metrics_port` is 0 if it has no metrics."""
+    """A running server. `metrics_port` is 0 if it has no metrics, and `http_port` if it has none."""
 
     pid: int
     address: str
     metrics_port: int = 0
+    http_port: int = 0
 
 
 @contextmanager
@@ -86,8 +87,8 @@ def server(module: str, arguments: Sequence[str], cores: Sequence[int]) -> Itera
         with suppress(Empty):
             said = found.get(timeout=_START_S)
             if said is not None:
-                port = said.get("metrics_port") or 0
-                yield Server(pid=process.pid, address=said["address"], metrics_port=port)
+                ports = {name: said.get(name) or 0 for name in ("metrics_port", "http_port")}
+                yield Server(pid=process.pid, address=said["address"], **ports)
                 return
         raise BenchFailed(f"{module} did not start serving; its last lines:\n" + "".join(lines))
     finally:

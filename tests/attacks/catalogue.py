@@ -24,6 +24,7 @@ from .attackers import (
     protocol,
     resetting,
     scraping,
+    web,
 )
 from .attackers.target import Attack as Run
 
@@ -99,6 +100,14 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="churn", run=protocol.churn),
     Attack(name="half-open", run=protocol.half_open),
     Attack(name="half-handshakes", run=protocol.half_handshakes),
+    Attack(name="http-uploads", run=web.uploads),
+    Attack(name="http-gigabytes", run=web.gigabytes),
+    Attack(name="http-endless-bodies", run=web.endless_bodies),
+    Attack(name="http-trailers", run=web.endless_trailers),
+    Attack(name="http-tiny-chunks", run=web.tiny_chunks),
+    Attack(name="http-costly-forms", run=web.costly_forms),
+    Attack(name="http-idle", run=web.idle_connections),
+    Attack(name="http-unread-answers", run=web.unread_answers),
     Attack(name="unread-log", run=operating.log_lines, log_is_read=False),
     Attack(name="scrapes", run=operating.scrapes),
     Attack(name="hostile-scrapers", run=scraping.hostile_scrapers),

@@ -26,6 +26,7 @@ async def under_attack(server: RunningServer, attack: Attack, *, token: str = ""
         host="127.0.0.1",
         port=server.port,
         metrics_port=server.metrics_port or 0,
+        http_port=server.http_port or 0,
         pid=os.getpid(),
         headers={"authorization": f"Bearer {token}"} if token else {},
     )

@@ -27,6 +27,7 @@ from tests.attacks.attackers import (
     protocol,
     resetting,
     scraping,
+    web,
 )
 from tests.attacks.attackers.target import Attack
 from tests.attacks.catalogue import ATTACKS
@@ -109,6 +110,14 @@ SHORT = {
     "churn": Short(protocol.churn, 200),
     "half-open": Short(partial(protocol.half_open, keep=64), 200),
     "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
+    "http-uploads": Short(partial(web.uploads, count=100, kib=100), 100, {"max_calls": 48}),
+    "http-gigabytes": Short(partial(web.gigabytes, mib=8), 16),
+    "http-endless-bodies": Short(web.endless_bodies, 64, {"receive_timeout_s": 0.2}),
+    "http-trailers": Short(web.endless_trailers, 16),
+    "http-tiny-chunks": Short(web.tiny_chunks, 16),
+    "http-costly-forms": Short(web.costly_forms, 24),
+    "http-idle": Short(partial(web.idle_connections, count=600), 1000),
+    "http-unread-answers": Short(partial(web.unread_answers, count=8, boxes=100), 32),
     "unread-log": Short(operating.log_lines, 40),
     "scrapes": Short(partial(operating.scrapes, count=60), 60, {"metrics_enabled": True}),
     "hostile-scrapers": Short(partial(scraping.hostile_scrapers, count=40, crowd=200), 400, {"metrics_enabled": True}),
@@ -131,7 +140,8 @@ async def test_a_newcomer_is_served_beside_it_and_nothing_is_left(name: str) -> 
     """Whatever it is: two frames in, two answers out, while it goes on; and all accounts are empty after it."""
     short = SHORT[name]
     engines = (real_engine(),) if short.decodes else ()
-    async with serving(*engines, **{**SMALL, **short.settings}) as server, kept(server):
+    ports = {"http_port": 0} if name.startswith("http-") else {}
+    async with serving(*engines, **{**SMALL, **ports, **short.settings}) as server, kept(server):
         async with under_attack(server, short.attack) as target:
             await attempts(target, short.tries)
             await visit(server)

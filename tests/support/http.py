@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reidstream_server.app import RunningServer
+from reidstream_server.transport.http_server.server import HttpServer
 from tests.support.harness import serving
 
 BOUNDARY = "XboundaryX"
@@ -86,10 +87,10 @@ def form(*files: bytes, **fields: str) -> tuple[bytes, dict[str, str]]:
 
 
 @asynccontextmanager
-async def http_to(server: RunningServer) -> AsyncIterator[RawHttp]:
-    """A connection to its HTTP door."""
+async def http_to(server: RunningServer, *, address: str = "127.0.0.1") -> AsyncIterator[RawHttp]:
+    """A connection to its HTTP door, from an address of this machine."""
     assert server.http_port is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port, local_addr=(address, 0))
     try:
         yield RawHttp(reader, writer)
     finally:
@@ -103,3 +104,9 @@ async def http_serving(*engines: Any, **changes: object) -> AsyncIterator[Runnin
     """`serving`, with an HTTP door."""
     async with serving(*engines, http_port=0, **changes) as server:
         yield server
+
+
+def door_of(server: RunningServer) -> HttpServer:
+    """Its HTTP door."""
+    (door,) = (one for one in server.doors if isinstance(one, HttpServer))
+    return door

@@ -38,8 +38,10 @@ READ_COPIES = 3
 SERVING_BYTES = 96 * _MIB
 """What serving needs beside what is counted: threads' buffers, batches that grow, metrics, the log."""
 
-HTTP_CONNECTION_BYTES = 96 * _KIB
-"""What an HTTP connection costs: a piece of a body that nobody has read yet, and what reads it."""
+HTTP_CONNECTION_BYTES = 160 * _KIB
+"""What an HTTP connection costs: a piece of a body that nobody has read yet, one of the request behind it, and what
+reads them.
+"""
 
 TLS_CONNECTION_BYTES = 384 * _KIB
 """What Python's TLS adds to that."""

@@ -90,9 +90,10 @@ def listening(host: str, number: int, port: Port, backlog: int, *, buffer_bytes:
     much as it likes. Raises StartupError.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        # The event loop sends at once (TCP_NODELAY) only on sockets that name their protocol; else answers wait 40 ms.
+        family, _, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
-            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, protocol))
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if buffer_bytes:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)

@@ -1,4 +1,5 @@
-"""`python -m tests.attacks.attackers NAME PORT METRICS_PORT PID`: attacks until SIGTERM, then says what it got.
+"""`python -m tests.attacks.attackers NAME PORT METRICS_PORT HTTP_PORT PID`: attacks until SIGTERM, then says what it
+got.
 
 It says `begun` with its first attempt, since making what it sends may take seconds; at the latest after ten. It takes
 a lower priority than its victims, since what the server pays is measured, and not what the attacker pays. Trap:
@@ -26,8 +27,14 @@ _LOOK_S, _BEGIN_S = 0.02, 10.0
 
 def main() -> int:
     """The process; returns its exit code, if it ends by itself."""
-    name, port, metrics_port, pid = sys.argv[1:]
-    target = Target(host="127.0.0.1", port=int(port), metrics_port=int(metrics_port), pid=int(pid))
+    name, port, metrics_port, http_port, pid = sys.argv[1:]
+    target = Target(
+        host="127.0.0.1",
+        port=int(port),
+        metrics_port=int(metrics_port),
+        http_port=int(http_port),
+        pid=int(pid),
+    )
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
 

@@ -32,6 +32,7 @@ class Target:
     host: str
     port: int
     metrics_port: int
+    http_port: int
     pid: int
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of every call that is made by hand, such as a token."""
@@ -83,6 +84,8 @@ async def again(target: Target, attempt: Callable[[], Awaitable[None]]) -> None:
             target.became[f"{error.code().name}: {(error.details() or '')[:60]}"] += 1
         except OSError as error:
             target.became[str(error)[:80] or type(error).__name__] += 1
+        except asyncio.IncompleteReadError:
+            target.became["the connection was ended"] += 1
         except (asyncio.InvalidStateError, grpc.aio.UsageError):
             target.became["the call had ended"] += 1
         await asyncio.sleep(PAUSE_S)

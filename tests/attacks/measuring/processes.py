@@ -25,7 +25,7 @@ from .records import Attempt
 _START_S, _STOP_S, _SLACK_S = 120.0, 40.0, 25.0
 _SAY_S = 3.0
 _SMALLEST_PIPE = 4096
-_FLAGS = ("--port", "0", "--metrics-port", "0", "--log-format", "json", "--tune-seconds", "0")
+_FLAGS = ("--port", "0", "--metrics-port", "0", "--http-port", "0", "--log-format", "json", "--tune-seconds", "0")
 
 
 class Failed(Exception):
@@ -39,6 +39,7 @@ class ServerUnderAttack:
     process: subprocess.Popen[bytes]
     port: int
     metrics_port: int
+    http_port: int
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=40))
     log_is_left: threading.Event = field(default_factory=threading.Event)
     """Set it, and nobody reads the log any more."""
@@ -81,7 +82,12 @@ def server_under_attack(arguments: Sequence[str]) -> Iterator[ServerUnderAttack]
             if said is not None:
                 port = int(str(said["address"]).rpartition(":")[2])
                 yield ServerUnderAttack(
-                    process=process, port=port, metrics_port=said["metrics_port"], lines=lines, log_is_left=left
+                    process=process,
+                    port=port,
+                    metrics_port=said["metrics_port"],
+                    http_port=said["http_port"],
+                    lines=lines,
+                    log_is_left=left,
                 )
                 return
         raise Failed("the server did not start; its last lines:\n" + "".join(lines))
@@ -138,7 +144,7 @@ def attempts_of(process: subprocess.Popen[str]) -> list[Attempt]:
 @contextmanager
 def attacker(name: str, server: ServerUnderAttack) -> Iterator[subprocess.Popen[str]]:
     """An attacker that has begun; gone at the end of the block. Raises Failed."""
-    where = [str(server.port), str(server.metrics_port), str(server.process.pid)]
+    where = [str(server.port), str(server.metrics_port), str(server.http_port), str(server.process.pid)]
     command = [sys.executable, "-m", "tests.attacks.attackers", name, *where]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

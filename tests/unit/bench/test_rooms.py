@@ -18,6 +18,7 @@ ROOMS = {
     "overload": SHARED,
     "soak": SHARED,
     "observing": SHARED,
+    "web": {"machine"},
     "gpu": SHARED,
     "accuracy": set[str](),
     "backends": {"accuracy"},

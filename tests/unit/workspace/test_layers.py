@@ -84,7 +84,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
             uses={
                 *("reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"),
-                *("uvicorn", "python_multipart", "orjson"),
+                *("uvicorn", "httptools", "python_multipart", "orjson"),
             },
         ),
         # What all may use.
@@ -121,6 +121,7 @@ ONLY_IN = {
     ("engines", "openvino"): ("cpu/openvino_network.py",),
     ("server", "opentelemetry"): ("tracing/otlp.py",),
     ("server", "uvicorn"): ("transport/http_server/",),
+    ("server", "httptools"): ("transport/http_server/",),
     ("server", "python_multipart"): ("transport/rest/",),
     ("server", "orjson"): ("transport/rest/",),
     ("client", "opentelemetry"): ("tracing.py",),

@@ -109,6 +109,10 @@ class CallTurns:
         self._line(source).append(turn)
         await self._come(source, turn)
 
+    def charge(self, source: str, cost_ns: int) -> None:
+        """Something that has been done for a source took so much of the event loop; its next calls wait for that."""
+        self._payments.called(source, cost_ns)
+
     async def again(self, source: str, peer: str) -> None:
         """Until a call that was charged may go on: others of its source were read meanwhile. It comes first."""
         if self._payments.pause_s(source) > 0 and not self._closed:

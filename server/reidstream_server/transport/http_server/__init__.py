@@ -1,6 +1,7 @@
 """The HTTP port: requests, within bounds, for whoever answers them.
 
 connection    one connection: heads within bounds, bodies only when they are read, and an end for whoever is slow
+incoming      what comes on a connection, counted
 requests      a request as handlers see it, and its body
 responses     what is answered; a refusal as problem+json
 routes        which handler a path has

@@ -21,6 +21,9 @@ from reidstream_server.memory.watch import Holder, Receiving
 
 from .connection import Crowd, HttpConnection
 
+_MOST_TURNED_AWAY = 64
+"""Connections beyond the bound that hear why, at a time. The others are cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Holder:
@@ -30,11 +33,13 @@ class _Holder:
 
 
 class ConnectionCrowd(Crowd, Receiving):
-    """`most`: connections. Event loop only, but for what the watch asks."""
+    """`most`: connections. `pay`: for what one has sent that is over. Event loop only, but for what the watch asks."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, pay: Callable[[HttpConnection], None]) -> None:
         self.most = most
+        self._pay = pay
         self._open: dict[HttpConnection, None] = {}  # the oldest first
+        self._turned_away: set[HttpConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
@@ -46,7 +51,7 @@ class ConnectionCrowd(Crowd, Receiving):
         if len(self._open) >= self.most:
             idle = next((one for one in self._open if not one.busy), None)
             if idle is None:
-                connection.turn_away()
+                self._turn_away(connection)
                 return
             del self._open[idle]
             idle.cut()
@@ -54,7 +59,16 @@ class ConnectionCrowd(Crowd, Receiving):
 
     @override
     def left(self, connection: HttpConnection) -> None:
+        self._pay(connection)
         self._open.pop(connection, None)
+        self._turned_away.discard(connection)
+
+    def _turn_away(self, connection: HttpConnection) -> None:
+        if len(self._turned_away) < _MOST_TURNED_AWAY:
+            self._turned_away.add(connection)
+            connection.turn_away()
+        else:
+            connection.cut()
 
     async def connected(self) -> AbstractSet[str]:
         """The other ends of all of them."""

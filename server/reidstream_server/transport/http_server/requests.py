@@ -59,7 +59,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Request:
-    """`path`: decoded. `headers`: names in lower case. `peer`: the connection's other end, as gRPC writes it.
+    """`path`: decoded. `headers`: names in lower case. `peer`: the other end's address, without a port.
     `certificate_names`: as `identity` takes them.
     """
 
@@ -108,3 +108,13 @@ def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
         if name == b"content-length" and value.isdigit():
             return int(value)
     return None
+
+
+def names_in_certificate(certificate: Mapping[str, Any] | None) -> Sequence[bytes]:
+    """As gRPC tells them: the subject's alternative names, then its common names. `certificate`: as `ssl` tells it."""
+    if not certificate:
+        return ()
+    names = [value for _, value in certificate.get("subjectAltName", ())]
+    subject = [pair for group in certificate.get("subject", ()) for pair in group]
+    names += [value for key, value in subject if key == "commonName"]
+    return [name.encode() for name in names]

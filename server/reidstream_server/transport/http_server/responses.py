@@ -32,10 +32,19 @@ class Response:
     headers: Sequence[Header] = ()
     body: bytes = b""
 
-    def all_headers(self) -> list[Header]:
-        """As they are sent."""
-        kind = [(b"content-type", self.content_type.encode())] if self.content_type else []
-        return [(b"date", _date(int(time.time()))), *kind, (b"content-length", b"%d" % len(self.body)), *self.headers]
+    def head(self, *, keep_alive: bool) -> bytes:
+        """As it is sent before the body."""
+        kind = b"content-type: %b\r\n" % self.content_type.encode() if self.content_type else b""
+        more = b"".join([b"%b: %b\r\n" % header for header in self.headers])
+        ends = b"" if keep_alive else b"connection: close\r\n"
+        return b"%bdate: %b\r\n%bcontent-length: %d\r\n%b%b\r\n" % (
+            _first_line(self.status),
+            _date(int(time.time())),
+            kind,
+            len(self.body),
+            more,
+            ends,
+        )
 
 
 def refusal(
@@ -69,11 +78,9 @@ def frame_refused(fault: FrameFault) -> Response:
     return refusal(FRAMES[fault.reason].http, fault.message, reason=fault.reason.value, retry_after_ms=retry)
 
 
-def plain_answer(answer: Response) -> bytes:
-    """The bytes of an answer to what was no request, after which the connection ends."""
-    head = [f"HTTP/1.1 {int(answer.status)} {HTTPStatus(answer.status).phrase}".encode()]
-    head += [name + b": " + value for name, value in [*answer.all_headers(), (b"connection", b"close")]]
-    return b"\r\n".join(head) + b"\r\n\r\n" + answer.body
+@lru_cache
+def _first_line(status: int) -> bytes:
+    return f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}\r\n".encode()
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,9 @@
 """The HTTP port: every request passes the entrance that all doors share, and then its route's handler.
 
 A request waits for its turn, takes the place of a call, and only then is its body read, which is its handler's
-business. Trap: uvicorn's own server takes the process's signals and exits it when a port is taken. So only its
-connections are used, and the socket is ours.
+business. Traps: HTTP clients open connections as they like, so who has no name is known by its address, and not, as a
+stream is, by its connection: a thousand uploads are one client's. And uvicorn's own server takes the process's signals
+and exits it when a port is taken. So only its connections are used, and the socket is ours.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ from .tasks import current_task
 log = get_logger(__name__)
 
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 8
+"""In one turn of the event loop, which would otherwise take the whole backlog: a tenth of a second."""
 _HANDSHAKE_S = 10.0
+_FREE_NS = 50_000  # a request and a small picture: what a call costs has room for that
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep a connection that they do not use, so that they end it and not we."""
 
@@ -77,7 +81,7 @@ class HttpServer(Door):
         self._check_leaving = check_leaving
         self._refused = refused
         self.ended = RequestsEnded(self._routes.all)
-        self.crowd = ConnectionCrowd(listen.max_connections)
+        self.crowd = ConnectionCrowd(listen.max_connections, self._pay)
         entrance.knows(self.crowd.connected)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -113,8 +117,9 @@ class HttpServer(Door):
             sock=self._socket,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
-            backlog=_BACKLOG,
+            backlog=_ACCEPTED_AT_ONCE,
         )
+        self._socket.listen(_BACKLOG)
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
@@ -133,15 +138,19 @@ class HttpServer(Door):
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Callable[[Any], Any]) -> None:
         """The ASGI application: one request."""
+        del send  # the connection writes answers
         connection: HttpConnection = scope["state"]["connection"]
-        request = self._request(scope, receive)
-        found = self._routes.find(request.method, request.path)
+        route: Route | None = None
+        self._pay(connection)
         try:
+            request = self._request(scope, receive)
+            found = self._routes.find(request.method, request.path)
             if isinstance(found, Response):
                 await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
-                route, response = None, found
+                response = found
             else:
-                route, response = found[0], await self._call(request, *found)
+                route = found[0]
+                response = await self._call(connection, request, *found)
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -149,18 +158,20 @@ class HttpServer(Door):
                 raise
             current_task().uncancel()
             self._refused(Refusal.RECEIVING_FULL)
-            route, response = found_route(found), call_refused(ReceivingFull(connection.why))
+            response = call_refused(ReceivingFull(connection.why))
         except CallRefused as error:
             self._refused(error.refusal)
-            route, response = found_route(found), call_refused(error)
+            response = call_refused(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             log.failure("call_failed", error)
-            route = found_route(found)
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
+        self._pay(connection)
         self.ended.count(route, response.status)
-        await self._send(response, send, connection)
+        await connection.answer(response, self._listen.stall_timeout_s)  # in progress until it is taken
 
-    async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:
+    async def _call(
+        self, connection: HttpConnection, request: Request, route: Route, names: Mapping[str, str]
+    ) -> Response:
         """Raises CallRefused, ClientGone."""
         if route.public:
             source = source_of(request.peer)
@@ -177,22 +188,17 @@ class HttpServer(Door):
         except Unauthenticated:
             await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
             raise
+        connection.source = caller.source
         await self._entrance.turns.wait(caller.source, request.peer, CALL_NS)
         self._check_leaving()
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))
 
-    async def _send(self, response: Response, send: Callable[[Any], Any], connection: HttpConnection) -> None:
-        """The call is in progress until its client has taken the answer; whoever takes too long is cut off."""
-        try:
-            async with asyncio.timeout(self._listen.stall_timeout_s):
-                await send(
-                    {"type": "http.response.start", "status": int(response.status), "headers": response.all_headers()}
-                )
-                await send({"type": "http.response.body", "body": response.body})
-                await connection.taken()
-        except TimeoutError:
-            connection.cut()
+    def _pay(self, connection: HttpConnection) -> None:
+        """Whoever sends much waits before its next call: its bytes were read on the event loop."""
+        cost_ns = connection.incoming.cost_ns()
+        if cost_ns > _FREE_NS:
+            self._entrance.turns.charge(connection.source, cost_ns)
 
     def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
         headers, connection = scope["headers"], scope["state"]["connection"]
@@ -202,12 +208,7 @@ class HttpServer(Door):
             path=scope["path"],
             query=scope["query_string"],
             headers=headers,
-            peer=connection.peer,
+            peer=connection.address,
             certificate_names=scope["state"]["certificate_names"],
             body=body,
         )
-
-
-def found_route(found: tuple[Route, Mapping[str, str]] | Response) -> Route | None:
-    """None for a path or a method that is not there."""
-    return None if isinstance(found, Response) else found[0]

@@ -2,7 +2,8 @@
 
     [{"x1": 10, "y1": 20, "x2": 60, "y2": 140, "class_id": 0, "score": 0.9}, ...]
 
-Trap: a box that cannot be cut is no error of the call: it has an outcome of its own. But what is no box at all is.
+Traps: a box that cannot be cut is no error of the call: it has an outcome of its own. But what is no box at all is. And
+a megabyte of JSON may have 100,000 boxes, which take the event loop a second: they are counted before they are read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class AskedBox(NamedTuple):
     score: float | None = None
 
 
-def parse_boxes(text: str) -> list[AskedBox]:
+def parse_boxes(text: str, most: int) -> list[AskedBox]:
     """Raises InvalidCall, with the number of the first box that is wrong."""
     try:
         found = orjson.loads(text)
@@ -35,6 +36,8 @@ def parse_boxes(text: str) -> list[AskedBox]:
         raise InvalidCall(f"boxes is not JSON: {error}; write it as [[x1, y1, x2, y2], ...]") from None
     if not isinstance(found, list):
         raise InvalidCall("boxes must be a list: [[x1, y1, x2, y2], ...]")
+    if len(found) > most:
+        raise InvalidCall(f"boxes has {len(found)} boxes; the limit is {most} (max_boxes_per_frame)")
     return [_box(index, item) for index, item in enumerate(found)]
 
 

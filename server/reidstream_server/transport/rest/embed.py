@@ -92,7 +92,7 @@ class EmbedCall:
         """Raises CallRefused, ClientGone."""
         source = call.caller.source
         kind = kind_of(call.request.header("accept"))
-        parse_options(call.request.fields)  # before the body is read
+        parse_options(call.request.fields, self._max_boxes)  # before the body is read
         asked = await self._asked(call.request, source)
         agreement = agree(asked.options, caller=call.caller, models=self._runtime.models, window=self._window)
         options, single = asked.options, asked.options.boxes is None and not asked.ready_crops
@@ -146,7 +146,7 @@ class EmbedCall:
             )
         found = await self._entrance.reception.receive(_Reader(form), source)
         await self._entrance.turns.again(source, request.peer)
-        options = parse_options({**request.fields, **found.fields})
+        options = parse_options({**request.fields, **found.fields}, self._max_boxes)
         if not found.files:
             raise InvalidCall("the form has no file; send a picture in a field named file")
         several = len(found.files) > 1

@@ -1,14 +1,16 @@
 """multipart/form-data (RFC 7578), read as it comes: files stay as they are, everything else is a short text.
 
-Trap: a form may have millions of parts, or headers without end. Files are counted, the rest is counted in bytes, and
-the first that is too much ends the reading.
+Trap: a form may have millions of parts, or headers without end, and a part costs the event loop 20 microseconds. Files
+and fields are counted, the rest is counted in bytes, and the first that is too much ends the reading. Headers are read
+in one go: the standard library's parser of them takes 8 ms for 4 kB of quotes.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
@@ -19,9 +21,15 @@ MAX_TEXT_BYTES = 2**20
 """All fields together that are no files: names, texts, and headers."""
 
 MAX_HEADER_BYTES = 4096
+MAX_FIELDS = 64
+"""Parts that are no files; the call knows a handful."""
+
 _MAX_HEADERS = 8
-_PART_BYTES = 64  # that a part costs beside what it says
+_MAX_BOUNDARY = 70
 _FILE = "file"
+_QUIET = logging.getLogger(f"{__name__}.parser")
+_QUIET.disabled = True  # a line for each bad form would fill the log; refusals are counted
+_PARAMETER = re.compile(r"\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;\"]*))\s*(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +42,12 @@ class Form:
 
 def boundary_of(parameters: str) -> str:
     """Of a Content-Type. Raises InvalidCall."""
-    message = Message()
-    message["content-type"] = f"multipart/form-data; {parameters}"
-    boundary = message.get_boundary("")
-    if not boundary or not boundary.isascii():
-        raise InvalidCall("the Content-Type of the form names no boundary; let your HTTP library make the header")
+    boundary = _parameter("boundary", parameters)
+    if not boundary or not boundary.isascii() or len(boundary) > _MAX_BOUNDARY:
+        raise InvalidCall(
+            f"the Content-Type of the form names no boundary of 1 to {_MAX_BOUNDARY} ASCII characters; let your HTTP "
+            "library make the header"
+        )
     return boundary
 
 
@@ -61,6 +70,7 @@ async def read_form(pieces: AsyncIterator[bytes], boundary: str, *, max_files: i
             max_header_count=_MAX_HEADERS,
             max_header_size=MAX_HEADER_BYTES,
         )
+        parser.logger = _QUIET
         async for piece in pieces:
             parser.write(piece)
     except MultipartParseError as error:
@@ -77,7 +87,7 @@ class _Reader:
         self.form = Form()
         self.whole = False
         self._max_files = max_files
-        self._text_bytes = 0
+        self._text_bytes = self._fields = 0
         self._headers: dict[str, str] = {}
         self._header, self._value = bytearray(), bytearray()
         self._name: str | None = None
@@ -86,7 +96,6 @@ class _Reader:
     def part_begins(self) -> None:
         self._headers = {}
         self._name, self._content = None, bytearray()
-        self._count(_PART_BYTES)
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
         self._count(end - start)
@@ -102,7 +111,11 @@ class _Reader:
 
     def headers_end(self) -> None:
         self._name = _name_in(self._headers)
-        if self._name == _FILE and len(self.form.files) >= self._max_files:
+        if self._name != _FILE:
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                raise InvalidCall(f"the form has more than {MAX_FIELDS} fields; a picture goes into a field named file")
+        elif len(self.form.files) >= self._max_files:
             raise InvalidCall(
                 f"the form has more than {self._max_files} files; that is the limit (max_boxes_per_frame)"
             )
@@ -138,11 +151,21 @@ class _Reader:
 
 def _name_in(headers: Mapping[str, str]) -> str:
     """The name that a part's headers give it. Raises InvalidCall."""
-    message = Message()
-    message["content-disposition"] = headers.get("content-disposition", "")
-    name = message.get_param("name", header="content-disposition")
-    if not isinstance(name, str) or not name:
+    _, _, parameters = headers.get("content-disposition", "").partition(";")
+    name = _parameter("name", parameters)
+    if not name:
         raise InvalidCall(
             'a part of the form has no name; it needs the header Content-Disposition: form-data; name="file"'
         )
     return name
+
+
+def _parameter(wanted: str, parameters: str) -> str:
+    """The value of a parameter of a header; "" if it is not there, or if what comes before it cannot be read."""
+    at = 0
+    while (found := _PARAMETER.match(parameters, at)) is not None:
+        name, quoted, plain = found.groups()
+        if name.lower() == wanted:
+            return plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        at = found.end()
+    return ""

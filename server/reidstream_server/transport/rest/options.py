@@ -39,12 +39,15 @@ class Options:
     boxes: list[AskedBox] | None = None
 
 
-def parse_options(fields: Mapping[str, str]) -> Options:
+def parse_options(fields: Mapping[str, str], max_boxes: int) -> Options:
     """Raises InvalidCall."""
     unknown = [name for name in fields if name not in _PARSERS]
     if unknown:
         raise InvalidCall(f"unknown field {unknown[0][:64]!r}; this call takes {', '.join(sorted(_PARSERS))}, and file")
-    return Options(**{name: _PARSERS[name](name, text) for name, text in fields.items()})  # type: ignore[arg-type]
+    values = {name: _PARSERS[name](name, text) for name, text in fields.items()}
+    if "boxes" in fields:
+        values["boxes"] = parse_boxes(fields["boxes"], max_boxes)
+    return Options(**values)  # type: ignore[arg-type]
 
 
 def agree(options: Options, *, caller: Caller, models: ModelTable, window: WindowLimits) -> Agreement:
@@ -87,11 +90,6 @@ def _priority(name: str, text: str) -> Priority:
         raise InvalidCall(f"{name} is {text[:64]!r}; it must be one of {known}") from None
 
 
-def _boxes(name: str, text: str) -> list[AskedBox]:
-    del name
-    return parse_boxes(text)
-
-
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "model": _text,
     "camera_id": _text,
@@ -100,5 +98,5 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "priority": _priority,
     "apply_exif_orientation": _switch,
     "as_base64": _switch,
-    "boxes": _boxes,
+    "boxes": _text,  # they are counted before they are read
 }

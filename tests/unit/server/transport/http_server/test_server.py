@@ -16,19 +16,14 @@ from reidstream_server import app
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.http_server import connection
-from reidstream_server.transport.http_server.server import HttpServer
 from tests.support.certificates import authority, signed
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
-from tests.support.http import RawHttp, form, http_serving, http_to, request
+from tests.support.http import RawHttp, door_of, form, http_serving, http_to, request
 
 BODY, HEADERS = form(JPEG)
 RAW = {"Content-Type": "image/jpeg"}
-
-
-def door_of(server: RunningServer) -> HttpServer:
-    (door,) = (one for one in server.doors if isinstance(one, HttpServer))
-    return door
+OTHER = "127.0.0.2"
 
 
 # Who is let in.
@@ -76,6 +71,24 @@ async def test_while_the_server_leaves_new_calls_go_elsewhere_and_probes_say_so(
         assert (await first.answer()).status == 200
         assert await draining
         await first.closed()
+
+
+async def test_connections_of_one_address_are_one_client_where_nobody_has_a_name() -> None:
+    """HTTP clients open connections as they like: together they get half of the calls, and others find room."""
+    gate = Gate()
+    engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    async with http_serving(engine, max_calls=8) as server, AsyncExitStack() as stack:
+        many = [await stack.enter_async_context(http_to(server)) for _ in range(8)]
+        for one in many:
+            one.send(request("POST", "/embed", BODY, HEADERS))
+        await until(lambda: door_of(server).ended.counts["POST /embed", "429"] == 4)
+        assert server.parts.entrance.places.taken == 4
+        other = await stack.enter_async_context(http_to(server, address=OTHER))
+        other.send(request("POST", "/embed", BODY, HEADERS))
+        await until(lambda: server.parts.entrance.places.taken == 5)
+        gate.opened.set()
+        assert (await other.answer()).status == 200
+        assert sorted([(await one.answer()).status for one in many]) == [200] * 4 + [429] * 4
 
 
 # Bodies.
@@ -127,13 +140,13 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 
 async def test_unfinished_bodies_hold_places_and_others_are_served() -> None:
-    """A bounded number is received at a time, and nobody has more than half."""
+    """A bounded number is received at a time, and one address has at most half of it."""
     async with http_serving() as server, AsyncExitStack() as stack:
         reception = server.parts.entrance.reception
         for _ in range(3 * RECEIVING_PLACES):
             http = await stack.enter_async_context(http_to(server))
             http.send(request("POST", "/embed", BODY[:100], HEADERS | {"Content-Length": str(len(BODY))}))
-        await until(lambda: reception.taken == RECEIVING_PLACES and reception.waiting == 2 * RECEIVING_PLACES)
+        await until(lambda: reception.taken == RECEIVING_PLACES // 2 and reception.waiting == 5 * RECEIVING_PLACES // 2)
 
 
 async def test_a_client_that_leaves_takes_its_call_with_it() -> None:
@@ -263,7 +276,7 @@ async def test_answers_that_are_not_taken_are_bounded_together(monkeypatch: pyte
     boxes = "[" + ",".join(["[10,10,60,120]"] * 1000) + "]"
     body, headers = form(JPEG, boxes=boxes)
     monkeypatch.setattr(app, "HTTP_ANSWERS_BYTES", 12 * 2**20)  # one answer has 7 MB, by the bound
-    async with http_serving(FakeEngine(fake_spec(dim=512))) as server, http_to(server) as other:
+    async with http_serving(FakeEngine(fake_spec(dim=512))) as server, http_to(server, address=OTHER) as other:
         with socket.socket() as mute:
             mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             mute.connect(("127.0.0.1", server.http_port))

@@ -154,6 +154,8 @@ async def test_a_form_of_a_million_parts_ends_at_the_bound() -> None:
     async with http_serving(max_boxes_per_frame=4) as server, http_to(server) as http:
         part = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".encode()
         answer = await http.ask("POST", "/embed", part * 20_000, form()[1])
+        assert (answer.status, "more than 64 fields" in answer.detail) == (400, True)
+        answer = await http.ask("POST", "/embed", *form(CROP, model="x" * 2**20))
         assert (answer.status, "bytes beside its files" in answer.detail) == (400, True)
         answer = await http.ask("POST", "/embed", f"--{BOUNDARY}\r\nX: ".encode() + b"y" * 5000, form()[1])
         assert (answer.status, "no multipart form" in answer.detail) == (400, True)
@@ -208,3 +210,37 @@ async def test_large_answers_and_many_headers_are_worked_on_apart(monkeypatch: p
         boxes = json.dumps([[10, 10, 60, 120]] * 1000)
         assert (await http.ask("POST", "/embed", *form(JPEG, boxes=boxes))).status == 200
         assert done == ["_read", "rendered"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'form-data; name="file"',
+        "form-data;name=file",
+        'form-data; filename="a;name=\\"x\\".png"; name="file"',
+        "FORM-DATA ; NAME = \"file\" ; filename*=UTF-8''x",
+        "attachment; name=file; size=3",
+    ],
+)
+async def test_names_of_parts_are_read_as_clients_write_them(header: str) -> None:
+    """With quotes or without, in any order."""
+    async with http_serving() as server, http_to(server) as http:
+        body = f"--{BOUNDARY}\r\nContent-Disposition: {header}\r\n\r\n".encode() + CROP + f"\r\n--{BOUNDARY}--".encode()
+        headers = {"Content-Type": f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"'}
+        assert (await http.ask("POST", "/embed", body, headers)).status == 200
+
+
+@pytest.mark.parametrize("header", ["form-data", 'form-data; name="', 'form-data; name=""', "form-data; names=file"])
+async def test_a_part_without_a_name_is_refused(header: str) -> None:
+    """With the header that it needs."""
+    async with http_serving() as server, http_to(server) as http:
+        body = f"--{BOUNDARY}\r\nContent-Disposition: {header}\r\n\r\n\r\n--{BOUNDARY}--".encode()
+        answer = await http.ask("POST", "/embed", body, form()[1])
+        assert (answer.status, "has no name" in answer.detail) == (400, True)
+
+
+async def test_more_boxes_than_a_frame_may_have_are_not_read() -> None:
+    """They are counted first: a hundred thousand would take a second of the event loop."""
+    async with http_serving(max_boxes_per_frame=4) as server, http_to(server) as http:
+        answer = await http.ask("POST", "/embed", *form(JPEG, boxes="[" + "0," * 99_999 + "0]"))
+        assert (answer.status, "the limit is 4 (max_boxes_per_frame)" in answer.detail) == (400, True)
