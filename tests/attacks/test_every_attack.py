@@ -167,7 +167,7 @@ async def kept(server: RunningServer) -> AsyncIterator[None]:
 
 def within_bounds(server: RunningServer) -> None:
     """What the server holds, as it counts it itself: each of its bounds, and each part of its budget of memory."""
-    parts, (port,) = server.parts, server.doors
+    parts, port = server.parts, server.doors[0]
     assert isinstance(port, GrpcServer)
     held_parts = held_by(server.runtime.statistics(), parts.bounds, waiting_calls=port.admission.waiting)
     for part, bytes_held in held_parts.items():
