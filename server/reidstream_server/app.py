@@ -59,6 +59,7 @@ from reidstream_server.metrics.state import StateCollector
 from reidstream_server.metrics.tracing import TracingCollector, TracingFigures
 from reidstream_server.runtime import losses
 from reidstream_server.runtime.from_loop import FromLoop
+from reidstream_server.runtime.observers import Observers
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.trace import FrameTracer
 from reidstream_server.starting import access_of, http_tls_of, tls_of
@@ -73,12 +74,15 @@ from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
+from reidstream_server.transport.kserve.counts import InferenceCounts
+from reidstream_server.transport.kserve.inference import Inference
 from reidstream_server.transport.operators.health import Health, look_at
 from reidstream_server.transport.operators.port import OperatorsPort
 from reidstream_server.transport.operators.scrapes import Form
 
 if TYPE_CHECKING:
     from reidstream_server.transport.http_server.server import HttpServer
+    from reidstream_server.transport.kserve.described import Described
 
 log = get_logger(__name__)
 
@@ -103,6 +107,7 @@ class Parts:
     budget: MemoryBudget
     tracer: FrameTracer | None
     entrance: Entrance
+    counts: InferenceCounts | None
 
 
 class RunningServer:
@@ -193,7 +198,9 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
             running_tracer(traces.tracing_endpoint, traces.tracing_ratio, os.environ)
         )
         bounds = measured_bounds(config)
-        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, observer))
+        counts = InferenceCounts() if config.listen.kserve else None
+        told = observer if counts is None else Observers((observer, counts))
+        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, told))
         for engine in loaded.engines:
             runtime.add_model(engine)
         for name, report in loaded.self_tests.items():
@@ -220,6 +227,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 budget=memory_budget(bounds),
                 tracer=tracer,
                 entrance=Entrance(entrance_bounds(config), runtime),
+                counts=counts,
             )
         finally:
             watching.cancel()
@@ -250,7 +258,9 @@ async def running_server(
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
-        door = grpc_door(parts, [embedding.hosted, admin.hosted])
+        kserve = None if parts.counts is None else Kserve.of(parts, parts.counts)
+        services = [embedding.hosted, admin.hosted, *([] if kserve is None else [kserve_service(parts, kserve)])]
+        door = grpc_door(parts, services)
         http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port)
         watch = memory_watch(parts, [door.receipts] if http is None else [door.receipts, http.crowd])
         show_calls(parts, embedding, door, http)
@@ -359,6 +369,50 @@ def admin_service(parts: Parts, *, calls: Callable[[], int]) -> AdminService:
         admin=AdminAccess[parts.config.security.admin.name],
         observer=parts.observer,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kserve:
+    """What both wires of the open inference protocol stand on."""
+
+    inference: Inference
+    described: Described
+
+    @classmethod
+    def of(cls, parts: Parts, counts: InferenceCounts) -> Kserve:
+        """Of a server that serves it."""
+        limits = parts.config.limits
+        # Its messages have names that other packages have, too, so they are imported where they are needed.
+        from reidstream_server.transport.kserve.described import Described  # noqa: PLC0415
+
+        return cls(
+            inference=Inference(parts.runtime, parts.intake, parts.entrance.apart, call_limits(parts.config).window),
+            described=Described(
+                parts.runtime.models,
+                counts,
+                max_crops=limits.max_boxes_per_frame,
+                max_tensor_bytes=limits.max_message_bytes - structure_bytes(parts.config),
+                leaving=lambda: parts.runtime.leaving,
+            ),
+        )
+
+
+def kserve_service(parts: Parts, kserve: Kserve) -> HostedService:
+    """The open inference protocol on the gRPC port."""
+    from reidstream_server.transport.kserve.grpc_service import InferenceService  # noqa: PLC0415 - as above
+
+    config = parts.config
+    return InferenceService(
+        kserve.inference,
+        kserve.described,
+        parts.entrance,
+        access=parts.access,
+        observer=parts.observer,
+        max_streams=config.limits.max_sessions,
+        most_bytes=config.limits.max_window_bytes,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        check_leaving=parts.runtime.refuse_when_leaving,
+    ).hosted
 
 
 def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
