@@ -261,7 +261,7 @@ async def running_server(
         kserve = None if parts.counts is None else Kserve.of(parts, parts.counts)
         services = [embedding.hosted, admin.hosted, *([] if kserve is None else [kserve_service(parts, kserve)])]
         door = grpc_door(parts, services)
-        http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port)
+        http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port, kserve)
         watch = memory_watch(parts, [door.receipts] if http is None else [door.receipts, http.crowd])
         show_calls(parts, embedding, door, http)
         server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
@@ -442,24 +442,31 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     )
 
 
-def http_door(parts: Parts, port: int) -> HttpServer:
+def http_door(parts: Parts, port: int, kserve: Kserve | None = None) -> HttpServer:
     """The HTTP port. Raises StartupError for files of TLS that cannot be used."""
     # What it needs is not installed everywhere, so it is imported where there is such a port.
+    from reidstream_server.transport.http_server.held import HeldAnswers  # noqa: PLC0415
     from reidstream_server.transport.http_server.server import HttpListen, HttpServer  # noqa: PLC0415
     from reidstream_server.transport.rest.embed import EmbedCall  # noqa: PLC0415
     from reidstream_server.transport.rest.routes import rest_routes  # noqa: PLC0415
 
     config = parts.config
+    held = HeldAnswers(HTTP_ANSWERS_BYTES)
     embed = EmbedCall(
         parts.runtime,
         parts.intake,
         parts.entrance,
         max_boxes=config.limits.max_boxes_per_frame,
         window=call_limits(config).window,
-        max_answers_bytes=HTTP_ANSWERS_BYTES,
+        held=held,
     )
+    routes = [*rest_routes(embed, partial(look_at, parts.runtime), __version__)]
+    if kserve is not None:
+        from reidstream_server.transport.kserve.http_routes import kserve_routes  # noqa: PLC0415 - as its messages
+
+        routes += kserve_routes(kserve.inference, kserve.described, parts.entrance, held)
     return HttpServer(
-        rest_routes(embed, partial(look_at, parts.runtime), __version__),
+        routes,
         HttpListen(
             host=config.listen.http_host,
             port=port,

@@ -122,7 +122,7 @@ ONLY_IN = {
     ("server", "opentelemetry"): ("tracing/otlp.py",),
     ("server", "uvicorn"): ("transport/http_server/",),
     ("server", "python_multipart"): ("transport/rest/",),
-    ("server", "orjson"): ("transport/rest/",),
+    ("server", "orjson"): ("transport/rest/", "transport/kserve/http_"),
     ("client", "opentelemetry"): ("tracing.py",),
 }
 

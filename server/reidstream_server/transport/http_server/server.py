@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from typing_extensions import override
@@ -157,6 +158,8 @@ class HttpServer(Door):
             route = found_route(found)
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
         self.ended.count(route, response.status)
+        if route is not None and route.refused is not None and response.status >= HTTPStatus.BAD_REQUEST:
+            response = route.refused(response)
         await self._send(response, send, connection)
 
     async def _call(self, request: Request, route: Route, names: Mapping[str, str]) -> Response:

@@ -9,6 +9,8 @@ counts          what models did, as the protocol counts it
 grpc_messages   requests and answers on the gRPC wire
 grpc_stream     ModelStreamInfer
 grpc_service    the service on the gRPC port
+offered         what the protocol has and this server has not
+as_json         messages of the protocol as JSON
 http_body       requests and answers as JSON with binary tensors behind it
 http_routes     the paths on the HTTP port
 """

@@ -30,26 +30,13 @@ from .described import Described
 from .grpc_messages import asked_by, response_of
 from .grpc_stream import InferStream, StreamContext
 from .inference import Inference
+from .offered import NOT_OFFERED
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-
-NOT_OFFERED = {
-    "RepositoryModelLoad": "models are named by --model when the server starts",
-    "RepositoryModelUnload": "models are named by --model when the server starts",
-    "SystemSharedMemoryStatus": "send tensors in the message",
-    "SystemSharedMemoryRegister": "send tensors in the message",
-    "SystemSharedMemoryUnregister": "send tensors in the message",
-    "CudaSharedMemoryStatus": "send tensors in the message",
-    "CudaSharedMemoryRegister": "send tensors in the message",
-    "CudaSharedMemoryUnregister": "send tensors in the message",
-    "TraceSetting": "traces are configured by --tracing-endpoint",
-    "LogSettings": "the log is configured by --log-level",
-}
-"""Methods of the protocol that this server has not, and what to do instead."""
 
 
 class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
