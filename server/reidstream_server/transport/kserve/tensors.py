@@ -61,9 +61,10 @@ def floats(tensor: RawTensor) -> npt.NDArray[np.float32]:
 def planes(tensor: RawTensor, spec: InputSpec) -> Iterator[RawImage]:
     """Crops of the network's size as UINT8 (N, C, H, W), channels in the network's order. Raises InvalidCall."""
     check_size(tensor, 1)
+    kept = 1 if spec.color_order is ColorOrder.GRAY else 3  # all planes of a grey picture are the same
     for crop in np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape):
-        pixels = np.ascontiguousarray(crop.transpose(1, 2, 0))
-        yield _image(pixels.tobytes(), _OF_NETWORK[spec.color_order], pixels.shape[1], pixels.shape[0])
+        data = crop[:kept].transpose(1, 2, 0).tobytes()
+        yield _image(data, _OF_NETWORK[spec.color_order], spec.width, spec.height)
 
 
 def pixels(tensor: RawTensor) -> Iterator[RawImage]:
@@ -82,8 +83,7 @@ def picture(tensor: RawTensor) -> bytes:
             f"input {tensor.name!r} has the shape {shown(tensor.shape)}; send one picture at a time, with the shape [1]"
         )
     data = tensor.data
-    length = _LENGTH.unpack_from(data)[0] if len(data) >= _LENGTH.size else -1
-    if length != len(data) - _LENGTH.size:
+    if len(data) < _LENGTH.size or _LENGTH.unpack_from(data)[0] != len(data) - _LENGTH.size:
         raise InvalidCall(
             f"input {tensor.name!r} has {len(data)} bytes; an element of datatype BYTES is its length in four bytes, "
             "and then so many bytes"
