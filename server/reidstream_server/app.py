@@ -409,7 +409,6 @@ def kserve_service(parts: Parts, kserve: Kserve) -> HostedService:
         access=parts.access,
         observer=parts.observer,
         max_streams=config.limits.max_sessions,
-        most_bytes=config.limits.max_window_bytes,
         stall_timeout_s=config.scheduling.stall_timeout_s,
         check_leaving=parts.runtime.refuse_when_leaving,
     ).hosted

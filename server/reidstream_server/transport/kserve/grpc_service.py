@@ -51,7 +51,6 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         access: Access,
         observer: CallObserver,
         max_streams: int,
-        most_bytes: int,
         stall_timeout_s: float,
         check_leaving: Callable[[], None],
     ) -> None:
@@ -61,7 +60,6 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._access = access
         self._observer = observer
         self._streams: Pool[str] = Pool(max_streams)
-        self._most_bytes = most_bytes
         self._stall_timeout_s = stall_timeout_s
         self._check_leaving = check_leaving
 
@@ -174,7 +172,6 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
                     self._inference,
                     self._entrance,
                     observer=self._observer,
-                    most_bytes=self._most_bytes,
                     stall_timeout_s=self._stall_timeout_s,
                     check_leaving=self._check_leaving,
                 ).serve()

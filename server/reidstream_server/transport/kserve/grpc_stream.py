@@ -1,8 +1,8 @@
 """ModelStreamInfer: a stream of requests, each of which is answered, in order, also after the client has half-closed.
 
 Each request is a call of its own: it is paid for, has a place and waits for room as a unary call does. What is wrong
-with it is its answer, and the stream goes on. One stream has a bounded number of requests in progress, and of their
-bytes: then it is not read.
+with it is its answer, and the stream goes on. One stream has a bounded number of requests in progress: then it is not
+read. And a request is read when the one before it was taken, so the bytes of one alone are counted nowhere.
 
 Trap: the client may half-close with all its requests outstanding, and may leave at any moment. So whatever ends the
 stream, no task of it is left.
@@ -28,7 +28,7 @@ from reidstream_server.transport.grpc_server.calls import CallObserver, Writable
 from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unparsed
 
 from .grpc_messages import asked_by, response_of
-from .inference import Inference
+from .inference import Inference, Taken
 
 log = get_logger(__name__)
 
@@ -41,8 +41,8 @@ MOST_IN_PROGRESS = 32
 
 
 class InferStream:
-    """One call. `serve` once; event loop only. `most_bytes`: of requests in progress. `check_leaving`: raises GoingAway
-    while the server stops. `stall_timeout_s`: for the client to take an answer.
+    """One call. `serve` once; event loop only. `check_leaving`: raises GoingAway while the server stops.
+    `stall_timeout_s`: for the client to take an answer.
     """
 
     def __init__(
@@ -53,7 +53,6 @@ class InferStream:
         entrance: Entrance,
         *,
         observer: CallObserver,
-        most_bytes: int,
         stall_timeout_s: float,
         check_leaving: Callable[[], None],
     ) -> None:
@@ -62,11 +61,8 @@ class InferStream:
         self._inference = inference
         self._entrance = entrance
         self._observer = observer
-        self._most_bytes = most_bytes
         self._stall_timeout_s = stall_timeout_s
         self._check_leaving = check_leaving
-        self._bytes = 0
-        self._room = asyncio.Event()
         self._tasks: set[asyncio.Task[Answer]] = set()
         self._answers: asyncio.Queue[asyncio.Task[Answer] | Exception | None] = asyncio.Queue(MOST_IN_PROGRESS)
 
@@ -93,13 +89,9 @@ class InferStream:
             while (request := await self._next()) is not None:
                 await self._entrance.turns.wait(self._caller.source, CALL_NS)
                 self._check_leaving()
-                size = request.waiting_bytes
-                task = self._begin(self._answer(request), size)
+                task = self._begin(self._answer(await self._take(request)))
                 del request
                 await self._answers.put(task)
-                while self._bytes > self._most_bytes:
-                    self._room.clear()
-                    await self._room.wait()
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             end = error
         await self._answers.put(end)
@@ -112,35 +104,42 @@ class InferStream:
             raise InvalidCall(NO_MESSAGE)
         return message
 
-    def _begin(self, work: Coroutine[Any, Any, Answer], size: int) -> asyncio.Task[Answer]:
+    def _begin(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         task = asyncio.create_task(work)
-        self._bytes += size
         self._tasks.add(task)
-
-        def over(_: object) -> None:
-            self._tasks.discard(task)
-            self._bytes -= size
-            self._room.set()
-
-        task.add_done_callback(over)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _take(self, request: Request) -> Taken | Answer:
+        """A request that was read, or the answer that says what is wrong with it."""
+        request_id, source, apart = "", self._caller.source, self._entrance.apart
+        try:
+            asked = (await apart.do_if(request.large, source, partial(asked_by, request))).value
+            request_id = asked.request_id
+            return await self._inference.take(asked, self._caller)
+        except Exception as error:  # noqa: BLE001 - it is this request's, and the stream goes on
+            return self._failed(request_id, error)
+
+    async def _answer(self, taken: Taken | Answer) -> Answer:
         """Of one request, whatever is wrong with it."""
-        request_id = ""
+        if isinstance(taken, Answer):
+            return taken
         try:
             self._entrance.places.enter(self._caller.source)
-            read = partial(asked_by, request)
-            asked = (await self._entrance.apart.do_if(request.large, self._caller.source, read)).value
-            request_id = asked.request_id
-            inferred = await self._inference.infer(asked, self._caller)
-            if not isinstance(inferred, FrameFault):
-                return Answer(infer_response=response_of(inferred))
-            why = inferred.message
-        except CallRefused as error:
+            inferred = await self._inference.answer(taken)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(taken.request_id, error)
+        if isinstance(inferred, FrameFault):
+            return _error(taken.request_id, inferred.message)
+        return Answer(infer_response=response_of(inferred))
+
+    def _failed(self, request_id: str, error: Exception) -> Answer:
+        if isinstance(error, CallRefused):
             self._observer.call_refused(error.refusal)
-            why = str(error)
-        except Exception as error:  # noqa: BLE001 - it is this request's, and the stream goes on
-            log.failure("call_failed", error)
-            why = "internal error; the server's log has the details"
-        return Answer(error_message=why, infer_response=pb.ModelInferResponse(id=request_id))
+            return _error(request_id, str(error))
+        log.failure("call_failed", error)
+        return _error(request_id, "internal error; the server's log has the details")
+
+
+def _error(request_id: str, message: str) -> Answer:
+    return Answer(error_message=message, infer_response=pb.ModelInferResponse(id=request_id))

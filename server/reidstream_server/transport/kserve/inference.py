@@ -22,12 +22,13 @@ from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.intake.terms import PlainTerms, agree_on_call
+from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.models import ModelChoice, ModelTable, ServedModel
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.entrance.apart import Apart
 
 from .asked import VERSION, Asked
-from .planning import Rows, plan, rows_of
+from .planning import Planned, Rows, plan, rows_of
 
 CAMERA = "kserve"
 """Whose crops these are: the protocol knows no cameras, so all of a client's take turns as one."""
@@ -35,6 +36,7 @@ CAMERA = "kserve"
 LARGE_BYTES = 2 * 2**20
 """Reading the tensors of a larger request is done apart: they may have to be converted."""
 
+_NEWEST = "-1"  # as Triton understands it
 _US_A_MS = 1000
 _FRAME_ID = 0
 
@@ -49,6 +51,18 @@ class Inferred:
     rows: Rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A request that was read. Reading took the event loop, or its thread, `spent_ns`."""
+
+    request_id: str
+    final: bool
+    model: ServedModel
+    agreement: Agreement
+    planned: Planned
+    spent_ns: int
+
+
 class Inference:
     """Event loop only."""
 
@@ -59,7 +73,11 @@ class Inference:
         self._window = window
 
     async def infer(self, asked: Asked, caller: Caller) -> Inferred | FrameFault:
-        """Raises CallRefused."""
+        """The rows of a request, or why there are none. Raises CallRefused."""
+        return await self.answer(await self.take(asked, caller))
+
+    async def take(self, asked: Asked, caller: Caller) -> Taken:
+        """Read a request: it is a job, or has a fault. Raises CallRefused."""
         model = find(self._runtime.models, asked.model, asked.version)
         terms = PlainTerms(
             client=caller.client,
@@ -72,22 +90,30 @@ class Inference:
         large = sum(len(tensor.data) for tensor in asked.inputs) > LARGE_BYTES
         read = partial(plan, asked, agreement, model, self._intake)
         done = await self._apart.do_if(large, caller.source, read)
-        planned, spent_ns = done.value, done.spent_ns
-        del done
-        taken, may_lack = planned.taken, planned.rows_may_lack
-        del planned
-        answer = await ask(self._runtime, agreement, _FRAME_ID, taken, spent_ns=spent_ns)
-        rows = rows_of(answer, model.spec.output.dim, may_lack=may_lack)
+        return Taken(
+            request_id=asked.request_id,
+            final=asked.wants_final,
+            model=model,
+            agreement=agreement,
+            planned=done.value,
+            spent_ns=done.spent_ns,
+        )
+
+    async def answer(self, taken: Taken) -> Inferred | FrameFault:
+        """The rows of a request that was read. Raises GoingAway."""
+        planned, model = taken.planned, taken.model
+        answer = await ask(self._runtime, taken.agreement, _FRAME_ID, planned.taken, spent_ns=taken.spent_ns)
+        rows = rows_of(answer, model.spec.output.dim, may_lack=planned.rows_may_lack)
         if isinstance(rows, FrameFault):
             return rows
-        return Inferred(request_id=asked.request_id, final=asked.wants_final, model=model, rows=rows)
+        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows)
 
 
 def find(models: ModelTable, name: str, version: str) -> ServedModel:
     """A model by its name, and by its version if that is said. Raises UnknownModel, InvalidCall."""
     check_model_name("model name", name)
     model = models.find(name)
-    if version not in ("", VERSION):
+    if version not in ("", VERSION, _NEWEST):
         raise UnknownModel(f"model {model.name!r} has no version {version[:16]!r}; it has {VERSION!r}, or name none")
     return model
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -240,13 +241,12 @@ async def test_a_timeout_is_the_budget_of_the_request() -> None:
 
 async def test_a_method_that_is_not_offered_says_what_to_do() -> None:
     """By every name of the protocol."""
-    async with serving(kserve=True) as server:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            path = "/inference.GRPCInferenceService/"
-            for method, said in (("SystemSharedMemoryRegister", "in the message"), ("LogSettings", "--log-level")):
-                call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path + method, bytes, bytes)
-                status, text = await refused(call(b""))
-                assert (status, said in text) == (grpc.StatusCode.UNIMPLEMENTED, True), text
+    async with serving(kserve=True) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        path = "/inference.GRPCInferenceService/"
+        for method, said in (("SystemSharedMemoryRegister", "in the message"), ("LogSettings", "--log-level")):
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path + method, bytes, bytes)
+            status, text = await refused(call(b""))
+            assert (status, said in text) == (grpc.StatusCode.UNIMPLEMENTED, True), text
 
 
 async def test_nobody_hears_of_it_where_it_is_off() -> None:
@@ -333,6 +333,13 @@ async def sent(requests: Sequence[pb.ModelInferRequest]) -> AsyncIterator[pb.Mod
         yield one
 
 
+async def answer_of(call: Any) -> pb.ModelStreamInferResponse:
+    """The next answer of a stream."""
+    answer = await call.read()
+    assert isinstance(answer, pb.ModelStreamInferResponse)
+    return answer
+
+
 async def streamed(stub: Stub, requests: Sequence[pb.ModelInferRequest]) -> list[pb.ModelStreamInferResponse]:
     """Answers to all of them, which are read when everything is sent and the stream half-closed."""
     return [answer async for answer in stub.ModelStreamInfer(sent(requests))]
@@ -383,15 +390,15 @@ async def test_a_stream_says_that_an_answer_is_the_last_to_whom_asks() -> None:
 async def test_bytes_that_are_no_request_are_answered_in_their_place() -> None:
     """The stream goes on."""
     good = request(tensor(), model=MODEL, id="2").SerializeToString()
-    async with serving(kserve=True) as server:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(
-                "/inference.GRPCInferenceService/ModelStreamInfer", bytes, bytes
-            )()
-            for message in (b"\xff", good):
-                await call.write(message)
-            await call.done_writing()
-            found = [pb.ModelStreamInferResponse.FromString(answer) async for answer in call]
+    async with serving(kserve=True) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer", bytes, bytes
+        )
+        call = method()
+        for message in (b"\xff", good):
+            await call.write(message)
+        await call.done_writing()
+        found = [pb.ModelStreamInferResponse.FromString(answer) async for answer in call]
     assert "cannot be parsed" in found[0].error_message
     assert found[1].infer_response.id == "2"
 
@@ -416,7 +423,7 @@ async def test_a_stream_is_ended_while_the_server_leaves_when_it_has_its_answers
     async with serving(kserve=True) as server, kserve_stub(server) as stub:
         call = stub.ModelStreamInfer()
         await call.write(request(tensor(), model=MODEL, id="1"))
-        assert (await call.read()).infer_response.id == "1"
+        assert (await answer_of(call)).infer_response.id == "1"
         server.runtime.leave()
         await call.write(request(tensor(), model=MODEL, id="2"))
         assert (await refused(call.read()))[0] is grpc.StatusCode.UNAVAILABLE
@@ -431,7 +438,7 @@ async def test_a_client_has_at_most_half_of_the_streams() -> None:
         for number in range(2):
             call = stub.ModelStreamInfer()
             await call.write(request(tensor(), model=MODEL, id=str(number)))
-            assert (await call.read()).infer_response.id == str(number)
+            assert (await answer_of(call)).infer_response.id == str(number)
             calls.append(call)
         third = stub.ModelStreamInfer()
         assert (await refused(third.read()))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
