@@ -12,13 +12,15 @@ import grpc
 import numpy as np
 import pytest
 
-from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
+from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager, fake_spec
 from reidstream_engines.protocol import TensorCrop
 from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_proto.v1 import contract
+from reidstream_server.app import running_server
 from reidstream_server.core.terms import DrainReason
+from reidstream_server.loading import Engines
 from tests.support.gate import Gate
-from tests.support.harness import JPEG, encode, picture, serving, until
+from tests.support.harness import JPEG, encode, picture, serving, settings, until
 from tests.support.kserve import Stub, Tensor, kserve_stub, request, rows
 
 SHAPE = (3, 256, 128)
@@ -323,6 +325,18 @@ async def test_statistics_count_what_every_door_did() -> None:
     assert {part.count for part in parts} == {3}
     assert sum(part.ns for part in parts) == stats.success.ns
     assert same == found
+
+
+async def test_statistics_of_requests_whose_pictures_are_refused_have_no_parts() -> None:
+    """They reached no batch, so there is nothing to cut their time into."""
+    engine, stager = FakeEngine(), FakeStager(refuse=lambda _: True)
+    tiny = Tensor.of("image", np.zeros((1, 40, 40, 3), np.uint8))
+    async with running_server(settings(kserve=True), Engines(engines=(engine,), stager=stager)) as server:
+        async with kserve_stub(server) as stub:
+            assert (await refused(stub.ModelInfer(request(tiny, model=MODEL))))[0] is INVALID
+            (found,) = (await stub.ModelStatistics(pb.ModelStatisticsRequest(name=MODEL))).model_stats
+    assert (found.inference_stats.success.count, found.inference_stats.queue.count) == (1, 0)
+    assert (found.inference_count, found.execution_count, found.last_inference) == (0, 0, 0)
 
 
 # Streams.
