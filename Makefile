@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -66,6 +66,10 @@ proto: $(VENV)/.dev ## generate the stubs from the .proto files
 
 docs: $(VENV)/.runtime ## write the generated page of settings
 	$(BIN)/python -m reidstream_server.config > docs/configuration.md
+
+pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages anew, of real servers
+	$(BIN)/python -m tests.support.top_picture
+	$(BIN)/python -m tests.support.doctor_picture
 
 simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
 	$(BIN)/python -m tests.simulation --seeds 10000

@@ -12,6 +12,7 @@ from reidstream_client import __version__
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
+from .doctor.flags import DOCTOR, add_doctor
 from .parser import Parser
 from .ranges import number, whole
 from .sources import Use
@@ -29,13 +30,15 @@ examples:
   reidstream-client ping
   reidstream-client info
   reidstream-client top
+  reidstream-client doctor gate-server:50051
   reidstream-client embed person.jpg
   reidstream-client stream MOT17-04-FRCNN --output out.npz
   reidstream-client stream clip.mp4 --boxes detections.csv --output out.npz --realtime 30
 
 exit status:
   0    every frame was answered (this includes dropped and refused frames: see the summary)
-  1    the run ended early, or a video did; the output has the answers that came before
+  1    the run ended early, or a video did; the output has the answers that came before;
+       of doctor: something is wrong
   2    wrong usage, a file that cannot be read or written, or boxes none of which belongs to a frame
   3    the server cannot be reached, or is not serving
   4    the server refuses: unknown model, another embedding space, a broken answer
@@ -83,7 +86,7 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Five commands; `command` of the parsed arguments names the chosen one."""
+    """Six commands; `command` of the parsed arguments names the chosen one."""
     main = Parser(
         prog="reidstream-client",
         description="Frames and boxes in, re-identification embeddings out.",
@@ -114,6 +117,16 @@ def make_parser() -> argparse.ArgumentParser:
     sessions = add("top", "show which camera suffers: the sessions of a server, live", TOP)
     add_top(sessions)
     _add_server(sessions)
+    doctor = add("doctor", "say what is wrong between this machine and a server, and what to change", DOCTOR)
+    doctor.add_argument(
+        "server",
+        nargs="?",
+        default=_default_server(),
+        metavar="ADDRESS",
+        help=f"HOST:PORT; default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}",
+    )
+    add_doctor(doctor)
+    _add_identity(doctor)
     return main
 
 
@@ -194,10 +207,31 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("REIDSTREAM_SERVER") or DEFAULT_SERVER
     parser.add_argument(
-        "--server", default=default, metavar="HOST:PORT", help=f"default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}"
+        "--server",
+        default=_default_server(),
+        metavar="HOST:PORT",
+        help=f"default: $REIDSTREAM_SERVER, else {DEFAULT_SERVER}",
     )
+    _add_identity(parser)
+    parser.add_argument(
+        "--timeout", type=number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
+    )
+    parser.add_argument(
+        "--keepalive",
+        type=_keepalive,
+        default=30.0,
+        metavar="S",
+        help="ping an idle connection this often, so that routers keep it; at least 10, 0: never; default: 30 s",
+    )
+
+
+def _default_server() -> str:
+    return os.environ.get("REIDSTREAM_SERVER") or DEFAULT_SERVER
+
+
+def _add_identity(parser: argparse.ArgumentParser) -> None:
+    """How the client knows the server, and proves who it is."""
     parser.add_argument(
         "--tls-ca",
         type=Path,
@@ -213,16 +247,6 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("REIDSTREAM_TOKEN_FILE") or None,
         metavar="FILE",
         help="file with this client's token; default: $REIDSTREAM_TOKEN_FILE, else none",
-    )
-    parser.add_argument(
-        "--timeout", type=number(0.001, 86_400), default=10.0, metavar="S", help="for one call; default: 10 s"
-    )
-    parser.add_argument(
-        "--keepalive",
-        type=_keepalive,
-        default=30.0,
-        metavar="S",
-        help="ping an idle connection this often, so that routers keep it; at least 10, 0: never; default: 30 s",
     )
 
 

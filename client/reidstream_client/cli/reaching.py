@@ -1,4 +1,4 @@
-"""The client that a command line describes."""
+"""The client that a command line describes, and how it proves who it is."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ def make_client(
     """Nothing is connected yet. `upright`: pictures are turned as their EXIF says. Raises FileError, InvalidRequest for
     what cannot be used.
     """
-    tls = TlsOptions(
-        ca_file=arguments.tls_ca,
-        cert_file=arguments.tls_cert,
-        key_file=arguments.tls_key,
-        server_name=arguments.tls_server_name,
-    )
     return ReidClient(
         arguments.server,
         model=model,
@@ -34,6 +28,22 @@ def make_client(
         timeout_s=arguments.timeout,
         retry=retry,
         keepalive_s=arguments.keepalive,
-        tls=tls if tls != TlsOptions() else None,
-        token=None if arguments.token_file is None else read_token(arguments.token_file),
+        tls=tls_of(arguments),
+        token=token_of(arguments),
     )
+
+
+def tls_of(arguments: argparse.Namespace) -> TlsOptions | None:
+    """Any of the flags means TLS. Raises InvalidRequest."""
+    tls = TlsOptions(
+        ca_file=arguments.tls_ca,
+        cert_file=arguments.tls_cert,
+        key_file=arguments.tls_key,
+        server_name=arguments.tls_server_name,
+    )
+    return tls if tls != TlsOptions() else None
+
+
+def token_of(arguments: argparse.Namespace) -> str | None:
+    """The token in the file that is named. Raises FileError."""
+    return None if arguments.token_file is None else read_token(arguments.token_file)

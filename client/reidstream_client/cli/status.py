@@ -10,6 +10,7 @@ class Status(IntEnum):
     """How a command ended; 0 is a success."""
 
     ENDED_EARLY = 1
+    WRONG = 1  # of doctor, which has no run that could end early
     USAGE = 2
     NO_SERVER = 3
     REFUSED = 4

@@ -5,6 +5,8 @@ Traps: without TLS everybody can read a token, so it leaves this machine inside 
 
 from __future__ import annotations
 
+import os
+import pkgutil
 import re
 import ssl
 from dataclasses import dataclass
@@ -52,6 +54,25 @@ class TlsOptions:
 def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
     """Read the files. Raises FileError; gRPC would only fail to connect later."""
     ca, cert, key = (None if file is None else _read(file) for file in (tls.ca_file, tls.cert_file, tls.key_file))
+    _with_files(tls)
+    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+
+
+def same_trust(tls: TlsOptions) -> ssl.SSLContext:
+    """What has Python trust whom gRPC trusts with these options. gRPC says only that a handshake failed; Python says
+    why. Raises FileError.
+    """
+    context = _with_files(tls)
+    if tls.ca_file is None:
+        named = os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+        roots = _read(named) if named else pkgutil.get_data("grpc", "_cython/_credentials/roots.pem")
+        if roots:
+            context.load_verify_locations(cadata=roots.decode("ascii", "ignore"))
+    return context
+
+
+def _with_files(tls: TlsOptions) -> ssl.SSLContext:
+    """The files, read and found good. Raises FileError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if tls.ca_file is not None:
@@ -66,7 +87,7 @@ def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
             f"{tls.cert_file} and {tls.key_file} must be a certificate and its own key in PEM, without a password: "
             f"{error}"
         ) from None
-    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+    return context
 
 
 def token_headers(token: str | None, target: str, tls: TlsOptions | None) -> tuple[tuple[str, str], ...]:

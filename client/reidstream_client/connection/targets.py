@@ -19,6 +19,7 @@ _FOREIGN_SCHEME = re.compile(r"(https?|grpcs?|tcp|tls)://", re.IGNORECASE)
 _NO_PORTS = ("unix:", "unix-abstract:", "vsock:", "xds:")
 _DEFAULT_PORT = 50051
 _LAST_PORT = 65_535
+_PORT_OF_HTTPS = 443  # gRPC's own default
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # those that gRPC reads, in its order
 _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 
@@ -67,6 +68,14 @@ def proxy_of(target: str, environ: Mapping[str, str]) -> str | None:
     if any(_excepts(entry.strip(), _host(target)) for entry in exceptions.split(",")):
         return None
     return next((name for name in _PROXIES if environ.get(name)), None)
+
+
+def host_and_port(target: str) -> tuple[str, int] | None:
+    """Where a target's connection goes; None for what gRPC alone can resolve: a socket's file, or several addresses."""
+    if target.startswith(_NO_PORTS) or "," in target:
+        return None
+    port = _port(target)
+    return _host(target), _PORT_OF_HTTPS if port is None else port
 
 
 def is_loopback(target: str) -> bool:

@@ -17,7 +17,7 @@ ROOMS = {
     "connection": {"errors", "checks", "choices", "redaction", "process"},
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "admin"},
+    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin"},
 }
 LONGEST = 300
 

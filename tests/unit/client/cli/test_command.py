@@ -210,7 +210,7 @@ def test_embed_without_any_vector(
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     """Examples, formats and exit statuses; every line fits a terminal of 120."""
-    for words in (["--help"], ["stream", "--help"], ["embed", "--help"]):
+    for words in (["--help"], ["stream", "--help"], ["embed", "--help"], ["doctor", "--help"]):
         assert main(words) == 0
         said = capsys.readouterr().out
         assert "examples:" in said

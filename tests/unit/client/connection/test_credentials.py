@@ -8,8 +8,9 @@ import pytest
 
 from reidstream_client import AsyncReidClient, FileError, InvalidRequest, ReidClient, TlsOptions
 from reidstream_client.cli import main
-from reidstream_client.connection.credentials import read_token
+from reidstream_client.connection.credentials import read_token, same_trust
 from reidstream_client.connection.targets import is_loopback
+from tests.support.certificates import authority
 
 SESAME = "sesame"
 
@@ -73,6 +74,18 @@ def test_files_that_cannot_be_used_are_refused_before_connecting(tmp_path: Path)
         ReidClient("gate:1", tls=TlsOptions(ca_file=path))
     with pytest.raises(FileError, match=r"a\.pem must be a certificate and its own key in PEM, without a password"):
         ReidClient("gate:1", tls=TlsOptions(cert_file=path, key_file=path))
+
+
+@pytest.mark.needs("openssl")
+def test_python_trusts_whom_grpc_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's authorities; without one those that gRPC comes with, or those that gRPC's own variable names."""
+    own = authority(tmp_path, "ca").certificate
+    monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+    assert same_trust(TlsOptions()).cert_store_stats()["x509_ca"] > 50
+    (given,) = same_trust(TlsOptions(ca_file=own)).get_ca_certs()
+    monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(own))
+    assert same_trust(TlsOptions()).get_ca_certs() == [given]
+    assert given["subject"] == ((("commonName", "ca"),),)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reidstream_client import AsyncReidClient, InvalidRequest, ServerUnavailable, TlsOptions
-from reidstream_client.connection.targets import hint, proxy_of
+from reidstream_client.connection.targets import hint, host_and_port, proxy_of
 from tests.unit.client.samples import BOXES, IMAGE, ONCE
 from tests.unit.client.scripted_server import ScriptedServer
 
@@ -93,3 +93,20 @@ async def test_tls_where_the_server_has_none(server: ScriptedServer) -> None:
         with pytest.raises(ServerUnavailable, match=r"running and ready there, with TLS\?"):
             async with client.stream():
                 pass
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("gate:1", ("gate", 1)),
+        ("dns:///gate.org:50051", ("gate.org", 50051)),
+        ("gate", ("gate", 443)),
+        ("[::1]:7", ("::1", 7)),
+        ("10.0.0.7:7", ("10.0.0.7", 7)),
+        ("unix:/run/reid", None),
+        ("ipv4:10.0.0.7:1,10.0.0.8:1", None),
+    ],
+)
+def test_where_a_connection_goes(target: str, place: tuple[str, int] | None) -> None:
+    """As gRPC reads it; without a port that is 443. What only gRPC can resolve has no such place."""
+    assert host_and_port(target) == place
