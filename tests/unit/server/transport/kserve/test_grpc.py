@@ -331,10 +331,10 @@ async def test_statistics_of_requests_whose_pictures_are_refused_have_no_parts()
     """They reached no batch, so there is nothing to cut their time into."""
     engine, stager = FakeEngine(), FakeStager(refuse=lambda _: True)
     tiny = Tensor.of("image", np.zeros((1, 40, 40, 3), np.uint8))
-    async with running_server(settings(kserve=True), Engines(engines=(engine,), stager=stager)) as server:
-        async with kserve_stub(server) as stub:
-            assert (await refused(stub.ModelInfer(request(tiny, model=MODEL))))[0] is INVALID
-            (found,) = (await stub.ModelStatistics(pb.ModelStatisticsRequest(name=MODEL))).model_stats
+    loaded = Engines(engines=(engine,), stager=stager)
+    async with running_server(settings(kserve=True), loaded) as server, kserve_stub(server) as stub:
+        assert (await refused(stub.ModelInfer(request(tiny, model=MODEL))))[0] is INVALID
+        (found,) = (await stub.ModelStatistics(pb.ModelStatisticsRequest(name=MODEL))).model_stats
     assert (found.inference_stats.success.count, found.inference_stats.queue.count) == (1, 0)
     assert (found.inference_count, found.execution_count, found.last_inference) == (0, 0, 0)
 

@@ -75,8 +75,7 @@ def test_any_tensors_are_a_job_a_fault_or_a_refusal(tensors: list[RawTensor]) ->
     """Shapes of any length and size, bytes that do not fit them, and boxes of anything."""
     try:
         found = planned(*tensors)
-    except InvalidCall as error:
-        assert str(error)
+    except InvalidCall:
         return
     assert isinstance(found.taken, FrameFault) or found.taken[1].fates is not None
 
@@ -102,10 +101,9 @@ def test_any_json_is_a_request_or_is_refused(said: object, datatype: str) -> Non
         body = json.dumps(value).encode()
         try:
             found = parse(body, json_length("", len(body)), "fake", "")
-        except CallRefused as error:
-            assert str(error)
-        else:
-            assert found.asked.model == "fake"
+        except CallRefused:
+            continue
+        assert found.asked.model == "fake"
 
 
 def test_numbers_are_read_wherever_they_lie() -> None:
