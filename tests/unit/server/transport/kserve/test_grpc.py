@@ -241,6 +241,19 @@ async def test_a_timeout_is_the_budget_of_the_request() -> None:
     assert (status, "budget" in text) == (grpc.StatusCode.DEADLINE_EXCEEDED, True), text
 
 
+async def test_a_request_waits_for_room_where_the_queue_is_full() -> None:
+    """Clients of the protocol do not come back by themselves. Its bytes count as those of frames that wait."""
+    gate = Gate()
+    engine = FakeEngine(max_batch=1, slots=1, script=FakeScript(seconds_per_batch=1, sleep=gate.wait))
+    limits = {"max_queue_boxes": 4, "max_boxes_per_frame": 2}
+    async with serving(engine, kserve=True, **limits) as server, kserve_stub(server) as stub:
+        calls = [asyncio.ensure_future(stub.ModelInfer(request(tensor(2, seed), model=MODEL))) for seed in range(4)]
+        await until(lambda: server.runtime.statistics().parked_frames)
+        assert server.runtime.statistics().parked_bytes >= 2 * 4 * np.prod(SHAPE)
+        gate.opened.set()
+        assert [len(rows(answer)) for answer in await asyncio.gather(*calls)] == [2] * 4
+
+
 async def test_a_method_that_is_not_offered_says_what_to_do() -> None:
     """By every name of the protocol."""
     async with serving(kserve=True) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
