@@ -307,6 +307,21 @@ async def test_while_the_server_leaves_it_is_not_ready_and_takes_nothing() -> No
         assert await draining
 
 
+async def test_a_pipeline_of_deepstream_gets_what_it_asks_for() -> None:
+    """In the order in which its element asks; it names no version, or -1 for the newest."""
+    async with serving(kserve=True) as server, kserve_stub(server) as stub:
+        assert (await stub.ServerLive(pb.ServerLiveRequest())).live
+        assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
+        for version in ("", "-1"):
+            assert (await stub.ModelReady(pb.ModelReadyRequest(name=MODEL, version=version))).ready
+            config = (await stub.ModelConfig(pb.ModelConfigRequest(name=MODEL, version=version))).config
+            sent = Tensor.of(config.input[0].name, crops(4))
+            answer = await stub.ModelInfer(
+                request(sent, model=MODEL, model_version=version, outputs=[config.output[0].name])
+            )
+            assert rows(answer).shape == (4, config.output[0].dims[0])
+
+
 async def test_readiness_is_told_by_name() -> None:
     """A model that is not there is not ready."""
     async with serving(kserve=True) as server, kserve_stub(server) as stub:
