@@ -67,9 +67,9 @@ def rows(response: pb.ModelInferResponse) -> npt.NDArray[np.float32]:
 
 
 @asynccontextmanager
-async def kserve_stub(server: RunningServer) -> AsyncIterator[Stub]:
-    """A stub of our own messages."""
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+async def kserve_stub(server: RunningServer, *more: tuple[str, int]) -> AsyncIterator[Stub]:
+    """A stub of our own messages. `more`: options of its channel."""
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", MAX_MESSAGE), *more]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
         yield inference_pb2_grpc.GRPCInferenceServiceStub(channel)
 

@@ -4,16 +4,18 @@ Each request is a call of its own: it is paid for, has a place and waits for roo
 with it is its answer, and the stream goes on. One stream has a bounded number of requests in progress: then it is not
 read. And a request is read when the one before it was taken, so the bytes of one alone are counted nowhere.
 
-Trap: the client may half-close with all its requests outstanding, and may leave at any moment. So whatever ends the
-stream, no task of it is left.
+Traps: a request has its place until its answer is written, as a unary call has. A client that reads nothing would have
+ever more answers held for it otherwise, on ever more streams. And the client may half-close with all its requests
+outstanding, and may leave at any moment. So whatever ends the stream, no task of it is left.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import grpc
 
@@ -40,6 +42,14 @@ MOST_IN_PROGRESS = 32
 """Requests of one stream."""
 
 
+@dataclass(slots=True, eq=False)
+class _InProgress:
+    """A request, from its turn until its answer is written."""
+
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class InferStream:
     """One call. `serve` once; event loop only. `check_leaving`: raises GoingAway while the server stops.
     `stall_timeout_s`: for the client to take an answer.
@@ -63,8 +73,8 @@ class InferStream:
         self._observer = observer
         self._stall_timeout_s = stall_timeout_s
         self._check_leaving = check_leaving
-        self._tasks: set[asyncio.Task[Answer]] = set()
-        self._answers: asyncio.Queue[asyncio.Task[Answer] | Exception | None] = asyncio.Queue(MOST_IN_PROGRESS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: asyncio.Queue[_InProgress | Exception | None] = asyncio.Queue(MOST_IN_PROGRESS)
 
     async def serve(self) -> None:
         """Until every request is answered. Raises CallRefused."""
@@ -74,7 +84,8 @@ class InferStream:
             while (item := await self._answers.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
-                await written(context, await item, self._stall_timeout_s)
+                await written(context, await item.answer, self._stall_timeout_s)
+                item.written.set()
                 del item  # its vectors may be large, and the next one may be long in coming
         finally:
             left = [reading, *self._tasks]
@@ -89,9 +100,10 @@ class InferStream:
             while (request := await self._next()) is not None:
                 await self._entrance.turns.wait(self._caller.source, CALL_NS)
                 self._check_leaving()
-                task = self._begin(self._answer(await self._take(request)))
+                one = self._begin(await self._take(request))
                 del request
-                await self._answers.put(task)
+                await self._answers.put(one)
+                del one
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             end = error
         await self._answers.put(end)
@@ -104,11 +116,18 @@ class InferStream:
             raise InvalidCall(NO_MESSAGE)
         return message
 
-    def _begin(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(work)
+    def _begin(self, taken: Taken | Answer) -> _InProgress:
+        one = _InProgress()
+        task = asyncio.create_task(self._carry_out(taken, one))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        return one
+
+    async def _carry_out(self, taken: Taken | Answer, one: _InProgress) -> None:
+        """The request's task: it has the place of a call until it is over."""
+        one.answer.set_result(await self._answer(taken))
+        del taken
+        await one.written.wait()
 
     async def _take(self, request: Request) -> Taken | Answer:
         """A request that was read, or the answer that says what is wrong with it."""

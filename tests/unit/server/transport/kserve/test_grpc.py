@@ -460,6 +460,23 @@ async def test_a_stream_whose_client_leaves_gives_everything_back() -> None:
         assert len(await streamed(stub, [request(tensor(), model=MODEL)])) == 1
 
 
+async def test_a_request_of_a_stream_has_its_place_until_its_answer_is_written() -> None:
+    """So a client that reads nothing has no more answers held for it than it may have calls."""
+    engine = FakeEngine(fake_spec("fake", dim=50_000))  # more than a client's window in each answer
+    fixed = ("grpc.http2.bdp_probe", 0)  # else the window grows
+    async with serving(engine, kserve=True) as server, kserve_stub(server, fixed) as stub:
+        call, places = stub.ModelStreamInfer(), server.parts.entrance.places
+        for seed in range(5):
+            await call.write(request(tensor(8, seed), model=MODEL))
+        await call.done_writing()
+        counts = server.parts.counts
+        assert counts is not None
+        await until(lambda: counts.of(server.runtime.models.default.index).success.count == 5)
+        assert places.taken >= 4
+        assert len([answer async for answer in call]) == 5
+        await until(lambda: not places.taken)
+
+
 async def test_a_stream_is_ended_while_the_server_leaves_when_it_has_its_answers() -> None:
     """The next request ends it, with UNAVAILABLE."""
     async with serving(kserve=True) as server, kserve_stub(server) as stub:
