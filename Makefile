@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 LISTS := constraints.txt $(wildcard */pyproject.toml)
-CODE := proto engines server client synthetic tests demo bench emulation README.md
+CODE := proto engines server client synthetic tests demo bench emulation deploy README.md
 
 MODEL ?=
 PROFILE ?=
@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures cuts cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -47,7 +47,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 
 types: $(VENV)/.dev ## mypy --strict, and what must and must not type-check under mypy and pyright (tests/typing)
 	@echo "mypy and pyright ..."
-	@$(BIN)/mypy --no-error-summary proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation
+	@$(BIN)/mypy --no-error-summary proto/reidstream_proto engines/reidstream_engines server/reidstream_server client/reidstream_client synthetic/reidstream_synthetic demo tests bench emulation deploy
 	@mkdir -p out
 	@$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python >out/pyright.txt || { cat out/pyright.txt; exit 1; }
 
@@ -67,13 +67,23 @@ proto: $(VENV)/.dev ## generate the stubs from the .proto files
 docs: $(VENV)/.runtime ## write the generated page of settings
 	$(BIN)/python -m reidstream_server.config > docs/configuration.md
 
+.PHONY: rules
+rules: $(VENV)/.runtime ## write the rules and alerts for Prometheus
+	$(BIN)/python -m deploy.prometheus
+
+dashboards: $(VENV)/.dev ## write the dashboards that Grafana reads
+	$(BIN)/python -m deploy.grafana
+
+dashboards-picture: $(VENV)/.dev ## draw docs/images/dashboards.svg: the dashboards, of a real scrape with an incident (six minutes)
+	$(BIN)/python -m tests.support.dashboards.picture
+
 pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages anew, of real servers
 	$(BIN)/python -m tests.support.top_picture
 	$(BIN)/python -m tests.support.doctor_picture
 
-simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (minutes)
-	$(BIN)/python -m tests.simulation --seeds 10000
-	$(BIN)/python -m tests.simulation.mutants
+simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (a quarter of a second of one core for each seed); JOBS=N
+	$(BIN)/python -m tests.simulation --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.mutants $(if $(JOBS),--jobs $(JOBS))
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
@@ -90,7 +100,7 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 36 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 38 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)

@@ -4,6 +4,7 @@
     serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
     overload/   python -m bench overload: more than the server can do, and who gets what of it
     soak/       python -m bench soak: many frames of every kind, and what grows
+    observing/  python -m bench tracing, python -m bench scrapes: what it costs frames that somebody watches
     gpu/        python -m bench gpu: what only a real GPU can show
     accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
     backends/   python -m bench.backends: what OpenVINO, bf16 and INT8 cost and give
@@ -12,5 +13,5 @@
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first six use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: the first seven use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

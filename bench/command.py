@@ -1,5 +1,5 @@
-"""`python -m bench [compare | soak | overload | gpu] ...`: chooses the command. Without one, the server is measured
-beside its ceilings.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | gpu] ...`: chooses the command. Without one, the
+server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.gpu.command import gpu_main
 from bench.machine.processes import BenchFailed
+from bench.observing import command as observing
 from bench.overload import command as overload
 from bench.serving import command as serving
 from bench.soak import command as soak
@@ -21,6 +22,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "compare": serving.compare,
     "soak": soak.main,
     "overload": overload.main,
+    **observing.COMMANDS,
     "gpu": gpu_main,
 }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.alertmanager import alertmanager
 from tests.support.clock import Clock
 from tests.support.patience import HANG_S, forgive_late_events, patient_clients
 from tests.support.places import place_of
@@ -58,13 +59,14 @@ def _package(name: str) -> Callable[[], bool]:
 
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "alertmanager": (lambda: alertmanager() is not None, "apt-get install prometheus-alertmanager"),
+    "curl": (_program("curl"), "apt-get install curl"),
     "shared-data": (SHARED_DATA.is_dir, f"real models and frames in {SHARED_DATA} (licences forbid shipping them)"),
     "openvino": (_package("openvino"), "make .venv/.dev (the extra openvino of engines)"),
     "gevent": (_package("gevent"), "make .venv/.dev"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
-    "curl": (_program("curl"), "apt-get install curl"),
     "jq": (_program("jq"), "apt-get install jq"),
     "g++": (_program("g++"), "apt-get install g++"),
     "nvimgcodec": (_package("nvidia.nvimgcodec"), "make .venv/.dev (the extra gpu-decode of engines)"),

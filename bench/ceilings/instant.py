@@ -22,7 +22,7 @@ from reidstream_engines.cpu.stager import CpuStager
 from reidstream_engines.fake import fake_spec
 from reidstream_engines.protocol import Crop, Embeddings, EngineInfo, EngineLimits, Health
 from reidstream_engines.spec import ModelSpec
-from reidstream_server.app import serve
+from reidstream_server.app import operators_port, serve
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import load_config
 from reidstream_server.loading import Engines
@@ -82,8 +82,8 @@ def main() -> int:
         max_batch=config.engine.max_batch or 8, slots=config.engine.slots or 2, seconds_per_crop=own.crop_ms / 1000
     )
     leave_out_what_is_there()
-    with stoppable() as stop:
-        return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()), stop)).code
+    with stoppable() as stop, operators_port(config) as operators:
+        return asyncio.run(serve(config, Engines(engines=(engine,), stager=CpuStager()), stop, operators)).code
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 Open loop: frames leave at planned moments, however slow the server is. Closed loop: each connection keeps `window`
 frames unanswered. It uses bare stubs and ready bytes instead of the product's client, because it shares the machine
 with the server that it measures. Trap: in an open loop, delays count from the moment of sending. Those moments are part
-of the result: if the generator woke up late, neither the server nor the simulated queue is blamed.
+of the result: if the generator woke up late, neither the server nor the simulated queue is blamed. Trap: on a machine
+that is busy, a frame may take longer than a short measurement. So a closed loop is warm when each camera has had an
+answer, and it is measured until there was at least one.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
 
-from bench.machine.usage import busy_s, usage_of
+from bench.machine.usage import Usage, busy_s, usage_of
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
 from .arrivals import Cameras
@@ -49,12 +51,27 @@ class _Record:
     embedded: int = 0
 
 
+@dataclass(slots=True)
+class _Answers:
+    """The answers to all cameras. `newest_s`: when the last one came."""
+
+    newest_s: float = 0.0
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it holds, which is looked at when an answer comes."""
+        while not condition():
+            self.came.clear()
+            await self.came.wait()
+
+
 @dataclass(slots=True, eq=False)
 class _Camera:
     """One connection, one stream."""
 
     call: Call
     messages: Sequence[bytes]
+    answers: _Answers
     records: dict[int, _Record] = field(default_factory=dict)
 
     async def open(self, name: str, window: int, offer: session_pb2.SharedMemory | None) -> None:
@@ -85,7 +102,8 @@ class _Camera:
         if result.HasField("error"):
             raise LoadFailed(f"frame {result.frame_id}: {result.error.message}")
         record = self.records[result.frame_id]
-        record.answered = time.perf_counter()
+        record.answered = self.answers.newest_s = time.perf_counter()
+        self.answers.came.set()
         record.embedded = sum(box.outcome == frame_pb2.OUTCOME_EMBEDDED for box in result.boxes)
 
     async def _next(self) -> service_pb2.EmbedStreamResponse:
@@ -94,13 +112,18 @@ class _Camera:
             raise LoadFailed("the server ended a stream before its time")
         return answer
 
-    async def flood(self, window: int, end: float) -> None:
-        """Keep `window` frames open until `end`, then take what is left."""
+    @property
+    def warm(self) -> bool:
+        """Whether it has had an answer."""
+        return any(record.answered for record in self.records.values())
+
+    async def flood(self, window: int, over: asyncio.Event) -> None:
+        """Keep `window` frames open until it is over, then take what is left."""
         for _ in range(window):
             await self.send()
         for left in range(window, 0, -1):
             await self.receive()
-            while left == window and time.perf_counter() < end:
+            while left == window and not over.is_set():
                 await self.send()
                 await self.receive()
 
@@ -132,45 +155,72 @@ async def generate(load: Load) -> LoadResult:
     ]
     channels = [grpc.aio.insecure_channel(load.target, options=options) for _ in range(load.connections)]
     try:
-        cameras = [
-            _Camera(
-                channel.stream_stream(METHOD, response_deserializer=service_pb2.EmbedStreamResponse.FromString)(),
-                messages[index % len(messages) :] + messages[: index % len(messages)],
-            )
-            for index, channel in enumerate(channels)
-        ]
+        answers = _Answers()
         window = load.window if load.frames_per_s is None else 0  # 0: as much as the server gives
-        for index, camera in enumerate(cameras):
-            await camera.open(f"bench-{index}", window, offer)
+        cameras = []
+        for index, channel in enumerate(channels):
+            call: Call = channel.stream_stream(
+                METHOD, response_deserializer=service_pb2.EmbedStreamResponse.FromString
+            )()
+            turned = messages[index % len(messages) :] + messages[: index % len(messages)]
+            cameras.append(_Camera(call, turned, answers))
+            await cameras[-1].open(f"bench-{index}", window, offer)
         async with asyncio.timeout(load.warmup_s + load.measure_s + _DRAIN_S):
-            return await _measure(load, cameras)
+            if load.frames_per_s is None:
+                return await _closed(load, cameras, answers)
+            return await _open(load, cameras, load.frames_per_s)
     finally:
         for channel in channels:
             await channel.close()
 
 
-async def _measure(load: Load, cameras: Sequence[_Camera]) -> LoadResult:
+async def _closed(load: Load, cameras: Sequence[_Camera], answers: _Answers) -> LoadResult:
+    """Every camera keeps its window full."""
+    start, over = time.perf_counter(), asyncio.Event()
+
+    async def look() -> tuple[float, float, Resources]:
+        await asyncio.sleep(load.warmup_s)
+        await answers.until(lambda: all(camera.warm for camera in cameras))
+        looking = _Looking(load)
+        await asyncio.sleep(load.measure_s)
+        await answers.until(lambda: answers.newest_s >= looking.began_s)
+        used = looking.used()
+        over.set()
+        return looking.began_s, looking.began_s + used.seconds, used
+
+    flooding = asyncio.gather(*(camera.flood(load.window, over) for camera in cameras))
+    (begin, end, used), _ = await asyncio.gather(look(), flooding)
+    records = [record for camera in cameras for record in camera.records.values() if begin <= record.answered <= end]
+    return _result(records, start, used)
+
+
+async def _open(load: Load, cameras: Sequence[_Camera], frames_per_s: float) -> LoadResult:
+    """Frames leave when they are planned to."""
     start = time.perf_counter()
     begin, end = start + load.warmup_s, start + load.warmup_s + load.measure_s
-    if load.frames_per_s is None:
-        sending = [camera.flood(load.window, end) for camera in cameras]
-    else:
-        plan = Cameras(
-            count=load.connections,
-            frames_per_s=load.frames_per_s / load.connections,
-            jitter=load.jitter,
-            seed=load.seed,
-        )
-        sending = [
-            camera.follow((start + plan.arrivals(index, end - start)).tolist()) for index, camera in enumerate(cameras)
-        ]
-    used, _ = await asyncio.gather(_look(load, begin, end), asyncio.gather(*sending))
-    records = [record for camera in cameras for record in camera.records.values()]
-    closed = load.frames_per_s is None
-    counted = [record for record in records if begin <= (record.answered if closed else record.sent) < end]
+    plan = Cameras(
+        count=load.connections, frames_per_s=frames_per_s / load.connections, jitter=load.jitter, seed=load.seed
+    )
+
+    async def look() -> Resources:
+        await asyncio.sleep(begin - time.perf_counter())
+        looking = _Looking(load)
+        await asyncio.sleep(end - time.perf_counter())
+        return looking.used()
+
+    sending = [
+        camera.follow((start + plan.arrivals(index, end - start)).tolist()) for index, camera in enumerate(cameras)
+    ]
+    used, _ = await asyncio.gather(look(), asyncio.gather(*sending))
+    records = [record for camera in cameras for record in camera.records.values() if begin <= record.sent < end]
+    return _result(records, start, used)
+
+
+def _result(counted: list[_Record], start: float, used: Resources) -> LoadResult:
     counted.sort(key=lambda record: record.sent)
     return LoadResult(
         embedded=sum(record.embedded for record in counted),
+        began_s=start,
         sent_s=[record.sent - start for record in counted],
         delays_s=[record.answered - record.sent for record in counted],
         late_s=[record.sent - record.planned for record in counted],
@@ -178,22 +228,30 @@ async def _measure(load: Load, cameras: Sequence[_Camera]) -> LoadResult:
     )
 
 
-async def _look(load: Load, begin: float, end: float) -> Resources:
-    """What server and generator use between these two moments."""
-    await asyncio.sleep(begin - time.perf_counter())
-    before, load_before, busy_before = usage_of(load.server_pid), time.process_time(), busy_s(load.server_cores)
-    began = time.perf_counter()
-    await asyncio.sleep(end - time.perf_counter())
-    after, load_after, busy_after = usage_of(load.server_pid), time.process_time(), busy_s(load.server_cores)
-    server_cpu = after.cpu_s - before.cpu_s
-    return Resources(
-        seconds=time.perf_counter() - began,
-        server_cpu_s=server_cpu,
-        server_faults=after.faults - before.faults,
-        server_resident_bytes=after.resident_bytes,
-        others_cpu_s=max(0.0, busy_after - busy_before - server_cpu),
-        load_cpu_s=load_after - load_before,
-    )
+class _Looking:
+    """What server and generator use from now on."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._before, self._load_cpu_s, self._busy_s = self._look()
+        self.began_s = time.perf_counter()
+
+    def _look(self) -> tuple[Usage, float, float]:
+        return usage_of(self._load.server_pid), time.process_time(), busy_s(self._load.server_cores)
+
+    def used(self) -> Resources:
+        """Until now."""
+        seconds = time.perf_counter() - self.began_s
+        after, load_cpu_s, busy = self._look()
+        server_cpu_s = after.cpu_s - self._before.cpu_s
+        return Resources(
+            seconds=seconds,
+            server_cpu_s=server_cpu_s,
+            server_faults=after.faults - self._before.faults,
+            server_resident_bytes=after.resident_bytes,
+            others_cpu_s=max(0.0, busy - self._busy_s - server_cpu_s),
+            load_cpu_s=load_cpu_s - self._load_cpu_s,
+        )
 
 
 def main() -> int:

@@ -48,11 +48,12 @@ class Resources:
 class LoadResult:
     """Frames that were answered (closed loop) or sent (open loop) while it was measured.
 
-    `sent_s` rises; `delays_s` (from sending to the answer) and `late_s` (from the planned moment to sending, 0 in a
-    closed loop) are in the same order.
+    `began_s`: by this machine's clock (`time.perf_counter`). `sent_s`, since then, rises. `delays_s` (from sending to
+    the answer) and `late_s` (from the planned moment to sending, 0 in a closed loop) are in the same order.
     """
 
     embedded: int
+    began_s: float
     sent_s: list[float]
     delays_s: list[float]
     late_s: list[float]

@@ -166,7 +166,7 @@ class _Span(FrameSpan):
         if frame_id is not None:
             span.set_attribute("reidstream.frame_id", frame_id if frame_id <= _MOST_INTEGER else str(frame_id))
         span.set_attribute("reidstream.outcome", outcome)
-        span.set_attribute("rpc.response.status_code", status)
+        span.set_attribute("rpc.status_code", status)
         if error is not None:
             span.set_attribute("error.type", error)
             span.set_status(self._error, error)

@@ -47,13 +47,14 @@ from reidstream_server.memory.budget import Bounds, MemoryBudget, Part, held_by,
 from reidstream_server.memory.machine import machine_memory, too_large
 from reidstream_server.memory.process import private_bytes
 from reidstream_server.memory.rule import WatchRule
-from reidstream_server.memory.watch import MemoryWatch, Receiving, Senses, Together
+from reidstream_server.memory.watch import MemoryWatch, Senses, Together
 from reidstream_server.metrics.calls import CallCollector, CallFigures
 from reidstream_server.metrics.devices import DeviceCollector
 from reidstream_server.metrics.exposition import TextFormat, page
 from reidstream_server.metrics.log import LogCollector
 from reidstream_server.metrics.memory import MemoryCollector
 from reidstream_server.metrics.observer import MetricsObserver
+from reidstream_server.metrics.rpc import RpcMetrics
 from reidstream_server.metrics.series import Series
 from reidstream_server.metrics.state import StateCollector
 from reidstream_server.metrics.tracing import TracingCollector, TracingFigures
@@ -262,7 +263,7 @@ async def running_server(
         services = [embedding.hosted, admin.hosted, *([] if kserve is None else [kserve_service(parts, kserve)])]
         door = grpc_door(parts, services)
         http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port, kserve)
-        watch = memory_watch(parts, [door.receipts] if http is None else [door.receipts, http.crowd])
+        watch = memory_watch(parts, door, http)
         show_calls(parts, embedding, door, http)
         server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
         if operators is not None:
@@ -298,10 +299,14 @@ def tell_budget(budget: MemoryBudget) -> None:
         log.warning("memory_budget_too_large", reason=reason)
 
 
-def memory_watch(parts: Parts, receiving: Sequence[Receiving]) -> MemoryWatch:
+def memory_watch(parts: Parts, door: GrpcServer, http: HttpServer | None) -> MemoryWatch:
     """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
-    bounds, runtime = parts.bounds, parts.runtime
-    held = FromLoop(asyncio.get_running_loop(), lambda: held_by(runtime.statistics(), bounds), _ACCOUNTS_S)
+    bounds = parts.bounds
+
+    def held_now() -> dict[Part, int]:
+        return held_by(parts.runtime.statistics(), bounds, waiting_calls=door.admission.waiting)
+
+    held = FromLoop(asyncio.get_running_loop(), held_now, _ACCOUNTS_S)
     rule = WatchRule(
         base_bytes=bounds.base_bytes,
         bound_bytes=bounds.max_receiving_bytes,
@@ -312,7 +317,12 @@ def memory_watch(parts: Parts, receiving: Sequence[Receiving]) -> MemoryWatch:
         counted_bytes=lambda: sum(held().values()),
         give_back=partial(give_back_free_memory, scheduler_limits(parts.config).cores),
     )
-    watch = MemoryWatch(rule, Together(receiving), senses, bound_bytes=bounds.max_receiving_bytes)
+    watch = MemoryWatch(
+        rule,
+        Together([door.receipts] if http is None else [door.receipts, http.crowd]),
+        senses,
+        bound_bytes=bounds.max_receiving_bytes,
+    )
     parts.registry.register(MemoryCollector(parts.budget, held, private_bytes, watch))
     return watch
 
@@ -438,6 +448,7 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
         entrance=parts.entrance,
         payments=parts.runtime,
         observer=parts.observer,
+        durations=RpcMetrics(parts.registry) if config.listen.rpc_metrics else None,
     )
 
 

@@ -143,12 +143,18 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_calls=limits.max_calls,
         http_connections_bytes=_http_connections_bytes(config),
         http_answers_bytes=0 if config.listen.http_port is None else HTTP_ANSWERS_BYTES,
+        max_waiting_calls=2 * _waiting_calls(config),  # of hosted services, and of all others
     )
 
 
 def calls_per_connection(config: ServerConfig) -> int:
     """One connection may carry every session there may be, and others that are told why they are refused."""
     return config.limits.max_sessions + _ROOM_FOR_REFUSALS
+
+
+def _waiting_calls(config: ServerConfig) -> int:
+    """One connection alone never has more than its half."""
+    return 2 * (calls_per_connection(config) + 1)
 
 
 def published_limits(config: ServerConfig) -> PublishedLimits:
@@ -180,11 +186,6 @@ def _http_connections_bytes(config: ServerConfig) -> int:
         return 0
     tls = 0 if config.security.tls_cert_file is None else TLS_CONNECTION_BYTES
     return MAX_HTTP_CONNECTIONS * (HTTP_CONNECTION_BYTES + tls)
-
-
-def _waiting_calls(config: ServerConfig) -> int:
-    """One connection alone never has more than its half."""
-    return 2 * (calls_per_connection(config) + 1)
 
 
 def _sessions_per_client(config: ServerConfig) -> int:

@@ -51,6 +51,12 @@ class Refusal(Enum):
     GOING_AWAY = "going_away"
 
 
+SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""The statuses of gRPC that OpenTelemetry's conventions have a server to blame for. The others are its answers to what
+clients did.
+"""
+
+
 class ServerError(Exception):
     """Root of the tree. The message is for people and says what to do next."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .attackers import (
+    administering,
     calling,
     crowding,
     decoding,
@@ -22,6 +23,7 @@ from .attackers import (
     parsing,
     protocol,
     resetting,
+    scraping,
 )
 from .attackers.target import Attack as Run
 
@@ -81,6 +83,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="quick-checks", run=calling.quick_checks),
     Attack(name="refused-embeds", run=calling.refused_embeds),
     Attack(name="unknown-methods", run=calling.unknown_methods),
+    Attack(name="admin-calls", run=administering.admin_calls),
     Attack(name="reflections", run=calling.reflections),
     Attack(name="takeovers", run=calling.takeovers),
     Attack(name="untaken-answers", run=calling.untaken_answers),
@@ -98,6 +101,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="half-handshakes", run=protocol.half_handshakes),
     Attack(name="unread-log", run=operating.log_lines, log_is_read=False),
     Attack(name="scrapes", run=operating.scrapes),
+    Attack(name="hostile-scrapers", run=scraping.hostile_scrapers),
     Attack(name="hang-ups", run=operating.hang_ups, repeat_sigterm=True),
     Attack(name="endless-ages", run=operating.endless_ages),
     Attack(name="unwritten-memory", run=operating.unwritten_memory),

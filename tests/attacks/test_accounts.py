@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+import grpc
 import pytest
 
+from reidstream_proto.admin.v1 import admin_pb2, admin_pb2_grpc
 from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
+from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.server import GrpcServer
-from tests.attacks.attackers import calling, crowding, decoding, flooding, holding, parsing, resetting
-from tests.attacks.attackers.target import Attack
+from reidstream_server.transport.operators import port as ports
+from tests.attacks.attackers import (
+    administering,
+    calling,
+    crowding,
+    decoding,
+    flooding,
+    holding,
+    parsing,
+    resetting,
+    scraping,
+)
+from tests.attacks.attackers.target import LIST_MODELS, Attack
 from tests.attacks.short import attempts, nothing_left, under_attack, visit
 from tests.support.harness import real_engine, serving, stub_of, until
+from tests.support.wire import wire_to
 
 MIB = 2**20
 LOUD, QUIET = "loud", "quiet"
@@ -162,6 +178,23 @@ async def test_calls_that_are_left_at_once_wait_as_well() -> None:
         await visit(server)
 
 
+async def test_calls_whose_connection_is_gone_wait_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though their turn is an hour away, and though other calls of their connection were left before it went."""
+    monkeypatch.setattr(Runtime, "pause_s", lambda *_: 3600.0)
+    async with serving() as server:
+        turns = port_of(server).admission.turns
+        async with wire_to(server.port) as leaves, wire_to(server.port) as stays:
+            for _ in range(100):
+                stays.call(LIST_MODELS)
+            calls = [leaves.call(LIST_MODELS) for _ in range(100)]
+            await until(lambda: turns.waiting == 200)
+            for call in calls[:50]:
+                leaves.leave(call)
+            leaves.writer.transport.abort()
+            await until(lambda: turns.waiting == 100)
+        await until(lambda: turns.waiting == 0)
+
+
 async def test_sessions_that_are_taken_over_again_and_again_pay_for_each_opening() -> None:
     """The next streams wait before their first message is read."""
     async with serving() as server, under_attack(server, partial(calling.takeovers, names=4)) as target:
@@ -204,3 +237,49 @@ async def test_a_picture_of_thousands_of_scans_is_refused_before_it_is_decoded()
         assert target.became["embedded"] == 0
         assert server.runtime.statistics().lost_stagings == 0
         await visit(server)
+
+
+async def test_a_flood_of_admin_calls_has_four_answers_in_the_making_and_pays_for_the_rest(tokens: Path) -> None:
+    """A client's calls beyond that are refused, and wait while it pays; another client's operator is answered."""
+    attack = partial(administering.admin_calls, connections=3, at_once=40, sessions=4)
+    async with serving(tokens_file=tokens) as server, under_attack(server, attack, token=LOUD) as target:
+        admission = port_of(server).admission
+        await attempts(target, 200)
+        await until(lambda: admission.turns.waiting >= 60 and server.runtime.statistics().paused_sources == 1)
+        await visit(server, token=QUIET)
+        async with stub_of(server.port) as stub, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            operator = admin_pb2_grpc.AdminServiceStub(channel)
+            quiet = [("authorization", f"Bearer {QUIET}")]
+            answer = await operator.ListSessions(admin_pb2.ListSessionsRequest(), metadata=quiet)
+            await stub.ListModels(service_pb2.ListModelsRequest(), metadata=quiet)
+        assert answer.server.version
+
+
+async def test_callers_of_the_metrics_port_have_a_bounded_number_of_connections_and_no_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever they do there: they are connections of one thread, the oldest gives way, and none is left of them."""
+    monkeypatch.setattr(ports, "MAX_CONNECTIONS", 64)
+    attack = partial(scraping.hostile_scrapers, count=40, crowd=200)
+    async with serving(metrics_enabled=True) as server:
+        operators = server._operators
+        assert operators is not None
+        await visit(server)
+        threads, most, cameras = threading.active_count(), 0, 0
+
+        async def look() -> None:
+            nonlocal most
+            while True:
+                most = max(most, len(operators._connections))
+                assert threading.active_count() <= threads + 1  # the one that makes pages
+                await asyncio.sleep(0.001)
+
+        async with under_attack(server, attack) as target:
+            looking = asyncio.create_task(look())
+            while target.became["connections at once"] < 2 or cameras < 5:
+                await visit(server)
+                cameras += 1
+            assert not looking.done(), looking
+            looking.cancel()
+        assert most == 64
+        await until(lambda: not operators._connections)

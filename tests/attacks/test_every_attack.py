@@ -12,7 +12,9 @@ import pytest
 
 from reidstream_server.app import RunningServer
 from reidstream_server.memory.budget import held_by
+from reidstream_server.transport.grpc_server.server import GrpcServer
 from tests.attacks.attackers import (
+    administering,
     calling,
     crowding,
     decoding,
@@ -24,6 +26,7 @@ from tests.attacks.attackers import (
     parsing,
     protocol,
     resetting,
+    scraping,
 )
 from tests.attacks.attackers.target import Attack
 from tests.attacks.catalogue import ATTACKS
@@ -90,6 +93,7 @@ SHORT = {
     "quick-checks": Short(calling.quick_checks, 400),
     "refused-embeds": Short(calling.refused_embeds, 400),
     "unknown-methods": Short(calling.unknown_methods, 400),
+    "admin-calls": Short(partial(administering.admin_calls, connections=4, at_once=20, sessions=8), 400),
     "reflections": Short(partial(calling.reflections, streams=4), 64),
     "takeovers": Short(partial(calling.takeovers, names=4), 40),
     "untaken-answers": Short(partial(calling.untaken_answers, count=16), 32),
@@ -107,6 +111,7 @@ SHORT = {
     "half-handshakes": Short(partial(protocol.half_handshakes, keep=64), 200),
     "unread-log": Short(operating.log_lines, 40),
     "scrapes": Short(partial(operating.scrapes, count=60), 60, {"metrics_enabled": True}),
+    "hostile-scrapers": Short(partial(scraping.hostile_scrapers, count=40, crowd=200), 400, {"metrics_enabled": True}),
     "endless-ages": Short(operating.endless_ages, 4),
     "unwritten-memory": Short(partial(operating.unwritten_memory, rows=40), 8),
 }
@@ -152,8 +157,10 @@ async def kept(server: RunningServer) -> AsyncIterator[None]:
 
 def within_bounds(server: RunningServer) -> None:
     """What the server holds, as it counts it itself: each of its bounds, and each part of its budget of memory."""
-    parts = server.parts
-    for part, bytes_held in held_by(server.runtime.statistics(), parts.bounds).items():
+    parts, (port,) = server.parts, server.doors
+    assert isinstance(port, GrpcServer)
+    held_parts = held_by(server.runtime.statistics(), parts.bounds, waiting_calls=port.admission.waiting)
+    for part, bytes_held in held_parts.items():
         assert bytes_held <= parts.budget.bytes_of(part), part
     held, limits = server.runtime.statistics(), server.parts.config.limits
     assert held.queue_bytes <= limits.max_queue_bytes

@@ -25,7 +25,7 @@ from tests.support.harness import serving
 
 MIB = 2**20
 FINE = Stretch(sent=50, answered=50, p50_ms=10, p99_ms=20, worst_ms=22)
-LOOK = Look(at=1.0, private_bytes=80 * MIB, resident_bytes=150 * MIB, descriptors=23, threads=14)
+LOOK = Look(at=1.0, private_bytes=80 * MIB, resident_bytes=150 * MIB, descriptors=23, threads=14, pool_threads=4)
 HARMLESS = Outcome(
     attack="nothing",
     camera={"calm": FINE, "attack": FINE, "after": FINE},
@@ -75,6 +75,7 @@ def test_what_did_no_harm_has_no_failures() -> None:
         (after(private_bytes=300 * MIB), "231 MB were not given back"),
         (after(descriptors=30), "7 descriptors stayed open"),
         (after(threads=20), "6 threads stayed"),
+        (after(pool_threads=17), "13 threads of gRPC's pool stayed"),
         (dataclasses.replace(HARMLESS, after=None), "the server was gone"),
         (dataclasses.replace(HARMLESS, serves="GetModel: UNAVAILABLE"), "did not serve afterwards: GetModel"),
         (dataclasses.replace(HARMLESS, exit_code=-15), "ended with -15, not with 0"),

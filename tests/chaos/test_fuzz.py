@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2
 
 from reidstream_engines.fake import FakeEngine, FakeScript, FakeStager, fake_embedding
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.image import EncodedImage, Image, PixelBox
 from reidstream_engines.protocol import BoxCrop, Crop
+from reidstream_proto.admin.v1 import admin_pb2
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer, running_server
 from reidstream_server.loading import Engines
@@ -46,6 +48,8 @@ Request = service_pb2.EmbedStreamRequest
 RawCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 SERVICE = "/reidstream.v1.EmbeddingService/"
+ADMIN = "/reidstream.admin.v1.AdminService/"
+HEALTH = "/grpc.health.v1.Health/"
 CALLS = 250
 AT_ONCE = 12
 SMALL = encode(picture(32, 48), ".png")
@@ -257,25 +261,43 @@ def check_answers(script: Sequence[bytes], answers: Sequence[service_pb2.EmbedSt
 
 async def hostile_call(rng: random.Random, port: int) -> None:
     """One unary call."""
-    options = session_pb2.EmbedOptions(camera_id="test-camera")
     message: Message
-    match rng.randrange(3):
+    match rng.randrange(9):
         case 0:
-            method, message = "GetModel", service_pb2.GetModelRequest(name="fake")
+            method, message = f"{SERVICE}GetModel", service_pb2.GetModelRequest(name="fake")
         case 1:
-            method, message = "ListModels", service_pb2.ListModelsRequest()
+            method, message = f"{SERVICE}ListModels", service_pb2.ListModelsRequest()
+        case 2 | 3 | 4:
+            method, message = admin_call(rng)
+        case 5:
+            method, message = f"{HEALTH}Check", health_pb2.HealthCheckRequest(service="fake")
         case _:
-            method, message = "Embed", service_pb2.EmbedRequest(options=options, frame=valid(rng, 1).frame)
+            options = session_pb2.EmbedOptions(camera_id="test-camera")
+            method = f"{SERVICE}Embed"
+            message = service_pb2.EmbedRequest(options=options, frame=valid(rng, 1).frame)
+    status, details = await said_to(rng, port, method, message)
+    assert status in STATUSES, (status, details)
+
+
+def admin_call(rng: random.Random) -> tuple[str, Message]:
+    """One of either method, of an operator who means well."""
+    if rng.random() < 0.5:
+        return f"{ADMIN}GetSession", admin_pb2.GetSessionRequest(number=rng.randrange(CALLS))
+    token = rng.choice(("", "1"))
+    return f"{ADMIN}ListSessions", admin_pb2.ListSessionsRequest(page_size=rng.choice((0, 2)), page_token=token)
+
+
+async def said_to(rng: random.Random, port: int, method: str, message: Message) -> tuple[grpc.StatusCode, str | None]:
+    """Call it, perhaps with a field or with bytes that are wrong, and perhaps leave; how it ended."""
     if message.DESCRIPTOR.fields and rng.random() < 0.6:
         mutate_field(rng, message)
     data = message.SerializeToString()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        methods: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SERVICE + method)
+        methods: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         call = methods(mutate_bytes(rng, data) if rng.random() < 0.4 else data)
         if rng.random() < 0.2:
             call.cancel()
-        status = await call.code()
-        assert status in STATUSES, (status, await call.details())
+        return await call.code(), await call.details()
 
 
 async def behave(stream: RawStream, finished: asyncio.Event) -> int:
@@ -393,6 +415,25 @@ async def test_a_drain_amid_the_crowd_is_complete_and_leaves_nothing(caplog: pyt
         assert await server.drain()
         assert server.runtime.open_sessions == 0
         await coming
+    assert_no_errors(caplog)
+
+
+async def test_whatever_the_admin_service_is_asked_it_answers_with_a_status(caplog: pytest.LogCaptureFixture) -> None:
+    """What is right with the figures, what is wrong with the field that is; and the sessions that it shows go on."""
+    caplog.set_level(logging.WARNING)
+    rng = random.Random(0)  # noqa: S311 - not for secrets
+    statuses = set()
+    async with Crowd(0).server() as server, stream_to(server) as stream:
+        await stream.open()
+        for _ in range(200):
+            status, details = await said_to(rng, server.port, *admin_call(rng))
+            assert status in STATUSES, (status, details)
+            statuses.add(status)
+        await stream.call.write(frame(1))
+        assert not (await stream.result()).HasField("error")
+        await stream.call.done_writing()
+        assert await stream.read() is None
+    assert {grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT} <= statuses
     assert_no_errors(caplog)
 
 

@@ -13,67 +13,23 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
 from reidstream_proto.v1 import service_pb2_grpc
 from tests.support.harness import RawStream, frame, stub_of
+from tests.support.instant_server import PROGRAM, InstantServer, instant_server
 from tests.support.patience import HANG_S
 
 SESSIONS = 400
 
-# A server that tells its ports on stdout, since nobody reads its log.
-PROGRAM = """
-import sys
-from contextlib import contextmanager
-from reidstream_engines.fake import FakeEngine, FakeStager
-from reidstream_server import app, cli, running
-from reidstream_server.loading import Engines
 
-@contextmanager
-def loaded(config):
-    yield Engines(engines=(FakeEngine(),), stager=FakeStager())
-
-start = app.RunningServer.start
-
-async def start_and_tell(self):
-    await start(self)
-    print(self.port, self.metrics_port, flush=True)
-
-running.loaded_engines = loaded
-app.RunningServer.start = start_and_tell
-sys.exit(cli.main())
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """A server whose log is not read, and its ports."""
-
-    process: subprocess.Popen[str]
-    port: int
-    metrics_port: int
-
-    def lines_dropped(self) -> int:
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        text = urllib.request.urlopen(url, timeout=HANG_S).read().decode()
-        found = re.search(r"^reidstream_log_lines_dropped_total (\S+)$", text, re.MULTILINE)
-        assert found is not None
-        return int(float(found[1]))
-
-
-@contextmanager
-def unread_server(stderr: int, *arguments: str) -> Iterator[Unread]:
-    """Killed at the end if it still runs."""
-    command = [sys.executable, "-c", PROGRAM, "--port", "0", "--metrics-port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
-        try:
-            assert process.stdout is not None
-            port, metrics_port = map(int, process.stdout.readline().split())
-            yield Unread(process=process, port=port, metrics_port=metrics_port)
-        finally:
-            process.kill()
+def lines_dropped(server: InstantServer) -> int:
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    text = urllib.request.urlopen(url, timeout=HANG_S).read().decode()
+    found = re.search(r"^reidstream_log_lines_dropped_total (\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
 
 
 @contextmanager
@@ -123,12 +79,12 @@ async def test_a_server_whose_log_nobody_reads_serves_and_ends(kind: str, log_fo
     """
     with (
         standing_still(kind) as stderr,
-        unread_server(stderr, "--log-format", log_format, "--log-level", "debug") as server,
+        instant_server(stderr, "--log-format", log_format, "--log-level", "debug") as server,
     ):
         async with stub_of(server.port) as stub:
             for first in range(0, SESSIONS, 50):
                 await asyncio.gather(*(one_session(stub, number) for number in range(first, first + 50)))
-        dropped = await asyncio.to_thread(server.lines_dropped)
+        dropped = await asyncio.to_thread(lines_dropped, server)
         server.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.process.wait, HANG_S) == 0
     assert (dropped >= SESSIONS) is (kind in ("reader gone", "disk full"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -100,21 +100,71 @@ async def blocked(*, gate: Gate) -> AsyncIterator[tuple[RunningServer, RawStream
 
 
 async def test_frames_of_a_session_stay_in_order() -> None:
-    """What comes after a large one waits for it, and the end of the stream, too; others do not."""
+    """What comes after a large one waits for it, and the end of the stream, too; streams of small ones do not."""
     gate = Gate()
     first, third = Request(frame=RAW), Request(frame=RAW)
     third.frame.frame_id = 3
     async with blocked(gate=gate) as (server, stream, waiting), stream_to(server) as other:
+        await other.open()
+        await other.call.write(frame(76))
+        assert (await other.result()).frame_id == 76
         sending = asyncio.create_task(send_all(stream, [frame(0), first, frame(2), third, frame(4)]))
         await until(lambda: waiting.waiting == 1)
         assert (await stream.result()).frame_id == 0
-        await other.open()
         await other.call.write(frame(77))
         assert (await other.result()).frame_id == 77
         gate.opened.set()
         assert [(await stream.result()).frame_id for _ in range(4)] == [1, 2, 3, 4]
         assert await stream.read() is None
         await sending
+
+
+async def test_a_stream_of_which_nothing_is_known_waits_if_its_client_sends_large_messages() -> None:
+    """Its first message may be large, too: then it would be joined on the event loop whoever waits for it."""
+    gate = Gate()
+    async with blocked(gate=gate) as (server, stream, waiting), stream_to(server) as other:
+        await stream.call.write(Request(frame=RAW))
+        await until(lambda: waiting.waiting == 1)
+        await other.open()
+        await other.call.write(frame(77))
+        await until(lambda: waiting.waiting == 2)
+        gate.opened.set()
+        assert (await other.result()).frame_id == 77
+        assert (await stream.result()).frame_id == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_the_next_large_message_is_joined_when_it_is_its_turn(
+    monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+) -> None:
+    """GRPC keeps its parts until then. They are joined in any case, or gRPC would keep them for ever."""
+    joined, unparsed = list[int](), unparsable.Unparsed
+
+    def counted(data: bytes, parse: Callable[[bytes], Request]) -> unparsable.Unparsed[Request]:
+        joined.append(len(data))
+        return unparsed(data, parse)
+
+    monkeypatch.setattr(unparsable, "Unparsed", counted, raising=True)
+    gate, second = Gate(), Request(frame=RAW)
+    second.frame.frame_id = 2
+    async with serving(FakeEngine()) as server, stream_to(server) as stream:
+        large = server.embedding.apart
+        await stream.open()
+        await stream.call.write(Request(frame=RAW))
+        assert (await stream.result()).frame_id == 1
+        blocking = asyncio.create_task(large.do("nobody", lambda: gate.wait(0)))
+        await until(lambda: gate.entered == 1)
+        await stream.call.write(second)
+        await until(lambda: large.waiting == 1)
+        if leaves:
+            stream.call.cancel()
+            await until(lambda: server.embedding.open_streams == 0)
+        assert (large.waiting, sum(size > unparsable.LARGE_MESSAGE_BYTES for size in joined)) == (1, 1)
+        gate.opened.set()
+        await until(lambda: sum(size > unparsable.LARGE_MESSAGE_BYTES for size in joined) == 2)
+        if not leaves:
+            assert (await stream.result()).frame_id == 2
+        await blocking
 
 
 WRONG = {

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
-import json
 import platform
 import re
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
@@ -35,9 +32,11 @@ from tests.support.certificates import Pair, authority, signed
 from tests.support.gate import Gate
 from tests.support.harness import frame, opening, real_engine, serving, stream_to, until
 from tests.support.patience import HANG_S, wait_until
+from tests.support.prometheus import running_prometheus
 
 ROOT = Path(__file__).parents[2]
 HOUR_MS = 3_600_000
+OURS = ("reidstream_", "rpc_")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -56,23 +55,25 @@ async def scrape(server: RunningServer, accept: str = "") -> str:
 def series_of(text: str) -> dict[str, float]:
     """Our samples by name and labels."""
     return {
-        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
-        for line in text.splitlines()
-        if line.startswith("reidstream_")
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(OURS)
     }
 
 
-async def test_every_series_is_there_from_the_first_scrape() -> None:
-    """No sample appears later than the first scrape, whatever happens after it."""
-    async with serving(metrics_enabled=True) as server:
+@pytest.mark.parametrize("rpc_metrics", [False, True])
+async def test_every_series_is_there_from_the_first_scrape(*, rpc_metrics: bool) -> None:
+    """No sample appears later than the first scrape, whatever frames do after it."""
+    async with serving(metrics_enabled=True, rpc_metrics=rpc_metrics) as server:
         first = series_of(await scrape(server))
         async with stream_to(server) as stream:
             await stream.open()
             for message in (frame(1), frame(1), frame(2, image=b""), frame(3, boxes=[])):
                 await stream.call.write(message)
                 await stream.result()
+            await stream.call.done_writing()
+            await stream.results()
         later = series_of(await scrape(server))
     assert set(later) == set(first)
+    assert any(name.startswith("rpc_") for name in first) == rpc_metrics
     moved = {name for name in first if later[name] != first[name]}
     assert 'reidstream_frames_total{outcome="answered"}' in moved
     assert 'reidstream_frames_total{outcome="invalid_frame_id"}' in moved
@@ -125,13 +126,13 @@ def served(text: str) -> set[Family]:
             frozenset(label for sample in family.samples for label in sample.labels) - {"le"},
         )
         for family in openmetrics_families(text)  # type: ignore[no-untyped-call]
-        if family.name.startswith("reidstream_")
+        if family.name.startswith(OURS)
     }
 
 
 def documented(page: str) -> set[Family]:
     """The rows of the page's tables of metrics: a name, its labels, and what it means."""
-    rows = re.findall(r"^\| `(reidstream_\w+)` \|([^|]*)\| \S[^|]*\|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `((?:reidstream|rpc)_\w+)` \|([^|]*)\| \S[^|]*\|$", page, re.MULTILINE)
     return {Family(name, frozenset(re.findall(r"`(\w+)`", labels))) for name, labels in rows}
 
 
@@ -141,15 +142,15 @@ def pair(tmp_path: Path) -> Pair:
 
 
 async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
-    """docs/metrics.md lists exactly what the server has, with its labels; what only GPUs or TLS have is there with
-    them, and not without.
+    """docs/metrics.md lists exactly what the server has, with its labels; what only GPUs, TLS or a setting have is
+    there with them, and not without.
     """
-    only_there = {"reidstream_device", "reidstream_tls"}
+    only_there = {"reidstream_device", "reidstream_tls", "rpc"}
     async with serving(metrics_enabled=True) as server:
         bare = await scrape(server)
     assert not [name for name in series_of(bare) if name.startswith(tuple(only_there))]
-    tls = {"tls_cert_file": pair.certificate, "tls_key_file": pair.key}
-    async with serving(metrics_enabled=True, **tls) as server:
+    more = {"tls_cert_file": pair.certificate, "tls_key_file": pair.key, "rpc_metrics": True}
+    async with serving(metrics_enabled=True, **more) as server:
         pool = PoolUsage(in_use=1, idle=2, bound=4)
         usage = DeviceUsage(device="cuda:0", memory=pool, pinned=pool, decoded=5, declined=6)
         monkeypatch.setattr(FakeStager, "devices", lambda _: (usage,))
@@ -178,7 +179,7 @@ def test_the_comparison_with_the_page_can_fail() -> None:
 
 async def test_no_label_names_a_camera_a_client_or_a_track() -> None:
     """And the names follow Prometheus: base units, `_total` for what only rises, `_info` for facts."""
-    async with serving(metrics_enabled=True) as server:
+    async with serving(metrics_enabled=True, rpc_metrics=True) as server:
         text = await scrape(server, OPENMETRICS)
     names = {label for family in served(text) for label in family.labels}
     assert names.isdisjoint({"camera", "camera_id", "client", "client_id", "track", "track_id", "session", "peer"})
@@ -191,7 +192,7 @@ async def test_no_label_names_a_camera_a_client_or_a_track() -> None:
 @pytest.mark.parametrize("cameras", [2, 100])
 async def test_the_number_of_series_does_not_depend_on_the_number_of_cameras(cameras: int) -> None:
     """A hundred cameras that were served leave as many series as none."""
-    async with serving(metrics_enabled=True) as server, AsyncExitStack() as stack:
+    async with serving(metrics_enabled=True, rpc_metrics=True) as server, AsyncExitStack() as stack:
         before, windows = series_of(await scrape(server)), 0
         for number in range(cameras):
             stream = await stack.enter_async_context(stream_to(server))
@@ -397,7 +398,7 @@ async def test_calls_that_are_refused_are_counted_by_their_reason(tmp_path: Path
 @pytest.mark.needs("promtool")
 async def test_promtool_finds_nothing_to_complain_of() -> None:
     """Names, units and help texts are those that Prometheus recommends."""
-    async with serving(metrics_enabled=True) as server:
+    async with serving(metrics_enabled=True, rpc_metrics=True) as server:
         text = await scrape(server)
     command = ["promtool", "check", "metrics"]
     checked = await asyncio.to_thread(subprocess.run, command, input=text, capture_output=True, text=True, check=False)
@@ -410,53 +411,32 @@ async def test_a_real_prometheus_reads_every_series(tmp_path: Path) -> None:
     page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     queries = re.findall(r"^```promql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(queries) == page.count("```promql")
-    async with serving(metrics_enabled=True) as server, stream_to(server) as stream:
+    async with serving(metrics_enabled=True, rpc_metrics=True) as server, stream_to(server) as stream:
         await stream.open()
         text = await scrape(server)
         server.parts.observer.answered(answer_at(21), 21_000_000, TRACE)
-        names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line.startswith("reidstream_")}
+        names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line.startswith(OURS)}
         assert server.metrics_port is not None
         await asyncio.to_thread(_ask_prometheus, tmp_path, server.metrics_port, names, queries)
 
 
 def _ask_prometheus(folder: Path, port: int, names: set[str], queries: Sequence[str]) -> None:
     """Run Prometheus until it has answered all that is asked."""
-    config = folder / "prometheus.yml"
-    config.write_text(
+    config = (
         "scrape_configs: [{job_name: reidstream, scrape_interval: 1s, "
-        f"static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]",
-        encoding="utf-8",
+        f"static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]"
     )
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    command += ["--web.listen-address=127.0.0.1:0", "--enable-feature=exemplar-storage"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        address, ready = "", False
-        for line in process.stderr:  # it names its port, and that it is ready, in either order
-            if match := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", line):
-                address = match[1]
-            ready = ready or "Server is ready" in line
-            if ready and address:
-                break
-
-        def asked(path: str, **parameters: str) -> Any:
-            query = urllib.parse.urlencode(parameters)
-            with urllib.request.urlopen(f"http://{address}/api/v1/{path}?{query}", timeout=HANG_S) as answer:
-                return json.load(answer)["data"]
+    with running_prometheus(folder, config, "--enable-feature=exemplar-storage") as prometheus:
 
         def known() -> set[str]:
-            found = asked("query", query='{__name__=~"reidstream_.*"}')["result"]
+            found = prometheus.query('{__name__=~"(reidstream|rpc)_.*"}')
             return {item["metric"]["__name__"] for item in found}
 
         def traces() -> set[str]:
             wanted = 'reidstream_frame_age_seconds_bucket or reidstream_frames_total{outcome="answered"}'
-            found = asked("query_exemplars", query=wanted, start="0", end="9999999999")
+            found = prometheus.ask("query_exemplars", query=wanted, start="0", end="9999999999")
             return {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
 
         wait_until(lambda: known() == names)
         wait_until(lambda: traces() == {TRACE})
-        wait_until(lambda: all(asked("query", query=query)["result"] for query in queries))
-    finally:
-        process.terminate()
-        process.communicate()
+        wait_until(lambda: all(map(prometheus.query, queries)))

@@ -112,7 +112,7 @@ async def test_a_frame_is_one_trace_from_the_callers_span_to_the_servers(collect
         assert facts == {
             "rpc.system.name": "grpc",
             "rpc.method": f"{SERVICE}/EmbedStream",
-            "rpc.response.status_code": "OK",
+            "rpc.status_code": "OK",
             "reidstream.client": "",
             "reidstream.camera_id": "gate",
             "reidstream.frame_id": facts["reidstream.frame_id"],
@@ -124,7 +124,7 @@ async def test_a_frame_is_one_trace_from_the_callers_span_to_the_servers(collect
         assert dict(client_span.attributes or {}) == {
             "rpc.system.name": "grpc",
             "rpc.method": f"{SERVICE}/EmbedStream",
-            "rpc.response.status_code": "OK",
+            "rpc.status_code": "OK",
             "server.address": "127.0.0.1",
             "server.port": server.port,
             "reidstream.camera_id": "gate",
@@ -232,7 +232,7 @@ async def test_what_has_no_answer_is_told_with_its_reason(collector: Collector) 
     assert set(told) == {"answered", "invalid_frame_id", "invalid_image"}
     refused = told["invalid_image"]
     assert refused.attributes["error.type"] == "invalid_image"
-    assert refused.attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
+    assert refused.attributes["rpc.status_code"] == "INVALID_ARGUMENT"
     assert refused.attributes["reidstream.boxes"] == 2
     assert refused.span.status.code == refused.span.status.STATUS_CODE_UNSET  # the client is to blame
     assert lasts(refused.span)
@@ -249,7 +249,7 @@ async def test_a_frame_whose_client_vanishes_ends_without_an_answer(collector: C
             await until(lambda: server.runtime.statistics().frames)
         (one,) = await asyncio.to_thread(collector.wait, 1)
     assert one.attributes["reidstream.outcome"] == "unanswered"
-    assert one.attributes["rpc.response.status_code"] == "CANCELLED"
+    assert one.attributes["rpc.status_code"] == "CANCELLED"
 
 
 async def test_a_clients_span_of_a_frame_without_an_answer_says_why(collector: Collector) -> None:
@@ -268,7 +268,7 @@ async def test_a_clients_span_of_a_frame_without_an_answer_says_why(collector: C
         with pytest.raises(Exception, match="image"):
             await client.embed(b"no picture", BOXES)
     said = [
-        (attributes.get("reidstream.frame_id"), attributes["error.type"], attributes["rpc.response.status_code"])
+        (attributes.get("reidstream.frame_id"), attributes["error.type"], attributes["rpc.status_code"])
         for attributes in (span.attributes or {} for span in memory.get_finished_spans())
     ]
     assert said == [

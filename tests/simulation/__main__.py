@@ -1,6 +1,7 @@
 """The simulator: many seeds, or one with everything that happens in it.
 
-python -m tests.simulation --seeds 10000
+python -m tests.simulation --seeds 10000 --jobs 2
+python -m tests.simulation --seeds 1000:2000 --keep-going
 python -m tests.simulation --seed 4711 --trace
 """
 

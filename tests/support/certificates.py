@@ -37,12 +37,12 @@ def authority(folder: Path, name: str) -> Pair:
     return _make(folder, name, ["-nodes", "-addext", "basicConstraints=critical,CA:TRUE"])
 
 
-def signed(by: Pair, name: str, *, alternative: str = "", password: str = "") -> Pair:
-    """A certificate with this common name, and perhaps an alternative one ("DNS:gate")."""
+def signed(by: Pair, name: str, *, alternative: str = "", password: str = "", days: int = 2) -> Pair:
+    """A certificate with this common name, and perhaps an alternative one ("DNS:gate"), good for so many days."""
     options = ["-CA", str(by.certificate), "-CAkey", str(by.key)]
     options += ["-addext", f"subjectAltName={alternative}"] if alternative else []
     options += ["-passout", f"pass:{password}"] if password else ["-nodes"]
-    return _make(by.certificate.parent, name, options)
+    return _make(by.certificate.parent, name, options, days)
 
 
 def dated(by: Pair, name: str, *, begins: str, ends: str) -> Pair:
@@ -61,12 +61,12 @@ def dated(by: Pair, name: str, *, begins: str, ends: str) -> Pair:
     return pair
 
 
-def _make(folder: Path, name: str, options: list[str]) -> Pair:
+def _make(folder: Path, name: str, options: list[str], days: int = 2) -> Pair:
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     config = folder / "openssl.cnf"
     config.write_text(_CONFIG, encoding="utf-8")
     files = ["-config", str(config), "-out", str(pair.certificate), "-keyout", str(pair.key)]
-    _openssl("req", "-x509", *_KEY, *files, "-subj", f"/CN={name}", "-days", "2", *options)
+    _openssl("req", "-x509", *_KEY, *files, "-subj", f"/CN={name}", "-days", str(days), *options)
     return pair
 
 

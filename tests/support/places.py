@@ -11,6 +11,7 @@ LONGEST = (
     "tests/emulation/test_mutants.py",
     "tests/emulation/test_served.py",
     "tests/golden/test_wire_golden.py",
+    "tests/chaos/test_alerts.py",
     "tests/golden/test_device_golden.py",
     "tests/simulation/test_mutants.py",
     "tests/unit/engines/cuda/test_compile.py",
@@ -21,6 +22,7 @@ LONGEST = (
     "tests/integration/test_resume.py",
     "tests/integration/test_soak.py",
     "tests/simulation/test_seeds.py",
+    "tests/integration/test_dashboards.py",
 )
 # Of these each test is given to whichever worker is free: what their tests share is built once for all workers.
 APART = LONGEST[:3]

@@ -82,6 +82,14 @@ class ListenSettings:
     metrics_port: Annotated[
         int, About(kind=PORT, help="Port to serve metrics and probes on; 0 takes any free one and prints it.")
     ] = 9464
+    rpc_metrics: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Also serve how long calls took, by method and status, under the name of OpenTelemetry's conventions: "
+            "rpc_server_call_duration_seconds.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ with seeded cameras, engines and faults, and a failing seed replays exactly. Dat
 
     terms, faults, effects          the vocabulary
     statistics                      what can be seen from outside, and how fast frames are served
-    timers, lanes, fair_queue,
-    state                           parts that know nothing of each other's rules
+    lanes, rounds, ring,
+    fair_queue                      whose turn it is: within a client, within a priority, and of all
+    timers, state                   parts that know nothing of each other's rules
     sharing                         the one rule for what all share
     admission, batcher              one bound or one order each
     delivery                        answers, in their order

@@ -3,10 +3,9 @@
 The cost of an item is a whole number: boxes where crops wait, nanoseconds of a core where frames do.
 
 Why: a camera that sends more boxes must not take the engines from the others, and arrival order should hold while
-nobody is greedy. Each priority has a ring of flows (see `lanes`); a flow's turn adds `quantum` to its deficit and lasts
-until the deficit does not pay for its next item (Shreedhar and Varghese, "Efficient fair queuing using deficit round
-robin", 1995). While somebody of a lower priority has waited for longer than `aging_ns`, one of every `AGED_SHARE` boxes
-goes there.
+nobody is greedy. Each priority has a ring of flows (see `ring` and `lanes`): a flow's turn adds `quantum` to its
+deficit, and lasts until the deficit does not pay for its next item. While somebody of a lower priority has waited for
+longer than `aging_ns`, one of every `AGED_SHARE` boxes goes there.
 
 Trap: a flow that replaces its waiting items (the newest frame instead of the oldest) must keep its place in the ring,
 and the time since it waits. Otherwise a flow whose items are always fresh would starve. So a lane stays when its items
@@ -18,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from .lanes import Entry, Ring
+from .lanes import Entry
+from .ring import Ring
 from .terms import Flow, Priority
 
 T = TypeVar("T")
@@ -31,9 +31,10 @@ class FairQueue(Generic[T]):
     """See the module. `most_turns`: of one source, in each round. Not thread-safe."""
 
     def __init__(self, *, quantum: int, aging_ns: int, most_turns: int) -> None:
-        self._quantum = quantum
         self._aging_ns = aging_ns
-        self._levels: dict[Priority, Ring[T]] = {priority: Ring(most_turns) for priority in _HIGHEST_FIRST}
+        self._levels: dict[Priority, Ring[T]] = {
+            priority: Ring(priority, quantum=quantum, most=most_turns) for priority in _HIGHEST_FIRST
+        }
         self._made = 0
         self._count = 0
         self._boxes = 0
@@ -76,7 +77,7 @@ class FairQueue(Generic[T]):
         waiting = [level for level in self._levels.values() if level.count]
         aged = self._aged(waiting, now)
         for level in waiting if aged is None else (aged, *waiting):
-            entry = self._next_entry(level, wanted)
+            entry = level.next_entry(wanted)
             if entry is None:
                 continue
             if fits is not None and not fits(entry.item):
@@ -96,10 +97,10 @@ class FairQueue(Generic[T]):
             return None
         aged = self._aged(waiting, now)
         level = waiting[0] if aged is None else aged
-        entry = self._next_entry(level, None, least=1)
+        entry = level.next_entry(None, least=1)
         if entry is None:
             raise AssertionError("a level that counts items has one")
-        boxes = min(most, entry.cost, entry.lane.deficit)
+        boxes = min(most, entry.cost, entry.lane.deficit, entry.lane.source.purse)
         if aged is not None:
             boxes = 1
         elif self._owed and len(waiting) > 1:
@@ -122,49 +123,28 @@ class FairQueue(Generic[T]):
     def _pay(self, boxes: int, *, aged: bool) -> None:
         self._owed = (AGED_SHARE - 1) * boxes if aged else max(self._owed - boxes, 0)
 
-    def _next_entry(
-        self, level: Ring[T], wanted: Callable[[T], bool] | None, *, least: int | None = None
-    ) -> Entry[T] | None:
-        """The deficit round robin: the item whose turn it is. It stays in the queue. Its lane must be able to pay for
-        `least` boxes of it; None: for all of them.
-        """
-        began = in_vain = 0
-        while (lane := level.first(wanted)) is not None:
-            if lane.place == began:
-                in_vain += 1
-                level.skip_rounds(in_vain, self._quantum, wanted, least)
-                lane = level.first(wanted) or lane
-            began = began or lane.place
-            entry = lane.first()
-            if not lane.in_turn:
-                lane.in_turn = True
-                lane.deficit += self._quantum
-            if (least or entry.cost) <= lane.deficit:
-                return entry
-            level.end_turn(lane, wanted)
-        return None
-
     def _take(self, entry: Entry[T], boxes: int) -> None:
         lane = entry.lane
-        lane.deficit -= boxes
+        lane.source.spend(lane, boxes)
         if boxes < entry.cost:
             entry.cost -= boxes
             self._boxes -= boxes
-            lane.ring.forget_oldest(lane)
+            self._levels[lane.priority].forget_oldest(lane)
         else:
             self._remove(entry)
         if lane.entries:
             lane.waits_since_ns = lane.first().since_ns
         else:  # whoever comes back goes to the end of the ring
-            lane.ring.leave(lane)
+            self._levels[lane.priority].leave(lane)
 
     def _remove(self, entry: Entry[T]) -> None:
         lane = entry.lane
         del lane.entries[entry.number]
-        lane.ring.count -= 1
-        lane.ring.forget_oldest(lane)
+        level = self._levels[lane.priority]
+        level.count -= 1
+        level.forget_oldest(lane)
         self._count -= 1
         self._boxes -= entry.cost
         if not self._count:  # nobody waits, so nobody keeps a place
-            for level in self._levels.values():
-                level.clear()
+            for each in self._levels.values():
+                each.clear()

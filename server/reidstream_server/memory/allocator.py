@@ -21,7 +21,7 @@ import ctypes
 import sys
 import threading
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 _KEPT_FREE = 256 * 2**20
 _KEPT_IN_QUIET = 2**20
@@ -36,6 +36,7 @@ def keep_freed_memory(cores: int) -> bool:
         return False
     settings = (
         (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+        (_M_MMAP_MAX, 0),
         (_M_TRIM_THRESHOLD, _KEPT_FREE),
         (_M_ARENA_MAX, _arenas(cores)),
     )

@@ -24,6 +24,11 @@ SESSION_BYTES = 256 * _KIB
 CALL_BYTES = 64 * _KIB
 """What a call costs without a message: a Watch of health takes 16 KiB."""
 
+WAITING_CALL_BYTES = 64 * _KIB
+"""What a call costs whose source pays, and that waits without its message: 20 KiB, and with as many headers as gRPC
+takes 60 KiB.
+"""
+
 WRITTEN_COPIES = 3
 """An answer that is being written exists as vectors, and as the message, its bytes, and gRPC's copy of these."""
 
@@ -50,6 +55,7 @@ class Part(Enum):
     SERVING = "serving"
     SESSIONS = "sessions"
     CALLS = "calls"
+    WAITING = "waiting"
     RECEIVING = "receiving"
     PARKED = "parked"
     QUEUE = "queue"
@@ -87,6 +93,7 @@ class Bounds:
     max_sessions: int
     max_sessions_per_client: int
     max_calls: int
+    max_waiting_calls: int
     http_connections_bytes: int = 0
     http_answers_bytes: int = 0
 
@@ -175,6 +182,13 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             meaning="open calls without their messages",
         ),
         Line(
+            part=Part.WAITING,
+            bytes=bounds.max_waiting_calls * WAITING_CALL_BYTES,
+            client_bytes=half(bounds.max_waiting_calls * WAITING_CALL_BYTES),
+            setting="max_sessions",
+            meaning="calls that wait because their clients pay",
+        ),
+        Line(
             part=Part.RECEIVING,
             bytes=bounds.max_receiving_bytes,
             client_bytes=bounds.max_receiving_bytes,
@@ -234,11 +248,12 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
     return MemoryBudget(lines=lines)
 
 
-def held_by(now: Accounts, bounds: Bounds) -> dict[Part, int]:
+def held_by(now: Accounts, bounds: Bounds, *, waiting_calls: int) -> dict[Part, int]:
     """What is held now of the parts that are counted. The others can only be measured together."""
     return {
         Part.SERVING: SERVING_BYTES + READ_COPIES * bounds.max_message_bytes,
         Part.SESSIONS: now.sessions * SESSION_BYTES,
+        Part.WAITING: waiting_calls * WAITING_CALL_BYTES,
         Part.PARKED: now.parked_bytes,
         Part.QUEUE: now.queue_bytes,
         Part.STAGED: now.staged_bytes,

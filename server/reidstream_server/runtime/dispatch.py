@@ -1,8 +1,9 @@
 """Hands frames and batches to threads, and brings back what came of them.
 
 Why apart from the runtime: it decides nothing. It measures the work, without the time that it waited for a thread.
-Trap: `staged` and `embedded` are called on the event loop, and never within the call that handed the work over, because
-the effects of one event are carried out before the next event.
+Traps: `staged` and `embedded` are called on the event loop, and never within the call that handed the work over,
+because the effects of one event are carried out before the next event. And a staging may be over before the event loop
+hears of it, and may be called slow meanwhile: so what is remembered of it is forgotten when the event loop has heard.
 """
 
 from __future__ import annotations
@@ -91,12 +92,13 @@ class Dispatch:
         self._at_work.submit(model, self._run, self._at_work[model], batch, crops)
 
     def _stage_here(self, key: FrameKey, job: FrameJob) -> None:
-        self._staged(key, stage(job, self._stager), 0)
+        ended = stage(job, self._stager)
+        self._forget(key)
+        self._staged(key, ended, 0)
 
     def _stage(self, key: FrameKey, job: FrameJob, aside: bool) -> None:  # noqa: FBT001 - called by a thread
         if key in self._given_up:
-            self._given_up.discard(key)
-            self._wakeups.from_thread(self._staged, key, _GIVEN_UP, 0)
+            self._wakeups.from_thread(self._never_began, key)
             return
         if key in self._moved:
             self._moved.discard(key)
@@ -110,11 +112,17 @@ class Dispatch:
         self._wakeups.from_thread(self._staging_ended, key, ended, spent, busy, aside)
 
     def _staging_ended(self, key: FrameKey, ended: Staging, spent: int, busy: int, aside: bool) -> None:  # noqa: FBT001
-        if key in self._replaced:
-            self._replaced.discard(key)
-            aside = True
-        self._observer.staged(busy, aside=aside)
+        self._observer.staged(busy, aside=aside or key in self._replaced)
+        self._forget(key)
         self._staged(key, ended, spent)
+
+    def _never_began(self, key: FrameKey) -> None:
+        self._forget(key)
+        self._staged(key, _GIVEN_UP, 0)
+
+    def _forget(self, key: FrameKey) -> None:
+        for remembered in (self._moved, self._given_up, self._replaced):
+            remembered.discard(key)
 
     def _run(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         began = time.perf_counter_ns()

@@ -82,7 +82,7 @@ class ExportQueue:
         self._some, self._now = threading.Event(), threading.Event()
         self._closing = False
         self._exported = self._failed = 0  # the thread's
-        self._no_room = 0  # the event loop's
+        self._came = self._no_room = 0  # the event loop's
         self._told, self._told_s = 0, -TELL_S
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
@@ -92,8 +92,14 @@ class ExportQueue:
         """Any thread."""
         return ExportFigures(exported=self._exported, queue_full=self._no_room, export_failed=self._failed)
 
+    @property
+    def unsent(self) -> int:
+        """Spans that wait, or are being sent. Any thread."""
+        return self._came - self._no_room - self._exported - self._failed
+
     def put(self, span: FrameSpan) -> None:
         """Have it sent, if there is room."""
+        self._came += 1
         if self._closing or len(self._spans) >= self._max_spans:
             self._no_room += 1
             return

@@ -4,8 +4,8 @@ One span for a frame, with an event where each stage begins, in the words of the
 batch_wait, inference, answer. A stage lasts until the next event, the last one until the span ends. Why events and no
 child spans: the stages follow each other without a gap, so times tell all, and a frame costs one span instead of six.
 
-Where the standard has a word it is used (semantic conventions of RPC). Trap: OTLP has no integer above 2**63 - 1, and a
-span that cannot be encoded would take its whole batch with it.
+Where the standard has a word it is used (semantic conventions of RPC, version 1.45.0). Trap: OTLP has no integer above
+2**63 - 1, and a span that cannot be encoded would take its whole batch with it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from typing_extensions import override
 
 from reidstream_server import __version__
 from reidstream_server.core.effects import FrameTimes
+from reidstream_server.errors import SERVER_FAULTS
 from reidstream_server.runtime.trace import FrameSpan, FrameTrace
 
 from .export import SpanExporter
@@ -44,10 +45,6 @@ NAME: Final = "reidstream-server"
 _LIBRARY: Final = "opentelemetry.exporter.otlp.proto.grpc"
 _STOPPING: Final = "Shutdown in progress"  # what the library says last, in place of why it tried again
 _MOST_INTEGER: Final = 2**63 - 1
-# What a server is to blame for; the other codes are its answers to what clients did.
-_SERVERS_FAULT: Final = frozenset(
-    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-)
 
 
 class _Ids(IdGenerator):
@@ -118,7 +115,7 @@ class SpanBuilder:
             attributes={
                 "rpc.system.name": "grpc",
                 "rpc.method": one.method,
-                "rpc.response.status_code": one.status,
+                "rpc.status_code": one.status,
                 "reidstream.client": one.client,
                 "reidstream.camera_id": one.camera_id,
                 "reidstream.frame_id": one.frame_id if one.frame_id <= _MOST_INTEGER else str(one.frame_id),
@@ -134,7 +131,7 @@ class SpanBuilder:
             span.set_attribute("reidstream.batch_sizes", one.times.batch_sizes)
         if one.status != "OK":
             span.set_attribute("error.type", one.outcome)
-        if one.status in _SERVERS_FAULT:
+        if one.status in SERVER_FAULTS:
             span.set_status(Status(StatusCode.ERROR, one.outcome))
         span.end(one.ended_ns + to_epoch_ns)
 

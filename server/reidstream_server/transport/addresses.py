@@ -85,13 +85,17 @@ def refused(host: str, number: int, port: Port, error: OSError) -> StartupError:
     return StartupError(f"cannot listen on {address_of(host, number)}{port.purpose}: {why}; {then}{port.without}")
 
 
-def listening(host: str, number: int, port: Port, backlog: int) -> socket.socket:
-    """A socket that listens, for doors that take one. Raises StartupError."""
+def listening(host: str, number: int, port: Port, backlog: int, *, buffer_bytes: int = 0) -> socket.socket:
+    """A socket that listens, for doors that take one. `buffer_bytes`: what the kernel keeps of each connection; 0: as
+    much as it likes. Raises StartupError.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
             found = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if buffer_bytes:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
             found.bind(address)
             found.listen(backlog)
             undo.pop_all()

@@ -16,6 +16,8 @@ from reidstream_proto.v1 import service_pb2
 EMBED_STREAM: Final = "/reidstream.v1.EmbeddingService/EmbedStream"
 EMBED: Final = "/reidstream.v1.EmbeddingService/Embed"
 LIST_MODELS: Final = "/reidstream.v1.EmbeddingService/ListModels"
+LIST_SESSIONS: Final = "/reidstream.admin.v1.AdminService/ListSessions"
+GET_SESSION: Final = "/reidstream.admin.v1.AdminService/GetSession"
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 

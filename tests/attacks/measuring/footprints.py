@@ -18,31 +18,46 @@ from typing import Final
 from typing_extensions import Self
 
 LOOK_S: Final = 0.1
+_POOL: Final = "event_engine\n"
+"""What gRPC calls the threads of its pool."""
 _MEMINFO: Final = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """At one moment. `private_bytes`: anonymous memory (RssAnon), without files and what is shared."""
+    """At one moment. `private_bytes`: anonymous memory (RssAnon), without files and what is shared. `pool_threads`: of
+    gRPC's pool, which are not among `threads`.
+    """
 
     at: float
     private_bytes: int
     resident_bytes: int
     descriptors: int
     threads: int
+    pool_threads: int
 
 
 def look_at(pid: int) -> Look:
     """Now. Raises OSError if the process has ended."""
     process = Path("/proc") / str(pid)
     fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    pool = sum(_name_of(thread) == _POOL for thread in (process / "task").iterdir())
     return Look(
         at=time.monotonic(),
         private_bytes=_kib(fields["RssAnon"]),
         resident_bytes=_kib(fields["VmRSS"]),
         descriptors=len(list((process / "fd").iterdir())),
-        threads=int(fields["Threads"]),
+        threads=int(fields["Threads"]) - pool,
+        pool_threads=pool,
     )
+
+
+def _name_of(thread: Path) -> str:
+    """A thread's name; "" if it has ended meanwhile."""
+    try:
+        return (thread / "comm").read_text()
+    except OSError:
+        return ""
 
 
 def forget_peak(pid: int) -> None:
@@ -77,6 +92,7 @@ def steady(looks: Sequence[Look], begin: float, end: float) -> Look | None:
         resident_bytes=int(median(one.resident_bytes for one in within)),
         descriptors=int(median(one.descriptors for one in within)),
         threads=int(median(one.threads for one in within)),
+        pool_threads=int(median(one.pool_threads for one in within)),
     )
 
 

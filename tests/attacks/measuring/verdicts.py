@@ -12,7 +12,11 @@ MEMORY_BACK: Final = 100_000_000
 DESCRIPTORS_OF_VISITORS: Final = 3
 """A visitor may be there, or not, at either moment."""
 THREADS_SPARE: Final = 2
-"""gRPC keeps a few threads of its own for a while, as many as it likes."""
+"""One for large messages, and one that looks at connections, are there from when they are first needed."""
+POOL_THREADS_SPARE: Final = 12
+"""gRPC's pool makes a thread when work waits in it, and ends one that has had nothing to do for 20 s, which is longer
+than anybody waits here. An attack that adds more each time it comes would pass this number.
+"""
 
 
 def failures(outcome: Outcome) -> Sequence[str]:
@@ -50,4 +54,6 @@ def _left_over(outcome: Outcome) -> list[str]:
         found.append(f"{after.descriptors - before.descriptors} descriptors stayed open")
     if after.threads > before.threads + THREADS_SPARE:
         found.append(f"{after.threads - before.threads} threads stayed")
+    if after.pool_threads > before.pool_threads + POOL_THREADS_SPARE:
+        found.append(f"{after.pool_threads - before.pool_threads} threads of gRPC's pool stayed")
     return found

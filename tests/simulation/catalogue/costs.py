@@ -428,9 +428,9 @@ COSTS = (
     ),
     Mutant(
         name="a round too many is skipped",
-        module="lanes",
-        old="            (index + (_turns(lane, quantum, least) - 1) * len(line)) // turns\n",
-        new="            (index + _turns(lane, quantum, least) * len(line)) // turns\n",
-        found_by=83,
+        module="rounds",
+        old="(index + (_turns(lane, source.quantum, least) - 1) * len(lanes)) // turns",
+        new="(index + _turns(lane, source.quantum, least) * len(lanes)) // turns",
+        found_by=247,
     ),
 )

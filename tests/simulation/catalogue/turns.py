@@ -81,22 +81,17 @@ TURNS = (
     ),
     Mutant(
         name="turns cost nothing",
-        module="fair_queue",
-        old="        lane.deficit -= boxes\n",
+        module="lanes",
+        old="        lane.deficit -= boxes\n        self.begun -= boxes\n        self.purse -= boxes\n",
         new="",
         found_by=1,
     ),
     Mutant(
         name="a turn is one item, whatever its size",
         module="fair_queue",
-        old="            if (least or entry.cost) <= lane.deficit:\n                return entry",
-        new=(
-            "            if (least or entry.cost) <= lane.deficit or lane.in_turn:\n"
-            "                lane.deficit = max(lane.deficit, least or entry.cost)\n"
-            "                level.end_turn(lane, wanted)\n"
-            "                return entry"
-        ),
-        found_by=1,
+        old="        lane.source.spend(lane, boxes)\n",
+        new="        lane.source.spend(lane, boxes)\n        lane.source.end_turn(lane)\n",
+        found_by=7,
     ),
     Mutant(
         name="a camera that replaces its frame loses its turn",
@@ -104,7 +99,7 @@ TURNS = (
         old="        if not self._count:  # nobody",
         new=(
             "        if not lane.entries and lane.place:\n"
-            "            lane.ring.leave(lane)\n"
+            "            self._levels[lane.priority].leave(lane)\n"
             "        if not self._count:  # nobody"
         ),
         found_by=239,
@@ -126,7 +121,7 @@ TURNS = (
     Mutant(
         name="a turn in parts is paid for once",
         module="fair_queue",
-        old="boxes = min(most, entry.cost, entry.lane.deficit)",
+        old="boxes = min(most, entry.cost, entry.lane.deficit, entry.lane.source.purse)",
         new="boxes = min(most, entry.cost)",
         found_by=42,
     ),

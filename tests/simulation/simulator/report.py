@@ -82,6 +82,15 @@ class Total:
         self.virtual_ns += outcome.virtual_ns
         self.seen.update(outcome.seen)
 
+    def merge(self, other: Total) -> None:
+        """Count the runs of another sum."""
+        self.seeds += other.seeds
+        self.frames += other.frames
+        self.steps += other.steps
+        self.checks += other.checks
+        self.virtual_ns += other.virtual_ns
+        self.seen.update(other.seen)
+
     def never_seen(self) -> list[Situation]:
         """Situations that did not occur."""
         return [situation for situation in Situation if not self.seen[situation]]

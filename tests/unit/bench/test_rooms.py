@@ -17,6 +17,7 @@ ROOMS = {
     "serving": SHARED,
     "overload": SHARED,
     "soak": SHARED,
+    "observing": SHARED,
     "gpu": SHARED,
     "accuracy": set[str](),
     "backends": {"accuracy"},

@@ -65,6 +65,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         metrics_enabled=True,
         metrics_host="127.0.0.1",
         metrics_port=9464,
+        rpc_metrics=False,
     )
     assert config.engine == EngineSettings(
         runtime=InferenceRuntime.ONNXRUNTIME,
@@ -133,6 +134,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "http_port": ("8080", 8080),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
+    "rpc_metrics": ("true", True),
     "tls_cert_file": ("/tls/server.pem", Path("/tls/server.pem")),
     "tls_key_file": ("/tls/server.key", Path("/tls/server.key")),
     "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),
@@ -494,6 +496,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--port=9465"], ["--port=9464"]),
         (["--port=9464", "--no-metrics-enabled"], ["--port=9464", "--metrics-enabled"]),
         (["--port=9464", "--metrics-host=127.0.0.2"], ["--port=9464", "--metrics-host=0.0.0.0"]),
+        (["--rpc-metrics"], ["--rpc-metrics", "--no-metrics-enabled"]),
         (["--port=0", "--metrics-port=0"], ["--port=7", "--metrics-port=7"]),
         (["--profile=tao", "--model=a.onnx"], ["--profile=tao"]),
         (["--tls-cert-file=c", "--tls-key-file=k"], ["--tls-cert-file=c"]),

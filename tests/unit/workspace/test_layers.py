@@ -69,6 +69,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "testing": Room(sees={TOP, "connection", "frames"}, uses={"reidstream_proto", "grpc"}),
         "cli": Room(sees={TOP, "connection", "frames", "session"}, uses={"cv2"}),
     },
+    "deploy/prometheus": {TOP: Room(uses={"reidstream_server", "prometheus_client"})},
     "server/reidstream_server": {
         "__init__": Room(),
         # Rooms, from the inside out.

@@ -9,12 +9,13 @@ doors.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from .apart import Apart
 from .places import CallPlaces
 from .receiving import Reception
-from .turns import CallTurns, Payments
+from .turns import CallTurns, Connected, Payments
 
 RECEIVING_PLACES = 16
 """Messages that are received at a time, beside those of streams."""
@@ -35,10 +36,25 @@ class Entrance:
     """Event loop only."""
 
     def __init__(self, bounds: EntranceBounds, payments: Payments) -> None:
-        self.turns = CallTurns(bounds.max_waiting_calls, payments)
+        self._connected: list[Connected] = []
+        self.turns = CallTurns(bounds.max_waiting_calls, payments, self._all_connected)
         self.places = CallPlaces(bounds.max_calls)
         self.reception = Reception(places=RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_PATIENCE_S)
         self.apart = Apart()
+
+    def knows(self, connected: Connected) -> None:
+        """Take a door's word for which of its connections are open."""
+        self._connected.append(connected)
+
+    async def _all_connected(self) -> AbstractSet[str] | None:
+        """Of all doors; None if one of them does not know."""
+        found: set[str] = set()
+        for connected in self._connected:
+            peers = await connected()
+            if peers is None:
+                return None
+            found |= peers
+        return found
 
     def close(self) -> None:
         """Nobody comes any more: let go on what waits for a turn, and end the thread. Harmless to repeat."""

@@ -6,8 +6,10 @@ may come. So each has a fixed cost, by its kind. A part of the time is free, as 
 connection may have so many calls open and no more, so calls that wait keep others from coming.
 
 Traps: what is to be refused waits as well, or refusals would be free. A call that its client has left waits on, since
-it keeps its place of its connection only while its handler runs. And a call goes on a moment after its source has paid:
-frames of the same source come first.
+it keeps its place of its connection only while its handler runs. But if its connection is gone, that place is gone too:
+then the call is charged, and waits no more, or a client that comes back would fill the server with calls that nobody is
+there to take. A call cannot see why it was left, so the connections are looked at. And a call goes on a moment after
+its source has paid: frames of the same source come first.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManyCalls
@@ -31,6 +35,15 @@ OPENING_NS = 1_250_000
 
 _FRAMES_FIRST_S = 0.001
 """After its pause a source's sessions are told, and read what has come. Then its calls go on."""
+
+
+LOOK_S = 0.25
+"""Between the moment when a call is left, or a look, and the next look at the connections."""
+
+_AT_ONCE, _REST_S = 32, 0.005
+
+Connected: TypeAlias = Callable[[], Awaitable[AbstractSet[str] | None]]
+"""The other ends of all connections that are open, as gRPC writes them; None if nobody knows."""
 
 
 class Payments(Protocol):
@@ -51,19 +64,28 @@ class Payments(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Turn:
-    """Of a call that waits. `cost_ns`: 0 if it has been charged before."""
+    """Of a call that waits, and of the connection that it came on. `cost_ns`: 0 if it has been charged before."""
 
+    peer: str
     cost_ns: int
     came: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def goes_on(self) -> None:
+        """It waits no more. Harmless to repeat, and for a call that was ended meanwhile."""
+        if not self.came.done():
+            self.came.set_result(None)
 
 
 class CallTurns:
     """The calls that wait because their sources pay: `most` at a time. Event loop only."""
 
-    def __init__(self, most: int, payments: Payments) -> None:
+    def __init__(self, most: int, payments: Payments, connected: Connected) -> None:
         self._payments = payments
+        self._connected = connected
         self._places: Pool[str] = Pool(most)
         self._lines: dict[str, deque[_Turn]] = {}
+        self._left: dict[_Turn, str] = {}  # calls that their clients have left, with their sources
+        self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -71,7 +93,7 @@ class CallTurns:
         """Calls."""
         return self._places.taken
 
-    async def wait(self, source: str, cost_ns: int) -> None:
+    async def wait(self, source: str, peer: str, cost_ns: int) -> None:
         """Until the call may go on, for which its source is charged. Raises TooManyCalls if too many wait."""
         if self._goes_on(source):
             self._payments.called(source, cost_ns)
@@ -83,14 +105,14 @@ class CallTurns:
                 f"{places.taken} calls wait because their clients have called too often, {mine} of them from this "
                 f"client; the limit is {places.most}, and one client gets at most half of it; call less often"
             )
-        turn = _Turn(cost_ns)
+        turn = _Turn(peer, cost_ns)
         self._line(source).append(turn)
         await self._come(source, turn)
 
-    async def again(self, source: str) -> None:
+    async def again(self, source: str, peer: str) -> None:
         """Until a call that was charged may go on: others of its source were read meanwhile. It comes first."""
         if self._payments.pause_s(source) > 0 and not self._closed:
-            turn = _Turn(0)
+            turn = _Turn(peer, 0)
             self._line(source).appendleft(turn)
             await self._come(source, turn)
 
@@ -115,10 +137,42 @@ class CallTurns:
         try:
             await asyncio.shield(turn.came)
         except asyncio.CancelledError:
-            await turn.came
+            if not turn.came.done():
+                self._leave(source, turn)
+                await turn.came
             raise
         finally:
+            self._left.pop(turn, None)
             self._places.give_back(source, 1)
+
+    def _leave(self, source: str, turn: _Turn) -> None:
+        """The call's client has left it, with its connection or without."""
+        self._left[turn] = source
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_at_connections())
+
+    async def _look_at_connections(self) -> None:
+        """Let go of calls whose connections are gone, as long as calls wait that were left."""
+        while self._left and not self._closed:
+            await asyncio.sleep(LOOK_S)
+            left = dict(self._left)  # those that are left during the look are for the next one
+            connected = await self._connected()
+            if connected is not None:
+                await self._let_go({turn: source for turn, source in left.items() if turn.peer not in connected})
+        self._looking = None
+
+    async def _let_go(self, gone: Mapping[_Turn, str]) -> None:
+        """These calls wait no more, though their turns have not come. Their sources pay for them all the same."""
+        for source in dict.fromkeys(gone.values()):
+            line = self._lines.get(source, deque())
+            mine = [turn for turn in line if turn in gone]
+            for turn in mine:
+                line.remove(turn)  # nearly always the first
+            self._charge(source, sum(turn.cost_ns for turn in mine))
+            for number, turn in enumerate(mine, 1):
+                turn.goes_on()
+                if number % _AT_ONCE == 0:  # to end a call takes the event loop some time, too
+                    await asyncio.sleep(_REST_S)
 
     def _next(self, source: str) -> None:
         """Let the calls of a source go on, until it has to pay again."""
@@ -128,11 +182,13 @@ class CallTurns:
                 self._look_later(source)
                 return
             turn = line.popleft()
-            if turn.cost_ns:
-                self._payments.called(source, turn.cost_ns)
-            if not turn.came.done():
-                turn.came.set_result(None)
+            self._charge(source, turn.cost_ns)
+            turn.goes_on()
         self._lines.pop(source, None)
+
+    def _charge(self, source: str, cost_ns: int) -> None:
+        if cost_ns:
+            self._payments.called(source, cost_ns)
 
     def _look_later(self, source: str) -> None:
         seconds = self._payments.pause_s(source) + _FRAMES_FIRST_S

@@ -28,7 +28,7 @@ from reidstream_server.errors import CallRefused, InvalidCall, TooManyCalls, Too
 from reidstream_server.identity.access import Access, source_of
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.entrance.receiving import Reception
-from reidstream_server.transport.entrance.turns import CALL_NS, OPENING_NS, CallTurns, Payments
+from reidstream_server.transport.entrance.turns import CALL_NS, OPENING_NS, CallTurns, Connected, Payments
 
 from .caller import presented_by
 from .calls import CallObserver, abort, refuse, written
@@ -76,13 +76,14 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         *,
         entrance: Entrance,
         payments: Payments,
+        connected: Connected,
     ) -> None:
         self._hosted = frozenset(service.name for service in services)
         self._access = access
         self._observer = observer
         self._stall_timeout_s = bounds.stall_timeout_s
         self.turns = entrance.turns
-        self.own_turns = CallTurns(bounds.max_waiting_calls, payments)
+        self.own_turns = CallTurns(bounds.max_waiting_calls, payments, connected)
         self.endings = Endings(bounds.end_timeout_s)
         self.calls = entrance.places
         self.own_calls = OwnCalls(OWN_CALLS, self.endings)
@@ -90,6 +91,11 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         self.own_reception = Reception(
             places=OWN_RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_OWN_PATIENCE_S
         )
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait because their sources pay."""
+        return self.turns.waiting + self.own_turns.waiting
 
     @override
     async def intercept_service(  # type: ignore[override]
@@ -129,16 +135,16 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             source = self._access.caller_of(presented_by(context)).source
         except Unauthenticated:  # the guard has refused it
             source = _connection_of(context)
-            await self.own_turns.wait(source, CALL_NS)
+            await self.own_turns.wait(source, context.peer(), CALL_NS)
         else:
-            await self.turns.wait(source, cost_ns)
+            await self.turns.wait(source, context.peer(), cost_ns)
         return source
 
     async def _message(self, context: Context, source: str) -> object:
         """The message of a unary call, read when it has a place. Raises CallRefused."""
         self.calls.enter(source)
         message = await _only_message(self.reception, context, source)
-        await self.turns.again(source)
+        await self.turns.again(source, context.peer())
         return message
 
     def _admitted_own(self, handler: Handler) -> Method:
@@ -149,7 +155,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             del requests
             source = _connection_of(context)
             try:
-                await self.own_turns.wait(source, CALL_NS)
+                await self.own_turns.wait(source, context.peer(), CALL_NS)
                 with self.own_calls.entered(source):
                     if handler.request_streaming:
                         return await method(self._messages(context, source), context)
@@ -164,13 +170,13 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         with suppress(TooSlow):
             while (message := await _next_message(self.own_reception, context, source)) is not grpc.aio.EOF:
                 yield message
-                await self.own_turns.wait(source, CALL_NS)
+                await self.own_turns.wait(source, context.peer(), CALL_NS)
 
     async def _unknown(self, requests: object, context: Context) -> object:
         """In the place of a method that nobody has: gRPC itself would answer at once, as often as it is asked."""
         del requests
         try:
-            await self.own_turns.wait(_connection_of(context), CALL_NS)
+            await self.own_turns.wait(_connection_of(context), context.peer(), CALL_NS)
         except TooManyCalls as error:
             await refuse(context, error, self._observer)
         await abort(context, grpc.StatusCode.UNIMPLEMENTED, "this server has no such method", reason="unknown_method")

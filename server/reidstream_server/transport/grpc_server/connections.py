@@ -15,6 +15,11 @@ from collections.abc import Sequence
 _FULL_CONNECTIONS = 8
 """How many connections may have all their calls wait before gRPC ends new calls by chance; from twice as many, all."""
 
+HEADERS_BYTES = 8 * 2**10
+"""The most headers that a call may bring, as HTTP/2 counts them: 32 bytes for each beside its name and value. It is
+gRPC's own number. By default gRPC takes up to twice as much, by chance, and what a call costs that waits was unknown.
+"""
+
 
 def call_options(most: int) -> Sequence[tuple[str, int]]:
     """`most`: how many calls of a connection may be open, or wait to be looked at. gRPC refuses more by itself, which
@@ -23,6 +28,8 @@ def call_options(most: int) -> Sequence[tuple[str, int]]:
     return (
         ("grpc.max_concurrent_streams", most),
         ("grpc.http.overload_protection", 1),  # a call counts until it is gone, not until it is reset
+        ("grpc.max_metadata_size", HEADERS_BYTES),
+        ("grpc.absolute_max_metadata_size", HEADERS_BYTES),
         ("grpc.server.max_pending_requests", _FULL_CONNECTIONS * most),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _FULL_CONNECTIONS * most),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -26,7 +27,7 @@ from reidstream_server.errors import ReceivingFull
 
 from .calls import Abortable, CallObserver, refuse
 from .handlers import method_of, rebuilt
-from .sockets import cut, received_bytes
+from .sockets import connected_to, cut, received_bytes
 from .unparsable import Unparsed
 
 _OVERHEAD = 100  # one byte in so many is none of a message
@@ -111,6 +112,10 @@ class Receipts(grpc.aio.ServerInterceptor):
             held = max(0, count - read - overhead)
             found.append(Holder(peer=peer, bytes=held, calls=len(of.calls)))
         return sorted(found, key=lambda holder: -holder.bytes)
+
+    async def connected(self) -> AbstractSet[str] | None:
+        """The other ends of all connections; None where the kernel does not say. Event loop only."""
+        return await asyncio.to_thread(connected_to, self.port)
 
     def settle(self, *, little: bool) -> None:
         """Forget connections that are closed. `little`: is held by all together, so what the kernel has counted beyond

@@ -26,7 +26,7 @@ from reidstream_server.transport.entrance.turns import Payments
 from .admission import CallAdmission, CallBounds
 from .calls import CallObserver
 from .connections import call_options
-from .ended import CallsEnded
+from .ended import CallDurations, CallsEnded
 from .forgetting import Forgetting
 from .guard import Guard
 from .health import HealthService
@@ -66,7 +66,10 @@ class Listen:
 
 
 class GrpcServer(Door):
-    """A door: one listening port with its hosted services. `models`: names for health. Event loop only."""
+    """A door: one listening port with its hosted services. `models`: names for health. `durations`: see `ended`.
+
+    Event loop only.
+    """
 
     def __init__(
         self,
@@ -79,13 +82,24 @@ class GrpcServer(Door):
         entrance: Entrance,
         payments: Payments,
         observer: CallObserver,
+        durations: CallDurations | None = None,
     ) -> None:
         keep_headers_out_of_the_log()
         self._listen = listen
         self.receipts = Receipts(observer)
         guard = Guard(services, access, check_leaving=check_leaving, observer=observer)
-        self.ended = CallsEnded([service.name for service in services], (health.SERVICE_NAME, reflection.SERVICE_NAME))
-        self.admission = CallAdmission(services, access, listen.calls, observer, entrance=entrance, payments=payments)
+        names = [service.name for service in services]
+        self.ended = CallsEnded(names, (health.SERVICE_NAME, reflection.SERVICE_NAME), durations)
+        self.admission = CallAdmission(
+            services,
+            access,
+            listen.calls,
+            observer,
+            entrance=entrance,
+            payments=payments,
+            connected=self.receipts.connected,
+        )
+        entrance.knows(self.receipts.connected)
         self._server = grpc.aio.server(
             interceptors=[
                 Forgetting(),
@@ -110,7 +124,6 @@ class GrpcServer(Door):
             ],
         )
         self._health = HealthService(listen.calls.stall_timeout_s)
-        names = [service.name for service in services]
         self._names = ("", *names, *models)
         for service in services:
             service.add(self._server)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -54,6 +55,10 @@ class ConnectionCrowd(Crowd, Receiving):
     @override
     def left(self, connection: HttpConnection) -> None:
         self._open.pop(connection, None)
+
+    async def connected(self) -> AbstractSet[str]:
+        """The other ends of all of them."""
+        return {connection.peer for connection in self._open}
 
     async def end(self, grace_s: float) -> None:
         """Close what is idle; what is busy has so many seconds to end."""

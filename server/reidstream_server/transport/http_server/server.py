@@ -79,6 +79,7 @@ class HttpServer(Door):
         self._refused = refused
         self.ended = RequestsEnded(self._routes.all)
         self.crowd = ConnectionCrowd(listen.max_connections)
+        entrance.knows(self.crowd.connected)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
@@ -138,7 +139,7 @@ class HttpServer(Door):
         found = self._routes.find(request.method, request.path)
         try:
             if isinstance(found, Response):
-                await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+                await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
                 route, response = None, found
             else:
                 route, response = found[0], await self._call(request, *found)
@@ -166,7 +167,7 @@ class HttpServer(Door):
         """Raises CallRefused, ClientGone."""
         if route.public:
             source = source_of(request.peer)
-            await self._entrance.turns.wait(source, CALL_NS)
+            await self._entrance.turns.wait(source, request.peer, CALL_NS)
             return await route.handler(Call(request=request, caller=Caller(client="", source=source), names=names))
         try:
             caller = self._access.caller_of(
@@ -177,9 +178,9 @@ class HttpServer(Door):
                 )
             )
         except Unauthenticated:
-            await self._entrance.turns.wait(source_of(request.peer), CALL_NS)
+            await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
             raise
-        await self._entrance.turns.wait(caller.source, CALL_NS)
+        await self._entrance.turns.wait(caller.source, request.peer, CALL_NS)
         self._check_leaving()
         self._entrance.places.enter(caller.source)
         return await route.handler(Call(request=request, caller=caller, names=names))

@@ -98,7 +98,7 @@ class InferStream:
         end: Exception | None = None
         try:
             while (request := await self._next()) is not None:
-                await self._entrance.turns.wait(self._caller.source, CALL_NS)
+                await self._entrance.turns.wait(self._caller.source, self._context.peer(), CALL_NS)
                 self._check_leaving()
                 one = self._begin(await self._take(request))
                 del request

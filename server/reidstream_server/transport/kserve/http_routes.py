@@ -114,7 +114,7 @@ class KserveCalls:
                 f"Content-Encoding is {coding[:32]!r}; this server reads no compressed bodies, so send none"
             )
         body = await self._entrance.reception.receive(_Whole(call.request), call.caller.source)
-        await self._entrance.turns.again(call.caller.source)
+        await self._entrance.turns.again(call.caller.source, call.request.peer)
         return body
 
 

@@ -129,7 +129,7 @@ class EmbedCall:
                 "picture as the body with its type, such as image/jpeg"
             )
         found = await self._entrance.reception.receive(_Reader(form), source)
-        await self._entrance.turns.again(source)
+        await self._entrance.turns.again(source, request.peer)
         options = parse_options({**request.fields, **found.fields})
         if not found.files:
             raise InvalidCall("the form has no file; send a picture in a field named file")

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
+from bench.load.pictures import Content, Pictures
 from bench.load.question import Load, run_load
 from bench.machine.processes import BenchFailed, Place, server
 from bench.serving.results import Subject, load_run
 
+SERVER = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
 SHORT = ("--repeats", "1", "--seconds", "1", "--half-seconds", "1", "--connections", "2", "--quick")
 
 
@@ -43,6 +45,30 @@ def test_raw_frames_are_measured_by_bytes_and_by_handle(capsys: pytest.CaptureFi
     assert "[shared]" in said
 
 
+def test_a_frame_that_takes_longer_than_the_measurement_is_waited_for(tmp_path: Path) -> None:
+    """On a busy machine any frame may; a closed loop then measures a frame, and not none."""
+    names = []
+    for number, message in enumerate(Pictures(content=Content.CROPS, boxes=2).messages()):
+        (tmp_path / f"{number}.bin").write_bytes(message)
+        names.append(str(tmp_path / f"{number}.bin"))
+    place = Place.apart()
+    with server("bench.ceilings.instant", [*SERVER, "--crop-ms", "100"], place.server) as served:
+        load = Load(
+            target=served.address,
+            server_pid=served.pid,
+            server_cores=list(place.server),
+            messages=names,
+            warmup_s=0.01,
+            measure_s=0.01,
+            connections=1,
+            window=1,
+        )
+        seen = run_load(load, place.load)
+    assert seen.delays_s
+    assert seen.embedded == 2 * len(seen.delays_s)
+    assert seen.used.seconds > 0.1
+
+
 def test_a_server_that_does_not_start_is_reported_with_its_last_words() -> None:
     """Its own message reaches whoever runs the benchmark."""
     place = Place.apart()
@@ -58,9 +84,7 @@ def test_an_answer_with_an_error_fails_the_load(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.bin"
     garbage.write_bytes(b"\x12\x00")  # a frame without a picture
     place = Place.apart()
-    with server(
-        "bench.ceilings.instant", ["--port", "0", "--metrics-port", "0", "--log-format", "json"], place.server
-    ) as served:
+    with server("bench.ceilings.instant", SERVER, place.server) as served:
         load = Load(
             target=served.address,
             server_pid=served.pid,

@@ -319,10 +319,9 @@ TestFairQueueAgainstLists = FairQueueMachine.TestCase
 def test_boxes_of_an_item_come_as_if_each_were_an_item(seed: int) -> None:
     """Whatever the cameras, priorities, ages and batch sizes."""
     rng = Random(seed)  # noqa: S311 - it must be repeatable
-    whole: FairQueue[str] = FairQueue(quantum=rng.choice((1, 3, 4)), aging_ns=20, most_turns=rng.choice((2, 8)))
-    single: FairQueue[str] = FairQueue(
-        quantum=whole._quantum, aging_ns=20, most_turns=whole._levels[Priority.LOW]._most
-    )
+    quantum, most_turns = rng.choice((1, 3, 4)), rng.choice((2, 8))
+    whole: FairQueue[str] = FairQueue(quantum=quantum, aging_ns=20, most_turns=most_turns)
+    single: FairQueue[str] = FairQueue(quantum=quantum, aging_ns=20, most_turns=most_turns)
     entries = []
     for now in range(200):
         for _ in range(rng.choice((0, 0, 1, 2))):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import permutations
 from random import Random
 
 import pytest
 
+from reidstream_server.core import ring
 from reidstream_server.core.fair_queue import FairQueue
-from reidstream_server.core.lanes import Entry, Ring
+from reidstream_server.core.lanes import Entry, Place, Source
+from reidstream_server.core.rounds import skip_rounds
 from reidstream_server.core.terms import Flow, Priority
 
 from .builders import MS
@@ -33,19 +36,35 @@ def fill(queue: FairQueue[str], client: str, cameras: int, items: int, *, cost: 
             put(queue, f"{client} {camera} {number}", cost=cost)
 
 
+def fill_kind(queue: FairQueue[str], client: str, cameras: int, number: int, kind: str) -> None:
+    for camera in range(cameras):
+        put(queue, f"{client} {camera} {number}{kind}")
+
+
 def take(queue: FairQueue[str], count: int, wanted: Callable[[str], bool] | None = None) -> list[str]:
     """The cameras that are served, in their order."""
     found = [queue.pop(0, wanted=wanted) for _ in range(count)]
     return [" ".join(item.split()[:2]) for item in found if item is not None]
 
 
+def take_clients(queue: FairQueue[str], count: int, kind: str) -> str:
+    """The clients that are served with items of this kind, a letter each."""
+    return "".join(camera[0] for camera in take(queue, count, ends_with(kind)))
+
+
 def ends_with(kind: str) -> Callable[[str], bool]:
     return lambda item: item.endswith(kind)
 
 
+def take_kinds(queue: FairQueue[str], kinds: str) -> str:
+    """One item for each letter, of that kind; `.`: of any. The cameras that are served, a letter each; `-` for none."""
+    found = [queue.pop(0, wanted=None if kind == "." else ends_with(kind)) for kind in kinds]
+    return "".join("-" if item is None else item.split()[1] for item in found)
+
+
 def left(queue: FairQueue[str]) -> int:
     """How much the queue still keeps of cameras and clients."""
-    return sum(len(ring.lanes) + len(ring._places) + len(ring._sources) for ring in queue._levels.values())
+    return sum(len(level.lanes) + len(level._places) + len(level._sources) for level in queue._levels.values())
 
 
 def test_a_client_with_many_cameras_has_no_more_turns_than_one_with_a_few() -> None:
@@ -117,6 +136,105 @@ def test_nobody_has_two_turns_in_a_round() -> None:
     assert Counter(served) == {"many y": 5, "one y": 5}
 
 
+def test_whose_turn_is_next_has_it_although_others_could_have_an_earlier_place() -> None:
+    """`b` has had its turn in one place, and `c` is not wanted in the other, which comes first. It is the turn of `a`,
+    whose place comes later; and not of `b`, which waits for one.
+    """
+    queue = a_queue(2, quantum=2)
+    for number in range(9):
+        for camera, kind in ("ax", "bx", "cy", "dy"):
+            put(queue, f"many {camera} {number}{kind}")
+    assert take_kinds(queue, "xx..xxxx") == "aabbaabb"
+
+
+def test_who_comes_back_does_not_interrupt_a_turn() -> None:
+    """`a` and `b` are wanted at the same times. However often `c` goes between, they have their turns alternately, and
+    whoever was passed over in its turn goes on with it first.
+    """
+    queue = a_queue(1, quantum=2)
+    for number in range(9):
+        for camera, kind in ("ax", "bx", "cy"):
+            put(queue, f"many {camera} {number}{kind}")
+    assert take_kinds(queue, "yx...yyx.xx") == "caabbccaabb"
+    assert take_kinds(queue, "xyxyyx") == "acaccb"
+
+
+def test_a_client_loses_nothing_when_its_cameras_are_passed_over() -> None:
+    """`a` and `b` share one turn, and each goes on with its own later. What a round brought, and they did not use, is
+    used in the next one: in four rounds both clients have four turns.
+    """
+    queue = a_queue(1, quantum=4)
+    for number in range(30):
+        for camera, kind in ("ax", "by"):
+            put(queue, f"many {camera} {number}{kind}")
+        put(queue, f"one o {number}x")
+    assert take_kinds(queue, "xyyy" + 28 * ".") == "abbb oooo aaa oooo baaaa oooo bbbb oooo".replace(" ", "")
+
+
+@pytest.mark.parametrize("most_turns", [1, 2])
+def test_passed_over_cameras_of_a_client_do_not_add_up_to_more_turns(most_turns: int) -> None:
+    """Each of 40 cameras begins its turn, and its second frame is not wanted. Its client has its turns nevertheless,
+    and no more: after each, the other client has one. So it is when their second frames are wanted, too.
+    """
+    queue = a_queue(most_turns, quantum=4)
+    for number in range(2):
+        fill_kind(queue, "m", 40, number, "xy"[number])
+    for number in range(200):
+        put(queue, f"o o {number}x")
+    expected = ("m" * 4 * most_turns + "oooo") * (8 // most_turns)
+    assert take_clients(queue, len(expected), "x") == expected
+    for number in range(200):
+        put(queue, f"o y {number}y")
+    seconds = take_clients(queue, 40, "y")
+    longest = max(map(len, seconds.split("o")))
+    assert longest <= 4 * most_turns + 1
+    assert seconds.count("m") >= 15
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_shares_of_cameras_and_of_clients_part_no_further_than_deficit_round_robin_lets_them(seed: int) -> None:
+    """Whatever is wanted, and what it costs. All cameras always have something waiting, each of one kind."""
+    rng = Random(seed)  # noqa: S311
+    quantum, most, largest = rng.choice((1, 3, 8)), rng.choice((1, 2, 3)), rng.choice((1, 4, 20))
+    queue = a_queue(most, quantum=quantum)
+    cameras = {f"m {number}": rng.choice("xy") for number in range(rng.randint(most + 1, 9))} | {"o 0": "x"}
+    got: Counter[str] = Counter()
+    lowest: dict[tuple[str, str], int] = {}
+    made = 0
+
+    def push(camera: str) -> None:
+        nonlocal made
+        made += 1
+        cost = rng.randint(1, largest)
+        put(queue, f"{camera} {made} {cost} {cameras[camera]}", cost=cost)
+
+    for camera in cameras:
+        push(camera)
+        push(camera)
+    stretch, kind = 0, ""
+    for _ in range(1_500):
+        if not stretch:
+            stretch, kind = rng.choice((1, 1, 2, 5, 40)), rng.choice(("", *set(cameras.values())))
+        stretch -= 1
+        item = queue.pop(0, wanted=ends_with(kind))
+        assert item is not None
+        client, number, _, cost, of_kind = item.split()
+        got[f"{client} {number}"] += int(cost)
+        got[f"{client} of {of_kind}"] += int(cost)
+        push(f"{client} {number}")
+        for one, other in permutations(cameras, 2):
+            if one[0] == "m" and cameras[one] == cameras[other]:
+                ahead = got[one] - got[other]
+                turns = 1 if other[0] == "m" else 2  # `o` may be in the middle of a turn when another one begins
+                assert ahead - lowest.setdefault((one, other), 0) <= turns * quantum + 2 * largest
+                lowest[one, other] = min(lowest[one, other], ahead)
+        ahead = got["m of x"] - most * got["o 0"]
+        saved = largest * (len(cameras) - 1)
+        assert ahead - lowest.setdefault(("m", "o"), 0) <= most * (largest + 2 * quantum) + saved + quantum
+        lowest["m", "o"] = min(lowest["m", "o"], ahead)
+    assert min(got[camera] for camera in cameras) > 0
+
+
 def test_a_camera_that_replaces_its_frame_keeps_its_place_in_the_line() -> None:
     """Among the cameras of its client that wait for a turn; and it waits since it came."""
     queue = a_queue(1)
@@ -144,6 +262,43 @@ def test_cameras_that_left_the_line_are_forgotten() -> None:
     assert left(queue) == 0
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_with_few_cameras_it_is_the_usual_deficit_round_robin(seed: int) -> None:
+    """Written out: one ring of all cameras, whoever their clients are; those that are not wanted are passed over."""
+    rng = Random(seed)  # noqa: S311
+    quantum = rng.choice((1, 4, 9))
+    queue = a_queue(4, quantum=quantum)
+    ring_of_all: dict[str, list[str]] = {}
+    deficits: Counter[str] = Counter()
+    in_turn: set[str] = set()
+
+    def pop(kind: str) -> str | None:
+        while camera := next((each for each, items in ring_of_all.items() if items[0].endswith(kind)), None):
+            items = ring_of_all[camera]
+            if camera not in in_turn:
+                in_turn.add(camera)
+                deficits[camera] += quantum
+            if int(items[0].split()[2]) <= deficits[camera]:
+                deficits[camera] -= int(items[0].split()[2])
+                first = items.pop(0)
+                if not items:
+                    in_turn.discard(camera)
+                    del ring_of_all[camera], deficits[camera]
+                return first
+            in_turn.discard(camera)
+            ring_of_all[camera] = ring_of_all.pop(camera)
+        return None
+
+    for number in range(400):
+        for _ in range(rng.choice((0, 1, 2))):
+            camera, cost = f"{rng.choice('abc')} {rng.randrange(4)}", rng.randint(1, 20)
+            item = f"{camera} {cost} {number}{rng.choice('xy')}"
+            put(queue, item, cost=cost)
+            ring_of_all.setdefault(camera, []).append(item)
+        kind = rng.choice(("x", "y", ""))
+        assert queue.pop(0, wanted=ends_with(kind)) == pop(kind)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_with_few_cameras_nothing_is_different(seed: int) -> None:
     """Clients with as many cameras as they have turns are served as if there were no bound."""
@@ -164,31 +319,31 @@ def test_with_few_cameras_nothing_is_different(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("most_turns", [1, 2, 3])
 def test_rounds_that_are_skipped_change_nothing(seed: int, most_turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs of many turns, of clients with more cameras than turns and with fewer."""
+    """Costs of many turns, of clients with more cameras than turns and with fewer; whatever is wanted."""
     rng = Random(seed)  # noqa: S311
     items = [
-        (f"{client} {camera} {number}", rng.randint(1, rng.choice((3, 60))))
+        (f"{client} {camera} {number}{rng.choice('xyz')}", rng.randint(1, rng.choice((3, 60))))
         for number in range(6)
         for client, cameras in (("a", 7), ("b", 4), ("c", 1))
         for camera in range(cameras)
         if rng.random() < 0.8
     ]
     rng.shuffle(items)
+    kinds = "".join(rng.choice("xyz...") for _ in range(2 * len(items)))
     skips = []
-    skip_rounds = Ring.skip_rounds
 
-    def counted(ring: Ring[str], *rest: object) -> None:
-        before = [lane.deficit for lane in ring.lanes.values()]
-        skip_rounds(ring, *rest)  # type: ignore[arg-type] # passed through
-        skips.append(before != [lane.deficit for lane in ring.lanes.values()])
+    def counted(places: Collection[Place[str]], sources: Collection[Source[str]], *rest: object) -> None:
+        before = [source.purse for source in sources]
+        skip_rounds(places, sources, *rest)  # type: ignore[arg-type] # passed through
+        skips.append(before != [source.purse for source in sources])
 
     orders = []
     for replacement in (counted, lambda *_: None):
-        monkeypatch.setattr(Ring, "skip_rounds", replacement)
+        monkeypatch.setattr(ring, "skip_rounds", replacement)
         queue = a_queue(most_turns)
         for item, cost in items:
             put(queue, item, cost=cost)
-        orders.append(take(queue, len(items)))
+        orders.append(take_kinds(queue, kinds))
     assert orders[0] == orders[1]
     assert any(skips)
 
@@ -211,17 +366,20 @@ def test_every_camera_has_one_place_and_every_item_comes_out(seed: int) -> None:
         found = queue.pop(number, wanted=ends_with(kind))
         if found is not None:
             del entries[found]
-        for ring in queue._levels.values():
-            for place, lane in ring._places.items():
-                assert lane.place == place
-            for source in ring._sources.values():
-                seated = [lane for lane in ring._places.values() if lane.source is source]
-                assert len(seated) == source.places <= most
-                assert source.places == most or not (source.waiting or source.gave_way)
-            lines = [line for its in ring._sources.values() for line in (its.waiting, its.gave_way)]
-            lined = [lane for line in lines for lane in line.values()]
-            assert sorted(map(id, (*ring._places.values(), *lined))) == sorted(map(id, ring.lanes.values()))
-            assert not any(lane.place for lane in lined)
+        for level in queue._levels.values():
+            for source in level._sources.values():
+                places = [place for place in level._places if place.source is source]
+                lanes = list(source.line.values())
+                assert len(places) == source.places == min(most, len(lanes))
+                assert all(place.lane.place is place for place in places if place.lane is not None)
+                assert sum(lane.place is not None for lane in lanes) == sum(place.lane is not None for place in places)
+                in_turn = [lane for lane in lanes if lane.in_turn]
+                assert source.begun == sum(lane.deficit for lane in in_turn if lane.place is not None)
+                assert source.broken_off == sum(lane.deficit for lane in in_turn if lane.place is None)
+                assert source.saved == sum(lane.deficit for lane in lanes if not lane.in_turn)
+                assert source.purse >= 0
+            lined = [lane for source in level._sources.values() for lane in source.line.values()]
+            assert sorted(map(id, lined)) == sorted(map(id, level.lanes.values()))
     rest = []
     while (last := queue.pop(10**9)) is not None:
         rest.append(last)

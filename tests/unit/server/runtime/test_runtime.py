@@ -149,7 +149,7 @@ async def world(
     batch_timeout_s: float = HANG_S,
     cores: int = 16,
     *,
-    slow_staging_s: float = 10.0,
+    slow_staging_s: float = HANG_S,
     staging_timeout_s: float = 2 * HANG_S,
 ) -> AsyncIterator[World]:
     chosen = stager or FakeStager()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
         await until(lambda: gate.entered == 2)
         w.send(other, 1)
         assert (await w.answer(other)).fault is None
-        assert (w.state.aside_frames, w.state.staging_frames) == (2, 0)
+        await until(lambda: (w.state.aside_frames, w.state.staging_frames) == (2, 0))
         assert [niceness(thread) for thread in threads.ids[:2]] == [GIVES_WAY, GIVES_WAY]
         gate.opened.set()
         for _ in range(2):
@@ -64,7 +65,7 @@ async def test_a_slow_frame_gives_its_core_to_others() -> None:
 
 
 async def test_a_decoder_that_never_ends_is_given_up() -> None:
-    """Its frame is answered, its client is not read for a while, and what it holds is given back when it ends."""
+    """Its frame is answered, another's is staged in its place, and what it holds is given back when it ends."""
     gate, threads = Gate(), Threads()
     async with world(stager=blocking(gate, 2, threads), slow_staging_s=0.05, staging_timeout_s=1.0) as w:
         slow, other = w.open(), w.open(source="other")
@@ -72,14 +73,16 @@ async def test_a_decoder_that_never_ends_is_given_up() -> None:
         w.send(slow, 2)
         faults = [(await w.answer(slow)).fault for _ in range(2)]
         assert {fault.reason for fault in faults if fault is not None} == {FaultReason.STAGING_TIMEOUT}
-        assert (w.state.lost_stagings, w.state.aside_frames, w.state.paused_sources) == (2, 0, 1)
-        w.send(other, 1)
-        assert (await w.answer(other)).fault is None
-        assert w.state.staged_bytes == 2000
+        assert (w.state.lost_stagings, w.state.aside_frames) == (2, 0)
+        for number in itertools.count(1):  # on a machine that stands still, its time may be over as well
+            w.send(other, number)
+            if (await w.answer(other)).fault is None:
+                break
+        await until(lambda: w.state.staged_bytes == 2000)
         gate.opened.set()
         await until(lambda: w.state.lost_stagings == 0)
         assert (w.state.staged_bytes, w.state.frames) == (0, 0)
-        assert w.observer.stagings[1:] == [True, True]  # see above
+        assert w.observer.stagings[-2:] == [True, True]
 
 
 async def test_a_heavy_frame_is_staged_by_a_thread_that_gives_way() -> None:

@@ -173,6 +173,16 @@ async def test_an_address_that_is_not_ours_is_said_to_be() -> None:
             pass
 
 
+@pytest.mark.parametrize(("count", "code"), [(200, grpc.StatusCode.OK), (240, grpc.StatusCode.RESOURCE_EXHAUSTED)])
+async def test_a_call_may_have_so_many_headers_and_none_more(count: int, code: grpc.StatusCode) -> None:
+    """Not by chance, as gRPC has it by default: what a call costs that waits is a part of the budget of memory."""
+    headers = [(f"{number}", "") for number in range(1000, 1000 + count)]  # 36 bytes each, as HTTP/2 counts them
+    async with serving() as server, stub_of(server.port) as stub:
+        for _ in range(20):
+            call = stub.ListModels(service_pb2.ListModelsRequest(), metadata=headers)
+            assert await call.code() is code
+
+
 async def test_a_stream_that_says_nothing_is_ended() -> None:
     """In time, and its place is free."""
     async with serving(open_timeout_s=0.05) as server, stream_to(server) as stream:

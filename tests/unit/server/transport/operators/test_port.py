@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from reidstream_server.transport.operators import scrapes
 from reidstream_server.transport.operators.health import Health
 from reidstream_server.transport.operators.http import Request
 from reidstream_server.transport.operators.port import OperatorsPort
+from reidstream_server.transport.operators.resting import MOST_S, RESTS, RestingSelector
 from reidstream_server.transport.operators.scrapes import Form, Scrapes
 from tests.support.gate import Gate
 from tests.support.harness import frame, serving, settings, stream_to, until
@@ -306,6 +308,84 @@ async def test_a_scraper_gets_the_form_that_it_reads() -> None:
 
 
 # Slow and hostile scrapers.
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"GET /metrics HTTP/1.1\r\n", b"X-Header: one more\r\n"),
+        (b"GET /metrics?", b"a"),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n", b"x"),
+        (b"", b"GET /healthz HTTP/1.1\r\n\r\n"),
+    ],
+    ids=["headers", "request line", "body", "requests"],
+)
+def test_a_caller_that_sends_without_end_is_cut_off(begin: bytes, part: bytes) -> None:
+    """After its answer and a little more, long before its time is over; what waits to be read is bounded as well."""
+    with opened(request_s=HANG_S) as port, socket.create_connection(("127.0.0.1", port.number), HANG_S) as line:
+        line.sendall(begin)
+        with pytest.raises(ConnectionError):
+            send_without_end(line, 1000 * part)
+        wait_until(lambda: not port._connections)
+        assert ask(port.number, "/healthz").status == 200
+
+
+def send_without_end(line: socket.socket, part: bytes) -> None:
+    while True:
+        line.sendall(part)
+
+
+def test_a_caller_that_sends_a_body_has_its_answer() -> None:
+    """What it sends beside its request is read over, as far as anybody in good faith goes."""
+    with opened() as port:
+        received = raw(port, b"POST /healthz HTTP/1.1\r\nContent-Length: 50000\r\n\r\n" + 50_000 * b"x")
+    assert received.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert received.endswith(b"Method Not Allowed\n")
+
+
+def test_the_thread_rests_three_times_as_long_as_it_computed() -> None:
+    """After each turn, whatever it was for; not before its first one, and not so long that a probe would be late."""
+    computed, rested = [0.0], list[float]()
+    selector = RestingSelector(clock=lambda: computed[0], sleep=rested.append)
+    with closing(selector), closing(socket.socket()) as one, closing(socket.socket()) as other:
+        key = selector.register(one, selectors.EVENT_READ, "data")
+        selector.register(other, selectors.EVENT_READ)
+        assert selector.get_key(one) == key
+        assert selector.modify(one, selectors.EVENT_WRITE).events == selectors.EVENT_WRITE
+        assert len(selector.get_map()) == 2
+        selector.unregister(other)
+        assert len(selector.get_map()) == 1
+        computed[0] = 5.0
+        selector.select(0)
+        computed[0] += 0.001
+        selector.select(0)
+        computed[0] += 1.0
+        selector.select(0)
+        selector.select(0)
+    assert rested == pytest.approx([0.003, MOST_S, 0.0])
+
+
+def test_what_callers_have_the_port_do_costs_at_most_a_quarter_of_a_core() -> None:
+    """However fast they come: the port's own account of what it has computed says so."""
+    with opened() as port:
+        began = time.monotonic()
+        computed = in_thread_of(port, time.thread_time)
+        for _ in range(300):
+            with socket.create_connection(("127.0.0.1", port.number), HANG_S) as line:
+                line.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert ask(port.number, "/healthz").status == 200
+        computed = in_thread_of(port, time.thread_time) - computed
+        passed = time.monotonic() - began
+    assert computed <= passed / (1 + RESTS) + MOST_S
+
+
+def in_thread_of(port: OperatorsPort, function: Callable[[], float]) -> float:
+    """What it returns there."""
+
+    async def call() -> float:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(call(), port._loop).result(HANG_S)
 
 
 def descriptors() -> int:

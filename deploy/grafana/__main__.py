@@ -1,0 +1,5 @@
+"""`python -m deploy.grafana`."""
+
+from .command import main
+
+main()

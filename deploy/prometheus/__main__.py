@@ -1,0 +1,5 @@
+"""`python -m deploy.prometheus`."""
+
+from .command import main
+
+main()
