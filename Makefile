@@ -127,7 +127,7 @@ gpu-bundle: $(VENV)/.dev ## what gpu-check needs on a machine without a package 
 # The newest Python that the server and its dependencies were tried with. The oldest is the environment of all tests.
 NEWEST_PYTHON ?= python3.13
 
-environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: the client's oldest and newest versions, engines on Python 3.10, the server on 3.13
+environments: $(VENV)/.dev .venv-newest/.client .venv-triton/.client ## environments of their own: Triton's client, ours with its oldest and newest versions, engines on Python 3.10, the server on 3.13
 	@if command -v $(NEWEST_PYTHON) >/dev/null 2>&1 && $(NEWEST_PYTHON) -c '' 2>/dev/null; then \
 	  $(MAKE) --no-print-directory .venv-newest-server/.server; \
 	else echo "no $(NEWEST_PYTHON) here: the server is not tested on it"; fi
@@ -136,7 +136,7 @@ environments: $(VENV)/.dev .venv-newest/.client ## environments of their own: th
 	else echo "no python3.10 here: client and engines are not tested on it"; fi
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-oldest .venv-oldest-engines .venv-newest .venv-newest-server .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
+	rm -rf .venv .venv-oldest .venv-oldest-engines .venv-newest .venv-newest-server .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis out build
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -162,6 +162,11 @@ $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml
 	@$(PYTHON) -m venv .venv-newest
 	@.venv-newest/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $< -e proto -e client
+	@touch $@
+
+.venv-triton/.client: tests/environments/triton.txt
+	@$(PYTHON) -m venv .venv-triton
+	@.venv-triton/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 .venv-oldest/.client: tests/environments/oldest.txt proto/pyproject.toml client/pyproject.toml

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 RELEASED = {
     "reidstream_proto/v1": HERE / "released" / "reidstream.v1.binpb",
     "reidstream_proto/admin/v1": HERE / "released" / "reidstream.admin.v1.binpb",
+    "reidstream_proto/kserve": HERE / "released" / "inference.binpb",
 }
 """The contract as released, by the folder of its package."""
 

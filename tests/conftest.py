@@ -83,6 +83,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
         (ROOT / ".venv-newest-server/bin/python").exists,
         "a CPython 3.13 on the PATH, then make environments",
     ),
+    "triton": ((ROOT / ".venv-triton/bin/python").exists, "make .venv-triton/.client"),
     "newest-client": ((ROOT / ".venv-newest/bin/python").exists, "make environments"),
 }
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")

@@ -60,6 +60,7 @@ from reidstream_server.metrics.state import StateCollector
 from reidstream_server.metrics.tracing import TracingCollector, TracingFigures
 from reidstream_server.runtime import losses
 from reidstream_server.runtime.from_loop import FromLoop
+from reidstream_server.runtime.observers import Observers
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.trace import FrameTracer
 from reidstream_server.starting import access_of, http_tls_of, tls_of
@@ -74,12 +75,15 @@ from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
+from reidstream_server.transport.kserve.counts import InferenceCounts
+from reidstream_server.transport.kserve.inference import Inference
 from reidstream_server.transport.operators.health import Health, look_at
 from reidstream_server.transport.operators.port import OperatorsPort
 from reidstream_server.transport.operators.scrapes import Form
 
 if TYPE_CHECKING:
     from reidstream_server.transport.http_server.server import HttpServer
+    from reidstream_server.transport.kserve.described import Described
 
 log = get_logger(__name__)
 
@@ -104,6 +108,7 @@ class Parts:
     budget: MemoryBudget
     tracer: FrameTracer | None
     entrance: Entrance
+    counts: InferenceCounts | None
 
 
 class RunningServer:
@@ -194,7 +199,9 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
             running_tracer(traces.tracing_endpoint, traces.tracing_ratio, os.environ)
         )
         bounds = measured_bounds(config)
-        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, observer))
+        counts = InferenceCounts() if config.listen.kserve else None
+        told = observer if counts is None else Observers((observer, counts))
+        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, told))
         for engine in loaded.engines:
             runtime.add_model(engine)
         for name, report in loaded.self_tests.items():
@@ -221,6 +228,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 budget=memory_budget(bounds),
                 tracer=tracer,
                 entrance=Entrance(entrance_bounds(config), runtime),
+                counts=counts,
             )
         finally:
             watching.cancel()
@@ -251,8 +259,10 @@ async def running_server(
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
-        door = grpc_door(parts, [embedding.hosted, admin.hosted])
-        http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port)
+        kserve = None if parts.counts is None else Kserve.of(parts, parts.counts)
+        services = [embedding.hosted, admin.hosted, *([] if kserve is None else [kserve_service(parts, kserve)])]
+        door = grpc_door(parts, services)
+        http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port, kserve)
         watch = memory_watch(parts, door, http)
         show_calls(parts, embedding, door, http)
         server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
@@ -371,6 +381,49 @@ def admin_service(parts: Parts, *, calls: Callable[[], int]) -> AdminService:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kserve:
+    """What both wires of the open inference protocol stand on."""
+
+    inference: Inference
+    described: Described
+
+    @classmethod
+    def of(cls, parts: Parts, counts: InferenceCounts) -> Kserve:
+        """Of a server that serves it."""
+        limits = parts.config.limits
+        # Its messages have names that other packages have, too, so they are imported where they are needed.
+        from reidstream_server.transport.kserve.described import Described  # noqa: PLC0415
+
+        return cls(
+            inference=Inference(parts.runtime, parts.intake, parts.entrance.apart, call_limits(parts.config).window),
+            described=Described(
+                parts.runtime.models,
+                counts,
+                max_crops=limits.max_boxes_per_frame,
+                max_tensor_bytes=limits.max_message_bytes - structure_bytes(parts.config),
+                leaving=lambda: parts.runtime.leaving,
+            ),
+        )
+
+
+def kserve_service(parts: Parts, kserve: Kserve) -> HostedService:
+    """The open inference protocol on the gRPC port."""
+    from reidstream_server.transport.kserve.grpc_service import InferenceService  # noqa: PLC0415 - as above
+
+    config = parts.config
+    return InferenceService(
+        kserve.inference,
+        kserve.described,
+        parts.entrance,
+        access=parts.access,
+        observer=parts.observer,
+        max_streams=config.limits.max_sessions,
+        stall_timeout_s=config.scheduling.stall_timeout_s,
+        check_leaving=parts.runtime.refuse_when_leaving,
+    ).hosted
+
+
 def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     """The gRPC port with these services on it. Raises StartupError for files of TLS that cannot be used."""
     config, tls = parts.config, tls_of(parts.config.security)
@@ -399,24 +452,31 @@ def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:
     )
 
 
-def http_door(parts: Parts, port: int) -> HttpServer:
+def http_door(parts: Parts, port: int, kserve: Kserve | None = None) -> HttpServer:
     """The HTTP port. Raises StartupError for files of TLS that cannot be used."""
     # What it needs is not installed everywhere, so it is imported where there is such a port.
+    from reidstream_server.transport.http_server.held import HeldAnswers  # noqa: PLC0415
     from reidstream_server.transport.http_server.server import HttpListen, HttpServer  # noqa: PLC0415
     from reidstream_server.transport.rest.embed import EmbedCall  # noqa: PLC0415
     from reidstream_server.transport.rest.routes import rest_routes  # noqa: PLC0415
 
     config = parts.config
+    held = HeldAnswers(HTTP_ANSWERS_BYTES)
     embed = EmbedCall(
         parts.runtime,
         parts.intake,
         parts.entrance,
         max_boxes=config.limits.max_boxes_per_frame,
         window=call_limits(config).window,
-        max_answers_bytes=HTTP_ANSWERS_BYTES,
+        held=held,
     )
+    routes = [*rest_routes(embed, partial(look_at, parts.runtime), __version__)]
+    if kserve is not None:
+        from reidstream_server.transport.kserve.http_routes import kserve_routes  # noqa: PLC0415 - as its messages
+
+        routes += kserve_routes(kserve.inference, kserve.described, parts.entrance, held)
     return HttpServer(
-        rest_routes(embed, partial(look_at, parts.runtime), __version__),
+        routes,
         HttpListen(
             host=config.listen.http_host,
             port=port,

@@ -10,10 +10,9 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.exports import tao_export
 from tests.support.harness import encode, picture
 from tests.support.process import server_process
 
@@ -26,22 +25,6 @@ USUAL = (
     'curl -F "file=@person_001.png" http://localhost:8080/embed | jq .dim,.embedding[0:8]',
     'curl -F "file=@person_001.png" "http://localhost:8080/embed?as_base64=true" | jq .',
 )
-
-
-def export(path: Path, dim: int = 1024) -> Path:
-    """A network with the names and shapes of a TAO export, and random weights."""
-    rng = np.random.default_rng(0)
-    weights = numpy_helper.from_array(rng.normal(size=(dim, 3 * 16 * 8)).astype(np.float32), "weights")
-    nodes = [
-        helper.make_node("AveragePool", ["input"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights"], ["fc_pred"], transB=1),
-    ]
-    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 256, 128])
-    vector = helper.make_tensor_value_info("fc_pred", TensorProto.FLOAT, ["N", dim])
-    graph = helper.make_graph(nodes, "export", [image], [vector], [weights])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
 
 
 @pytest.fixture
@@ -86,7 +69,7 @@ def test_an_export_of_tao_is_served_by_the_variables_of_such_services(folder: Pa
     words = shlex.split(line)
     variables = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
     assert set(variables) == {"MODEL_PATH", "ORT_PROVIDERS"}
-    path = export(folder / Path(variables["MODEL_PATH"]).name)
+    path = tao_export(folder / Path(variables["MODEL_PATH"]).name)
     with server_process("--http-port", "0", environment={**os.environ, **variables, "MODEL_PATH": str(path)}) as (
         server,
         _,

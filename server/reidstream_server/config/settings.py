@@ -61,6 +61,14 @@ class ListenSettings:
             "Default: no HTTP. It needs pip install 'reidstream-server[http]'.",
         ),
     ] = None
+    kserve: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Serve the open inference protocol (KServe v2, as Triton speaks it) as well: on the gRPC port, and on "
+            "the HTTP port if there is one.",
+        ),
+    ] = False
     metrics_enabled: Annotated[
         bool, About(kind=Switch(), help="Serve Prometheus metrics and the probes /healthz and /readyz over HTTP.")
     ] = True

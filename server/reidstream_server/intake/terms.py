@@ -120,10 +120,16 @@ def agree_on_stream(
     return _agree(terms, models=models, ordering=ordering, policy=policy, window=window)
 
 
-def agree_on_call(terms: CallTerms, *, models: ModelTable, limits: WindowLimits) -> Agreement:
-    """The agreement of a call with one frame, which is rejected if the queue is full. Raises CallRefused."""
+def agree_on_call(
+    terms: CallTerms,
+    *,
+    models: ModelTable,
+    limits: WindowLimits,
+    policy: OverloadPolicy = OverloadPolicy.REJECT,
+) -> Agreement:
+    """The agreement of a call with one frame. `policy`: what becomes of it if the queue is full. Raises CallRefused."""
     window = Window(frames=1, bytes=limits.max_bytes)
-    return _agree(terms, models=models, ordering=Ordering.AS_COMPLETED, policy=OverloadPolicy.REJECT, window=window)
+    return _agree(terms, models=models, ordering=Ordering.AS_COMPLETED, policy=policy, window=window)
 
 
 def _agree(

@@ -128,6 +128,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "host": ("::1", "::1"),
     "port": ("0", 0),
     "accept_compression": ("true", True),
+    "kserve": ("true", True),
     "metrics_enabled": ("false", False),
     "http_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "http_port": ("8080", 8080),

@@ -141,6 +141,14 @@ class Apart:
                 with turn.spends():
                     await join()
 
+    async def do_if(self, large: bool, source: str, work: Callable[[], T]) -> Done[T]:  # noqa: FBT001 - it reads well
+        """What `work` returns, or raises: in the thread if it is `large`, else here and now. Raises GoingAway."""
+        if large:
+            return await self.do(source, work)
+        began = time.monotonic_ns()
+        value = work()
+        return Done(value, time.monotonic_ns() - began)
+
     def close(self) -> None:
         """Take nothing more, and refuse what waits. The thread ends when it is through. Harmless to repeat."""
         self._closed = True

@@ -1,6 +1,7 @@
 """How much of a message is structure, found by walking over its bytes before it is parsed.
 
-Structure is everything but the contents of `bytes` fields, which are pixels. Parsing copies pixels at the speed of
+Structure is everything but the contents of `bytes` fields, which are pixels, and of packed floats, which are copied as
+bytes are. Parsing copies pixels at the speed of
 memory, and takes a step for everything else: 64 MiB of empty boxes hold the event loop for seconds. So structure has a
 bound, and pixels have not.
 
@@ -27,6 +28,7 @@ BYTES_A_STEP = 16
 _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _MORE = 0x80
 _MOST_VARINT_BYTES = 10
+_FLOATS = (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE)
 _SHORT = 128
 """A message without pixels that is shorter than this counts whole, unseen."""
 
@@ -41,7 +43,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """The fields of a message, by number. `bytes` fields are left out, as unknown ones are. `plain`: no pixels and no
+    """The fields of a message, by number. Pixels are left out, as unknown fields are. `plain`: no pixels and no
     lists of messages lie in it, however deep.
     """
 
@@ -69,7 +71,7 @@ def _shape(message: Descriptor, known: dict[str, Shape]) -> Shape:
     for one in message.fields:
         if one.message_type is not None:
             shape.fields[one.number] = _shape(one.message_type, known)
-        elif one.type != FieldDescriptor.TYPE_BYTES:
+        elif not _is_pixels(one):
             shape.fields[one.number] = _SCALAR
     return shape
 
@@ -79,11 +81,18 @@ def _is_plain(message: Descriptor, above: frozenset[str]) -> bool:
         return False
     above |= {message.full_name}
     for one in message.fields:
-        if one.type == FieldDescriptor.TYPE_BYTES:
+        if _is_pixels(one):
             return False
         if one.message_type is not None and (one.is_repeated or not _is_plain(one.message_type, above)):
             return False
     return True
+
+
+def _is_pixels(one: FieldDescriptor) -> bool:
+    """Whether a parser copies what it holds in one piece. Floats that come one by one count as structure all the same:
+    only what has a length is looked up.
+    """
+    return one.type == FieldDescriptor.TYPE_BYTES or (one.is_repeated and one.type in _FLOATS)
 
 
 def judge(data: bytes, shape: Shape, most: int) -> Verdict:

@@ -30,13 +30,14 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """`pattern`: a path whose parts in braces stand for anything. `public`: strangers may call it, and it also answers
-    while the server stops.
+    while the server stops. `refused`: how its clients are told a refusal, if not as all others.
     """
 
     method: str
     pattern: str
     handler: Handler
     public: bool = False
+    refused: Callable[[Response], Response] | None = None
 
 
 class Routes:

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from typing_extensions import override
@@ -167,6 +168,8 @@ class HttpServer(Door):
             response = refusal(500, "internal error; the server's log has the details", reason="internal")
         self._pay(connection)
         self.ended.count(route, response.status)
+        if route is not None and route.refused is not None and response.status >= HTTPStatus.BAD_REQUEST:
+            response = route.refused(response)
         await connection.answer(response, self._listen.stall_timeout_s)  # in progress until it is taken
 
     async def _call(

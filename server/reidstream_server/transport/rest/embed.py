@@ -13,13 +13,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from reidstream_engines.errors import ImageError
 from reidstream_engines.header_steps import HeaderSteps
 from reidstream_server.core.faults import FrameFault
-from reidstream_server.core.sharing import Pool
-from reidstream_server.errors import InvalidCall, TooManyCalls
+from reidstream_server.errors import InvalidCall
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.frames import FrameIntake, FrameOrFault, too_many_steps
@@ -29,18 +27,15 @@ from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, image_fault
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.transport.entrance.apart import Done
 from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.http_server.held import HeldAnswers
 from reidstream_server.transport.http_server.requests import Request
 from reidstream_server.transport.http_server.responses import Response, frame_refused, refusal
 from reidstream_server.transport.http_server.routes import Call
-from reidstream_server.transport.http_server.tasks import current_task
 
 from .form import Form, boundary_of, read_form
 from .options import Options, agree, parse_options
 from .rendering import Answered, kind_of, rendered
-
-T = TypeVar("T")
 
 MANY_PICTURES = 64
 """Reading the headers of more of them is done apart."""
@@ -79,14 +74,14 @@ class EmbedCall:
         *,
         max_boxes: int,
         window: WindowLimits,
-        max_answers_bytes: int,
+        held: HeldAnswers,
     ) -> None:
         self._runtime = runtime
         self._intake = intake
         self._entrance = entrance
         self._max_boxes = max_boxes
         self._window = window
-        self._answers: Pool[str] = Pool(max_answers_bytes)
+        self._held = held
 
     async def __call__(self, call: Call) -> Response:
         """Raises CallRefused, ClientGone."""
@@ -97,7 +92,7 @@ class EmbedCall:
         agreement = agree(asked.options, caller=call.caller, models=self._runtime.models, window=self._window)
         options, single = asked.options, asked.options.boxes is None and not asked.ready_crops
         many = len(asked.pictures) > MANY_PICTURES
-        taken = await self._done(partial(self._read, asked, agreement), source, apart=many)
+        taken = await self._entrance.apart.do_if(many, source, partial(self._read, asked, agreement))
         del asked  # the pictures are the job's, which lets them go when they are decoded
         answer = await ask(self._runtime, agreement, _WHOLE_FRAME_ID, taken.value, spent_ns=taken.spent_ns)
         if answer.fault is not None:
@@ -116,19 +111,8 @@ class EmbedCall:
             as_base64=options.as_base64,
         )
         numbers = len(boxes) * model.spec.output.dim
-        self._hold(source, numbers * _BYTES_A_NUMBER)
-        return (await self._done(partial(rendered, said, kind), source, apart=numbers > MANY_NUMBERS)).value
-
-    def _hold(self, source: str, size: int) -> None:
-        """The answer is there until the call is over. Raises TooManyCalls."""
-        pool, mine = self._answers, self._answers.of(source)
-        if not pool.fits(source, size):
-            raise TooManyCalls(
-                f"answers of {pool.taken} bytes are not taken yet, {mine} of them by this client; the limit is "
-                f"{pool.most}, and one client gets at most half of it; read answers before the next call"
-            )
-        pool.take(source, size)
-        current_task().add_done_callback(lambda _: pool.give_back(source, size))
+        self._held.hold(source, numbers * _BYTES_A_NUMBER)
+        return (await self._entrance.apart.do_if(numbers > MANY_NUMBERS, source, partial(rendered, said, kind))).value
 
     async def _asked(self, request: Request, source: str) -> _Asked:
         """Read the body, when there is a place for it."""
@@ -200,14 +184,6 @@ class EmbedCall:
             rect = (0.0, 0.0, float(image.width), float(image.height))
             plan.add(picture, rect, rect[2:], class_id=None, score=None)
         return None
-
-    async def _done(self, work: Callable[[], T], source: str, *, apart: bool) -> Done[T]:
-        """Here, or in the thread of large messages."""
-        if apart:
-            return await self._entrance.apart.do(source, work)
-        began = time.monotonic_ns()
-        value = work()
-        return Done(value, time.monotonic_ns() - began)
 
 
 def _model_of(agreement: Agreement) -> ServedModel:

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reidstream_proto.kserve import inference_pb2
 from reidstream_proto.v1 import contract, frame_pb2, image_pb2, service_pb2
 from reidstream_server.transport.grpc_server.structure import BYTES_A_STEP, Verdict, judge, shape_of
 
@@ -218,6 +219,25 @@ def test_what_would_take_long_to_parse_is_refused_after_a_bounded_walk(kind: str
     data = Counted(BOMBS[kind])
     assert judge(data, SHAPE, MOST) is Verdict.TOO_MUCH
     assert data.looks < 8 * MOST / BYTES_A_STEP
+
+
+def test_packed_floats_are_pixels_and_floats_one_by_one_are_not() -> None:
+    """A parser copies the first in one piece, and takes a step for each of the others; also for packed integers."""
+    shape = shape_of(inference_pb2.ModelInferRequest.DESCRIPTOR)
+
+    def contents(data: bytes) -> bytes:
+        tensor = tag(5, _LENGTH) + varint(len(data)) + data
+        return tag(5, _LENGTH) + varint(len(tensor)) + tensor
+
+    floats, count = bytes(4), 2**20
+    packed = contents(tag(6, _LENGTH) + varint(4 * count) + floats * count)
+    single = contents((tag(6, _FIXED32) + floats) * count)
+    integers = contents(tag(4, _LENGTH) + varint(4 * count) + bytes(4 * count))
+    assert [judge(data, shape, MOST) for data in (packed, single, integers)] == [
+        Verdict.FITS,
+        Verdict.TOO_MUCH,
+        Verdict.TOO_MUCH,
+    ]
 
 
 def test_a_number_that_never_ends_is_no_walk() -> None:

@@ -1,0 +1,221 @@
+"""GRPCInferenceService, hosted on the gRPC port beside the stream.
+
+Trap: clients ask whether the server is ready and may ignore the answer. So while it leaves, what they ask next fails
+with UNAVAILABLE: a model's configuration, and inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+import grpc
+
+from reidstream_proto.kserve import inference_pb2 as pb
+from reidstream_proto.kserve import inference_pb2_grpc
+from reidstream_server.core.faults import FrameFault
+from reidstream_server.core.sharing import Pool
+from reidstream_server.errors import NotOffered, TooManySessions, UnknownModel
+from reidstream_server.identity.access import Access
+from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.grpc_server.caller import presented_by
+from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
+from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.unparsable import Unparsed
+from reidstream_server.transport.status import FRAMES
+
+from .described import Described
+from .grpc_messages import asked_by, response_of
+from .grpc_stream import InferStream, StreamContext
+from .inference import Inference
+from .offered import NOT_OFFERED
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+
+class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
+    """The service. Event loop only. `max_streams`: open ones. See `InferStream` for the others."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        described: Described,
+        entrance: Entrance,
+        *,
+        access: Access,
+        observer: CallObserver,
+        max_streams: int,
+        stall_timeout_s: float,
+        check_leaving: Callable[[], None],
+    ) -> None:
+        self._inference = inference
+        self._described = described
+        self._entrance = entrance
+        self._access = access
+        self._observer = observer
+        self._streams: Pool[str] = Pool(max_streams)
+        self._stall_timeout_s = stall_timeout_s
+        self._check_leaving = check_leaving
+
+    @property
+    def hosted(self) -> HostedService:
+        """As the port takes it."""
+        return HostedService(
+            name=SERVICE,
+            add=self._add,
+            while_leaving=frozenset({"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelStatistics"}),
+        )
+
+    def _add(self, server: grpc.aio.Server) -> None:
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, server)
+        others: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(self._not_offered(name, instead))
+            for name, instead in NOT_OFFERED.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, others),))
+
+    # What the server and its models are.
+
+    async def ServerLive(  # type: ignore[override]  # noqa: N802 - the protocol's name, and an unparsed request
+        self, request: Unparsed[pb.ServerLiveRequest], context: Context
+    ) -> pb.ServerLiveResponse:
+        """It answers."""
+        return await self._told(request, context, lambda _: pb.ServerLiveResponse(live=True))
+
+    async def ServerReady(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ServerReadyRequest], context: Context
+    ) -> pb.ServerReadyResponse:
+        """It takes new calls."""
+        return await self._told(request, context, lambda _: pb.ServerReadyResponse(ready=self._described.ready))
+
+    async def ModelReady(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ModelReadyRequest], context: Context
+    ) -> pb.ModelReadyResponse:
+        """One that is not there is not ready."""
+
+        def ready(asked: pb.ModelReadyRequest) -> bool:
+            try:
+                return self._described.model_ready(asked.name, asked.version)
+            except UnknownModel:
+                return False
+
+        return await self._told(request, context, lambda asked: pb.ModelReadyResponse(ready=ready(asked)))
+
+    async def ServerMetadata(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ServerMetadataRequest], context: Context
+    ) -> pb.ServerMetadataResponse:
+        """Name, version and extensions."""
+        return await self._told(request, context, lambda _: self._described.server())
+
+    async def ModelMetadata(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ModelMetadataRequest], context: Context
+    ) -> pb.ModelMetadataResponse:
+        """The tensors of a model."""
+        return await self._told(request, context, lambda one: self._described.metadata(one.name, one.version))
+
+    async def ModelConfig(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ModelConfigRequest], context: Context
+    ) -> pb.ModelConfigResponse:
+        """The tensors of a model and the most crops of a request."""
+
+        def config(asked: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+            return pb.ModelConfigResponse(config=self._described.config(asked.name, asked.version))
+
+        return await self._told(request, context, config)
+
+    async def ModelStatistics(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ModelStatisticsRequest], context: Context
+    ) -> pb.ModelStatisticsResponse:
+        """What models did."""
+        return await self._told(request, context, lambda one: self._described.statistics(one.name, one.version))
+
+    async def RepositoryIndex(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.RepositoryIndexRequest], context: Context
+    ) -> pb.RepositoryIndexResponse:
+        """All models."""
+        return await self._told(request, context, lambda asked: self._described.index(ready=asked.ready))
+
+    # Inference.
+
+    async def ModelInfer(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.ModelInferRequest], context: Context
+    ) -> pb.ModelInferResponse:
+        """A row for each crop."""
+        try:
+            caller = self._access.caller_of(presented_by(context))
+            read = partial(asked_by, request)
+            asked = (await self._entrance.apart.do_if(request.large, caller.source, read)).value
+            inferred = await self._inference.infer(asked, caller)
+            if isinstance(inferred, FrameFault):
+                await _fault(context, inferred)
+            return response_of(inferred)
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    async def ModelStreamInfer(  # type: ignore[override]  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: StreamContext
+    ) -> None:
+        """Each request is answered, in order."""
+        del request_iterator  # read through the context, when there is room for a message
+        try:
+            caller = self._access.caller_of(presented_by(context))
+            with self._one_more(caller.source):
+                await InferStream(
+                    context,
+                    caller,
+                    self._inference,
+                    self._entrance,
+                    observer=self._observer,
+                    stall_timeout_s=self._stall_timeout_s,
+                    check_leaving=self._check_leaving,
+                ).serve()
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    async def _told(self, request: Unparsed[Q], context: Context, answer: Callable[[Q], A]) -> A:
+        try:
+            self._access.client_of(presented_by(context))
+            return answer(request.read())
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    @contextmanager
+    def _one_more(self, source: str) -> Iterator[None]:
+        """Around a stream. Raises TooManySessions."""
+        streams, mine = self._streams, self._streams.of(source)
+        if streams.taken >= streams.most or (mine and not streams.fits(source, 1)):
+            raise TooManySessions(
+                f"{streams.taken} streams of requests are open, {mine} of them from this client; the limit is "
+                f"{streams.most} (max_sessions), and one client gets at most half of it; send requests on one stream"
+            )
+        streams.take(source, 1)
+        try:
+            yield
+        finally:
+            streams.give_back(source, 1)
+
+    def _not_offered(self, method: str, instead: str) -> Callable[[object, Context], Any]:
+        """In the place of a method. The guard has let its caller in."""
+
+        async def answer(request: object, context: Context) -> NoReturn:
+            del request
+            refusal = NotOffered(f"{method}: this server does not offer it; {instead}")
+            await refuse(context, refusal, self._observer)
+
+        return answer
+
+
+async def _fault(context: Context, fault: FrameFault) -> NoReturn:
+    await abort(
+        context,
+        FRAMES[fault.reason].grpc,
+        fault.message,
+        reason=fault.reason.value,
+        retry_after_ms=fault.retry_after_ms,
+    )

@@ -1,0 +1,173 @@
+"""The open inference protocol on the HTTP port.
+
+Trap: clients read what is wrong from `error` in the body. So every refusal on these paths has it beside the fields of
+problem+json, also one that no handler of this room has made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+
+import orjson
+from google.protobuf.message import Message
+
+from reidstream_server.core.faults import FrameFault
+from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.transport.entrance.entrance import Entrance
+from reidstream_server.transport.http_server.held import HeldAnswers
+from reidstream_server.transport.http_server.requests import Request
+from reidstream_server.transport.http_server.responses import Response, frame_refused, refusal
+from reidstream_server.transport.http_server.routes import Call, Handler, Route
+
+from .as_json import as_json
+from .described import Described
+from .http_body import LENGTH_HEADER, json_length, parse, rendered, wants_ready
+from .inference import Inference
+from .offered import NOT_OFFERED
+
+_MODEL, _VERSION = "model", "version"
+_LARGE_JSON_BYTES = 2**16
+_MANY_NUMBERS = 2**16
+_BYTES_A_NUMBER = 14  # in JSON, at most
+
+_NOT_OFFERED: Mapping[str, str] = {
+    "POST /v2/repository/models/{model}/load": "RepositoryModelLoad",
+    "POST /v2/repository/models/{model}/unload": "RepositoryModelUnload",
+    "GET /v2/systemsharedmemory/status": "SystemSharedMemoryStatus",
+    "GET /v2/systemsharedmemory/region/{region}/status": "SystemSharedMemoryStatus",
+    "POST /v2/systemsharedmemory/region/{region}/register": "SystemSharedMemoryRegister",
+    "POST /v2/systemsharedmemory/region/{region}/unregister": "SystemSharedMemoryUnregister",
+    "POST /v2/systemsharedmemory/unregister": "SystemSharedMemoryUnregister",
+    "GET /v2/cudasharedmemory/status": "CudaSharedMemoryStatus",
+    "GET /v2/cudasharedmemory/region/{region}/status": "CudaSharedMemoryStatus",
+    "POST /v2/cudasharedmemory/region/{region}/register": "CudaSharedMemoryRegister",
+    "POST /v2/cudasharedmemory/region/{region}/unregister": "CudaSharedMemoryUnregister",
+    "POST /v2/cudasharedmemory/unregister": "CudaSharedMemoryUnregister",
+    "GET /v2/trace/setting": "TraceSetting",
+    "POST /v2/trace/setting": "TraceSetting",
+    "GET /v2/logging": "LogSettings",
+    "POST /v2/logging": "LogSettings",
+}
+
+
+class _Whole:
+    """Reads a body for the reception, which decides when."""
+
+    def __init__(self, request: Request) -> None:
+        self.read = request.body.whole
+
+
+class KserveCalls:
+    """The handlers. Event loop only."""
+
+    def __init__(self, inference: Inference, described: Described, entrance: Entrance, held: HeldAnswers) -> None:
+        self._inference = inference
+        self._described = described
+        self._entrance = entrance
+        self._held = held
+
+    async def infer(self, call: Call) -> Response:
+        """Raises CallRefused, ClientGone."""
+        source, apart = call.caller.source, self._entrance.apart
+        body = await self._body(call)
+        length = json_length(call.request.header(LENGTH_HEADER), len(body))
+        read = partial(parse, body, length, *_named(call))
+        del body
+        found = (await apart.do_if(length > _LARGE_JSON_BYTES, source, read)).value
+        del read
+        inferred = await self._inference.infer(found.asked, call.caller)
+        if isinstance(inferred, FrameFault):
+            return frame_refused(inferred)
+        numbers = inferred.rows.size
+        self._held.hold(source, numbers * _BYTES_A_NUMBER)
+        write = partial(rendered, inferred, binary=found.binary)
+        return (await apart.do_if(numbers > _MANY_NUMBERS and not found.binary, source, write)).value
+
+    async def index(self, call: Call) -> Response:
+        """Raises CallRefused, ClientGone."""
+        found = self._described.index(ready=wants_ready(await self._body(call)))
+        return Response(body=orjson.dumps([as_json(model) for model in found.models]))
+
+    async def live(self, call: Call) -> Response:
+        """It answers."""
+        del call
+        return Response(content_type="")
+
+    async def ready(self, call: Call) -> Response:
+        """It takes new calls."""
+        del call
+        return _ready(self._described.ready)
+
+    async def model_ready(self, call: Call) -> Response:
+        """Raises CallRefused."""
+        return _ready(self._described.model_ready(*_named(call)))
+
+    async def _body(self, call: Call) -> bytes:
+        """Read when there is a place for it. Raises CallRefused, ClientGone."""
+        coding = call.request.header("content-encoding").strip().lower()
+        if coding not in ("", "identity"):
+            raise InvalidCall(
+                f"Content-Encoding is {coding[:32]!r}; this server reads no compressed bodies, so send none"
+            )
+        body = await self._entrance.reception.receive(_Whole(call.request), call.caller.source)
+        await self._entrance.turns.again(call.caller.source, call.request.peer)
+        return body
+
+
+def kserve_routes(inference: Inference, described: Described, entrance: Entrance, held: HeldAnswers) -> Sequence[Route]:
+    """All paths. One of them that names a model comes after one that does not."""
+    calls = KserveCalls(inference, described, entrance, held)
+    found = [
+        _route("GET /v2", _told(lambda _: described.server())),
+        _route("GET /v2/health/live", calls.live, public=True),
+        _route("GET /v2/health/ready", calls.ready, public=True),
+        _route("GET /v2/models/stats", _told(lambda _: described.statistics("", ""))),
+        _route("POST /v2/repository/index", calls.index),
+    ]
+    for of in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        found += [
+            _route(f"GET {of}", _told(lambda call: described.metadata(*_named(call)))),
+            _route(f"GET {of}/ready", calls.model_ready),
+            _route(f"GET {of}/config", _told(lambda call: described.config(*_named(call)))),
+            _route(f"GET {of}/stats", _told(lambda call: described.statistics(*_named(call)))),
+            _route(f"POST {of}/infer", calls.infer),
+        ]
+    return [*found, *(_route(path, _not_offered(method)) for path, method in _NOT_OFFERED.items())]
+
+
+def _route(path: str, handler: Handler, *, public: bool = False) -> Route:
+    method, _, pattern = path.partition(" ")
+    return Route(method=method, pattern=pattern, handler=handler, public=public, refused=_with_error)
+
+
+def _told(answer: Callable[[Call], Message]) -> Handler:
+    async def handler(call: Call) -> Response:
+        return Response(body=orjson.dumps(as_json(answer(call))))
+
+    return handler
+
+
+def _not_offered(method: str) -> Handler:
+    async def handler(call: Call) -> Response:
+        del call
+        raise NotOffered(f"{method}: this server does not offer it; {NOT_OFFERED[method]}")
+
+    return handler
+
+
+def _named(call: Call) -> tuple[str, str]:
+    """The model and the version of a path."""
+    return call.names[_MODEL], call.names.get(_VERSION, "")
+
+
+def _ready(ready: bool) -> Response:  # noqa: FBT001 - it is what is said
+    return Response(content_type="") if ready else refusal(HTTPStatus.SERVICE_UNAVAILABLE, "it takes no calls now")
+
+
+def _with_error(refused: Response) -> Response:
+    problem = json.loads(refused.body)
+    return replace(refused, body=json.dumps(problem | {"error": problem["detail"]}).encode())
