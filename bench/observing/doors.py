@@ -21,11 +21,12 @@ import grpc
 
 from bench.ceilings.instant import InstantEngine
 from reidstream_engines.cpu.stager import CpuStager
-from reidstream_server.app import embedding_service, grpc_door, running_parts
 from reidstream_server.config import load_config
+from reidstream_server.doors import embedding_service, grpc_door
 from reidstream_server.loading import Engines
 from reidstream_server.logs import configure, get_logger
 from reidstream_server.memory.collector import leave_out_what_is_there
+from reidstream_server.parts import running_parts
 from reidstream_server.tracing.export import ExportQueue
 from reidstream_server.tracing.frames import SamplingTracer
 from reidstream_server.tracing.otlp import OtlpExporter

@@ -14,7 +14,7 @@ import os
 import sys
 from typing import NoReturn
 
-from reidstream_server.app import measured_bounds, operators_port, serve, tell_budget
+from reidstream_server.app import operators_port, serve, tell_budget
 from reidstream_server.bounds import scheduler_limits
 from reidstream_server.config import ServerConfig, redacted
 from reidstream_server.loading import loaded_engines
@@ -22,6 +22,7 @@ from reidstream_server.logs import get_logger
 from reidstream_server.memory.allocator import keep_freed_memory
 from reidstream_server.memory.budget import memory_budget, table
 from reidstream_server.memory.collector import leave_out_what_is_there
+from reidstream_server.parts import measured_bounds
 from reidstream_server.stopping import Stop, ToldToStop
 
 log = get_logger(__name__)

@@ -94,7 +94,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "logs": Room(sees={"log_floods", "log_writer", "redaction"}),
         "log_floods": Room(),
         "log_writer": Room(),
-        # What puts them together: `bounds`, `starting` and `loading` for `app`, then `running` and `cli`.
+        # What puts them together: `bounds`, `starting`, `loading` for `parts`, `doors`, `app`; then `running`, `cli`.
         "stopping": Room(sees={"logs"}),
         "bounds": Room(
             sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines", "reidstream_proto"}
@@ -102,15 +102,27 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
         "starting": Room(sees={"config", "errors", "identity", "tracing", "transport"}, uses={"reidstream_engines"}),
         "loading": Room(sees={"config", "errors", "gpu", "logs"}, uses={"reidstream_engines"}),
-        "app": Room(
+        "parts": Room(
             sees={
-                *("core", "runtime", "metrics", "identity", "intake", "memory", "tracing", "transport", "config"),
-                *("bounds", "loading", "logs", "starting", "stopping"),
+                *("runtime", "metrics", "identity", "intake", "memory", "tracing", "transport", "config"),
+                *("bounds", "loading", "logs", "starting"),
             },
             uses={"prometheus_client"},
         ),
+        "doors": Room(
+            sees={"__init__", "identity", "memory", "metrics", "transport", "bounds", "parts", "starting"},
+        ),
+        "accounts": Room(
+            sees={"runtime", "memory", "metrics", "transport", "bounds", "parts"}, uses={"prometheus_client"}
+        ),
+        "app": Room(
+            sees={
+                *("core", "memory", "metrics", "transport", "config"),
+                *("accounts", "doors", "loading", "logs", "parts", "stopping"),
+            }
+        ),
         "process": Room(uses={"reidstream_engines"}),
-        "running": Room(sees={"app", "bounds", "config", "loading", "logs", "memory", "stopping"}),
+        "running": Room(sees={"app", "parts", "bounds", "config", "loading", "logs", "memory", "stopping"}),
         "cli": Room(sees={"config", "errors", "logs", "running", "starting", "stopping"}),
     },
 }

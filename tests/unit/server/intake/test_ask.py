@@ -16,7 +16,6 @@ from reidstream_engines.fake import FakeEngine, FakeScript
 from reidstream_engines.headers import parse_encoded
 from reidstream_engines.protocol import BoxCrop, Embeddings, TensorCrop
 from reidstream_proto.v1 import frame_pb2
-from reidstream_server.app import Parts
 from reidstream_server.core.faults import CropOutcome, FaultReason, FrameFault
 from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, OverloadPolicy
 from reidstream_server.errors import GoingAway, InvalidCall
@@ -26,6 +25,7 @@ from reidstream_server.intake.frames import FrameOrFault
 from reidstream_server.intake.limits import WindowLimits
 from reidstream_server.intake.plan import FramePlan
 from reidstream_server.intake.terms import PlainTerms, agree_on_call, agree_on_stream
+from reidstream_server.parts import Parts
 from reidstream_server.runtime.agreement import Agreement, BoxFilter
 from reidstream_server.runtime.job import CachedRow, image_fault
 from reidstream_server.runtime.models import ModelChoice

@@ -15,9 +15,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from reidstream_engines.fake import FakeEngine, FakeStager
 from reidstream_proto.v1 import contract, service_pb2
-from reidstream_server.app import Parts, RunningServer, embedding_service, grpc_door, running_parts
+from reidstream_server.app import RunningServer
 from reidstream_server.core.terms import DrainReason
+from reidstream_server.doors import embedding_service, grpc_door
 from reidstream_server.loading import Engines
+from reidstream_server.parts import Parts, running_parts
 from reidstream_server.transport.grpc_server.caller import presented_by
 from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
-from reidstream_server import app
+from reidstream_server import doors
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.http_server import connection
@@ -275,7 +275,7 @@ async def test_answers_that_are_not_taken_are_bounded_together(monkeypatch: pyte
     """One client gets at most half; another is served."""
     boxes = "[" + ",".join(["[10,10,60,120]"] * 1000) + "]"
     body, headers = form(JPEG, boxes=boxes)
-    monkeypatch.setattr(app, "HTTP_ANSWERS_BYTES", 12 * 2**20)  # one answer has 7 MB, by the bound
+    monkeypatch.setattr(doors, "HTTP_ANSWERS_BYTES", 12 * 2**20)  # one answer has 7 MB, by the bound
     async with http_serving(FakeEngine(fake_spec(dim=512))) as server, http_to(server, address=OTHER) as other:
         with socket.socket() as mute:
             mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
