@@ -21,6 +21,7 @@ copy_extensions = copy
 [any]
 commonName = supplied
 """
+_SIGNS = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
 _KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
 
 
@@ -34,7 +35,7 @@ class Pair:
 
 def authority(folder: Path, name: str) -> Pair:
     """One that signs others."""
-    return _make(folder, name, ["-nodes", "-addext", "basicConstraints=critical,CA:TRUE"])
+    return _make(folder, name, ["-nodes", *_SIGNS])
 
 
 def signed(by: Pair, name: str, *, alternative: str = "", password: str = "", days: int = 2) -> Pair:
