@@ -28,6 +28,8 @@ from tests.unit.client.scripted_server import ScriptedServer
 FRAME = np.zeros((40, 60, 3), np.uint8)
 BOX = [[1, 2, 30, 39]]
 THRICE = RetryPolicy(attempts=3, first_s=0.001, cap_s=0.001)
+PATIENT = RetryPolicy(attempts=50, first_s=0.001, cap_s=0.01)
+"""Where gRPC may need a moment for a connection that was just ended."""
 CANCEL, INTERNAL_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM = 8, 2, 7, 11
 
 CODES = pytest.mark.parametrize("code", [CANCEL, INTERNAL_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM])
@@ -39,7 +41,7 @@ async def test_an_opening_that_is_reset_is_made_again(server: ScriptedServer, co
     """Nothing was sent yet that could be lost, so the caller hears nothing of it."""
     async with (
         resetting(server.target, resets=2, code=code) as between,
-        AsyncReidClient(between.target, retry=THRICE) as client,
+        AsyncReidClient(between.target, retry=PATIENT) as client,
         (client.resuming_stream if resuming else client.stream)() as session,
     ):
         await session.send(FRAME, BOX)
@@ -52,7 +54,7 @@ async def test_the_client_without_async_has_the_same_patience(server: ScriptedSe
     """It is the same client in a thread."""
 
     def one_frame(target: str) -> list[int]:
-        with ReidClient(target, retry=THRICE) as client, client.stream() as session:
+        with ReidClient(target, retry=PATIENT) as client, client.stream() as session:
             session.send(FRAME, BOX)
             session.finish()
             return [answer.frame_id for answer in session]
