@@ -136,7 +136,6 @@ def test_every_attack_has_a_short_form() -> None:
     assert set(SHORT) | WHOLE_PROCESSES == {attack.name for attack in ATTACKS if not attack.control}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # attackers leave sockets behind
 @pytest.mark.parametrize("name", SHORT)
 async def test_a_newcomer_is_served_beside_it_and_nothing_is_left(name: str) -> None:
     """Whatever it is: two frames in, two answers out, while it goes on; and all accounts are empty after it."""
@@ -149,7 +148,7 @@ async def test_a_newcomer_is_served_beside_it_and_nothing_is_left(name: str) -> 
             await visit(server)
         await nothing_left(server)
         await visit(server)
-    gc.collect()  # of those sockets, while this test forgives them
+    gc.collect()  # a socket that nobody has closed is this test's fault, not the next one's
 
 
 @asynccontextmanager

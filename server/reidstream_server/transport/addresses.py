@@ -7,6 +7,7 @@ listens looks again when that fails.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from contextlib import ExitStack
@@ -24,6 +25,9 @@ class Port:
     port_flag: str
     without: str = ""
 
+
+_TURNS = 4
+"""Of the event loop, from the moment when a connection is taken until its task has begun."""
 
 GRPC = Port(purpose="", host_flag="--host", port_flag="--port")
 HTTP = Port(
@@ -103,3 +107,15 @@ def listening(host: str, number: int, port: Port, backlog: int, *, buffer_bytes:
             return found
     except OSError as error:
         raise refused(host, number, port, error) from error
+
+
+async def stop_listening(server: asyncio.Server, taken: socket.socket) -> None:
+    """Close what asyncio serves on the socket `taken`.
+
+    Why not `close` alone: a connection that asyncio has taken, and whose transport it makes a turn later, is then
+    dropped without being closed. And a task that is cancelled before it begins closes nothing. So they begin first.
+    """
+    asyncio.get_running_loop().remove_reader(taken)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    server.close()

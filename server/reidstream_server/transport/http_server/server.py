@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 from reidstream_server.errors import CallRefused, ReceivingFull, Refusal, Unauthenticated
 from reidstream_server.identity.access import Access, Caller, Presented, source_of
 from reidstream_server.logs import get_logger
-from reidstream_server.transport.addresses import HTTP, listening
+from reidstream_server.transport.addresses import HTTP, listening, stop_listening
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.entrance.turns import CALL_NS
@@ -128,8 +128,9 @@ class HttpServer(Door):
 
     @override
     async def stop(self, grace_s: float) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._server is not None and self._socket is not None:
+            await stop_listening(self._server, self._socket)
+            self._server = self._socket = None
         elif self._socket is not None:
             self._socket.close()
         self._entrance.turns.close()

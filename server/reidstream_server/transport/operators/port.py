@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from reidstream_server.logs import get_logger
-from reidstream_server.transport.addresses import OPERATORS, listening
+from reidstream_server.transport.addresses import OPERATORS, listening, stop_listening
 
 from .health import Health, Verdict
 from .http import MAX_HEAD_BYTES, BadRequest, Page, Request, read_request, rendered
@@ -84,7 +84,7 @@ class OperatorsPort:
         server = await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_HEAD_BYTES, backlog=_AT_ONCE)
         self._socket.listen(_BACKLOG)  # asyncio has one number for both
         await self._stop.wait()
-        server.close()
+        await stop_listening(server, self._socket)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
