@@ -41,7 +41,7 @@ AT_ONCE = 48
 ROUND = 2000
 CONNECTIONS = 40  # so that some make room for others
 PROBLEM = "application/problem+json"
-GIVEN_AWAY = re.compile(rb'Traceback|File "|\.py\b|site-packages|/usr/|/home/|/root/|/work/|object at 0x')
+GIVEN_AWAY = re.compile(rb'Traceback|File "|\.py\b|site-packages|/usr/|/home/|/root/|object at 0x')
 HEADER = re.compile(rb"[!-9;-~]+: [ -~]*")
 
 

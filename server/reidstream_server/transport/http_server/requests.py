@@ -59,8 +59,8 @@ class Body:
 
 @dataclass(frozen=True)
 class Request:
-    """`path`: decoded. `headers`: names in lower case. `peer`: the other end's address, without a port.
-    `certificate_names`: as `identity` takes them.
+    """`path`: decoded. `headers`: names in lower case. `peer`: the other end of its connection, as gRPC writes it.
+    `address`: the same without the port. `certificate_names`: as `identity` takes them.
     """
 
     method: str
@@ -68,6 +68,7 @@ class Request:
     query: bytes
     headers: Sequence[tuple[bytes, bytes]]
     peer: str
+    address: str
     certificate_names: Sequence[bytes]
     body: Body
 

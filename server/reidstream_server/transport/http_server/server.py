@@ -148,7 +148,7 @@ class HttpServer(Door):
             request = self._request(scope, receive)
             found = self._routes.find(request.method, request.path)
             if isinstance(found, Response):
-                await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
+                await self._entrance.turns.wait(source_of(request.address), request.peer, CALL_NS)
                 response = found
             else:
                 route = found[0]
@@ -178,7 +178,7 @@ class HttpServer(Door):
     ) -> Response:
         """Raises CallRefused, ClientGone."""
         if route.public:
-            source = source_of(request.peer)
+            source = source_of(request.address)
             await self._entrance.turns.wait(source, request.peer, CALL_NS)
             return await route.handler(Call(request=request, caller=Caller(client="", source=source), names=names))
         try:
@@ -186,11 +186,11 @@ class HttpServer(Door):
                 Presented(
                     authorization=request.values("authorization"),
                     certificate_names=request.certificate_names,
-                    connection=request.peer,
+                    connection=request.address,
                 )
             )
         except Unauthenticated:
-            await self._entrance.turns.wait(source_of(request.peer), request.peer, CALL_NS)
+            await self._entrance.turns.wait(source_of(request.address), request.peer, CALL_NS)
             raise
         connection.source = caller.source
         await self._entrance.turns.wait(caller.source, request.peer, CALL_NS)
@@ -212,7 +212,8 @@ class HttpServer(Door):
             path=scope["path"],
             query=scope["query_string"],
             headers=headers,
-            peer=connection.address,
+            peer=connection.peer,
+            address=connection.address,
             certificate_names=scope["state"]["certificate_names"],
             body=body,
         )

@@ -326,3 +326,20 @@ async def test_tls_and_the_name_in_a_certificate(tmp_path: Path) -> None:
         assert (await http.answer()).status == 200
         writer.close()
         await writer.wait_closed()
+
+
+async def test_the_entrance_knows_a_call_by_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the port names those that are open: else a call that waits would count as one whose connection is gone."""
+    async with http_serving() as server, http_to(server) as http:
+        turns, open_ones = server.parts.entrance.turns, door_of(server).crowd
+        wait, known = turns.wait, list[bool]()
+
+        async def watched(source: str, peer: str, cost_ns: int) -> None:
+            known.append(peer in await open_ones.connected())
+            await wait(source, peer, cost_ns)
+
+        monkeypatch.setattr(turns, "wait", watched)
+        for path in ("/healthz", "/nowhere"):
+            await http.ask("GET", path)
+        await http.ask("POST", "/embed", BODY, HEADERS)
+        assert known == [True] * 3
