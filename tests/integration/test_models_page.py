@@ -25,6 +25,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(autouse=True)
+def free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a server of his own."""
+    for name in ("REIDSTREAM_PORT", "REIDSTREAM_METRICS_PORT"):
+        monkeypatch.setenv(name, "0")
+
+
 @pytest.fixture
 def person(tmp_path: Path) -> Path:
     """The page's model, with nothing in it that says how it is preprocessed."""
