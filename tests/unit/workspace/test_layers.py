@@ -32,7 +32,7 @@ class Room:
 OURS = {"reidstream_proto", "reidstream_engines", "reidstream_server", "reidstream_client", "reidstream_synthetic"}
 HEAVY = {
     *("grpc", "grpc_health", "grpc_reflection", "google", "prometheus_client"),
-    *("uvicorn", "httptools", "python_multipart", "orjson"),
+    *("httptools", "orjson"),
     *("cv2", "onnxruntime", "onnx", "openvino", "PIL", "simplejpeg", "cuda", "opentelemetry"),
 }
 CLOCKS_AND_IO = {"asyncio", "threading", "socket", "time", "random"}
@@ -85,7 +85,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
             sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
             uses={
                 *("reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"),
-                *("uvicorn", "httptools", "python_multipart", "orjson"),
+                *("httptools", "orjson"),
             },
         ),
         # What all may use.
@@ -133,9 +133,7 @@ ONLY_IN = {
     ("engines", "cuda"): ("cuda/",),
     ("engines", "openvino"): ("cpu/openvino_network.py",),
     ("server", "opentelemetry"): ("tracing/otlp.py",),
-    ("server", "uvicorn"): ("transport/http_server/",),
     ("server", "httptools"): ("transport/http_server/",),
-    ("server", "python_multipart"): ("transport/rest/",),
     ("server", "orjson"): ("transport/rest/", "transport/kserve/http_"),
     ("client", "opentelemetry"): ("tracing.py",),
 }

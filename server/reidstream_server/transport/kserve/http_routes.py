@@ -113,7 +113,8 @@ class KserveCalls:
             raise InvalidCall(
                 f"Content-Encoding is {coding[:32]!r}; this server reads no compressed bodies, so send none"
             )
-        body = await self._entrance.reception.receive(_Whole(call.request), call.caller.source)
+        asked = call.request
+        body = await self._entrance.reception.receive(_Whole(asked), call.caller.source, here=asked.body.here)
         await self._entrance.turns.again(call.caller.source, call.request.peer)
         return body
 
