@@ -1,7 +1,7 @@
 """A server whose engine costs nothing: `python -m bench.ceilings.instant`, with the server's own flags.
 
-With `--undecoded` pictures are staged without being looked at. With `--crop-ms 2` the engine sleeps 2 ms for each crop: a device
-with a known capacity, for the overload run.
+With `--undecoded` pictures are staged without a look at them. With `--crop-ms 2` the engine sleeps 2 ms for each crop:
+a device with a known capacity, for the overload run.
 
 Why not the tests' fake engine: it hashes every picture, which takes 0.6 ms for eight ready crops, about as much as
 their whole transport. Here pictures are really staged, and every crop gets the same vector: what remains is serving.

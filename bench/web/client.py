@@ -24,8 +24,8 @@ _LENGTH = b"content-length: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebLoad:
-    """`request`: a file with the bytes of one request. `server_pid`: whose CPU time is measured. `clients`: addresses of
-    this machine from which connections come, in turn.
+    """`request`: a file with the bytes of one request. `server_pid`: whose CPU time is measured. `clients`: how many
+    addresses of this machine the connections come from, in turn.
     """
 
     port: int

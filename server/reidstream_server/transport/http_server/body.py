@@ -26,8 +26,8 @@ class ClientGone(Exception):
 
 class Body:
     """`declared`: its length, if the client has said. `most`: bytes that are read of it. `count`: of what has come and
-    is held. `ended`: all of it has come. `wanted` is called when a reader waits for more. Event loop only, but for
-    `count`.
+    is held. `ended`: all of it has come. `wanted` is called when a reader begins, and when it waits for more. Event
+    loop only, but for `count`.
     """
 
     __slots__ = ("_begun", "_broken", "_more", "_pieces", "_untaken", "_wanted", "count", "declared", "ended", "most")
@@ -90,6 +90,7 @@ class Body:
         if self.declared is not None and self.declared > self.most:
             raise self._too_large(f"{self.declared} bytes")
         self._begun = True
+        self._wanted()
         while True:
             while self._pieces:
                 if self.count > self.most:

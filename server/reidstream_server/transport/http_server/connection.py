@@ -1,4 +1,4 @@
-"""One HTTP connection: requests answered in their order, bodies read when somebody reads them, an end for whoever is slow.
+"""One HTTP connection: requests answered in order, bodies read when somebody reads them, an end for whoever is slow.
 
 Traps: reading pauses when a large body is not whole and nobody reads it yet, and goes on when somebody does: so a
 request that waits for its turn holds one piece of what the socket had, and no more. What comes after an answer is read
@@ -175,9 +175,7 @@ class HttpConnection(Hears, asyncio.Protocol):
 
     @override
     def head_came(self, head: Head) -> None:
-        body = Body(
-            declared=declared_length(head.headers), most=self._terms.max_body_bytes, wanted=self._body_wanted
-        )
+        body = Body(declared=declared_length(head.headers), most=self._terms.max_body_bytes, wanted=self._body_wanted)
         request = Request(
             method=head.method,
             path=head.path,
@@ -235,9 +233,13 @@ class HttpConnection(Hears, asyncio.Protocol):
                 self._terms.crowd.rests(self)
 
     def _body_wanted(self) -> None:
-        """The newest request's body: those before it are whole."""
-        exchange = self._newest
-        if exchange is not None and exchange.expects_continue and not self.transport.is_closing():
+        """That of the request that is being answered. If it is whole, reading goes on all the same: for what comes
+        behind it, and to hear that the client has left.
+        """
+        exchange = self._answering
+        if exchange is None:
+            return
+        if exchange.expects_continue and not exchange.request.body.ended and not self.transport.is_closing():
             exchange.expects_continue = False
             self.transport.write(_CONTINUE)
         self._read(goes_on=True)

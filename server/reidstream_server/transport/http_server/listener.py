@@ -34,9 +34,7 @@ _NO_DESCRIPTORS_S = 1.0
 class Listener:
     """`taken`: a socket that listens. `made`: for each connection. Event loop only."""
 
-    def __init__(
-        self, taken: socket.socket, made: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, taken: socket.socket, made: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None) -> None:
         self._socket = taken
         self._made = made
         self._tls = tls

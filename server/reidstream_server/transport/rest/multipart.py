@@ -162,9 +162,7 @@ class Multipart:
 
 def _check(lines: Sequence[bytes], *, longest: int) -> None:
     if len(lines) > MAX_HEADERS or longest > MAX_HEADER_BYTES:
-        raise MalformedForm(
-            f"a part has more than {MAX_HEADERS} headers, or one of more than {MAX_HEADER_BYTES} bytes"
-        )
+        raise MalformedForm(f"a part has more than {MAX_HEADERS} headers, or one of more than {MAX_HEADER_BYTES} bytes")
 
 
 def _header(line: bytes) -> tuple[str, str]:

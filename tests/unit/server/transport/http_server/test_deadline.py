@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -50,7 +51,12 @@ async def test_a_time_that_moves_on_makes_no_timer(monkeypatch: pytest.MonkeyPat
     """A connection moves it with every request."""
     loop = asyncio.get_running_loop()
     made, call_at = list[float](), loop.call_at
-    monkeypatch.setattr(loop, "call_at", lambda when, *rest, **more: (made.append(when), call_at(when, *rest, **more))[1])
+
+    def counted(when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
+        made.append(when)
+        return call_at(when, act)
+
+    monkeypatch.setattr(loop, "call_at", counted)
     deadline = Deadline(loop, lambda: None)
     for _ in range(1000):
         deadline.off()
