@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -11,12 +12,21 @@ from reidstream_server.runtime.wakeups import Wakeups
 from tests.support.harness import until
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
 async def test_what_ends_while_a_wakeup_is_on_its_way_comes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what ends later wakes the loop again."""
     loop = asyncio.get_running_loop()
     woken, wake = list[object](), loop.call_soon_threadsafe
-    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *what: (woken.append(what), wake(*what))[1])
-    wakeups = Wakeups(pytest.fail, lambda: None)
+
+    def counted(what: Callable[[], object]) -> asyncio.Handle:
+        woken.append(what)
+        return wake(what)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    wakeups = Wakeups(fail, lambda: None)
     heard: list[int] = []
     for number in range(100):
         wakeups.from_thread(heard.append, number)
@@ -31,7 +41,7 @@ async def test_what_ends_while_a_wakeup_is_on_its_way_comes_with_it(monkeypatch:
 
 async def test_every_event_of_every_thread_is_heard_once_and_in_its_order() -> None:
     """However they race with the loop."""
-    wakeups = Wakeups(pytest.fail, lambda: None)
+    wakeups = Wakeups(fail, lambda: None)
     heard: list[tuple[int, int]] = []
 
     def work(thread: int) -> None:
@@ -54,10 +64,7 @@ async def test_an_event_that_fails_is_told_and_keeps_no_other_from_being_heard()
     wakeups = Wakeups(failures.append, lambda: None)
     heard: list[int] = []
 
-    def fail() -> None:
-        raise ValueError
-
-    wakeups.from_thread(fail)
+    wakeups.from_thread(fail, ValueError())
     wakeups.from_thread(heard.append, 1)
     await asyncio.sleep(0)
     assert (len(failures), heard) == (1, [1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,7 @@ class Message:
     """Comes when the test says so."""
 
     def __init__(self) -> None:
-        self.came = asyncio.get_running_loop().create_future()
+        self.came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def read(self) -> str:
         return await self.came
@@ -26,6 +27,10 @@ class Message:
 
 def receiving(reception: Reception, source: str, message: Message, *, here: bool = False) -> asyncio.Task[str]:
     return asyncio.create_task(reception.receive(message, source, here=here))
+
+
+def _note(order: list[int], number: int, _: object) -> None:
+    order.append(number)
 
 
 async def test_a_place_that_is_free_goes_to_whoever_has_least_and_then_to_whoever_waits_longest() -> None:
@@ -41,7 +46,7 @@ async def test_a_place_that_is_free_goes_to_whoever_has_least_and_then_to_whoeve
     assert reception.waiting == len(waiting)
     order: list[int] = []
     for number, task in enumerate(tasks):
-        task.add_done_callback(lambda _, number=number: order.append(number))
+        task.add_done_callback(partial(_note, order, number))
     for _, one in waiting:
         one.came.set_result("whole")
     for one in held:

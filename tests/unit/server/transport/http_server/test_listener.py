@@ -15,13 +15,20 @@ from reidstream_server.transport.http_server.listener import AT_ONCE, BURST, PRI
 from tests.support.clock import Clock, settle
 
 
-class Counted(asyncio.Protocol):
-    """A connection that says nothing."""
+class Taken(list[asyncio.BaseTransport]):
+    """The transports of connections that say nothing."""
 
-    made: list[asyncio.BaseTransport]
+    def connection(self) -> asyncio.Protocol:
+        """For the next one."""
+        protocol = asyncio.Protocol()
+        protocol.connection_made = self.append  # type: ignore[method-assign]
+        return protocol
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.made.append(transport)
+    async def close(self) -> None:
+        """All of them."""
+        for transport in self:
+            transport.close()
+        await settle()
 
 
 async def test_beyond_a_burst_connections_come_at_their_price(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,12 +36,12 @@ async def test_beyond_a_burst_connections_come_at_their_price(monkeypatch: pytes
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)  # it stands still, but for the steps below
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(Counted, "made", made := [], raising=False)
+    made = Taken()
     taken = listening("127.0.0.1", 0, HTTP, 1024)
     with ExitStack() as stack:
         for _ in range(2 * BURST):
             stack.enter_context(socket.create_connection(taken.getsockname()))
-        listener = Listener(taken, Counted, None)
+        listener = Listener(taken, made.connection, None)
         await settle()
         assert len(made) == BURST + AT_ONCE
         for step in range(1, 4):
@@ -48,27 +55,21 @@ async def test_beyond_a_burst_connections_come_at_their_price(monkeypatch: pytes
         await settle()
         assert len(made) == 3 * BURST
         await listener.close()
-        for transport in made:
-            transport.close()  # type: ignore[attr-defined]
-        await settle()
+        await made.close()
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_connections_that_are_being_taken_when_the_port_is_closed_are_known(
-    turns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connections_that_are_being_taken_when_the_port_is_closed_are_known(turns: int) -> None:
     """In whichever turn of the event loop that is. A socket that nobody has closed fails the test."""
-    monkeypatch.setattr(Counted, "made", made := [], raising=False)
+    made = Taken()
     taken = listening("127.0.0.1", 0, HTTP, 64)
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(socket.create_connection(taken.getsockname()))
-        listener = Listener(taken, Counted, None)
+        listener = Listener(taken, made.connection, None)
         for _ in range(turns):
             await asyncio.sleep(0)
         await listener.close()
-        for transport in made:
-            transport.close()  # type: ignore[attr-defined]
-        await settle()
+        await made.close()
     del listener, taken
     gc.collect()
