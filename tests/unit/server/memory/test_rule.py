@@ -149,6 +149,8 @@ def test_what_much_work_needed_goes_back_soon_when_little_is_left() -> None:
     """Not half a minute later."""
     watched = Watched()
     work(watched, 600)
+    while not work(watched, 1):  # until it was given back just now
+        pass
     watched.counted = MIB
     watched.extra = watched.free = 100 * MIB
     assert Act.GIVE_BACK in watched.looks(HELD_PAUSE_S + 0.2)
