@@ -203,7 +203,11 @@ READING = (
     Mutant(
         name="whoever spends on is counted until its first time alone",
         module="spenders",
-        old="                heapq.heappush(self._heap, (until, name))\n            else:\n                del self._until[name]\n",
+        old=(
+            "                heapq.heappush(self._heap, (until, name))\n"
+            "            else:\n"
+            "                del self._until[name]\n"
+        ),
         new="                pass\n            del self._until[name]\n",
         found_by=4,
     ),

@@ -122,7 +122,7 @@ def test_many_who_pay_wait_longer_each() -> None:
 
 
 def test_many_who_spend_what_is_free_share_it() -> None:
-    """Each call of one of thirty costs a millisecond: a quarter of the time for one alone, a ninetieth for each here."""
+    """Each call costs a millisecond: for one alone a quarter of the time is free, for each of thirty a ninetieth."""
     driver = Driver()
     alone, crowd = 0, 0
     for _ in range(100):
