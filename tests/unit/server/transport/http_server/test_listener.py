@@ -15,14 +15,22 @@ from reidstream_server.transport.http_server.listener import AT_ONCE, BURST, PRI
 from tests.support.clock import Clock, settle
 
 
-class Taken(list[asyncio.BaseTransport]):
-    """The transports of connections that say nothing."""
+class Silent(asyncio.Protocol):
+    """A connection that says nothing."""
 
-    def connection(self) -> asyncio.Protocol:
-        """For the next one."""
-        protocol = asyncio.Protocol()
-        protocol.connection_made = self.append  # type: ignore[method-assign]
-        return protocol
+    def __init__(self, taken: Taken) -> None:
+        self.taken = taken
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.taken.append(transport)
+
+
+class Taken(list[asyncio.BaseTransport]):
+    """The transports of all connections."""
+
+    def connection(self) -> Silent:
+        """The next one."""
+        return Silent(self)
 
     async def close(self) -> None:
         """All of them."""
