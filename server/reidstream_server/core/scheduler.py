@@ -131,10 +131,9 @@ class Scheduler(Generic[P]):
     def half_closed(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client sends no more; what is open is answered, then the session ends."""
         state = self._sessions.get(session)
-        if state is None:
-            return []
-        state.half_closed = True
-        return self._pump(now, [], state) if state.finished else []
+        if state is not None:
+            state.half_closed = True
+        return self._pump(now, [], state)
 
     def session_lost(self, session: SessionKey, now: int) -> list[Effect[P]]:
         """The client is gone: nothing is answered, and what has not started never does."""
