@@ -18,13 +18,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 AT_ONCE = 4
-"""Connections that are taken in one turn: a millisecond of the event loop, with the ends of those that give way."""
+"""Connections that are taken in one turn: half a millisecond, with the ends of those that give way."""
 
 BURST = 64
 """So many may come at once and are all taken without a rest."""
 
 PRICE_S = 0.001
-"""Beyond a burst, the time for each of them. To take one and to end another takes the event loop a quarter of that."""
+"""Beyond a burst, the time for each of them. To take one and to end another takes the event loop a tenth of that."""
 
 HANDSHAKE_S = 10.0
 _LAST_HANDSHAKES_S = 0.5
