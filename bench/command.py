@@ -1,5 +1,5 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | gpu] ...`: chooses the command. Without one,
-the server is measured beside its ceilings.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | gpu] ...`: chooses the command.
+Without one, the server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
 """

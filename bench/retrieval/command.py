@@ -24,12 +24,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="default: all")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="the fastest of N; default: 1")
     options = parser.parse_args(argv)
-    sys.stdout.write(f"{'size':<10}{'step':<12}{'seconds':>9}{'peak MiB':>10}{'mAP':>8}\n")
+    sys.stdout.write(f"{'size':<10}{'step':<12}{'seconds':>9}{'of cores':>10}{'peak MiB':>10}{'mAP':>8}\n")
     for size in options.sizes:
         for step in options.steps:
             runs = [_apart(size, step) for _ in range(max(1, options.repeat))]
             best = min(runs, key=lambda run: run["seconds"])
-            figures = f"{best['seconds']:>9.2f}{best['peak_mib']:>10.0f}{best['mAP']:>8.4f}"
+            figures = f"{best['seconds']:>9.2f}{best['cpu_s']:>10.2f}{best['peak_mib']:>10.0f}{best['mAP']:>8.4f}"
             sys.stdout.write(f"{size:<10}{step:<12}{figures}\n")
             sys.stdout.flush()
     return 0

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from reidstream_client.evaluation import DISTRACTOR, Benchmark, Pictures, Protocol, make_benchmark
 
 DIM: Final = 512
-_NOISE: Final = 1.2
+_NOISE: Final = 2.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,4 @@ def draw(size: Size, seed: int = 0) -> tuple[Benchmark, npt.NDArray[np.float32],
 
 def _pictures(prefix: str, who: npt.NDArray[np.int64], cameras: npt.NDArray[np.int64]) -> Pictures:
     names = tuple(f"{prefix}{row}" for row in range(len(who)))
-    return Pictures(
-        paths=names, names=names, files=np.arange(len(who)), boxes=None, identities=who, cameras=cameras
-    )
+    return Pictures(paths=names, names=names, files=np.arange(len(who)), boxes=None, identities=who, cameras=cameras)

@@ -48,7 +48,9 @@ def evaluated(capsys: Said, *words: str | Path) -> dict[str, Any]:
 
 @pytest.mark.needs("shared-data")
 @pytest.mark.parametrize("model", REFERENCE)
-def test_the_reference_table_comes_out(model: str, mot17: Path, shared_data: Path, tmp_path: Path, capsys: Said) -> None:
+def test_the_reference_table_comes_out(
+    model: str, mot17: Path, shared_data: Path, tmp_path: Path, capsys: Said
+) -> None:
     """98 queries and 495 pictures of MOT17, and the 18 queries of market_style; with a server that the command starts.
     The second run embeds nothing, and neither the figures nor the space change.
     """

@@ -85,8 +85,8 @@ def run(
     if len(left):
         names = [benchmark.query.names[row] for row in left]
         raise FileError(
-            f"{some(names)} of the queries of {benchmark.name} {'has' if len(names) == 1 else 'have'} no picture in the "
-            "gallery that would be right; take such queries out"
+            f"{some(names)} of the queries of {benchmark.name} {'has' if len(names) == 1 else 'have'} no picture in "
+            "the gallery that would be right; take such queries out"
         )
     asked = query if not method.query_expansion else expanded(query, gallery, method.query_expansion)
     blocks = plain_blocks(asked, gallery)
@@ -122,9 +122,7 @@ def digest_of(benchmark: Benchmark) -> str:
     return found.hexdigest()
 
 
-def _prepared(
-    benchmark: Benchmark, query: Floats, gallery: Floats, distance: Distance
-) -> tuple[Rows, Rows]:
+def _prepared(benchmark: Benchmark, query: Floats, gallery: Floats, distance: Distance) -> tuple[Rows, Rows]:
     for what, pictures, vectors in (("queries", benchmark.query, query), ("gallery", benchmark.gallery, gallery)):
         if len(vectors) != len(pictures):
             raise FileError(f"there are {len(pictures)} pictures in the {what}, and {len(vectors)} vectors")

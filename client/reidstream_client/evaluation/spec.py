@@ -7,6 +7,7 @@ not read.
 from __future__ import annotations
 
 from pathlib import Path
+
 from reidstream_client.errors import FileError, InvalidRequest, MissingExtra
 
 from .metrics.reranking import Reranking
@@ -20,7 +21,7 @@ def read_spec(path: Path) -> Reranking | None:
         import yaml  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtra(
-            "--spec needs PyYAML: pip install 'reidstream-client[evaluate]', or give --rerank --k1 --k2 --lambda instead"
+            "--spec needs PyYAML: pip install 'reidstream-client[evaluate]', or give --rerank --k1 --k2 --lambda"
         ) from None
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -36,11 +37,12 @@ def read_spec(path: Path) -> Reranking | None:
         raise FileError(f"re_ranking of {path} has {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}")
     if block.get("re_ranking", True) is not True:
         return None
+    usual = Reranking()
     try:
         return Reranking(
-            k1=_whole(block.get("k1", Reranking.k1)),
-            k2=_whole(block.get("k2", Reranking.k2)),
-            weight=float(block.get("lambda_value", Reranking.weight)),
+            k1=_whole(block.get("k1", usual.k1)),
+            k2=_whole(block.get("k2", usual.k2)),
+            weight=float(block.get("lambda_value", usual.weight)),
         )
     except (TypeError, ValueError, InvalidRequest) as error:
         raise FileError(f"re_ranking of {path}: {error}") from None

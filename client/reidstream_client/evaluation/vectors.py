@@ -116,21 +116,19 @@ def rows_for(pictures: Pictures, vectors: Vectors) -> npt.NDArray[np.float32]:
     """The vector of each picture. Raises FileError, naming pictures without one."""
     exact = {name: row for row, name in enumerate(vectors.names)}
     by_file: dict[str, int] = {}
-    for name, row in exact.items():
+    for name, place in exact.items():
         last = _last(name)
-        by_file[last] = row if last not in by_file else -1
+        by_file[last] = place if last not in by_file else -1
     rows = np.full(len(pictures), -1, np.int64)
     missing: list[str] = []
     unclear: list[str] = []
     for at, name in enumerate(pictures.names):
         path = pictures.paths[int(pictures.files[at])]
-        row = next((exact[key] for key in (name, path) if key in exact), None)
-        if row is None:
-            row = by_file.get(_last(name))
-            if row == -1:
-                unclear.append(name)
+        row = exact.get(name, exact.get(path, by_file.get(_last(name))))
         if row is None:
             missing.append(name)
+        elif row < 0:
+            unclear.append(name)
         else:
             rows[at] = row
     if unclear:

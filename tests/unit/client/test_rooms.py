@@ -18,7 +18,8 @@ ROOMS = {
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
     "evaluation": FLOOR | {"__version__", "frames", "sync"},
-    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin", "evaluation"},
+    "cli": FLOOR
+    | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin", "evaluation"},
 }
 LONGEST = 300
 

@@ -20,9 +20,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     make_folder(arguments.output)
     check_apart({"--output": arguments.output}, {f"SOURCE {path}": path for path in arguments.source})
     groups = _groups(arguments)
-    found = threshold_of(
-        groups, arguments.false_match_rate, confidence=arguments.confidence, seed=arguments.seed
-    )
+    found = threshold_of(groups, arguments.false_match_rate, confidence=arguments.confidence, seed=arguments.seed)
     write_threshold(arguments.output, found)
     print(_text(found))
     print(f"wrote {arguments.output}")
@@ -51,15 +49,15 @@ def _groups(arguments: argparse.Namespace) -> Groups:
 
 
 def _text(found: Threshold) -> str:
+    sure = f"{found.confidence:.0%}"
     rate = found.false_non_match_rate
     missed = "no person has two pictures" if rate is None else f"{100 * rate:.2f} % of {found.genuine_pairs} pairs"
-    return "\n".join(
-        [
-            f"space               {found.space_id}",
-            f"threshold           cosine {found.threshold:.4f} ({found.confidence:.0%}: {found.low:.4f} to {found.high:.4f})",
-            f"false-match rate    {found.false_match_rate:.2g} ({found.confidence:.0%}: {found.false_match_rate_low:.2g} to "
-            f"{found.false_match_rate_high:.2g}), {found.wanted_rate:g} was asked for",
-            f"false non-matches   {missed} of one person",
-            f"made of             {found.origin}: {found.people} people, {found.impostor_pairs} pairs of two people",
-        ]
-    )
+    rates = f"{found.false_match_rate_low:.2g} to {found.false_match_rate_high:.2g}"
+    rows = {
+        "space": found.space_id,
+        "threshold": f"cosine {found.threshold:.4f} ({sure}: {found.low:.4f} to {found.high:.4f})",
+        "false-match rate": f"{found.false_match_rate:.2g} ({sure}: {rates}), {found.wanted_rate:g} was asked for",
+        "missed": f"{missed} of one person",
+        "made of": f"{found.origin}: {found.people} people, {found.impostor_pairs} pairs of two people",
+    }
+    return "\n".join(f"{name:<18}{value}" for name, value in rows.items())

@@ -74,7 +74,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="an earlier run over the same queries: which of the two is better, or that they cannot be told apart",
     )
     add("--json", action="store_true", help="print the report's JSON")
-    add("--check", action="store_true", help="look at the data set alone, and say what it has and what is wrong with it")
+    add(
+        "--check", action="store_true", help="look at the data set alone, and say what it has and what is wrong with it"
+    )
     add("--group-into", type=Path, metavar="FOLDER", help="copy the data set into a folder for each identity, and end")
     _add_statistics(parser)
 

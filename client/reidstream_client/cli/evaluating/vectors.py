@@ -83,7 +83,9 @@ def _embedded(arguments: argparse.Namespace, benchmark: Benchmark, findings: Fin
                 cache=arguments.cache,
                 on_pictures=more,
             )
-    named = f"a server at {address}" if arguments.model_file is None else f"{arguments.model_file.name}, served for this"
+    named = (
+        f"a server at {address}" if arguments.model_file is None else f"{arguments.model_file.name}, served for this"
+    )
     return Found(
         query=found.values[0],
         gallery=found.values[1],

@@ -51,8 +51,8 @@ class Threshold:
         """Raises SpaceMismatch if the vectors are of another space."""
         if space_id != self.space_id:
             raise SpaceMismatch(
-                f"the threshold is of the space {self.space_id} (model {self.model}), and the vectors are of {space_id}; "
-                "make one for them: reidstream-client calibrate"
+                f"the threshold is of the space {self.space_id} (model {self.model}), and the vectors are of "
+                f"{space_id}; make one for them: reidstream-client calibrate"
             )
 
 

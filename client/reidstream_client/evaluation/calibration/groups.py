@@ -11,7 +11,7 @@ a hundred short ones, so of each at most `MOST` pictures are taken, spread over 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,11 +54,19 @@ def from_labels(
         raise FileError("no picture has an identity of 1 or more, so no two are known to be of one person")
     _, people = np.unique(identities[wanted], return_inverse=True)
     different = ~np.eye(int(people.max()) + 1, dtype=np.bool_)
-    return _made(values[wanted], people.astype(np.int64), different, space_id, model, "labels", most)
+    found = Groups(
+        values=values[wanted],
+        people=people.astype(np.int64),
+        different=different,
+        space_id=space_id,
+        model=model,
+        origin="labels",
+    )
+    return _evened(found, most)
 
 
 def from_streams(paths: Sequence[Path], most: int = MOST) -> Groups:
-    """Of the arrays that `reidstream-client stream` wrote, one file for each camera. Raises FileError, SpaceMismatch."""
+    """Of the arrays of `reidstream-client stream`, one file for each camera. Raises FileError, SpaceMismatch."""
     values: list[npt.NDArray[np.float32]] = []
     people: list[Integers] = []
     parts: list[Flags] = []
@@ -68,14 +76,14 @@ def from_streams(paths: Sequence[Path], most: int = MOST) -> Groups:
         arrays = _read(path)
         if path is not first and str(arrays["space_id"]) != space:
             raise SpaceMismatch(
-                f"{first} has vectors of the space {space} and {path} of {arrays['space_id']}; a threshold is of one space"
+                f"{first} has vectors of the space {space} and {path} of {arrays['space_id']}; a threshold is of one"
             )
         space, model = str(arrays["space_id"]), str(arrays.get("model", ""))
         tracked = arrays["valid"].astype(np.bool_) & (arrays["track_id"] >= 0)
         if not tracked.any():
             raise FileError(
-                f"{path} has no track ids (track_id is -1 everywhere), so nobody knows which boxes are one person; give "
-                "`reidstream-client stream` the boxes of a tracker"
+                f"{path} has no track ids (track_id is -1 everywhere), so nobody knows which boxes are one person; "
+                "give `reidstream-client stream` the boxes of a tracker"
             )
         _, tracks = np.unique(arrays["track_id"][tracked], return_inverse=True)
         parts.append(seen_apart(arrays["frame"][tracked], arrays["box_xyxy"][tracked], tracks))
@@ -89,7 +97,15 @@ def from_streams(paths: Sequence[Path], most: int = MOST) -> Groups:
     for part in parts:
         different[at : at + len(part), at : at + len(part)] = part
         at += len(part)
-    return _made(np.concatenate(values), np.concatenate(people), different, space, model, "recorded stream", most)
+    found = Groups(
+        values=np.concatenate(values),
+        people=np.concatenate(people),
+        different=different,
+        space_id=space,
+        model=model,
+        origin="recorded stream",
+    )
+    return _evened(found, most)
 
 
 def seen_apart(frames: npt.NDArray[Any], boxes: npt.NDArray[Any], tracks: npt.NDArray[Any]) -> Flags:
@@ -114,32 +130,17 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     arrays = read_arrays(path)
     missing = [name for name in _NEEDED if name not in arrays]
     if missing:
-        raise FileError(
-            f"{path} has no {', '.join(missing)}: it is no file of `reidstream-client stream`, which writes these arrays"
-        )
+        raise FileError(f"{path} has no {', '.join(missing)}: `reidstream-client stream` writes files that have them")
     return arrays
 
 
-def _made(
-    values: npt.NDArray[np.float32],
-    people: Integers,
-    different: Flags,
-    space_id: str,
-    model: str,
-    origin: str,
-    most: int,
-) -> Groups:
-    counts = np.bincount(people)
-    share = min(most, max(2, _ROWS // len(counts)))
-    kept = np.concatenate([_spread(np.flatnonzero(people == person), share) for person in range(len(counts))])
-    return Groups(
-        values=prepare(values[kept], Distance.COSINE).values,
-        people=people[kept],
-        different=different,
-        space_id=space_id,
-        model=model,
-        origin=origin,
-    )
+def _evened(groups: Groups, most: int) -> Groups:
+    """At most so many pictures of each person, and vectors of length 1."""
+    people = len(groups.different)
+    share = min(most, max(2, _ROWS // people))
+    kept = np.concatenate([_spread(np.flatnonzero(groups.people == person), share) for person in range(people)])
+    rows = prepare(groups.values[kept], Distance.COSINE)
+    return replace(groups, values=rows.values, people=groups.people[kept])
 
 
 def _spread(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:

@@ -30,23 +30,21 @@ _LEAST_MATCHES: Final = 10
 Doubles = npt.NDArray[np.float64]
 
 
-def calibrate(
-    groups: Groups, rate: float, *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> Threshold:
-    """A threshold at which a share `rate` of the pairs of two people count as one. Raises FileError if there are too few
-    people or pairs for that rate.
+def calibrate(groups: Groups, rate: float, *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Threshold:
+    """A threshold at which a share `rate` of the pairs of two people count as one. Raises FileError if there are too
+    few people or pairs for that rate.
     """
     people = int(groups.different.any(axis=1).sum())
     if people < _LEAST_PEOPLE:
         raise FileError(
-            f"only {people} people are known to differ from another one, and at least {_LEAST_PEOPLE} are needed: record "
-            "for longer, or where more people meet"
+            f"only {people} people are known to differ from another one, and at least {_LEAST_PEOPLE} are needed: "
+            "record for longer, or where more people meet"
         )
     pairs = impostors(groups, rate)
     if rate * pairs.total < _LEAST_MATCHES:
         raise FileError(
-            f"{pairs.total} pairs of two people cannot tell a false-match rate of {rate:g}: the lowest that they can is "
-            f"{_LEAST_MATCHES / pairs.total:.2g}; use more pictures, or a higher rate"
+            f"{pairs.total} pairs of two people cannot tell a false-match rate of {rate:g}: the lowest that they can "
+            f"is {_LEAST_MATCHES / pairs.total:.2g}; use more pictures, or a higher rate"
         )
     everybody = np.ones(len(groups.different))
     threshold = _at_rate(pairs, everybody, rate)

@@ -34,8 +34,8 @@ class SetCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`damaged`: file and what is wrong with it. `duplicates`: files with the same bytes. `unmatched`: queries that have
-    nothing right to find. `digests`: sha256 of each file that was read, by its path.
+    """`damaged`: file and what is wrong with it. `duplicates`: files with the same bytes. `unmatched`: queries that
+    have nothing right to find. `digests`: sha256 of each file that was read, by its path.
     """
 
     query: SetCounts
@@ -69,7 +69,11 @@ class Findings:
 def check(benchmark: Benchmark, on_file: Callable[[], object] = lambda: None) -> Findings:
     """Read every file once. `on_file` is called after each."""
     used = sorted(
-        {pictures.paths[file] for pictures in (benchmark.query, benchmark.gallery) for file in set(pictures.files.tolist())}
+        {
+            pictures.paths[file]
+            for pictures in (benchmark.query, benchmark.gallery)
+            for file in set(pictures.files.tolist())
+        }
     )
     damaged: list[tuple[str, str]] = []
     digests: dict[str, str] = {}
@@ -107,8 +111,8 @@ def refuse(findings: Findings, name: str) -> None:
         first = findings.unmatched[0]
         more = f", nor have {len(findings.unmatched) - 1} others" if len(findings.unmatched) > 1 else ""
         raise FileError(
-            f"the query {first} has no picture in the gallery that would be right{more}; take such queries out of {name}, "
-            "or use --protocol all-cameras if pictures of the same camera count"
+            f"the query {first} has no picture in the gallery that would be right{more}; take such queries out of "
+            f"{name}, or use --protocol all-cameras if pictures of the same camera count"
         )
 
 

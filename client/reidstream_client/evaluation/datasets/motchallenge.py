@@ -125,7 +125,9 @@ def read_rows(path: Path) -> TruthRows:
         rows.append(row)
     table = np.array(rows, np.float64).reshape(len(rows), -1 if rows else _LEAST_COLUMNS)
     if not np.isfinite(table).all():
-        raise FileError(f"{path} has a number that is not finite, in row {int(np.argwhere(~np.isfinite(table))[0][0]) + 1}")
+        raise FileError(
+            f"{path} has a number that is not finite, in row {int(np.argwhere(~np.isfinite(table))[0][0]) + 1}"
+        )
     whole = np.floor(table[:, :2]) == table[:, :2]
     if not whole.all():
         raise FileError(f"{path}, row {int(np.argwhere(~whole)[0][0]) + 1}: frame and id must be whole numbers")

@@ -73,45 +73,41 @@ def open_dataset(path: Path, reading: Reading) -> Dataset:
     layout = reading.layout or _layout_of(path, query_at)
     if layout is Layout.MOTCHALLENGE and query_at is not None:
         raise FileError("MOTChallenge sequences have no query and gallery of their own; use --split first or each")
-    numbers: dict[str, int] = {}
-
-    def read(place: Path) -> Pictures:
-        match layout:
-            case Layout.MARKET:
-                return market.read_market(place, root=path if place.is_relative_to(path) else place.parent)
-            case Layout.FOLDERS:
-                root = path if place.is_relative_to(path) else place.parent
-                return folders.read_folders(place, root=root, numbers=numbers)
-            case Layout.TAO:
-                return read_list(place)
-            case Layout.MOTCHALLENGE:
-                return read_sequences(
-                    place, min_visibility=reading.min_visibility, shared=reading.shared_identities
-                )
-
     if reading.min_visibility and layout is not Layout.MOTCHALLENGE:
         raise FileError(f"--min-visibility needs MOTChallenge ground truth, and {path} is of the layout {layout.value}")
-    name = path.resolve().name
-    if query_at is not None and gallery_at is not None:
-        if reading.split not in {None, Split.GIVEN}:
-            raise FileError(f"{path} has queries and a gallery of its own: leave --split out")
-        query, gallery = read(query_at), read(gallery_at)
-        protocol = reading.protocol or _protocol_of(layout, (query, gallery), reading)
-        _check_cameras(path, query, protocol)
-        return Dataset(
-            path=path,
-            layout=layout,
-            split=Split.GIVEN,
-            benchmark=make_benchmark(name, query, gallery, protocol),
-        )
-    pictures = read(path)
-    protocol = reading.protocol or _protocol_of(layout, (pictures,), reading)
-    _check_cameras(path, pictures, protocol)
+    numbers: dict[str, int] = {}
+    if query_at is None or gallery_at is None:
+        return _one_set(path, layout, _read(path, layout, path, reading, numbers), reading)
+    query, gallery = (_read(place, layout, path, reading, numbers) for place in (query_at, gallery_at))
+    if reading.split not in {None, Split.GIVEN}:
+        raise FileError(f"{path} has queries and a gallery of its own: leave --split out")
+    protocol = _protocol_of(path, layout, (query, gallery), reading)
+    benchmark = make_benchmark(path.resolve().name, query, gallery, protocol)
+    return Dataset(path=path, layout=layout, split=Split.GIVEN, benchmark=benchmark)
+
+
+def _one_set(path: Path, layout: Layout, pictures: Pictures, reading: Reading) -> Dataset:
+    """Split it."""
+    name, protocol = path.resolve().name, _protocol_of(path, layout, (pictures,), reading)
     split = reading.split or (Split.FIRST if layout is Layout.MOTCHALLENGE else Split.EACH)
     if split is Split.GIVEN:
         raise FileError(f"{path} has no query and gallery of its own: --split first or each makes them")
     make = first_of_each if split is Split.FIRST else each_in_turn
     return Dataset(path=path, layout=layout, split=split, benchmark=make(name, pictures, protocol))
+
+
+def _read(place: Path, layout: Layout, root: Path, reading: Reading, numbers: dict[str, int]) -> Pictures:
+    """One set. `numbers`: identities by the names of their folders, for both sets."""
+    above = root if place.is_relative_to(root) else place.parent
+    match layout:
+        case Layout.MARKET:
+            return market.read_market(place, root=above)
+        case Layout.FOLDERS:
+            return folders.read_folders(place, root=above, numbers=numbers)
+        case Layout.TAO:
+            return read_list(place)
+        case Layout.MOTCHALLENGE:
+            return read_sequences(place, min_visibility=reading.min_visibility, shared=reading.shared_identities)
 
 
 def _two_sets(path: Path, reading: Reading) -> tuple[Path | None, Path | None]:
@@ -144,18 +140,18 @@ def _layout_of(path: Path, query_at: Path | None) -> Layout:
     if folders.is_folders(place):
         return Layout.FOLDERS
     raise FileError(
-        f"{place} is of no layout that is known: it has no pictures with names such as 0002_c1s1_000451_03.jpg, no folder "
-        "for each identity, and no MOTChallenge sequence with ground truth; see docs/evaluation.md"
+        f"{place} is of no layout that is known: it has no pictures with names such as 0002_c1s1_000451_03.jpg, no "
+        "folder for each identity, and no MOTChallenge sequence with ground truth; see docs/evaluation.md"
     )
 
 
-def _protocol_of(layout: Layout, sets: Sequence[Pictures], reading: Reading) -> Protocol:
-    known = len({camera for pictures in sets for camera in pictures.cameras.tolist()}) > 1
-    if layout is Layout.MOTCHALLENGE and not reading.shared_identities:
-        return Protocol.ALL_CAMERAS
-    return Protocol.CROSS_CAMERA if known else Protocol.ALL_CAMERAS
-
-
-def _check_cameras(path: Path, query: Pictures, protocol: Protocol) -> None:
-    if protocol is Protocol.CROSS_CAMERA and len(query) and not query.cameras.any():
+def _protocol_of(path: Path, layout: Layout, sets: Sequence[Pictures], reading: Reading) -> Protocol:
+    """As asked for; else by whether cameras are known. Raises FileError if the first needs the second."""
+    cameras = {camera for pictures in sets for camera in pictures.cameras.tolist()}
+    protocol = reading.protocol
+    if protocol is Protocol.CROSS_CAMERA and cameras == {0}:
         raise FileError(f"{path} does not say which camera took a picture; use --protocol all-cameras")
+    if protocol is not None:
+        return protocol
+    apart = layout is Layout.MOTCHALLENGE and not reading.shared_identities  # nobody is seen twice
+    return Protocol.ALL_CAMERAS if apart or len(cameras) == 1 else Protocol.CROSS_CAMERA

@@ -24,9 +24,7 @@ def first_of_each(name: str, pictures: Pictures, protocol: Protocol) -> Benchmar
     found = matches_by_camera(pictures)
     seen: set[int] = set()
     first = np.zeros(len(pictures), np.bool_)
-    for row, (identity, camera) in enumerate(
-        zip(pictures.identities.tolist(), pictures.cameras.tolist(), strict=True)
-    ):
+    for row, (identity, camera) in enumerate(zip(pictures.identities.tolist(), pictures.cameras.tolist(), strict=True)):
         if identity > DISTRACTOR and identity not in seen and _others(found[identity], camera, protocol):
             seen.add(identity)
             first[row] = True

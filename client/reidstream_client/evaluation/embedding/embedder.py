@@ -53,7 +53,7 @@ def embed(
     digests: Mapping[str, str],
     upright: bool,
     cache: Path | None,
-    on_pictures: Callable[[int], object] = lambda count: None,
+    on_pictures: Callable[[int], object],
 ) -> Embedded:
     """The vectors of all pictures. `digests`: the sha256 of each file. `on_pictures` is told how many more are done.
     Raises FileError for a picture that has no vector, and what the client raises.
@@ -130,5 +130,7 @@ def _vectors(wanted: _Wanted, answer: FrameEmbeddings, space_id: str) -> Floats:
             f"{wanted.path}: {what} was not embedded ({answer.outcomes[row].name.lower()}); take it out of the data set"
         )
     if answer.space_id != space_id:
-        raise FileError(f"the server changed its model during the run: {space_id} became {answer.space_id}; run it again")
+        raise FileError(
+            f"the server changed its model during the run: {space_id} became {answer.space_id}; run it again"
+        )
     return answer.embeddings

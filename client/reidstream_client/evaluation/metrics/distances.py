@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from reidstream_client.errors import FileError
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+
+_STEP: Final = 256
 
 
 class Distance(Enum):
@@ -53,8 +55,7 @@ class Rows:
     def distances(self, scores: Floats, own: Floats) -> Floats:
         """As people know them: 1 - cosine, or the euclidean distance."""
         squared = self.squared(scores, own)
-        found: Floats = squared / 2 if self.distance is Distance.COSINE else np.sqrt(squared)
-        return found
+        return np.asarray(squared / 2 if self.distance is Distance.COSINE else np.sqrt(squared), np.float32)
 
 
 def prepare(vectors: npt.ArrayLike, distance: Distance, names: tuple[str, ...] | None = None) -> Rows:
@@ -64,13 +65,13 @@ def prepare(vectors: npt.ArrayLike, distance: Distance, names: tuple[str, ...] |
     values = np.ascontiguousarray(vectors, np.float32)
     if values.ndim != 2:  # noqa: PLR2004 - a matrix
         raise FileError(f"vectors must be a matrix of one row each, and are of shape {values.shape}")
-    sums = np.einsum("nd,nd->n", values, values, dtype=np.float64)  # NaN and infinities stay what they are
+    sums = _squares(values)  # NaN and infinities stay what they are
     if not np.isfinite(sums).all():
         _refuse(~np.isfinite(sums), names, "has a number that is not finite (NaN or infinity)")
     if distance is Distance.COSINE:
         if not (sums > 0).all():
             _refuse(sums <= 0, names, "is zero, and has no cosine; was the picture embedded?")
-        values = np.asarray(values / np.sqrt(sums)[:, None], np.float32)
+        values = np.multiply(values, (1 / np.sqrt(sums)).astype(np.float32)[:, None], dtype=np.float32)
         return Rows(distance=distance, values=values, offsets=None, own=np.ones(len(values), np.float32))
     half = np.asarray(sums / 2, np.float32)
     return Rows(distance=distance, values=values, offsets=half, own=half)
@@ -82,6 +83,15 @@ def scores_of(queries: Floats, gallery: Rows, out: Floats | None = None) -> Floa
     if gallery.offsets is not None:
         product -= gallery.offsets
     return product
+
+
+def _squares(values: Floats) -> npt.NDArray[np.float64]:
+    """The sum of squares of each row, in float64, a few rows at a time."""
+    sums = np.zeros(len(values))
+    for first in range(0, len(values), _STEP):
+        part = values[first : first + _STEP].astype(np.float64)
+        sums[first : first + _STEP] = np.einsum("nd,nd->n", part, part)
+    return sums
 
 
 def _refuse(wrong: npt.NDArray[np.bool_], names: tuple[str, ...] | None, why: str) -> None:

@@ -52,9 +52,7 @@ def cluster(identities: Integers, columns: Mapping[str, Doubles]) -> Clusters:
     """Sum figures, one number a query, by identity."""
     _, group = np.unique(identities, return_inverse=True)
     counts = np.bincount(group).astype(np.float64)
-    return Clusters(
-        sums=np.stack([np.bincount(group, column) for column in columns.values()], axis=1), counts=counts
-    )
+    return Clusters(sums=np.stack([np.bincount(group, column) for column in columns.values()], axis=1), counts=counts)
 
 
 def intervals(
@@ -69,7 +67,9 @@ def intervals(
     clusters = cluster(identities, columns)
     values = clusters.sums.sum(axis=0) / clusters.counts.sum()
     if len(clusters.counts) < _LEAST_IDENTITIES:
-        return {name: Figure(value=float(value), low=None, high=None) for name, value in zip(columns, values, strict=True)}
+        return {
+            name: Figure(value=float(value), low=None, high=None) for name, value in zip(columns, values, strict=True)
+        }
     errors = standard_errors(clusters, draws=draws, seed=seed)
     found = {}
     for name, value, error in zip(columns, values.tolist(), errors.tolist(), strict=True):
@@ -93,7 +93,9 @@ def standard_errors(clusters: Clusters, *, draws: int, seed: int) -> Doubles:
 def drawn(generator: np.random.Generator, draws: int, identities: int) -> Doubles:
     """(draws, identities) how often each was drawn, if each draw takes as many as there are."""
     places = generator.integers(0, identities, size=(draws, identities)) + identities * np.arange(draws)[:, None]
-    times: Doubles = np.bincount(places.ravel(), minlength=draws * identities).reshape(draws, identities).astype(np.float64)
+    times: Doubles = (
+        np.bincount(places.ravel(), minlength=draws * identities).reshape(draws, identities).astype(np.float64)
+    )
     return times
 
 
@@ -130,4 +132,4 @@ def student(share: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))

@@ -55,7 +55,7 @@ def nearest(rows: Rows, count: int, on_rows: Callable[[int], object] | None = No
 def _largest(scores: Floats, count: int) -> Lists:
     """The columns of the `count` largest of each row, largest first."""
     found = np.zeros((len(scores), count), np.int32)
-    bounds = _bounds(scores, count)
+    bounds = reached_by(scores, count)
     for row, (values, bound) in enumerate(zip(scores, bounds, strict=True)):
         columns = np.flatnonzero(values >= bound)
         order = np.argsort(-values[columns], kind="stable")[:count]
@@ -63,7 +63,7 @@ def _largest(scores: Floats, count: int) -> Lists:
     return found
 
 
-def _bounds(scores: Floats, count: int) -> Floats:
+def reached_by(scores: Floats, count: int) -> Floats:
     """For each row a number that at least `count` of its scores reach, and hardly more."""
     columns = scores.shape[1]
     groups = columns // _GROUP

@@ -1,9 +1,9 @@
 """Where the right answers of each query stand in its ranking.
 
-Only the right answers need a rank: how many answers are nearer. So each row of scores is sorted as plain numbers, which
-is ten times faster than sorting indices, and the right ones are looked up. Of equal scores the one that comes first in
-the gallery ranks first; such rows are counted (`tied`), since a network whose vectors are all alike would otherwise get
-figures that only the order of the files made.
+Only the right answers need a rank: how many answers are nearer. So of each row only the scores that reach the lowest
+right one are looked at, and these are sorted as plain numbers, which is faster than to sort indices. Of equal scores
+the one that comes first in the gallery ranks first; such rows are counted (`tied`), since a network whose vectors are
+all alike would otherwise get figures that only the order of the files made.
 
 What a query may not find gets the score of minus infinity, so it stands behind everything.
 """
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from reidstream_client.evaluation.pictures import Benchmark, Integers, Protocol
 
 from .distances import Floats, Rows, scores_of
+from .neighbours import reached_by
 from .threads import make_pool, over_rows
 
 _BLOCK_BYTES: Final = 64 << 20
@@ -31,9 +32,9 @@ Blocks = Iterator[tuple[int, Floats]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranks:
-    """Right answers of Q queries. Query i has `ranks[starts[i]:starts[i + 1]]`, from 0, ascending; `candidates` (Q,) is
-    how many answers it could find, and `tied` (Q,) whether an answer that is wrong scores exactly as a right one. `best`
-    (Q, SHOWN): the nearest answers, as gallery rows, nearest first; -1 where there are fewer.
+    """Right answers of Q queries. Query i has `ranks[starts[i]:starts[i + 1]]`, from 0, ascending; `candidates` (Q,)
+    is how many answers it could find, and `tied` (Q,) whether an answer that is wrong scores exactly as a right one.
+    `best` (Q, SHOWN): the nearest answers, as gallery rows, nearest first; -1 where there are fewer.
     """
 
     starts: Integers
@@ -89,13 +90,15 @@ class Judge:
         return Judged(right=same[~hidden], hidden=left_out)
 
 
-def rank(benchmark: Benchmark, blocks: Callable[[int], Blocks], on_rows: Callable[[int], object] | None = None) -> Ranks:
+def rank(
+    benchmark: Benchmark, blocks: Callable[[int], Blocks], on_rows: Callable[[int], object] | None = None
+) -> Ranks:
     """Rank the gallery for each query. `blocks(rows)` gives the first query of each block and its scores, (rows, G)
     float32, larger is nearer, finite; they are overwritten. `on_rows` is told how many queries are done, each time.
     """
     judge = Judge(benchmark)
     queries, gallery = len(benchmark.query), len(benchmark.gallery)
-    found: list[Integers] = [np.zeros(0, np.int64)] * queries
+    ranked: list[Integers] = [np.zeros(0, np.int64)] * queries
     candidates = np.zeros(queries, np.int64)
     tied = np.zeros(queries, np.bool_)
     best = np.full((queries, SHOWN), -1, np.int32)
@@ -104,20 +107,25 @@ def rank(benchmark: Benchmark, blocks: Callable[[int], Blocks], on_rows: Callabl
         for first, scores in blocks(block_rows(gallery)):
 
             def work(start: int, end: int, first: int = first, scores: Floats = scores) -> None:
-                for row in range(start, end):
-                    judged = judge.of(first + row)
-                    place = _look_up(scores[row], judged, shown)
-                    found[first + row], tied[first + row] = place.ranks, place.tied
-                    best[first + row, : len(place.best)] = place.best
-                    candidates[first + row] = gallery - len(judged.hidden)
+                judged = [judge.of(first + row) for row in range(start, end)]
+                for row, found in zip(scores[start:end], judged, strict=True):
+                    row[found.hidden] = _NEVER
+                bounds = reached_by(scores[start:end], shown)
+                for at, row, found, bound in zip(
+                    range(first + start, first + end), scores[start:end], judged, bounds, strict=True
+                ):
+                    place = _look_up(row, found.right, bound, shown)
+                    ranked[at], tied[at] = place.ranks, place.tied
+                    best[at, : len(place.best)] = place.best
+                    candidates[at] = gallery - len(found.hidden)
 
             over_rows(len(scores), work, pool)
             if on_rows is not None:
                 on_rows(len(scores))
-    lengths = np.array([len(ranks) for ranks in found], np.int64)
+    lengths = np.array([len(ranks) for ranks in ranked], np.int64)
     return Ranks(
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        ranks=np.concatenate([np.zeros(0, np.int64), *found]),
+        ranks=np.concatenate([np.zeros(0, np.int64), *ranked]),
         candidates=candidates,
         tied=tied,
         best=best,
@@ -139,20 +147,20 @@ def block_rows(columns: int) -> int:
     return max(1, _BLOCK_BYTES // (4 * max(1, columns)))
 
 
-def _look_up(row: Floats, judged: Judged, shown: int) -> _Found:
-    """Where the right answers of a row of scores stand. Hides what may not be found, in `row` itself."""
-    row[judged.hidden] = _NEVER
-    ascending = np.sort(row)
-    near = np.flatnonzero(row >= ascending[len(row) - shown])
-    best = near[np.argsort(-row[near], kind="stable")[:shown]]
-    right = judged.right
+def _look_up(row: Floats, right: Integers, bound: np.float32, shown: int) -> _Found:
+    """Where the right answers of a row of scores stand. At least `shown` scores reach `bound`."""
     scores = row[right]
+    near = np.flatnonzero(row >= min(scores.min(initial=bound), bound))
+    values = row[near]
+    first = np.flatnonzero(values >= bound)
+    best = near[first[np.argsort(-values[first], kind="stable")[:shown]]]
+    ascending = np.sort(values)
     above = np.searchsorted(ascending, scores, "right")
-    ranks: Integers = len(row) - above
+    ranks: Integers = len(ascending) - above
     equals = above - np.searchsorted(ascending, scores, "left")
     tied = False
     for at in np.flatnonzero(equals > 1).tolist():
-        same = np.flatnonzero(row == scores[at])
+        same = near[values == scores[at]]
         ranks[at] += np.searchsorted(same, right[at])
         tied = tied or not np.isin(same, right).all()
     ranks.sort()

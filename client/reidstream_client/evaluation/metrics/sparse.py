@@ -47,7 +47,7 @@ def places(starts: Starts, rows: npt.NDArray[np.integer]) -> tuple[npt.NDArray[n
 
 
 def transposed(rows: SparseRows, first: int, width: int) -> SparseRows:
-    """Columns as rows, of the rows from `first` on, which are counted from there. `width`: how many columns there are."""
+    """Columns as rows, of the rows from `first` on, which are counted from there. `width`: how many columns."""
     begin = int(rows.starts[first])
     columns, values = rows.columns[begin:], rows.values[begin:]
     order = np.argsort(columns, kind="stable")
@@ -79,6 +79,4 @@ def means_of(rows: SparseRows, lists: npt.NDArray[np.int32], block: int = 1024) 
         counts[first : first + len(part)] = np.bincount(unique // width, minlength=len(part))
         columns.append((unique % width).astype(np.int32))
         values.append(np.asarray(sums / lists.shape[1], np.float32))
-    return SparseRows(
-        starts=stack(counts), columns=np.concatenate(columns), values=np.concatenate(values)
-    )
+    return SparseRows(starts=stack(counts), columns=np.concatenate(columns), values=np.concatenate(values))

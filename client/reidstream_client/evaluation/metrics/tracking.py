@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ _NOT_COUNTED: Final = (2, 7, 8, 12)  # on a vehicle, static, distractor, reflect
 _OVERLAP: Final = 0.5
 
 Doubles = npt.NDArray[np.float64]
+Assign = Callable[[Doubles], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def tracking_figures(truth: Path, results: Path) -> TrackingFigures:
     )
 
 
-def _trackeval() -> tuple[Any, Any]:
+def _trackeval() -> tuple[Any, Assign]:
     try:
         import scipy.optimize  # noqa: PLC0415 - optional
 
@@ -85,7 +86,7 @@ def _trackeval() -> tuple[Any, Any]:
 
 
 def _prepare(
-    truth: TruthRows, results: TruthRows, truth_path: Path, results_path: Path, assign: Any
+    truth: TruthRows, results: TruthRows, truth_path: Path, results_path: Path, assign: Assign
 ) -> Mapping[str, Any]:
     """What trackeval's metrics take."""
     if not (truth.considered & (truth.classes == _PEDESTRIAN)).any():
@@ -122,7 +123,7 @@ def _prepare(
     }
 
 
-def _kept(classes: npt.NDArray[np.int64], overlap: Doubles, assign: Any) -> npt.NDArray[np.bool_]:
+def _kept(classes: npt.NDArray[np.int64], overlap: Doubles, assign: Assign) -> npt.NDArray[np.bool_]:
     """Which boxes of a frame's results stay: those that lie on nobody, or on somebody who counts."""
     kept = np.ones(overlap.shape[1], np.bool_)
     if overlap.size:

@@ -27,9 +27,8 @@ def cmc_chart(curve: Sequence[float], caption: str) -> str:
     for step in range(6):
         value = least + (1 - least) * step / 5
         marks.append(_across(_y(step / 5), f"{100 * value:.0f} %"))
-    for rank in (1, 10, 20, 30, 40, 50):
-        if rank <= len(curve):
-            marks.append(_below(_x((rank - 1) / max(1, len(curve) - 1)), str(rank)))
+    shown = [rank for rank in (1, 10, 20, 30, 40, 50) if rank <= len(curve)]
+    marks += [_below(_x((rank - 1) / max(1, len(curve) - 1)), str(rank)) for rank in shown]
     body = f'<polyline points="{line}" fill="none" stroke="{_LINE}" stroke-width="2"/>'
     return _chart("CMC: queries that are right by a rank", caption, "rank", [*marks, body])
 
@@ -49,10 +48,12 @@ def histogram_chart(apart: dict[str, Any], caption: str) -> str:
             steps.append(f"L{_x(near):.1f},{_y(value / most):.1f}L{_x(far):.1f},{_y(value / most):.1f}")
         steps.append(f"L{_x(1):.1f},{_y(0):.1f}Z")
         body.append(f'<path d="{"".join(steps)}" fill="{colour}" fill-opacity=".35" stroke="{colour}"/>')
-        at = len(body) * 16
-        body.append(f'<text x="{_WIDTH - _RIGHT - 130}" y="{_TOP + at / 2 + 6:.0f}" style="{_STYLE};fill:{colour}">{word}</text>')
+        y = _TOP + 8 * len(body) + 6
+        body.append(f'<text x="{_WIDTH - _RIGHT - 130}" y="{y}" style="{_STYLE};fill:{colour}">{word}</text>')
     place = _x(min(1.0, max(0.0, (apart["threshold"] - first) / width)))
-    body.append(f'<line x1="{place:.1f}" y1="{_TOP}" x2="{place:.1f}" y2="{_y(0)}" stroke="#000" stroke-dasharray="4 3"/>')
+    body.append(
+        f'<line x1="{place:.1f}" y1="{_TOP}" x2="{place:.1f}" y2="{_y(0)}" stroke="#000" stroke-dasharray="4 3"/>'
+    )
     body += [_below(_x(step / 4), f"{first + width * step / 4:.2f}") for step in range(5)]
     return _chart("Scores of pairs, and the threshold of equal errors", caption, apart["score"], body)
 
@@ -60,7 +61,8 @@ def histogram_chart(apart: dict[str, Any], caption: str) -> str:
 def _chart(title: str, caption: str, axis: str, body: Sequence[str]) -> str:
     frame = f'<path d="M{_LEFT},{_TOP}V{_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}" fill="none" stroke="#57606a"/>'
     above = f'<text x="{_LEFT}" y="16" style="{_STYLE}">{escape(caption)}</text>'
-    below = f'<text x="{(_WIDTH + _LEFT) / 2}" y="{_HEIGHT - 8}" text-anchor="middle" style="{_STYLE}">{escape(axis)}</text>'
+    middle = (_WIDTH + _LEFT) / 2
+    below = f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle" style="{_STYLE}">{escape(axis)}</text>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img">'
         f"<title>{escape(title)}</title>{''.join(body)}{frame}{above}{below}</svg>"

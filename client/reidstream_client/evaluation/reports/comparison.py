@@ -55,8 +55,8 @@ def compare_reports(first: StoredRun, second: StoredRun, *, confidence: float = 
     """Raises FileError if they are not of the same queries and gallery."""
     if first.digest != second.digest:
         raise FileError(
-            "the two runs cannot be compared: their queries, gallery or protocol differ; evaluate both on the same data "
-            "set with the same --protocol, --split, --identities and --seed"
+            "the two runs cannot be compared: their queries, gallery or protocol differ; evaluate both on the same "
+            "data set with the same --protocol, --split, --identities and --seed"
         )
     return Comparison(
         first=first.what,

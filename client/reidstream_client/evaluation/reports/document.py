@@ -87,7 +87,9 @@ def facts(written: dict[str, Any]) -> list[tuple[str, str]]:
     """What every report must say, as pairs for people."""
     dataset = written["dataset"]
     reranking = written["reranking"]
-    drawn = dataset["identities_drawn"]
+    identities = dataset["identities_drawn"]
+    drawn = written["intervals"]
+    seed = f"seed {drawn['seed']}"
     rows = [
         ("model", written["model"]),
         ("space", written["space_id"]),
@@ -104,20 +106,15 @@ def facts(written: dict[str, Any]) -> list[tuple[str, str]]:
             else f"k-reciprocal, k1 {reranking['k1']}, k2 {reranking['k2']}, lambda {reranking['lambda']:g}",
         ),
         ("query expansion", f"with {written['query_expansion']}" if written["query_expansion"] else "none"),
-        (
-            "intervals",
-            f"{written['intervals']['confidence']:.0%}, bootstrap over identities "
-            f"({written['intervals']['draws']} draws, seed {written['intervals']['seed']})",
-        ),
+        ("intervals", f"{drawn['confidence']:.0%}, bootstrap over identities ({drawn['draws']} draws, {seed})"),
     ]
-    if drawn is not None:
-        rows.insert(4, ("identities", f"{drawn}, drawn with seed {dataset['identity_seed']}"))
+    if identities is not None:
+        rows.insert(4, ("identities", f"{identities}, drawn with seed {dataset['identity_seed']}"))
     if dataset["junk_left_out"]:
         rows.append(("junk, left out", str(dataset["junk_left_out"])))
     if written["tied_queries"]:
-        rows.append(
-            ("tied queries", f"{written['tied_queries']}: a wrong answer scores as a right one, and files decide by order")
-        )
+        tied = f"{written['tied_queries']}: a wrong answer scores as a right one, and the order of the files decides"
+        rows.append(("tied queries", tied))
     return rows
 
 

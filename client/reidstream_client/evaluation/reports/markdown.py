@@ -15,7 +15,9 @@ def markdown(written: dict[str, Any], comparison: Comparison | None = None) -> s
     lines += [f"| {name} | {_cell(value)} |" for name, value in facts(written)]
     confidence = f"{written['intervals']['confidence']:.0%}"
     lines += ["", f"| figure | % | {confidence} interval |", "|-|-|-|"]
-    lines += [f"| {name} | {100 * figure['value']:.2f} | {interval_text(figure)} |" for name, figure in figures(written)]
+    lines += [
+        f"| {name} | {100 * figure['value']:.2f} | {interval_text(figure)} |" for name, figure in figures(written)
+    ]
     apart = written["separation"]
     if apart is not None:
         lines += ["", separation_text(apart)]

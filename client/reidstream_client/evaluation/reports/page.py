@@ -50,12 +50,17 @@ def page(run: Run, written: dict[str, Any], comparison: Comparison | None = None
     parts += ["<h2>CMC</h2>", cmc_chart(written["cmc"], caption(written))]
     apart = written["separation"]
     if apart is not None:
-        parts += ["<h2>Scores</h2>", histogram_chart(apart, caption(written)), f"<p>{escape(separation_text(apart))}</p>"]
+        parts += [
+            "<h2>Scores</h2>",
+            histogram_chart(apart, caption(written)),
+            f"<p>{escape(separation_text(apart))}</p>",
+        ]
     parts += ["<h2>Sampled queries</h2>", match_rows(run, sampled_rows(run))]
     worst = worst_rows(run)
     parts += ["<h2>Worst queries</h2>", match_rows(run, worst) if worst else "<p>All right answers come first.</p>"]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
 

@@ -19,6 +19,8 @@ def test_each_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """In a process of its own, with its figure."""
     assert main(["--sizes", "small"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[1:]] == [["small", step] for step in ("metrics", "intervals", "reranking")]
-    figures = [float(line.split()[4]) for line in lines[1:]]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["small", step] for step in ("metrics", "intervals", "reranking")
+    ]
+    figures = [float(line.split()[5]) for line in lines[1:]]
     assert figures[0] == figures[1] != figures[2]

@@ -38,13 +38,16 @@ def put(tmp_path: Path) -> Put:
 @pytest.fixture
 def market(put: Put) -> Path:
     """Two queries, a gallery of two people, a distractor and junk, and a training picture."""
-    return put(
-        "Market/query/0001_c1s1_000001_00.jpg",
-        "Market/query/0002_c2s1_000001_00.jpg",
-        "Market/bounding_box_test/0001_c2s1_000002_01.jpg",
-        "Market/bounding_box_test/0001_c1s1_000002_02.jpg",
-        "Market/bounding_box_test/0002_c1s1_000003_01.jpg",
-        "Market/bounding_box_test/0000_c1s1_000004_01.jpg",
-        "Market/bounding_box_test/-1_c1s1_000005_01.jpg",
-        "Market/bounding_box_train/0003_c1s1_000006_01.jpg",
-    ) / "Market"
+    return (
+        put(
+            "Market/query/0001_c1s1_000001_00.jpg",
+            "Market/query/0002_c2s1_000001_00.jpg",
+            "Market/bounding_box_test/0001_c2s1_000002_01.jpg",
+            "Market/bounding_box_test/0001_c1s1_000002_02.jpg",
+            "Market/bounding_box_test/0002_c1s1_000003_01.jpg",
+            "Market/bounding_box_test/0000_c1s1_000004_01.jpg",
+            "Market/bounding_box_test/-1_c1s1_000005_01.jpg",
+            "Market/bounding_box_train/0003_c1s1_000006_01.jpg",
+        )
+        / "Market"
+    )

@@ -15,9 +15,7 @@ from reidstream_client.evaluation import Benchmark, Pictures, Protocol, make_ben
 Doubles = npt.NDArray[np.float64]
 
 
-def pictures(
-    identities: npt.ArrayLike, cameras: npt.ArrayLike | None = None, *, prefix: str = "p"
-) -> Pictures:
+def pictures(identities: npt.ArrayLike, cameras: npt.ArrayLike | None = None, *, prefix: str = "p") -> Pictures:
     """Labelled pictures without files."""
     people = np.asarray(identities, np.int64)
     return Pictures(

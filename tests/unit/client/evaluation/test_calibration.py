@@ -75,7 +75,7 @@ def test_the_intervals_hold_what_other_people_give() -> None:
     for seed in range(1, 101):
         found = calibrate(from_labels(*crowd(seed, 40), space_id=SPACE, model="m"), 0.01, draws=200)
         rate = 1 - np.searchsorted(everybody, found.threshold) / len(everybody)
-        held += found.false_match_rate_low <= rate <= found.false_match_rate_high
+        held += int(found.false_match_rate_low <= rate <= found.false_match_rate_high)
     assert held >= 90
 
 
@@ -114,7 +114,9 @@ def test_what_cannot_tell_is_refused(tmp_path: Path) -> None:
     vectors, who = crowd(4, 12)
     with pytest.raises(FileError, match="only 5 people are known to differ"):
         calibrate(from_labels(vectors[:60], who[:60], space_id=SPACE, model="m"), 0.01)
-    with pytest.raises(FileError, match=r"9504 pairs of two people cannot tell a false-match rate of 0\.0001.* 0\.0011"):
+    with pytest.raises(
+        FileError, match=r"9504 pairs of two people cannot tell a false-match rate of 0\.0001.* 0\.0011"
+    ):
         calibrate(from_labels(vectors, who, space_id=SPACE, model="m"), 0.0001)
     path = tmp_path / "s.npz"
     with pytest.raises(FileError, match="has no track ids"):
@@ -135,7 +137,9 @@ def test_a_threshold_is_for_one_space(tmp_path: Path) -> None:
     found = calibrate(from_labels(*crowd(5, 20), space_id=SPACE, model="m"), 0.01)
     write_threshold(path, found)
     assert read_threshold(path, space_id=SPACE) == found
-    with pytest.raises(SpaceMismatch, match="the threshold is of the space 1:a+ .model m., and the vectors are of 1:b"):
+    with pytest.raises(
+        SpaceMismatch, match=r"the threshold is of the space 1:a+ .model m., and the vectors are of 1:b"
+    ):
         read_threshold(path, space_id="1:b")
     written = json.loads(path.read_text(encoding="utf-8"))
     for text, said in (

@@ -27,7 +27,9 @@ PEOPLE = 12
 @pytest.fixture
 def folder(put: Put) -> Path:
     """Twelve people, seen by two cameras in three pictures each."""
-    return put(*(f"set/{who:04d}_c{1 + shot % 2}_{shot}.jpg" for who in range(1, PEOPLE + 1) for shot in range(3))) / "set"
+    return (
+        put(*(f"set/{who:04d}_c{1 + shot % 2}_{shot}.jpg" for who in range(1, PEOPLE + 1) for shot in range(3))) / "set"
+    )
 
 
 def vectors(folder: Path, out: Path, *, noise: float = 0.3, seed: int = 0, **changed: Any) -> Path:
@@ -51,7 +53,15 @@ def test_figures_come_with_everything_that_they_mean(folder: Path, tmp_path: Pat
     page = (report / "report.html").read_text(encoding="utf-8")
     forms = [said, (report / "report.md").read_text(encoding="utf-8"), page]
     for form in forms:
-        for word in ("osnet", SPACE, "cross-camera", "cosine", "36 pictures of 12 identities, 2 cameras", "95%", "mINP"):
+        for word in (
+            "osnet",
+            SPACE,
+            "cross-camera",
+            "cosine",
+            "36 pictures of 12 identities, 2 cameras",
+            "95%",
+            "mINP",
+        ):
             assert word in form
     written = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert (written["model"], written["space_id"]) == ("osnet", SPACE)
@@ -203,11 +213,8 @@ def test_labelled_pictures_give_a_threshold_file(folder: Path, tmp_path: Path, c
         (["nowhere"], "nowhere does not exist"),
     ],
 )
-def test_wrong_words_are_one_line(
-    words: list[str], said: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
-) -> None:
+def test_wrong_words_are_one_line(words: list[str], said: str, folder: Path, capsys: Said) -> None:
     """Status 2, and what to do."""
-    monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *(str(folder) if word == "FOLDER" else word for word in words)]) == 2
     error = capsys.readouterr().err
     assert said in error

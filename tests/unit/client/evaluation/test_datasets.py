@@ -107,7 +107,11 @@ def test_lists_of_tao_are_found_beside_themselves(market: Path, tmp_path: Path) 
     (market / "q.json").write_text('[{"img_path": "/data/0009_c1.jpg"}]', encoding="utf-8")
     with pytest.raises(FileError, match=r"/data/0009_c1\.jpg, of .*q\.json, is not there, nor beside"):
         open_dataset(tmp_path, Reading(query=market / "q.json", gallery=market / "g.json"))
-    for text, said in (("[", "is no JSON"), ("[]", "have an entry"), ('[{"path": "x"}]', 'entry 1 of .* has no "img_path"')):
+    for text, said in (
+        ("[", "is no JSON"),
+        ("[]", "have an entry"),
+        ('[{"path": "x"}]', 'entry 1 of .* has no "img_path"'),
+    ):
         (market / "q.json").write_text(text, encoding="utf-8")
         with pytest.raises(FileError, match=said):
             open_dataset(tmp_path, Reading(query=market / "q.json", gallery=market / "g.json"))
@@ -120,7 +124,11 @@ def test_so_many_identities_are_drawn_by_a_seed(put: Put) -> None:
     drawn = only_identities(whole, 5, seed=3)
     assert len(set(drawn.query.identities.tolist())) == 5
     assert set(drawn.gallery.identities.tolist()) == set(drawn.query.identities.tolist())
-    assert only_identities(whole, 5, seed=3).query.names == drawn.query.names != only_identities(whole, 5, seed=4).query.names
+    assert (
+        only_identities(whole, 5, seed=3).query.names
+        == drawn.query.names
+        != only_identities(whole, 5, seed=4).query.names
+    )
     with pytest.raises(FileError, match="has 20 identities among its queries, which is less than 21"):
         only_identities(whole, 21, seed=0)
 

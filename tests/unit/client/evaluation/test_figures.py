@@ -29,8 +29,10 @@ def test_figures_are_those_of_the_definition(protocol: Protocol, distance: Dista
     assert asked.junk == (gallery.identities == JUNK).sum() > 0
     kept = gallery.identities != JUNK
     # Of length 2 or of whole numbers: every product is exact, so what is equal is equal.
-    draws = (lambda n: SIGNS[draw.integers(0, 16, n)]) if distance is Distance.COSINE else (
-        lambda n: draw.integers(-2, 3, (n, 4)).astype(np.float32)
+    draws = (
+        (lambda n: SIGNS[draw.integers(0, 16, n)])
+        if distance is Distance.COSINE
+        else (lambda n: draw.integers(-2, 3, (n, 4)).astype(np.float32))
     )
     queries, galleries = draws(20), draws(90)[kept]
     ranks = rank(asked, plain_blocks(prepare(queries, distance), prepare(galleries, distance)))
@@ -96,7 +98,7 @@ def test_what_has_no_figure_is_refused_by_name() -> None:
         run(benchmark(query, pictures([1, 2], [2, 1], prefix="g")), good, good, COSINE)
     with pytest.raises(FileError, match="gallery of test is empty"):
         benchmark(query, pictures([JUNK], prefix="g"))
-    with pytest.raises(FileError, match="q0.jpg of the queries of test has identity 0 or -1"):
+    with pytest.raises(FileError, match=r"q0\.jpg of the queries of test has identity 0 or -1"):
         benchmark(pictures([0, 1], prefix="q"), gallery)
     with pytest.raises(InvalidRequest, match="confidence must be"):
         Method(distance=Distance.COSINE, confidence=95)
@@ -105,7 +107,11 @@ def test_what_has_no_figure_is_refused_by_name() -> None:
 def test_blocks_do_not_change_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """One query at a time or all at once."""
     draw = np.random.default_rng(1)
-    asked = benchmark(pictures(draw.integers(1, 5, 30), prefix="q"), pictures(draw.integers(0, 5, 70), prefix="g"), Protocol.ALL_CAMERAS)
+    asked = benchmark(
+        pictures(draw.integers(1, 5, 30), prefix="q"),
+        pictures(draw.integers(0, 5, 70), prefix="g"),
+        Protocol.ALL_CAMERAS,
+    )
     rows = prepare(draw.normal(size=(100, 8)), Distance.COSINE)
     query, gallery = prepare(rows.values[:30], Distance.COSINE), prepare(rows.values[30:], Distance.COSINE)
     whole = rank(asked, plain_blocks(query, gallery))

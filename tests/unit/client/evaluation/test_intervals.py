@@ -39,9 +39,7 @@ def hits(draw: np.random.Generator, identities: int) -> tuple[npt.NDArray[np.int
     return who, (draw.random(len(who)) < chance).astype(np.float64)
 
 
-def _queries(
-    draw: np.random.Generator, ease: Doubles, *, spread: float
-) -> tuple[npt.NDArray[np.int64], Doubles]:
+def _queries(draw: np.random.Generator, ease: Doubles, *, spread: float) -> tuple[npt.NDArray[np.int64], Doubles]:
     times = draw.integers(1, 7, len(ease))
     who = np.repeat(np.arange(len(ease)), times)
     mean = np.clip(ease[who], 1e-3, 1 - 1e-3)
@@ -74,7 +72,11 @@ def test_two_runs_of_one_model_are_seldom_told_apart(population: Population) -> 
         who, first = population(draw, 80)
         swap = draw.random(80)[who] < 0.5
         noise = draw.normal(0, 0.05, len(who))
-        other = np.clip(first + noise, 0, 1) if population is good_model else np.where(draw.random(len(who)) < 0.05, 1 - first, first)
+        other = (
+            np.clip(first + noise, 0, 1)
+            if population is good_model
+            else np.where(draw.random(len(who)) < 0.05, 1 - first, first)
+        )
         one, two = np.where(swap, other, first), np.where(swap, first, other)
         alarms += compare(who, {"mAP": one}, {"mAP": two}, draws=400, seed=seed)["mAP"].distinguishable
     assert alarms / RUNS <= 0.06
@@ -133,7 +135,15 @@ def test_queries_of_one_identity_count_as_one() -> None:
 
 @pytest.mark.parametrize(
     ("freedom", "share", "quantile"),
-    [(1, 0.975, 12.7062), (2, 0.975, 4.30265), (3, 0.975, 3.18245), (5, 0.975, 2.57058), (10, 0.95, 1.81246), (30, 0.975, 2.04227), (500, 0.975, 1.96472)],
+    [
+        (1, 0.975, 12.7062),
+        (2, 0.975, 4.30265),
+        (3, 0.975, 3.18245),
+        (5, 0.975, 2.57058),
+        (10, 0.95, 1.81246),
+        (30, 0.975, 2.04227),
+        (500, 0.975, 1.96472),
+    ],
 )
 def test_students_quantiles(freedom: int, share: float, quantile: float) -> None:
     """Those of printed tables, to one in a hundred."""

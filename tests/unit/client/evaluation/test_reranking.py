@@ -61,7 +61,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     """With what would."""
     for wrong in ({"k1": 0}, {"k2": 0}, {"weight": 1.5}):
         with pytest.raises(InvalidRequest, match="must be"):
-            Reranking(**wrong)  # type: ignore[arg-type]
+            Reranking(**wrong)
     few = prepare(np.eye(4), Distance.COSINE)
     with pytest.raises(InvalidRequest, match="need 21 pictures, and there are 8"):
         reranked_blocks(few, few, Reranking())
@@ -81,9 +81,11 @@ def test_the_block_of_an_experiment_file_is_read(tmp_path: Path) -> None:
     """And only this block; what is unknown in it is named."""
     pytest.importorskip("yaml")
     spec = tmp_path / "experiment.yaml"
-    text = 'model:\n  backbone: resnet_50\nre_ranking:\n  re_ranking: True\n  k1: 25\n  k2: 7\n  lambda_value: 0.4\n'
+    text = "model:\n  backbone: resnet_50\nre_ranking:\n  re_ranking: True\n  k1: 25\n  k2: 7\n  lambda_value: 0.4\n"
     spec.write_text(text, encoding="utf-8")
     assert read_spec(spec) == Reranking(k1=25, k2=7, weight=0.4)
+    spec.write_text("re_ranking:\n  k1: 25\n", encoding="utf-8")
+    assert read_spec(spec) == Reranking(k1=25)
     spec.write_text(text.replace("re_ranking: True", "re_ranking: False"), encoding="utf-8")
     assert read_spec(spec) is None
     for wrong, said in (

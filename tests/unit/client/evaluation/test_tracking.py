@@ -47,9 +47,7 @@ def test_a_perfect_tracker_has_ones(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_errors_are_counted(tmp_path: Path) -> None:
     """One person gets another id half-way, one box is missed and one is false."""
     rows = [(f, 9 if who == 1 and f > 5 else who, left) for f, who, left in TWO if (f, who) != (3, 2)]
-    found = tracking_figures(
-        truth(tmp_path / "gt.txt", TWO), results(tmp_path / "r.txt", [*rows, (4, 50, 700.0)])
-    )
+    found = tracking_figures(truth(tmp_path / "gt.txt", TWO), results(tmp_path / "r.txt", [*rows, (4, 50, 700.0)]))
     assert (found.id_switches, found.misses, found.false_positives) == (1, 1, 1)
     assert found.mota == pytest.approx(1 - 3 / 20)
     assert found.idf1 == pytest.approx(2 * 14 / (20 + 20))

@@ -97,7 +97,7 @@ def test_files_of_two_spaces_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(SpaceMismatch, match=r"a\.npz has vectors of the space 1:a+ and .*b\.npz of 1:b+"):
         of_one_space([one, two])
     short = read_vectors(arrays(tmp_path / "c.npz", ["c.jpg"], embedding=np.ones((1, 3), np.float32)))
-    with pytest.raises(FileError, match="vectors of 4 numbers and .* of 3"):
+    with pytest.raises(FileError, match=r"vectors of 4 numbers and .* of 3"):
         of_one_space([one, short])
     with pytest.raises(FileError, match=r"two vectors of a\.jpg"):
         of_one_space([one, read_vectors(arrays(tmp_path / "d.npz", ["a.jpg"]))])
