@@ -20,6 +20,7 @@ from reidstream_client.evaluation.calibration import (
 )
 from reidstream_client.evaluation.calibration.groups import seen_apart
 from reidstream_client.evaluation.calibration.pairs import genuine, impostor_scores, impostors
+from reidstream_client.evaluation.calibration.threshold import _at_rate
 
 SPACE = "1:" + "a" * 64
 Vectors = npt.NDArray[np.float32]
@@ -77,6 +78,19 @@ def test_the_intervals_hold_what_other_people_give() -> None:
         rate = 1 - np.searchsorted(everybody, found.threshold) / len(everybody)
         held += int(found.false_match_rate_low <= rate <= found.false_match_rate_high)
     assert held >= 90
+
+
+def test_a_person_who_is_drawn_twice_counts_twice() -> None:
+    """A pair counts as often as both of its people were drawn, as if each of these were there."""
+    vectors, who = crowd(6, 8, pictures=3)
+    pairs = impostors(from_labels(vectors, who, space_id=SPACE, model="m"), 0.2)
+    times = np.array([0, 1, 2, 3, 1, 0, 2, 1])
+    often = np.repeat(pairs.scores, times[pairs.first] * times[pairs.second])
+    total = int(times @ pairs.counts @ times)
+    threshold = _at_rate(pairs, times.astype(np.float64), 0.2)
+    assert total == len(often)  # all pairs were kept
+    assert (often >= threshold).sum() <= 0.2 * total < (often >= threshold - 1e-3).sum() + times.max() ** 2
+    assert _at_rate(pairs, np.ones(8), 0.2) != threshold
 
 
 def test_a_recorded_stream_gives_the_threshold_of_its_labels(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from reidstream_client.evaluation.metrics.expansion import expanded
 from reidstream_client.evaluation.metrics.reranking import reranked_blocks
 from tests.unit.client.evaluation.plain import benchmark, pictures, plain_reranking
 
-SETTINGS = [(20, 6, 0.3), (7, 1, 0.0), (5, 9, 1.0), (3, 2, 0.5), (1, 1, 0.3)]
+SETTINGS = [(20, 6, 0.3), (7, 1, 0.0), (5, 9, 0.1), (9, 2, 0.0), (3, 2, 1.0), (1, 1, 0.3)]
 
 
 def people(seed: int, count: int, dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +73,8 @@ def test_a_query_is_averaged_with_its_nearest() -> None:
     gallery = prepare(np.array([[0.0, 1.0], [0.8, 0.6], [-1.0, 0.0]]), Distance.COSINE)
     found = expanded(query, gallery, 1).values[0]
     np.testing.assert_allclose(found, np.array([0.9, 0.3]) / np.hypot(0.9, 0.3), rtol=1e-6)
+    plain = expanded(prepare([[1.0, 0.0]], Distance.EUCLIDEAN), prepare([[3.0, 1.0]], Distance.EUCLIDEAN), 1)
+    assert plain.values.tolist() == [[2.0, 0.5]]
     with pytest.raises(InvalidRequest, match="must be 1 to 3"):
         expanded(query, gallery, 4)
 
