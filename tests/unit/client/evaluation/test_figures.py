@@ -11,6 +11,7 @@ from reidstream_client.evaluation.metrics.distances import prepare
 from reidstream_client.evaluation.metrics.neighbours import nearest
 from reidstream_client.evaluation.metrics.ranking import plain_blocks, rank
 from reidstream_client.evaluation.metrics.retrieval import cmc, figures_of, means
+from reidstream_client.evaluation.running import digest_of
 from tests.unit.client.evaluation.plain import benchmark, pictures, plain_distances, plain_figures
 
 COSINE = Method(distance=Distance.COSINE)
@@ -102,6 +103,20 @@ def test_what_has_no_figure_is_refused_by_name() -> None:
         benchmark(pictures([0, 1], prefix="q"), gallery)
     with pytest.raises(InvalidRequest, match="confidence must be"):
         Method(distance=Distance.COSINE, confidence=95)
+
+
+def test_runs_are_alike_only_if_all_that_was_asked_is_alike() -> None:
+    """Names, identities, cameras and protocol, of queries and of the gallery."""
+    query, gallery = pictures([1, 2], [1, 1], prefix="q"), pictures([1, 2, 3], [2, 2, 2], prefix="g")
+    others = [
+        benchmark(query, gallery, Protocol.ALL_CAMERAS),
+        benchmark(pictures([1, 1], [1, 1], prefix="q"), gallery),
+        benchmark(query, pictures([1, 2, 2], [2, 2, 2], prefix="g")),
+        benchmark(query, pictures([1, 2, 3], [2, 2, 3], prefix="g")),
+        benchmark(query, pictures([1, 2, 3], [2, 2, 2], prefix="h")),
+    ]
+    assert digest_of(benchmark(query, gallery)) == digest_of(benchmark(query, gallery))
+    assert len({digest_of(one) for one in [benchmark(query, gallery), *others]}) == 6
 
 
 def test_blocks_do_not_change_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
