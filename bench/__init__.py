@@ -7,6 +7,7 @@
     soak/       python -m bench soak: many frames of every kind, and what grows
     observing/  python -m bench tracing, python -m bench scrapes: what it costs frames that somebody watches
     gpu/        python -m bench gpu: what only a real GPU can show
+    retrieval/  python -m bench retrieval: how long figures of a model take at the size of Market-1501 and MSMT17
     accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
     backends/   python -m bench.backends: what OpenVINO, bf16 and INT8 cost and give
 
@@ -14,5 +15,5 @@
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first seven use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: the first nine use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

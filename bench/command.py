@@ -1,5 +1,5 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | gpu] ...`: chooses the command. Without one,
-the server is measured beside its ceilings.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | gpu] ...`: chooses the command.
+Without one, the server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
 """
@@ -13,6 +13,7 @@ from bench.gpu.command import gpu_main
 from bench.machine.processes import BenchFailed
 from bench.observing import command as observing
 from bench.overload import command as overload
+from bench.retrieval import command as retrieval
 from bench.serving import command as serving
 from bench.soak import command as soak
 from bench.web import command as web
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "overload": overload.main,
     **observing.COMMANDS,
     "http": web.main,
+    "retrieval": retrieval.main,
     "gpu": gpu_main,
 }
 

@@ -20,6 +20,7 @@ ROOMS = {
     "observing": SHARED,
     "web": {"machine"},
     "gpu": SHARED,
+    "retrieval": {"machine"},
     "accuracy": set[str](),
     "backends": {"accuracy"},
 }
