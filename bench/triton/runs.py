@@ -1,0 +1,161 @@
+"""What is run: perf_analyzer on both wires, and the stream with as many crops unanswered.
+
+Each has eight crops of the network's size in a request or a frame, and one to four of them unanswered. perf_analyzer
+sends float tensors, preprocessed; the stream sends the crops' pixels, as a camera would, and the server preprocesses.
+All of it meets one server, one after the other, so that all meet the same model and tuning.
+
+Trap: perf_analyzer says when its figures did not settle, on its output alone; its file does not tell. And it repeats
+what it measures until it does settle, so how long it takes is not known.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from bench.load.pictures import Content, Pictures
+from bench.load.question import Load, run_load
+from bench.machine.processes import BenchFailed, Place, Server, pinned
+from bench.machine.usage import usage_of
+from reidstream_proto.kserve import inference_pb2 as pb
+from reidstream_proto.kserve import inference_pb2_grpc
+
+CROPS = 8
+CONCURRENCIES = (1, 2, 3, 4)
+
+_MOST_S = 600.0
+_UNSETTLED = "Failed to obtain stable measurement"
+_US_A_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How requests go. `flags`: of perf_analyzer."""
+
+    name: str
+    http: bool = False
+    flags: Sequence[str] = ()
+
+
+WAYS = (
+    Way(name="gRPC"),
+    Way(name="gRPC, streaming", flags=("--streaming", "-a")),
+    Way(name="gRPC, shared memory", flags=("--shared-memory", "system")),
+    Way(name="HTTP", http=True),
+    Way(name="HTTP, shared memory", http=True, flags=("--shared-memory", "system")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class At:
+    """What is asked, from which cores, and a folder for files."""
+
+    server: Server
+    model: str
+    place: Place
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`cpu_ms`: of the server's process for a crop, over all of its way. `settled`: the figures did not move."""
+
+    way: str
+    concurrency: int
+    crops_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    settled: bool
+
+
+def way_rows(program: Sequence[str], way: Way, at: At) -> list[Row]:
+    """One way at all concurrencies. Raises BenchFailed."""
+    server, model = at.server, at.model
+    output = at.folder / "perf_analyzer.csv"
+    output.unlink(missing_ok=True)
+    address = f"127.0.0.1:{server.http_port}" if way.http else server.address
+    command = [
+        *(*program, "-m", model, "-u", address, "-i", "http" if way.http else "grpc", "-b", str(CROPS)),
+        *("--concurrency-range", f"{CONCURRENCIES[0]}:{CONCURRENCIES[-1]}:1", "--percentile", "99"),
+        *("-p", "2000", "-s", "10", "-r", "8", "-f", str(output), *way.flags),
+    ]
+    before = _done(server, model), usage_of(server.pid).cpu_s
+    with pinned(at.place.load):
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell
+                command, capture_output=True, text=True, timeout=_MOST_S, check=False, cwd=at.folder
+            )
+        except subprocess.TimeoutExpired:
+            raise BenchFailed(f"perf_analyzer ({way.name}) did not end within {_MOST_S:.0f} s") from None
+    said = done.stdout + done.stderr
+    if not output.exists():
+        raise BenchFailed(f"perf_analyzer ({way.name}) ended with {done.returncode}:\n{said[-2000:]}")
+    crops, cpu_s = _done(server, model) - before[0], usage_of(server.pid).cpu_s - before[1]
+    cpu_ms, settled = 1000 * cpu_s / max(1, crops), _UNSETTLED not in said
+    return list(read_rows(output.read_text(encoding="utf-8"), way.name, cpu_ms, settled=settled))
+
+
+def read_rows(text: str, way: str, cpu_ms: float, *, settled: bool) -> Iterator[Row]:
+    """What perf_analyzer writes, in the order of concurrency."""
+    for fields in sorted(csv.DictReader(text.splitlines()), key=lambda fields: int(fields["Concurrency"])):
+        yield Row(
+            way=way,
+            concurrency=int(fields["Concurrency"]),
+            crops_per_s=float(fields["Inferences/Second"]),
+            p50_ms=float(fields["p50 latency"]) / _US_A_MS,
+            p99_ms=float(fields["p99 latency"]) / _US_A_MS,
+            cpu_ms=cpu_ms,
+            settled=settled,
+        )
+
+
+def stream_rows(at: At, seconds: float) -> Iterator[Row]:
+    """The stream, with as many frames unanswered. Raises BenchFailed."""
+    messages = []
+    for index, data in enumerate(Pictures(content=Content.CROPS, boxes=CROPS).messages()):
+        file = at.folder / f"frame-{index}"
+        file.write_bytes(data)
+        messages.append(str(file))
+    for concurrency in CONCURRENCIES:
+        load = Load(
+            target=at.server.address,
+            server_pid=at.server.pid,
+            server_cores=list(at.place.server),
+            messages=messages,
+            warmup_s=1.0,
+            measure_s=seconds,
+            connections=1,
+            window=concurrency,
+        )
+        result = run_load(load, at.place.load)
+        delays = sorted(result.delays_s)
+        yield Row(
+            way="stream",
+            concurrency=concurrency,
+            crops_per_s=result.embedded / result.used.seconds,
+            p50_ms=1000 * delays[len(delays) // 2],
+            p99_ms=1000 * delays[len(delays) * 99 // 100],
+            cpu_ms=1000 * result.used.server_cpu_s / result.embedded,
+            settled=True,
+        )
+
+
+def only_model(server: Server) -> str:
+    """Its name."""
+    with grpc.insecure_channel(server.address) as channel:
+        index = inference_pb2_grpc.GRPCInferenceServiceStub(channel).RepositoryIndex(pb.RepositoryIndexRequest())
+    return str(index.models[0].name)
+
+
+def _done(server: Server, model: str) -> int:
+    """Crops that the server has embedded so far."""
+    with grpc.insecure_channel(server.address) as channel:
+        stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        statistics = stub.ModelStatistics(pb.ModelStatisticsRequest(name=model))
+    return int(statistics.model_stats[0].inference_count)

@@ -1,0 +1,54 @@
+"""What is made of others' words: apt's sources, perf_analyzer's file."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.triton.fetched import NotHere, later_sources, os_release
+from bench.triton.runs import read_rows
+from bench.triton.table import table
+
+TARGETS = """\
+http://mirror.example/debian/ bookworm main
+http://mirror.example/debian/ bookworm-updates main
+http://mirror.example/debian/ bookworm contrib
+http://security.example/ bookworm-security main
+http://packages.example/tool/ nodistro main
+http://other.example/debian/ bookworm main
+"""
+
+CSV = """\
+Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,\
+Server Compute Infer,Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency
+2,211.5,60,1200,10,200,3000,20,5,75000,80000,81000,90500
+1,150,60,1200,10,200,3000,20,5,52000,53000,54000,61000
+"""
+
+
+def test_a_later_release_comes_from_the_mirrors_that_the_machine_uses() -> None:
+    """Debian's own, and not whatever else it has packages from."""
+    lines = later_sources(TARGETS, "bookworm").splitlines()
+    assert [line.split()[-3:] for line in lines] == [
+        ["http://mirror.example/debian/", "trixie", "main"],
+        ["http://other.example/debian/", "trixie", "main"],
+    ]
+    with pytest.raises(NotHere, match="no mirror for Debian 'sid'"):
+        later_sources(TARGETS, "sid")
+
+
+def test_the_machines_name_is_read() -> None:
+    """With quotes and without."""
+    assert os_release('ID=debian\nVERSION_CODENAME="bookworm"\n\n')["VERSION_CODENAME"] == "bookworm"
+
+
+def test_a_file_of_perf_analyzer_becomes_rows_in_order() -> None:
+    """It writes them by throughput, and times in microseconds."""
+    rows = list(read_rows(CSV, "gRPC", 5.0, settled=False))
+    assert [(row.concurrency, row.crops_per_s, row.p50_ms, row.p99_ms) for row in rows] == [
+        (1, 150.0, 52.0, 61.0),
+        (2, 211.5, 75.0, 90.5),
+    ]
+    text = table(rows, 0.25)
+    assert text.count("  *") == 2
+    assert "did not settle" in text
+    assert text.endswith("others: 0.25 of a core")
