@@ -18,7 +18,7 @@ from bench.machine.usage import busy_s, usage_of
 from reidstream_engines.parser import Parser
 
 from .fetched import NotHere, perf_analyzer
-from .runs import WAYS, At, only_model, stream_rows, way_rows
+from .runs import WAYS, stream_rows, target, way_rows
 from .table import table
 
 FOLDER = Path("out/perf-analyzer")
@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> int:
             began, busy, rows = time.monotonic(), busy_s(list(place.server)), []
             own = time.process_time() + sum(os.times()[2:4])
             cpu_s = usage_of(found.pid).cpu_s
-            model = only_model(found)
-            at = At(server=found, model=model, place=place, folder=folder)
+            at = target(found, place, folder)
             for way in WAYS:
                 sys.stderr.write(f"{way.name} ...\n")
                 rows += way_rows(program, way, at)

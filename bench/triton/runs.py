@@ -4,19 +4,23 @@ Each has eight crops of the network's size in a request or a frame, and one to f
 sends float tensors, preprocessed; the stream sends the crops' pixels, as a camera would, and the server preprocesses.
 All of it meets one server, one after the other, so that all meet the same model and tuning.
 
-Trap: perf_analyzer says when its figures did not settle, on its output alone; its file does not tell. And it repeats
-what it measures until it does settle, so how long it takes is not known.
+Traps: perf_analyzer repeats what it measures until three windows agree, so how long it takes is not known; where they
+never do, as on a machine with other work, it ends without a file. And what it sends by itself are random bytes, and
+as floats these are infinite or worse, so that no network has vectors of them: it gets a file of numbers.
 """
 
 from __future__ import annotations
 
+import base64
 import csv
+import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import numpy as np
 
 from bench.load.pictures import Content, Pictures
 from bench.load.question import Load, run_load
@@ -29,6 +33,7 @@ CROPS = 8
 CONCURRENCIES = (1, 2, 3, 4)
 
 _MOST_S = 600.0
+_WITHIN = "25"  # per cent, of three windows
 _UNSETTLED = "Failed to obtain stable measurement"
 _US_A_MS = 1000.0
 
@@ -53,17 +58,18 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class At:
-    """What is asked, from which cores, and a folder for files."""
+    """What is asked, from which cores, and a folder for files. `data`: what perf_analyzer sends."""
 
     server: Server
     model: str
     place: Place
     folder: Path
+    data: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`cpu_ms`: of the server's process for a crop, over all of its way. `settled`: the figures did not move."""
+    """`cpu_ms`: of the server's process for a crop, over all of its way."""
 
     way: str
     concurrency: int
@@ -71,7 +77,6 @@ class Row:
     p50_ms: float
     p99_ms: float
     cpu_ms: float
-    settled: bool
 
 
 def way_rows(program: Sequence[str], way: Way, at: At) -> list[Row]:
@@ -82,8 +87,8 @@ def way_rows(program: Sequence[str], way: Way, at: At) -> list[Row]:
     address = f"127.0.0.1:{server.http_port}" if way.http else server.address
     command = [
         *(*program, "-m", model, "-u", address, "-i", "http" if way.http else "grpc", "-b", str(CROPS)),
-        *("--concurrency-range", f"{CONCURRENCIES[0]}:{CONCURRENCIES[-1]}:1", "--percentile", "99"),
-        *("-p", "2000", "-s", "10", "-r", "8", "-f", str(output), *way.flags),
+        *("--concurrency-range", f"{CONCURRENCIES[0]}:{CONCURRENCIES[-1]}:1", "-p", "3000", "-s", _WITHIN, "-r", "10"),
+        *("-f", str(output), "--input-data", str(at.data), *way.flags),
     ]
     before = _done(server, model), usage_of(server.pid).cpu_s
     with pinned(at.place.load):
@@ -94,14 +99,17 @@ def way_rows(program: Sequence[str], way: Way, at: At) -> list[Row]:
         except subprocess.TimeoutExpired:
             raise BenchFailed(f"perf_analyzer ({way.name}) did not end within {_MOST_S:.0f} s") from None
     said = done.stdout + done.stderr
+    if _UNSETTLED in said:
+        raise BenchFailed(
+            f"perf_analyzer ({way.name}): three windows never agreed within {_WITHIN} %; the machine has other work"
+        )
     if not output.exists():
         raise BenchFailed(f"perf_analyzer ({way.name}) ended with {done.returncode}:\n{said[-2000:]}")
     crops, cpu_s = _done(server, model) - before[0], usage_of(server.pid).cpu_s - before[1]
-    cpu_ms, settled = 1000 * cpu_s / max(1, crops), _UNSETTLED not in said
-    return list(read_rows(output.read_text(encoding="utf-8"), way.name, cpu_ms, settled=settled))
+    return list(read_rows(output.read_text(encoding="utf-8"), way.name, 1000 * cpu_s / max(1, crops)))
 
 
-def read_rows(text: str, way: str, cpu_ms: float, *, settled: bool) -> Iterator[Row]:
+def read_rows(text: str, way: str, cpu_ms: float) -> Iterator[Row]:
     """What perf_analyzer writes, in the order of concurrency."""
     for fields in sorted(csv.DictReader(text.splitlines()), key=lambda fields: int(fields["Concurrency"])):
         yield Row(
@@ -111,7 +119,6 @@ def read_rows(text: str, way: str, cpu_ms: float, *, settled: bool) -> Iterator[
             p50_ms=float(fields["p50 latency"]) / _US_A_MS,
             p99_ms=float(fields["p99 latency"]) / _US_A_MS,
             cpu_ms=cpu_ms,
-            settled=settled,
         )
 
 
@@ -142,15 +149,21 @@ def stream_rows(at: At, seconds: float) -> Iterator[Row]:
             p50_ms=1000 * delays[len(delays) // 2],
             p99_ms=1000 * delays[len(delays) * 99 // 100],
             cpu_ms=1000 * result.used.server_cpu_s / result.embedded,
-            settled=True,
         )
 
 
-def only_model(server: Server) -> str:
-    """Its name."""
+def target(server: Server, place: Place, folder: Path) -> At:
+    """The server's only model, and crops for it in perf_analyzer's form: numbers as they are after preprocessing."""
     with grpc.insecure_channel(server.address) as channel:
-        index = inference_pb2_grpc.GRPCInferenceServiceStub(channel).RepositoryIndex(pb.RepositoryIndexRequest())
-    return str(index.models[0].name)
+        stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        (model,) = stub.RepositoryIndex(pb.RepositoryIndexRequest()).models
+        (tensor,) = stub.ModelConfig(pb.ModelConfigRequest(name=model.name)).config.input
+    random = np.random.default_rng(0)
+    crops = [random.standard_normal(tuple(tensor.dims), np.float32).tobytes() for _ in range(CROPS)]
+    data = folder / "data.json"
+    items = [{tensor.name: {"b64": base64.b64encode(crop).decode()}} for crop in crops]
+    data.write_text(json.dumps({"data": items}), encoding="utf-8")
+    return At(server=server, model=model.name, place=place, folder=folder, data=data)
 
 
 def _done(server: Server, model: str) -> int:

@@ -12,7 +12,5 @@ def table(rows: Sequence[Row], others: float) -> str:
     lines = [f"{'':22}{'at once':>8}{'crops/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms/crop':>13}"]
     for row in rows:
         figures = f"{row.crops_per_s:10.1f}{row.p50_ms:9.1f}{row.p99_ms:9.1f}{row.cpu_ms:13.3f}"
-        lines.append(f"{row.way:22}{row.concurrency:8}{figures}{'' if row.settled else '  *'}")
-    if not all(row.settled for row in rows):
-        lines.append("* perf_analyzer says that its figures did not settle")
+        lines.append(f"{row.way:22}{row.concurrency:8}{figures}")
     return "\n".join([*lines, f"others: {others:.2f} of a core"])

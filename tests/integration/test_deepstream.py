@@ -84,7 +84,7 @@ def test_a_name_that_the_element_does_not_know_is_found(tmp_path: Path) -> None:
 
 def frames(number: int) -> Sequence[FrameMeta]:
     """A batch of two sources, one of which has no objects in its second frame."""
-    found = []
+    found: list[FrameMeta] = []
     for source in (0, 3):
         pixels = picture(640, 480, seed=10 * source + number)
         boxes = [] if (source, number) == (3, 1) else [(40.5, 50.0, 60.0, 160.0), (300.0, 80.0 + number, 90.0, 200.0)]
@@ -124,6 +124,6 @@ def test_the_probe_of_the_page_gets_the_vectors_of_its_objects(machine: str, mon
                 assert objects == [one.object_id for one in frame.objects]
                 rects = [one.rect_params for one in frame.objects]
                 boxes = [[box.left, box.top, box.left + box.width, box.top + box.height] for box in rects]
-                expected = client.embed(cv2.cvtColor(frame.pixels, cv2.COLOR_RGBA2BGR), boxes)
+                expected = client.embed(np.ascontiguousarray(frame.pixels[:, :, 2::-1]), boxes)
                 np.testing.assert_allclose(answer.embeddings, expected.embeddings, atol=1e-5)
     assert len(pipeline.mapped) == (0 if machine == "aarch64" else 5)

@@ -3,7 +3,8 @@
 Traps: a request has its tensors either in `raw_input_contents`, for every input, or in typed contents. Typed FP32 may
 be millions of numbers, so it is never a list of Python's: written again, the message of contents *is* the bytes, after
 its head. The other typed contents have few elements, since the bound on a message's structure counts them. And inputs
-that lie in shared memory have no item in `raw_input_contents`.
+in shared memory have no item in `raw_input_contents`, while outputs have an empty one in `raw_output_contents`, without
+which perf_analyzer crashes.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def response_of(inferred: Inferred) -> pb.ModelInferResponse:
                 parameters={} if placed is None else _parameters(placed),
             )
         ],
-        raw_output_contents=[inferred.rows.tobytes()] if placed is None else [],
+        raw_output_contents=[inferred.rows.tobytes() if placed is None else b""],  # clients count on one for each
     )
 
 

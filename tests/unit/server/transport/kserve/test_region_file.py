@@ -9,33 +9,22 @@ import gc
 import os
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from reidstream_server.errors import InvalidCall, NotPermitted
 from reidstream_server.transport.kserve import region_file
-from reidstream_server.transport.kserve.region_file import FOLDER, open_region
+from reidstream_server.transport.kserve.region_file import open_region
+from tests.support.posix_memory import posix_memory
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ME = os.getuid()
 
 
-@contextmanager
-def memory(size: int = 4 * PAGE, data: bytes = b"") -> Iterator[Path]:
-    """Shared memory of ours, by a name of its own."""
-    path = Path(FOLDER) / f"reidstream-test-{uuid.uuid4().hex}"
-    try:
-        with path.open("xb") as file:
-            path.chmod(0o600)
-            file.truncate(size)
-            file.write(data)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+def memory(size: int = 4 * PAGE) -> AbstractContextManager[Path]:
+    return posix_memory(size)
 
 
 @pytest.mark.parametrize("offset", [0, 100, PAGE, PAGE + 100])

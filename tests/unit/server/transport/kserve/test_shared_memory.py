@@ -6,10 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing.shared_memory import SharedMemory
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,13 @@ from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_server.errors import CallRefused
 from reidstream_server.identity.access import Caller
 from reidstream_server.memory.budget import Part
-from reidstream_server.transport.kserve.region_file import FOLDER
 from reidstream_server.transport.kserve.regions import MAX_REGIONS, DoorRegions, Regions
 from reidstream_server.transport.local_users import LocalUsers
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, serving, until
 from tests.support.http import http_serving, http_to
 from tests.support.kserve import Array, Stub, Tensor, kserve_stub, request, rows
+from tests.support.posix_memory import posix_memory
 
 SHAPE = (3, 256, 128)
 MODEL, DIM = "fake", 4
@@ -49,31 +47,17 @@ def crops(count: int = 2, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=(count, *SHAPE)).astype("<f4")
 
 
-@contextmanager
-def memory(size: int = 2**20, data: bytes = b"") -> Iterator[SharedMemory]:
-    """As `multiprocessing` makes it; gone at the end."""
-    found = SharedMemory(f"reidstream-test-{uuid.uuid4().hex}", create=True, size=size)
-    try:
-        found.buf[: len(data)] = data
-        yield found
-    finally:
-        found.close()
-        found.unlink()
+def memory(size: int = 2**20, data: bytes = b"") -> AbstractContextManager[Path]:
+    return posix_memory(size, data)
 
 
-def cut_off(file: SharedMemory, size: int) -> None:
-    """What a hostile client does to its own file."""
-    os.truncate(path_of(file), size)
-
-
-def path_of(file: SharedMemory) -> Path:
-    return Path(FOLDER) / file.name
-
-
-async def register(stub: Stub, name: str, file: SharedMemory, offset: int = 0, size: int | None = None) -> None:
+async def register(stub: Stub, name: str, file: Path, offset: int = 0, size: int | None = None) -> None:
     await stub.SystemSharedMemoryRegister(
         pb.SystemSharedMemoryRegisterRequest(
-            name=name, key=f"/{file.name}", offset=offset, byte_size=file.size if size is None else size
+            name=name,
+            key=f"/{file.name}",
+            offset=offset,
+            byte_size=file.stat().st_size if size is None else size,  # noqa: ASYNC240 - of memory
         )
     )
 
@@ -113,7 +97,7 @@ async def test_tensors_in_shared_memory_have_the_rows_of_tensors_in_messages() -
     with memory(2**21, bytes(100) + numbers.tobytes()) as given, memory(4096) as taken:
         async with serving(model(), **ON) as server, kserve_stub(server) as stub:
             expected = rows(await stub.ModelInfer(request(Tensor.of("input", numbers), model=MODEL)))
-            await register(stub, "crops", given, 60, given.size - 60)
+            await register(stub, "crops", given, 60, 2**21 - 60)
             await register(stub, "rows", taken)
             assert np.array_equal(rows(await stub.ModelInfer(shared(offset=40))), expected)
             answer = await stub.ModelInfer(shared(offset=40, into=("rows", 24, 4000)))
@@ -121,12 +105,12 @@ async def test_tensors_in_shared_memory_have_the_rows_of_tensors_in_messages() -
             sent.outputs.extend(shared(into=("rows", 1024, 2 * ROW)).outputs)
             await stub.ModelInfer(sent)
             (output,) = answer.outputs
-            assert (list(output.shape), list(answer.raw_output_contents)) == ([2, DIM], [])
+            assert (list(output.shape), list(answer.raw_output_contents)) == ([2, DIM], [b""])
             assert output.parameters["shared_memory_region"].string_param == "rows"
             assert output.parameters["shared_memory_offset"].int64_param == 24
             assert output.parameters["shared_memory_byte_size"].int64_param == 2 * ROW
             for offset in (24, 1024):
-                found = np.frombuffer(bytes(taken.buf[offset : offset + 2 * ROW]), "<f4").reshape(2, DIM)
+                found = np.frombuffer(taken.read_bytes()[offset : offset + 2 * ROW], "<f4").reshape(2, DIM)
                 assert np.array_equal(found, expected)
 
 
@@ -176,7 +160,7 @@ async def test_the_http_wire_does_the_same() -> None:
         ):
             for name, file in (("crops", given), ("rows", taken)):
                 path = f"/v2/systemsharedmemory/region/{name}/register"
-                body = {"key": f"/{file.name}", "offset": 0, "byte_size": file.size}
+                body = {"key": f"/{file.name}", "offset": 0, "byte_size": file.stat().st_size}
                 assert (await http.ask("POST", path, json.dumps(body).encode())).status == 200
             place: dict[str, Any] = {"shared_memory_region": "crops", "shared_memory_byte_size": numbers.nbytes}
             into = {"shared_memory_region": "rows", "shared_memory_byte_size": 64, "shared_memory_offset": 8}
@@ -186,13 +170,13 @@ async def test_the_http_wire_does_the_same() -> None:
             (output,) = answer["outputs"]
             assert output["parameters"] == into | {"shared_memory_byte_size": 2 * ROW}
             assert (output["shape"], "data" in output) == ([2, DIM], False)
-            found = np.frombuffer(bytes(taken.buf[8 : 8 + 2 * ROW]), "<f4").reshape(2, DIM)
+            found = np.frombuffer(taken.read_bytes()[8 : 8 + 2 * ROW], "<f4").reshape(2, DIM)
             assert np.array_equal(found, rows(await stub.ModelInfer(shared())))
             doubled = {"inputs": [item | {"data": [1.0]}]}
             twice = await http.ask("POST", f"/v2/models/{MODEL}/infer", json.dumps(doubled).encode())
             assert (twice.status, "data beside" in twice.json["error"]) == (400, True)
             one = (await http.ask("GET", "/v2/systemsharedmemory/region/rows/status")).json
-            assert one == [{"name": "rows", "key": f"/{taken.name}", "offset": 0, "byte_size": taken.size}]
+            assert one == [{"name": "rows", "key": f"/{taken.name}", "offset": 0, "byte_size": 4096}]
             names = [region["name"] for region in (await http.ask("GET", "/v2/systemsharedmemory/status")).json]
             assert names == ["crops", "rows"]
             assert (await http.ask("POST", "/v2/systemsharedmemory/region/rows/unregister")).status == 200
@@ -285,13 +269,13 @@ async def test_a_client_that_cuts_its_file_off_gets_an_error_and_nothing_else_ha
             await register(stub, "rows", taken)
             computing = asyncio.ensure_future(stub.ModelInfer(shared(into=("rows", 32 * 2**10, 4096))))
             await until(lambda: gate.entered)
-            cut_off(taken, 16)
-            cut_off(given, 100)
+            os.truncate(taken, 16)
+            os.truncate(given, 100)
             gate.opened.set()
             for call in (computing, stub.ModelInfer(shared())):
                 status, text = await refused(call)
                 assert (status, "was cut off" in text) == (INVALID, True), text
-            assert path_of(taken).stat().st_size == 16
+            assert taken.stat().st_size == 16
             assert len(rows(await stub.ModelInfer(request(Tensor.of("input", crops()), model=MODEL)))) == 2
 
 
@@ -308,7 +292,7 @@ async def test_a_region_that_is_unregistered_while_it_is_used_is_still_there_for
             await stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
             gate.opened.set()
             await computing
-            assert np.any(np.frombuffer(bytes(taken.buf[: 2 * ROW]), "<f4"))
+            assert np.any(np.frombuffer(taken.read_bytes()[: 2 * ROW], "<f4"))
             await until(lambda: not any(file.name in held for held in _open_files() for file in (given, taken)))
 
 
@@ -332,7 +316,7 @@ async def test_another_clients_region_does_not_exist(tmp_path: Path) -> None:
     region = pb.SystemSharedMemoryRegisterRequest
     with memory(2**20, crops().tobytes()) as given, memory(2**20, crops(seed=1).tobytes()) as other:
         async with serving(model(), **ON, tokens_file=tokens) as server, kserve_stub(server) as stub:
-            mine = region(name="crops", key=given.name, byte_size=given.size)
+            mine = region(name="crops", key=given.name, byte_size=2**20)
             await stub.SystemSharedMemoryRegister(mine, metadata=alice)
             expected = rows(await stub.ModelInfer(shared(), metadata=alice))
             for message in (shared(), shared(into=("crops", 0, 64))):
@@ -340,7 +324,7 @@ async def test_another_clients_region_does_not_exist(tmp_path: Path) -> None:
             status = pb.SystemSharedMemoryStatusRequest()
             assert not (await stub.SystemSharedMemoryStatus(status, metadata=bob)).regions
             await stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest(), metadata=bob)
-            its_own = region(name="crops", key=other.name, byte_size=other.size)
+            its_own = region(name="crops", key=other.name, byte_size=2**20)
             await stub.SystemSharedMemoryRegister(its_own, metadata=bob)
             assert not np.array_equal(rows(await stub.ModelInfer(shared(), metadata=bob)), expected)
             assert np.array_equal(rows(await stub.ModelInfer(shared(), metadata=alice)), expected)
