@@ -18,7 +18,7 @@ from bench.machine.usage import busy_s, usage_of
 from reidstream_engines.parser import Parser
 
 from .fetched import NotHere, perf_analyzer
-from .runs import WAYS, stream_rows, target, way_rows
+from .runs import CONCURRENCIES, WAYS, stream_row, target, way_row
 from .table import table
 
 FOLDER = Path("out/perf-analyzer")
@@ -46,11 +46,11 @@ def main(argv: Sequence[str]) -> int:
             own = time.process_time() + sum(os.times()[2:4])
             cpu_s = usage_of(found.pid).cpu_s
             at = target(found, place, folder)
-            for way in WAYS:
-                sys.stderr.write(f"{way.name} ...\n")
-                rows += way_rows(program, way, at)
-            sys.stderr.write("stream ...\n")
-            rows += stream_rows(at, options.seconds)
+            for number in range(options.repeats):
+                sys.stderr.write(f"repeat {number + 1} of {options.repeats} ...\n")
+                for concurrency in CONCURRENCIES:
+                    rows += [way_row(program, way, at, concurrency) for way in WAYS]
+                    rows.append(stream_row(at, concurrency, options.seconds))
             seconds = time.monotonic() - began
             mine = usage_of(found.pid).cpu_s - cpu_s + time.process_time() + sum(os.times()[2:4]) - own
             others = max(0.0, busy_s(list(place.server)) - busy - mine) / seconds
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="an ONNX network (default: the embedded one)")
     parser.add_argument("--profile", default="torchreid", help="its preprocessing (default torchreid)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement of the stream (default 8)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of the stream (default 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="how often all is measured (default 3)")
     parser.add_argument("--output", type=output_file, metavar="FILE", help="write the results as JSON")
     return parser

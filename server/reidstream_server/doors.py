@@ -107,7 +107,7 @@ class Kserve:
                 shared_memory=limits.kserve_shared_memory,
                 leaving=lambda: parts.runtime.leaving,
             ),
-            regions=Regions(limits.max_kserve_shared_memory_bytes) if limits.kserve_shared_memory else None,
+            regions=Regions(limits.max_kserve_region_bytes) if limits.kserve_shared_memory else None,
         )
 
 

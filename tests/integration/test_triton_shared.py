@@ -80,7 +80,7 @@ def test_rows_are_those_of_tensors_in_messages(found: Found, flavour: str) -> No
     [
         ("beyond", "do not lie within region"),
         ("twice", "is registered already"),
-        ("too long", "may have 268435456, half of max_kserve_shared_memory_bytes"),
+        ("too long", "may have 268435456, half of max_kserve_region_bytes"),
         ("no name", "is no name of shared memory"),
         ("cut off", "was cut off"),
         ("gone", "has no region"),

@@ -270,11 +270,12 @@ class LimitSettings:
             "memory of --kserve). Not behind a proxy on this machine: whoever is behind it would count as the proxy.",
         ),
     ] = False
-    max_kserve_shared_memory_bytes: Annotated[
+    max_kserve_region_bytes: Annotated[
         int,
         About(
             kind=ByteSize(low=128 * _KIB, high=_TIB),
-            help="The most bytes of such memory that clients may register, all together; one client gets at most half.",
+            help="The most bytes of such memory (regions) that clients may register, all together; one client gets at "
+            "most half.",
         ),
     ] = 512 * _MIB
 

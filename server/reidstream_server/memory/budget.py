@@ -245,8 +245,8 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             part=Part.REGIONS,
             bytes=bounds.regions_bytes,
             client_bytes=half(bounds.regions_bytes),
-            setting="max_kserve_shared_memory_bytes",
-            meaning="clients' shared memory that answers are written into, which counts for whoever writes first",
+            setting="max_kserve_region_bytes",
+            meaning="clients' shared memory that answers are written into",
         ),
         Line(
             part=Part.REACTION,

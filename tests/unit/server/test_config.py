@@ -179,7 +179,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "shared_memory": ("false", False),
     "max_shared_memory_bytes": ("1MiB", 2**20),
     "kserve_shared_memory": ("true", True),
-    "max_kserve_shared_memory_bytes": ("1MiB", 2**20),
+    "max_kserve_region_bytes": ("1MiB", 2**20),
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),

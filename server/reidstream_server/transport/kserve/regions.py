@@ -83,14 +83,14 @@ class Regions:
         if size_bytes > half:
             raise InvalidCall(
                 f"region {name!r} has {size_bytes} bytes; the regions of one client may have {half}, half of "
-                "max_kserve_shared_memory_bytes; register less"
+                "max_kserve_region_bytes; register less"
             )
         mine, bytes_of_mine = self._count.of(owner), self._bytes.of(owner)
         if not self._count.fits(owner, 1) or bytes_of_mine + size_bytes > half or not self._has_room(size_bytes):
             raise TooManyCalls(
                 f"{self._count.taken} regions of {self._bytes.taken} bytes are registered, {mine} of {bytes_of_mine} "
                 f"bytes by this client; the limits are {MAX_REGIONS} and {self._bytes.most} "
-                "(max_kserve_shared_memory_bytes), and one client gets at most half; unregister regions first"
+                "(max_kserve_region_bytes), and one client gets at most half; unregister regions first"
             )
         region = opened()
         self._regions.setdefault(owner, {})[name] = region

@@ -370,7 +370,7 @@ async def test_regions_are_bounded_in_number_and_in_bytes() -> None:
     """For one client and in all; what is unregistered has room again."""
     with memory(96 * 2**10) as given:
         async with (
-            serving(model(), **ON, max_kserve_shared_memory_bytes=128 * 2**10) as server,
+            serving(model(), **ON, max_kserve_region_bytes=128 * 2**10) as server,
             kserve_stub(server) as stub,
         ):
             assert "may have 65536" in (await refused(register(stub, "large", given)))[1]
@@ -435,5 +435,5 @@ async def test_it_is_off_unless_it_is_asked_for() -> None:
 
 async def test_regions_have_a_line_in_the_budget() -> None:
     """What the server writes into them may count as its own: pages belong to whoever writes first."""
-    async with serving(model(), **ON, max_kserve_shared_memory_bytes=2**24) as server:
+    async with serving(model(), **ON, max_kserve_region_bytes=2**24) as server:
         assert server.parts.budget.bytes_of(Part.REGIONS) == 2**24
