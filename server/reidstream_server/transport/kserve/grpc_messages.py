@@ -66,7 +66,6 @@ def asked_of(message: pb.ModelInferRequest) -> Asked:
 def response_of(inferred: Inferred) -> pb.ModelInferResponse:
     """The answer."""
     final: Mapping[str, pb.InferParameter] = {_FINAL: pb.InferParameter(bool_param=True)} if inferred.final else {}
-    placed = inferred.placed
     return pb.ModelInferResponse(
         model_name=inferred.model.name,
         model_version=VERSION,
@@ -77,10 +76,9 @@ def response_of(inferred: Inferred) -> pb.ModelInferResponse:
                 name=inferred.model.spec.output.name,
                 datatype="FP32",
                 shape=inferred.rows.shape,
-                parameters={} if placed is None else _parameters(placed),
             )
         ],
-        raw_output_contents=[inferred.rows.tobytes() if placed is None else b""],  # clients count on one for each
+        raw_output_contents=[b"" if inferred.placed else inferred.rows.tobytes()],  # clients count on one for each
     )
 
 
@@ -104,14 +102,6 @@ def _range(what: str, parameters: Mapping[str, pb.InferParameter]) -> SharedRang
 def _value(parameter: pb.InferParameter) -> object:
     field = parameter.WhichOneof("parameter_choice")
     return None if field is None else getattr(parameter, field)
-
-
-def _parameters(placed: SharedRange) -> Mapping[str, pb.InferParameter]:
-    return {
-        REGION: pb.InferParameter(string_param=placed.region),
-        SIZE: pb.InferParameter(int64_param=placed.length),
-        OFFSET: pb.InferParameter(int64_param=placed.offset),
-    }
 
 
 def _typed(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:

@@ -18,7 +18,7 @@ import orjson
 from reidstream_server.errors import InvalidCall, TooLarge
 from reidstream_server.transport.http_server.responses import JSON, Response
 
-from .asked import OFFSET, REGION, SIZE, VERSION, Asked, RawTensor, RequestedOutput, is_whole, shared_range
+from .asked import VERSION, Asked, RawTensor, RequestedOutput, is_whole, shared_range
 from .inference import Inferred
 from .tensors import FLOATS, PIXELS
 
@@ -91,21 +91,19 @@ def parse(body: bytes, length: int, model: str, version: str) -> HttpAsked:
 
 def rendered(inferred: Inferred, *, binary: bool) -> Response:
     """The answer."""
-    rows, placed = inferred.rows, inferred.placed
+    rows = inferred.rows
     output: dict[str, object] = {
         "name": inferred.model.spec.output.name,
         "datatype": "FP32",
         "shape": list(rows.shape),
     }
-    if placed is not None:
-        output["parameters"] = {REGION: placed.region, SIZE: placed.length, OFFSET: placed.offset}
-    elif binary:
-        output["parameters"] = {_BYTES: rows.nbytes}
-    else:
-        output["data"] = rows.ravel()
+    if (
+        not inferred.placed
+    ):  # parameters that say where would stop Triton's client in C++, which looks for a size in them
+        output |= {"parameters": {_BYTES: rows.nbytes}} if binary else {"data": rows.ravel()}
     said = {"model_name": inferred.model.name, "model_version": VERSION, "id": inferred.request_id, "outputs": [output]}
     text = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
-    if placed is not None or not binary:
+    if inferred.placed or not binary:
         return Response(content_type=JSON, body=text)
     header = (LENGTH_HEADER.encode(), b"%d" % len(text))
     return Response(content_type=_BINARY, headers=[header], body=text + rows.tobytes())

@@ -80,7 +80,7 @@ class KserveCalls:
         inferred = await self._inference.infer(found.asked, call.caller, self._mine(call))
         if isinstance(inferred, FrameFault):
             return frame_refused(inferred)
-        numbers = 0 if inferred.placed is not None else inferred.rows.size
+        numbers = 0 if inferred.placed else inferred.rows.size
         self._held.hold(source, numbers * _BYTES_A_NUMBER)
         write = partial(rendered, inferred, binary=found.binary)
         return (await apart.do_if(numbers > _MANY_NUMBERS and not found.binary, source, write)).value

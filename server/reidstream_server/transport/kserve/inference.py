@@ -29,7 +29,7 @@ from reidstream_server.runtime.models import ModelChoice, ModelTable, ServedMode
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.entrance.apart import Apart
 
-from .asked import VERSION, Asked, SharedRange
+from .asked import VERSION, Asked
 from .planning import Planned, Rows, plan, rows_of
 from .regions import CallerRegions, RegionRange
 
@@ -47,15 +47,15 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """`rows`: float32, little-endian, one for each crop or box. `placed`: where they lie in shared memory, if they are
-    not to be sent. `final`: the client wants to be told that it is all.
+    """`rows`: float32, little-endian, one for each crop or box. `placed`: they lie in shared memory, and are not to be
+    sent. `final`: the client wants to be told that it is all.
     """
 
     request_id: str
     final: bool
     model: ServedModel
     rows: Rows
-    placed: SharedRange | None = None
+    placed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +128,7 @@ class Inference:
         if room is not None:
             write = partial(room.write, rows.tobytes())
             await self._apart.do_if(rows.nbytes > LARGE_BYTES, taken.source, write)
-        placed = None if room is None else replace(room.named, length=rows.nbytes)
-        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows, placed=placed)
+        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows, placed=room is not None)
 
     def _shared(self, asked: Asked, regions: CallerRegions) -> Sequence[RegionRange | None]:
         """Where each input lies in shared memory; None for those in the message. Raises CallRefused."""

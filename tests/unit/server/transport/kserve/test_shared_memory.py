@@ -106,9 +106,6 @@ async def test_tensors_in_shared_memory_have_the_rows_of_tensors_in_messages() -
             await stub.ModelInfer(sent)
             (output,) = answer.outputs
             assert (list(output.shape), list(answer.raw_output_contents)) == ([2, DIM], [b""])
-            assert output.parameters["shared_memory_region"].string_param == "rows"
-            assert output.parameters["shared_memory_offset"].int64_param == 24
-            assert output.parameters["shared_memory_byte_size"].int64_param == 2 * ROW
             for offset in (24, 1024):
                 found = np.frombuffer(taken.read_bytes()[offset : offset + 2 * ROW], "<f4").reshape(2, DIM)
                 assert np.array_equal(found, expected)
@@ -146,7 +143,7 @@ async def test_a_stream_of_requests_may_use_regions() -> None:
             first, second, third = [answer async for answer in stub.ModelStreamInfer(requests())]
     assert np.array_equal(rows(first.infer_response), expected)
     assert "no region 'nobody'" in second.error_message
-    assert third.infer_response.outputs[0].parameters["shared_memory_byte_size"].int64_param == 2 * ROW
+    assert list(third.infer_response.raw_output_contents) == [b""]
 
 
 async def test_the_http_wire_does_the_same() -> None:
@@ -168,8 +165,7 @@ async def test_the_http_wire_does_the_same() -> None:
             said = {"inputs": [item], "outputs": [{"name": "embedding", "parameters": into}]}
             answer = (await http.ask("POST", f"/v2/models/{MODEL}/infer", json.dumps(said).encode())).json
             (output,) = answer["outputs"]
-            assert output["parameters"] == into | {"shared_memory_byte_size": 2 * ROW}
-            assert (output["shape"], "data" in output) == ([2, DIM], False)
+            assert output == {"name": "embedding", "datatype": "FP32", "shape": [2, DIM]}
             found = np.frombuffer(taken.read_bytes()[8 : 8 + 2 * ROW], "<f4").reshape(2, DIM)
             assert np.array_equal(found, rows(await stub.ModelInfer(shared())))
             doubled = {"inputs": [item | {"data": [1.0]}]}
