@@ -32,7 +32,7 @@ from reidstream_proto.kserve import inference_pb2_grpc
 CROPS = 8
 CONCURRENCIES = (1, 2, 3, 4)
 
-REQUESTS = 200
+REQUESTS = 100
 """Of each run."""
 
 _MOST_S = 300.0
