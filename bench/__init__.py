@@ -4,6 +4,7 @@
     serving/    python -m bench: the server beside its ceilings; `compare` puts two runs side by side
     overload/   python -m bench overload: more than the server can do, and who gets what of it
     web/        python -m bench http: the HTTP door beside a bare HTTP server
+    triton/     python -m bench triton: perf_analyzer on both wires of the open inference protocol, beside the stream
     soak/       python -m bench soak: many frames of every kind, and what grows
     observing/  python -m bench tracing, python -m bench scrapes: what it costs frames that somebody watches
     gpu/        python -m bench gpu: what only a real GPU can show
@@ -15,5 +16,5 @@
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first nine use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: the first ten use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

@@ -1,4 +1,5 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | gpu] ...`: chooses the command.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | triton | gpu] ...`: chooses.
+
 Without one, the server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
@@ -16,6 +17,7 @@ from bench.overload import command as overload
 from bench.retrieval import command as retrieval
 from bench.serving import command as serving
 from bench.soak import command as soak
+from bench.triton import command as triton
 from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
 
@@ -27,6 +29,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     **observing.COMMANDS,
     "http": web.main,
     "retrieval": retrieval.main,
+    "triton": triton.main,
     "gpu": gpu_main,
 }
 

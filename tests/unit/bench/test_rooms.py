@@ -19,6 +19,7 @@ ROOMS = {
     "soak": SHARED,
     "observing": SHARED,
     "web": {"machine"},
+    "triton": {"load", "machine"},
     "gpu": SHARED,
     "retrieval": {"machine"},
     "accuracy": set[str](),

@@ -59,7 +59,7 @@ class HttpListen:
 
 
 class HttpServer(Door):
-    """A door. Event loop only."""
+    """A door. `port`: its number, once it listens. Event loop only."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class HttpServer(Door):
         self.ended = RequestsEnded(self._routes.all)
         self.crowd = ConnectionCrowd(listen.max_connections, self._pay)
         entrance.knows(self.crowd.connected)
+        self.port = 0
         self._socket: socket.socket | None = None
         self._listener: Listener | None = None
 
@@ -88,7 +89,8 @@ class HttpServer(Door):
     @override
     async def listen(self) -> int:
         self._socket = listening(self._listen.host, self._listen.port, HTTP, _BACKLOG)
-        return int(self._socket.getsockname()[1])
+        self.port = int(self._socket.getsockname()[1])
+        return self.port
 
     @override
     async def serve(self) -> None:
