@@ -74,6 +74,7 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "__init__": Room(),
         # Rooms, from the inside out.
         "core": Room(pure=True),
+        "tracks": Room(pure=True),
         "config": Room(sees={"errors", "logs", "redaction"}),
         "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
         "memory": Room(sees={"logs"}, uses={"reidstream_engines"}),
