@@ -230,7 +230,7 @@ async def test_a_frame_of_cached_rows_needs_no_engine() -> None:
     """It is answered at once."""
     async with serving() as server:
         plan = begun(server.parts)
-        plan.add_cached(CachedRow(model=ModelIndex(0), vector=np.ones(32, np.float32), source_frame_id=3, quality=1.0))
+        plan.add_cached(CachedRow(model=ModelIndex(0), vector=np.ones(32, np.float32), source_frame_id=3, source_age_ns=1, quality=1.0))
         answer = await ask(server.runtime, plan.agreement, 4, server.parts.intake.finish(plan, frame_id=4, age_ns=0))
     assert (answer.fault, answer.outcomes) == (None, ())
     assert answer.payload is not None
