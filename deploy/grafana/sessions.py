@@ -200,7 +200,9 @@ def _tracks() -> Section:
         "How full is the room of tracks?",
         "Bytes of tracks, and of cached vectors that wait to be written, of --max-track-bytes, for each server.",
         "percentunit",
-        Query(worst(share(of("reidstream_track_bytes"), of("reidstream_track_bytes_limit")), "instance"), "{{instance}}"),
+        Query(
+            worst(share(of("reidstream_track_bytes"), of("reidstream_track_bytes_limit")), "instance"), "{{instance}}"
+        ),
         most=1,
     )
     return Section("Tracks", 8, [Placed(panel, 6) for panel in (saved, open_tracks, ended, held)])

@@ -20,7 +20,6 @@ from types import CodeType, ModuleType
 from typing import Protocol
 
 
-
 class Broken(Protocol):
     """An invariant that did not hold."""
 

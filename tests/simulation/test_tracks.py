@@ -39,7 +39,9 @@ def test_every_invariant_holds(outcomes: list[Outcome]) -> None:
 
 def test_every_situation_occurs(outcomes: list[Outcome]) -> None:
     """An invariant about what never happens would hold for ever."""
-    fates = Counter(fate for outcome in outcomes for one in outcome.verdicts for _, fate in one.fates for fate in fate)
+    fates = Counter(
+        fate for outcome in outcomes for one in outcome.verdicts for _, boxes in one.fates for fate in boxes
+    )
     assert set(fates) == {"embedded", "cached", "failed", "source lost"}
     assert set().union(*(outcome.causes for outcome in outcomes)) == {
         *("client", "timeout", "session", "evicted", "model_changed"),

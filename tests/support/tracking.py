@@ -1,7 +1,7 @@
 """Sessions with tracks on a real socket, and what was asked of the engine and the stager meanwhile.
 
-Each frame has a picture of its own, and the fake engine's row is a hash of it. So a row that was computed again, or that
-is another frame's, differs.
+Each frame has a picture of its own, and the fake engine's row is a hash of it. So a row that was computed again, or
+that is another frame's, differs.
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ def pixels(seed: int) -> bytes:
 
 def raw(seed: int) -> image_pb2.RawImage:
     """The same as a raw image."""
-    return image_pb2.RawImage(
-        format=image_pb2.PIXEL_FORMAT_BGR, width=WIDTH, height=HEIGHT, data=pixels(seed)
-    )
+    return image_pb2.RawImage(format=image_pb2.PIXEL_FORMAT_BGR, width=WIDTH, height=HEIGHT, data=pixels(seed))
 
 
 def jpeg(seed: int) -> bytes:

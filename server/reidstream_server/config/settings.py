@@ -252,8 +252,8 @@ class LimitSettings:
         int,
         About(
             kind=WholeNumber(low=0, high=65_536, unit="tracks"),
-            help="The most open tracks of a session that asks for a memory of tracks. Above it, the track without a box "
-            "for longest ends. 0: no session gets one.",
+            help="The most open tracks of a session that asks for a memory of tracks. Above it, the track "
+            "without a box for longest ends. 0: no session gets one.",
         ),
     ] = 512
     max_track_bytes: Annotated[

@@ -43,6 +43,7 @@ class SightedFrame:
     boxes: tuple[SightedBox, ...]
     trace: FrameTrace | None = None
 
+
 MOST_PASSES = 16
 """A picture of the largest size may have so many scans, and a smaller one more. Encoders write about ten."""
 

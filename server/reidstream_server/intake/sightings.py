@@ -40,7 +40,7 @@ class Sightings:
         self.track_ids.append(track_id)
 
     def of(self, plan: FramePlan) -> tuple[SightedBox, ...]:
-        """The boxes of tracks, of those that are pending; and the quality of each pending one, which others may hide."""
+        """The pending boxes that are of tracks. The quality of each pending one is what others leave of it."""
         shares = geometry(self.rects, width=self.width, height=self.height)
         hidden: Sequence[float] = shares.hidden.tolist()
         overlap: Sequence[float] = shares.overlap.tolist()

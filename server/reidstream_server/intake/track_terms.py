@@ -30,7 +30,9 @@ _LENGTH_ROUNDING = 0.01  # of unit rows that were rounded to float16
 def check_track_terms(terms: TrackTerms, *, ordering: Ordering, bounds: TrackBounds) -> None:
     """Raises NotOffered where there is no memory of tracks, and InvalidCall for what is out of its range."""
     if bounds.max_tracks == 0:
-        raise NotOffered("track_options: this server has no memory of tracks (max_tracks_per_session is 0); leave it out")
+        raise NotOffered(
+            "track_options: this server has no memory of tracks (max_tracks_per_session is 0); leave it out"
+        )
     if ordering is not Ordering.IN_ORDER:
         raise InvalidCall("ordering is AS_COMPLETED; a session with track_options must be IN_ORDER")
     _check_range("timeout_ms", terms.timeout_ns // _NS_A_MS, 1, contract.MAX_TRACK_TIMEOUT_MS)
@@ -74,15 +76,22 @@ def _check_sum(field: str, rows: Sum, *, unit: bool) -> None:
     latest = rows.latest
     if not 0 <= latest.quality <= 1:
         raise InvalidCall(f"{field}.latest_quality is {latest.quality}; it must be 0 to 1")
-    for name, frame_id in (("latest_frame_id", latest.frame_id), *(("kept_frame_ids", row.frame_id) for row in rows.kept)):
+    for name, frame_id in (
+        ("latest_frame_id", latest.frame_id),
+        *(("kept_frame_ids", row.frame_id) for row in rows.kept),
+    ):
         if not rows.first_frame_id <= frame_id <= rows.last_frame_id:
             raise InvalidCall(f"{field}.{name} has {frame_id}; it must lie between first_frame_id and last_frame_id")
     expected = min(count, MAX_KEPT)
     if len(rows.kept) != expected:
         raise InvalidCall(f"{field}.kept has {len(rows.kept)} rows; a track with {count} embeddings keeps {expected}")
     weights = [row.weight for row in rows.kept]
-    if not all(LEAST_WEIGHT * (1 - _ROUNDING) <= one <= 1 for one in weights) or not sum(weights) <= weight * (1 + _ROUNDING):
-        raise InvalidCall(f"{field}.kept_weights are {weights}; each must be {LEAST_WEIGHT} to 1, and all at most weight")
+    if not all(LEAST_WEIGHT * (1 - _ROUNDING) <= one <= 1 for one in weights) or not sum(weights) <= weight * (
+        1 + _ROUNDING
+    ):
+        raise InvalidCall(
+            f"{field}.kept_weights are {weights}; each must be {LEAST_WEIGHT} to 1, and all at most weight"
+        )
     _check_numbers(f"{field}.sum", rows.total, most=weight if unit else None)
     _check_numbers(f"{field}.latest", latest.vector, exactly=1.0 if unit else None)
     for row in rows.kept:

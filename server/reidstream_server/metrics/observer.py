@@ -148,10 +148,10 @@ class MetricsObserver(Observer):
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
         if len(job.fates) > len(job.crops):
-            for outcome, count in Tally(_outcome(fate) for fate in job.fates if not isinstance(fate, int)).items():
-                self._boxes[outcome].inc(count)
-        for became, counter in self._outcomes:
-            if count := outcomes.count(became):
+            for word, count in Tally(_outcome(fate) for fate in job.fates if not isinstance(fate, int)).items():
+                self._boxes[word].inc(count)
+        for outcome, counter in self._outcomes:
+            if count := outcomes.count(outcome):
                 counter.inc(count)
         if len(job.vectors) == 1:
             self._models[next(iter(job.vectors))].embeddings.inc(outcomes.count(CropOutcome.EMBEDDED))

@@ -91,7 +91,9 @@ class Series:
         self.sessions_ended = Counter(
             "reidstream_sessions_ended", "Sessions by how they ended.", ["cause"], registry=registry
         )
-        self.tracks_ended = Counter("reidstream_tracks_ended", "Tracks by how they ended.", ["cause"], registry=registry)
+        self.tracks_ended = Counter(
+            "reidstream_tracks_ended", "Tracks by how they ended.", ["cause"], registry=registry
+        )
         self.calls_refused = Counter(
             "reidstream_calls_refused", "Calls that ended with a refusal.", ["reason"], registry=registry
         )

@@ -86,9 +86,7 @@ class StateCollector(Collector):
             "reidstream_event_loop_cpu_seconds", "Time that the event loop has computed.", value=state.loop_cpu_s
         )
 
-    def _gauges(
-        self, now: SchedulerStatistics, windows: WindowStatistics, tracks: TrackFigures
-    ) -> Iterable[Metric]:
+    def _gauges(self, now: SchedulerStatistics, windows: WindowStatistics, tracks: TrackFigures) -> Iterable[Metric]:
         limits = self._limits
         for name, text, value in (
             ("sessions", "Open sessions.", now.sessions),

@@ -340,13 +340,7 @@ class Runtime:
             return
         match effect:
             case Answer():
-                if session.tracks is not None:
-                    session.tracks.handed_out(effect)
-                trace = None if effect.payload is None else effect.payload.trace
-                self._observer.answered(effect, time.monotonic_ns(), None if trace is None else trace.trace_hex)
-                session.mail.put_nowait(effect)
-                if session.tracks is not None:
-                    session.tracks.tell()
+                self._hand_out(session, effect)
             case SendDrain():
                 session.draining = True
                 if session.tracks is not None:
@@ -364,6 +358,15 @@ class Runtime:
                 session.mail.put_nowait(effect)
             case _:
                 assert_never(effect)
+
+    def _hand_out(self, session: Session, answer: JobAnswer) -> None:
+        if session.tracks is not None:
+            session.tracks.handed_out(answer)
+        trace = None if answer.payload is None else answer.payload.trace
+        self._observer.answered(answer, time.monotonic_ns(), None if trace is None else trace.trace_hex)
+        session.mail.put_nowait(answer)
+        if session.tracks is not None:
+            session.tracks.tell()
 
     def _track_ended(self, session: Session, event: TrackEnded) -> None:
         """Have the door write it, behind the answers that were handed out before it."""

@@ -21,6 +21,7 @@ from .job import FrameJob
 from .models import ServedModel
 from .statistics import SessionCounters, SessionFigures
 from .tracking import SessionTracks
+
 JobAnswer: TypeAlias = Answer[FrameJob]
 
 

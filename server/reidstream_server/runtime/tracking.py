@@ -14,7 +14,7 @@ import numpy as np
 
 from reidstream_engines.protocol import Embeddings
 from reidstream_server.core.effects import Answer
-from reidstream_server.core.faults import CropOutcome, FaultReason
+from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import SessionKey
 from reidstream_server.tracks.memory import RowKind, TrackMemory
 from reidstream_server.tracks.room import TrackRoom
@@ -27,9 +27,7 @@ from .wakeups import Wakeups
 
 
 class SessionTracks:
-    """Event loop only. `told`: takes each end of a track, behind the answers that were handed out before it.
-
-    """
+    """Event loop only. `told`: takes each end of a track, behind the answers that were handed out before it."""
 
     def __init__(
         self,
@@ -80,7 +78,7 @@ class SessionTracks:
         if job is None or frame is None:
             return
         if answer.fault is not None:
-            self.memory.failed(frame, leaving=answer.fault.reason is FaultReason.SHUTTING_DOWN)
+            self.memory.failed(frame)
             return
         kept = self.memory.answered(frame, lambda index: self._row(job, answer.outcomes, index))
         fates = list(job.fates)

@@ -13,8 +13,8 @@ its own turn the row is there; or it was lost, and the box gets an older one, or
 What has ended is in `ended`, in order; whoever calls takes it from there, and says when it is `written`.
 
 Traps. A track that has ended may still have frames in flight, and its id may be another track's by then; so what is in
-flight knows its track, and never looks it up. And a frame that the server gives up because it is leaving was not
-answered: its client sends it to another server, so a track that ended with it is told there, and not here.
+flight knows its track, and never looks it up. And the end of a track takes room until it is written: a client that does
+not read must not get more and more of them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,6 @@ class TrackMemory:
         self._ending_bytes = 0
         self._last_frame_id: int | None = None
         self._number: int | None = None
-        self._moved = False
         self._closed = False
 
     @property
@@ -97,7 +96,7 @@ class TrackMemory:
         a box for longest end.
         """
         by_age = sorted(snapshots, key=lambda one: now if one.last is None else one.last.taken_ns)
-        adopted = []
+        adopted: list[Track] = []
         for snapshot in reversed(by_age):
             fits = len(adopted) < self._room.bounds.max_tracks
             fits = fits and self._room.tracks.fits(self._holder, self._track_bytes)
@@ -174,20 +173,18 @@ class TrackMemory:
                 track.has_row(frame.frame_id)
                 if self.terms.snapshots:
                     changed.append(track.snapshot())
-            self._landed(track, now_told=True)
+            self._landed(track)
         frame.snapshots = tuple(changed)
         return kept
 
-    def failed(self, frame: FrameTracks, *, leaving: bool) -> None:
-        """The frame is answered without vectors. `leaving`: because this server leaves, so another will answer it."""
-        self._moved = self._moved or leaving
+    def failed(self, frame: FrameTracks) -> None:
+        """The frame is answered without vectors."""
         for box in frame.boxes:
             track = box.track
-            if not leaving:
-                track.told, track.told_last = True, box.last
+            track.told, track.told_last = True, box.last
             if box.source is not None:
                 self._lost(track, box.source)
-            self._landed(track, now_told=not leaving)
+            self._landed(track)
         self.answer_written(frame)
 
     def answer_written(self, frame: FrameTracks) -> None:
@@ -216,17 +213,16 @@ class TrackMemory:
             self._end(next(iter(self._idle.values())), TrackEndCause.TIMEOUT)
 
     def finish(self) -> None:
-        """Every frame is answered, and no more will come. If this server gave up frames because it leaves, the client
-        goes on elsewhere, and nothing ends.
-        """
-        if not self._moved:
-            for track in list(self._open.values()):
-                self._end(track, TrackEndCause.SESSION)
+        """Every frame is answered, and no more will come."""
+        for track in list(self._open.values()):
+            self._end(track, TrackEndCause.SESSION)
 
     def written(self, ended: TrackEnded) -> None:
         """The end of a track is written: its room is free."""
         if not self._closed:
-            self._give_back(ended.track)
+            self._room.tracks.give_back(self._holder, ended.track.bytes)
+            self._held -= 1
+            self._ending_bytes -= ended.track.bytes
 
     def open_tracks(self) -> tuple[Snapshot, ...]:
         """Every track that its client must take for open: of which something was told, and not its end."""
@@ -311,9 +307,7 @@ class TrackMemory:
         if track.rows is None and track.model is not None:
             track.rows = self._rows(track.model)
         if track.rows is not None:
-            track.rows.add(
-                TrackRow(vector=vector, frame_id=frame_id, quality=source.quality, taken_ns=source.taken_ns)
-            )
+            track.rows.add(TrackRow(vector=vector, frame_id=frame_id, quality=source.quality, taken_ns=source.taken_ns))
 
     @staticmethod
     def _lost(track: Track, source: RowSource) -> None:
@@ -321,19 +315,16 @@ class TrackMemory:
         if track.source is source:
             track.source = None
 
-    def _landed(self, track: Track, *, now_told: bool) -> None:
+    def _landed(self, track: Track) -> None:
         """One frame less of the track is in flight."""
         track.in_flight -= 1
         if track.in_flight:
             return
         if track.cause is None:
             self._idle[track.track_id] = track
-            return
-        del self._ending[track]
-        if now_told:
-            self._tell(track)
         else:
-            self._give_back(track)
+            del self._ending[track]
+            self._tell(track)
 
     def _end(self, track: Track, cause: TrackEndCause) -> None:
         """The track takes no more boxes. It is told when its frames are answered."""
@@ -350,8 +341,3 @@ class TrackMemory:
     def _tell(self, track: Track) -> None:
         if track.cause is not None:
             self.ended.append(TrackEnded(track=track, cause=track.cause))
-
-    def _give_back(self, track: Track) -> None:
-        self._room.tracks.give_back(self._holder, track.bytes)
-        self._held -= 1
-        self._ending_bytes -= track.bytes

@@ -166,7 +166,7 @@ class TrackEnded:
 
 
 def rows_of(known: Sum, rows: TrackRows) -> TrackRows:
-    """The rows of a track that another server had, in arrays of their own. `rows`: empty ones, as this session's are."""
+    """The rows of a track that another server had, in arrays of their own. `rows`: empty ones of this session."""
     rows.total = np.array(known.total, np.float32)
     rows.weight, rows.count, rows.latest, rows.kept = known.weight, known.count, known.latest, known.kept
     return rows

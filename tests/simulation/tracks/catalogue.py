@@ -84,8 +84,8 @@ MUTANTS = (
     _of(
         "memory",
         "a box that was promised a row counts with none",
-        "                if row is not None:\n                    kept[box.index] = row\n",
-        "                if row is not None:\n                    kept[box.index] = row\n                    track.rows.count += 1\n",
+        "                    kept[box.index] = row\n",
+        "                    kept[box.index] = row\n                    track.rows.count += 1\n",
     ),
     _of(
         "memory",
@@ -111,7 +111,12 @@ MUTANTS = (
         "total=rows.total.copy(),",
         "total=rows.total,",
     ),
-    _of("track", "the first frame of a track is its last", "        if self.first_frame_id is None:\n", "        if True:\n"),
+    _of(
+        "track",
+        "the first frame of a track is its last",
+        "        if self.first_frame_id is None:\n",
+        "        if True:\n",
+    ),
     _of(
         "track",
         "the rows of another server are forgotten",
@@ -124,29 +129,38 @@ MUTANTS = (
         "rows.total = np.array(known.total, np.float32)",
         "rows.total = np.zeros_like(known.total)",
     ),
-    _of("memory", "answers without rows keep their room", "        self.answer_written(frame)\n\n    def answer_written", "\n    def answer_written"),
+    _of(
+        "memory",
+        "answers without rows keep their room",
+        "        self.answer_written(frame)\n\n    def answer_written",
+        "\n    def answer_written",
+    ),
     _of("memory", "an answer's room is given back twice", "        frame.held_bytes = 0\n", "        pass\n"),
     # Ends.
     _of(
         "memory",
         "a track is told before its frames",
-        "        if track.in_flight:\n            self._ending[track] = None\n        else:\n            self._tell(track)",
-        "        self._ending[track] = None\n        self._tell(track)",
+        "        if track.in_flight:\n            self._ending[track] = None\n        else:\n",
+        "        self._ending[track] = None\n        if True:\n",
     ),
     _of(
         "memory",
         "a track that ended in flight is never told",
-        "        if now_told:\n            self._tell(track)\n        else:\n            self._give_back(track)",
-        "        self._give_back(track)",
+        "            del self._ending[track]\n            self._tell(track)",
+        "            del self._ending[track]",
     ),
     _of(
         "memory",
-        "what another server will answer ends here",
-        "        if now_told:\n            self._tell(track)\n        else:\n            self._give_back(track)",
-        "        self._tell(track)",
+        "a frame without vectors tells no box",
+        "            track.told, track.told_last = True, box.last\n            if box.source is not None:",
+        "            if box.source is not None:",
     ),
-    _of("memory", "a session that moves ends its tracks", "        if not self._moved:\n", "        if True:\n"),
-    _of("memory", "what is given up counts as answered", "            if not leaving:\n                track.told", "            if True:\n                track.told"),
+    _of(
+        "memory",
+        "the end of a track gives back no place",
+        "            self._held -= 1\n",
+        "",
+    ),
     _of(
         "memory",
         "tracks in flight are not handed over",
@@ -165,10 +179,25 @@ MUTANTS = (
         "        return None if first is None else first.came_ns + self.terms.timeout_ns",
         "        return None if first is None else first.came_ns + 2 * self.terms.timeout_ns",
     ),
-    _of("memory", "one time-out at a time", "        while (due := self.due_ns()) is not None and due <= now:\n", "        if (due := self.due_ns()) is not None and due <= now:\n"),
+    _of(
+        "memory",
+        "one time-out at a time",
+        "        while (due := self.due_ns()) is not None and due <= now:\n",
+        "        if (due := self.due_ns()) is not None and due <= now:\n",
+    ),
     # Bounds.
-    _of("memory", "one track too many", "            len(self._open) < bounds.max_tracks\n", "            len(self._open) <= bounds.max_tracks\n"),
-    _of("memory", "ends that are not written have no bound", "            and self._held < _HELD * bounds.max_tracks\n", ""),
+    _of(
+        "memory",
+        "one track too many",
+        "            len(self._open) < bounds.max_tracks\n",
+        "            len(self._open) <= bounds.max_tracks\n",
+    ),
+    _of(
+        "memory",
+        "ends that are not written have no bound",
+        "            and self._held < _HELD * bounds.max_tracks\n",
+        "",
+    ),
     _of(
         "memory",
         "the newest track is evicted",
@@ -193,15 +222,52 @@ MUTANTS = (
         "        self._room.tracks.take(self._holder, self._track_bytes)\n",
         "",
     ),
-    _of("memory", "the room of a track is given back when it ends", "        self._ending_bytes += track.bytes\n        if track.in_flight", "        self._give_back(track)\n        if track.in_flight"),
-    _of("memory", "a session keeps what it held", "            pool.give_back(self._holder, pool.of(self._holder))\n", "            pass\n"),
+    _of(
+        "memory",
+        "the room of a track is given back when it ends",
+        "        self._ending_bytes += track.bytes\n        if track.in_flight",
+        "        self._room.tracks.give_back(self._holder, track.bytes)\n        if track.in_flight",
+    ),
+    _of(
+        "memory",
+        "a session keeps what it held",
+        "            pool.give_back(self._holder, pool.of(self._holder))\n",
+        "            pass\n",
+    ),
     _of("memory", "tracks of a closed session stay open", "        self._room.open -= len(self._open)\n", ""),
-    _of("memory", "too many tracks are adopted", "            fits = fits and self._room.tracks.fits(self._holder, self._track_bytes)\n", ""),
-    _of("memory", "the oldest tracks are adopted first", "for snapshot in reversed(by_age):", "for snapshot in by_age:"),
+    _of(
+        "memory",
+        "too many tracks are adopted",
+        "            fits = fits and self._room.tracks.fits(self._holder, self._track_bytes)\n",
+        "",
+    ),
+    _of(
+        "memory", "the oldest tracks are adopted first", "for snapshot in reversed(by_age):", "for snapshot in by_age:"
+    ),
     # Rows.
-    _of("rows", "weights are not rounded", "return single(max(quality, LEAST_WEIGHT))", "return max(quality, LEAST_WEIGHT)"),
-    _of("rows", "a box without quality weighs nothing", "return single(max(quality, LEAST_WEIGHT))", "return single(quality)"),
-    _of("rows", "the sum is of rows without weights", "self.total += np.float32(weight) * vector", "self.total += vector"),
-    _of("policy", "an interval of frames is one longer", "frame - source.frame >= frames", "frame - source.frame > frames"),
+    _of(
+        "rows",
+        "weights are not rounded",
+        "return single(max(quality, LEAST_WEIGHT))",
+        "return max(quality, LEAST_WEIGHT)",
+    ),
+    _of(
+        "rows",
+        "a box without quality weighs nothing",
+        "return single(max(quality, LEAST_WEIGHT))",
+        "return single(quality)",
+    ),
+    _of(
+        "rows",
+        "the sum is of rows without weights",
+        "self.total += np.float32(weight) * vector",
+        "self.total += vector",
+    ),
+    _of(
+        "policy",
+        "an interval of frames is one longer",
+        "frame - source.frame >= frames",
+        "frame - source.frame > frames",
+    ),
     _of("policy", "an age is measured from the last box", "taken_ns - source.taken_ns > policy.max_age_ns", "False"),
 )

@@ -46,8 +46,8 @@ from .reading import Request, StreamContext, opening_message, opening_of
 from .record import SessionRecord
 from .shared import shared_memory
 from .stream import Stream
-from .track_options import parse_open_tracks
 from .traces import FrameTraces, session_field
+from .track_options import parse_open_tracks
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
@@ -243,9 +243,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
     async def _session(self, first: session_pb2.SessionOpen, caller: Caller, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
         limits = self._limits
-        agreement = parse_session(
-            first, caller=caller, models=self._models, window=limits.window, tracks=limits.tracks
-        )
+        agreement = parse_session(first, caller=caller, models=self._models, window=limits.window, tracks=limits.tracks)
         open_tracks = await self._open_tracks(first, agreement)
         first = _without_tracks(first)
         opened = answers.session_opened(first, agreement, self._published)
@@ -282,7 +280,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
 
 
 def _without_tracks(first: session_pb2.SessionOpen) -> session_pb2.SessionOpen:
-    """The rest of an opening: what a message once held it holds as long as it lives, and a session may live for days."""
+    """The rest of an opening: a message keeps what it held as long as it lives, and a session may live for days."""
     if not first.track_options.open_tracks:
         return first
     first.track_options.ClearField("open_tracks")

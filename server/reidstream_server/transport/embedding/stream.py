@@ -209,7 +209,9 @@ class Stream:
             return request
         return request.frame.frame_id, *self._read_frame(request.frame, began)
 
-    def _read_frame(self, message: frame_pb2.Frame, began: int) -> tuple[FrameOrFault | SightedFrame, FrameTrace | None]:
+    def _read_frame(
+        self, message: frame_pb2.Frame, began: int
+    ) -> tuple[FrameOrFault | SightedFrame, FrameTrace | None]:
         trace = None if self.traces is None else self.traces.begin(message, began)
         agreement = self.session.agreement
         if agreement.tracks is None:

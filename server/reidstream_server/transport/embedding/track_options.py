@@ -56,9 +56,7 @@ def parse_track_terms(message: session_pb2.TrackOptions, *, ordering: Ordering, 
     return terms
 
 
-def parse_open_tracks(
-    message: session_pb2.TrackOptions, agreement: Agreement, now_ns: int
-) -> tuple[Snapshot, ...]:
+def parse_open_tracks(message: session_pb2.TrackOptions, agreement: Agreement, now_ns: int) -> tuple[Snapshot, ...]:
     """The tracks that the session goes on with. Ages count back from `now_ns`. Any thread. Raises CallRefused."""
     by_name = {model.name: model for model in agreement.routes.models.values()}
     snapshots = tuple(
@@ -117,14 +115,16 @@ def _policy(message: session_pb2.TrackOptions) -> EmbedPolicy:
 def _on_risk(asked: session_pb2.EmbedOnRisk) -> OnRisk:
     usual = OnRisk()
 
-    def given(name: str) -> float:
-        return float(getattr(asked, name)) if asked.HasField(name) else single(getattr(usual, name))
+    given = {field.name for field, _ in asked.ListFields()}
+
+    def number(name: str) -> float:
+        return float(getattr(asked, name)) if name in given else single(getattr(usual, name))
 
     return OnRisk(
-        max_overlap=given("max_overlap"),
-        max_size_ratio=given("max_size_ratio"),
-        max_shift=given("max_shift"),
-        min_quality_gain=given("min_quality_gain"),
+        max_overlap=number("max_overlap"),
+        max_size_ratio=number("max_size_ratio"),
+        max_shift=number("max_shift"),
+        min_quality_gain=number("min_quality_gain"),
         max_age_ns=asked.max_age_ms * _NS_A_MS if asked.HasField("max_age_ms") else usual.max_age_ns,
     )
 

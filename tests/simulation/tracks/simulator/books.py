@@ -118,14 +118,11 @@ class Account:
 
 
 class Books:
-    """Of one session. `expected`: ends that must be told now, in this order. `moved`: frames of it were given
-    up, and are sent to another server.
-    """
+    """Of one session. `expected`: ends that must be told now, in this order."""
 
     def __init__(self, who: int, terms: TrackTerms, account: Account) -> None:
         self.lives: list[Life] = []
         self.expected: list[tuple[Life, TrackEndCause]] = []
-        self.moved = False
         self._who = who
         self._terms = terms
         self._account = account
@@ -220,18 +217,14 @@ class Books:
         check("snapshots", len(frame.snapshots) == len(told), f"{len(frame.snapshots)}, not {len(told)}")
         for life, snapshot in zip(told, frame.snapshots, strict=True):
             self._check_snapshot(life, snapshot)
-        self._landed(flying, told=True)
+        self._landed(flying)
 
-    def failed(self, frame_id: int, frame: FrameTracks, held_bytes: int, *, leaving: bool) -> None:
-        """The frame has no vectors. `leaving`: another server will answer it."""
-        self.moved = self.moved or leaving
+    def failed(self, frame_id: int, frame: FrameTracks, held_bytes: int) -> None:
+        """The frame has no vectors."""
         flying = self._in_flight.pop(frame_id)
         for _, seen, _ in flying:
             seen.state = State.NOTHING
-        if leaving:
-            for life, seen, _ in flying:
-                life.boxes.remove(seen)  # as if it had not come
-        self._landed(flying, told=not leaving)
+        self._landed(flying)
         check("answer bytes", frame.held_bytes == 0, "held for an answer without rows")
         self._account.answers.change(self._who, -held_bytes)
 
@@ -256,9 +249,7 @@ class Books:
                 self._end(life, TrackEndCause.TIMEOUT)
 
     def finished(self) -> None:
-        """The client had half-closed, and all is answered, or sent elsewhere."""
-        if self.moved:
-            return
+        """The client had half-closed, and all is answered."""
         for life in sorted(self.open, key=lambda one: one.came):
             self._end(life, TrackEndCause.SESSION)
 
@@ -347,7 +338,9 @@ class Books:
 
     def release(self, ended: TrackEnded) -> None:
         """Its end was written: it is held no more."""
-        life = next(one for one in self.lives if one.held and one.cause is ended.cause and one.track_id == ended.track.track_id)
+        life = next(
+            one for one in self.lives if one.held and one.cause is ended.cause and one.track_id == ended.track.track_id
+        )
         life.held = False
 
     def _end(self, life: Life, cause: TrackEndCause) -> None:
@@ -355,14 +348,10 @@ class Books:
         if not life.flying:
             self.expected.append((life, cause))
 
-    def _landed(self, flying: Sequence[tuple[Life, Seen, int]], *, told: bool) -> None:
+    def _landed(self, flying: Sequence[tuple[Life, Seen, int]]) -> None:
         for life, _, _ in flying:
             if life.cause is not None and not life.flying:
-                if told:
-                    self.expected.append((life, life.cause))
-                else:
-                    life.held = False
-                    self._account.tracks.change(self._who, -TRACK)
+                self.expected.append((life, life.cause))
 
     def _last_box(self, life: Life) -> tuple[Rect, int] | None:
         if life.boxes:
@@ -383,7 +372,7 @@ class Books:
             source = (known.latest.frame_id, known.latest.taken_ns, known.latest.quality)
         else:
             return True
-        return _policy_asks(self._terms.policy, box, number, taken_ns, self._last_box(life), source)
+        return _policy_asks(self._terms.policy, box, (number, taken_ns), self._last_box(life), source)
 
     def _newest(self, life: Life) -> tuple[int, Vector] | None:
         rows = [(seen.frame_id, seen.row) for seen in life.boxes if seen.state is State.ROW]
@@ -433,11 +422,12 @@ class Books:
 def _policy_asks(
     policy: EmbedPolicy,
     box: BoxPlan,
-    number: int,
-    taken_ns: int,
+    came: tuple[int, int],
     last: tuple[Rect, int] | None,
     source: tuple[int, int, float],
 ) -> bool:
+    """`came`: the number of the box's frame, and when it was taken. `source`: the same of the row, and its quality."""
+    number, taken_ns = came
     source_number, source_taken, source_quality = source
     age = taken_ns - source_taken
     match policy:

@@ -1,7 +1,7 @@
 """A camera that goes on whatever becomes of its stream, and keeps what another server needs of its tracks.
 
-It sends each frame when it is taken. What is not answered when the stream ends is sent again, with the ends of tracks in
-their places between the frames, and with the newest snapshot of each track that it takes for open.
+It sends each frame when it is taken. What is not answered when the stream ends is sent again, with the ends of tracks
+in their places between the frames, and with the newest snapshot of each track that it takes for open.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from reidstream_server.core.faults import FaultReason
 from reidstream_server.tracks.rows import TrackRow
 from reidstream_server.tracks.track import LastBox, Snapshot, TrackEnded
 
@@ -108,7 +107,9 @@ class Client:
         for frame in list(self._open.values()):
             self._send(frame)
             following = min((other for other in self._open if other > frame.frame_id), default=None)
-            behind = [one for one in ends if one.after >= frame.frame_id and (following is None or one.after < following)]
+            behind = [
+                one for one in ends if one.after >= frame.frame_id and (following is None or one.after < following)
+            ]
             self._send_ends(tuple(one.track_id for one in behind))
         self._half_close()
 
@@ -142,8 +143,6 @@ class Client:
                 self._stream_ended()
 
     def _answered(self, answer: FrameAnswer) -> None:
-        if answer.fault is FaultReason.SHUTTING_DOWN:
-            return  # it is sent to another server
         frame = self._open.pop(answer.frame_id)
         self._ends = [end for end in self._ends if end.after >= frame.frame_id]  # those were ignored
         self.verdict.answered(answer)
@@ -211,7 +210,5 @@ def _with_latest(snapshot: Snapshot, box: BoxAnswer, last: LastBox) -> Snapshot:
     check("snapshot", rows is not None and box.row is not None, "a snapshot without rows")
     if rows is None or box.row is None:
         return snapshot
-    row = TrackRow(
-        vector=box.row.copy(), frame_id=rows.latest.frame_id, quality=box.quality, taken_ns=last.taken_ns
-    )
+    row = TrackRow(vector=box.row.copy(), frame_id=rows.latest.frame_id, quality=box.quality, taken_ns=last.taken_ns)
     return Snapshot(track_id=snapshot.track_id, rows=replace(rows, total=rows.total.copy(), latest=row), last=last)

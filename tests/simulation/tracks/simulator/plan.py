@@ -12,8 +12,8 @@ from reidstream_server.tracks.terms import TrackTerms
 
 MS = 1_000_000
 START_NS = 10_000 * MS
-DIMS = (3, 2)
-"""Of the two models."""
+DIMS = (48, 24)
+"""Of the two models. So large that a few cached rows fill what the smallest bounds leave to them."""
 
 
 class Style(Enum):

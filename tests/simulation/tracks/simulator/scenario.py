@@ -62,7 +62,9 @@ def _client(rng: Random, number: int, style: Style) -> ClientPlan:
         if rng.random() < 0.5:
             cuts.append(Cut(at_ns=at, outage_ns=rng.choice((0, MS, 30 * MS, 90 * MS))))
         else:
-            drains.append(Drain(at_ns=at, deadline_ns=rng.choice((0, 2 * MS, 20 * MS, 5_000 * MS))))
+            drains.append(
+                Drain(at_ns=at, deadline_ns=5_000 * MS if calm else rng.choice((0, 2 * MS, 20 * MS, 5_000 * MS)))
+            )
     return ClientPlan(
         number=number,
         terms=TrackTerms(
@@ -123,9 +125,7 @@ def _frames(rng: Random, period: int, timeout: int, style: Style) -> tuple[Frame
             boxes.append(_box(rng, boxes[0].track_id, boxes[0].model, _anywhere(rng), style))
         ends = tuple(rng.choice((*ids, 999)) for _ in range(rng.choice((1, 2)))) if rng.random() < 0.08 else ()
         trouble = rng.choice(list(FrameTrouble)) if style is not Style.CALM and rng.random() < 0.05 else None
-        found.append(
-            FramePlan(frame_id=frame_id, captured_ns=at, boxes=tuple(boxes), trouble=trouble, ends=ends)
-        )
+        found.append(FramePlan(frame_id=frame_id, captured_ns=at, boxes=tuple(boxes), trouble=trouble, ends=ends))
         frame_id += 1 if rng.random() < 0.9 or style is Style.CALM else rng.randint(2, 5)
         at += period
     return tuple(found)

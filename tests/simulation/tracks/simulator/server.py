@@ -101,9 +101,7 @@ class Server:
 
     # What clients do.
 
-    def open(
-        self, plan: ClientPlan, snapshots: Sequence[Snapshot], tell: Callable[[Told], None]
-    ) -> ServedSession:
+    def open(self, plan: ClientPlan, snapshots: Sequence[Snapshot], tell: Callable[[Told], None]) -> ServedSession:
         """A stream opens."""
         terms = SessionTerms(
             flow=Flow(client="client", camera_id=f"camera {plan.number}"),
@@ -246,9 +244,7 @@ class Server:
 
         return done
 
-    def _ran(
-        self, model: ModelIndex, batch: BatchKey, crops: Sequence[tuple[Job, int]]
-    ) -> Callable[[], None]:
+    def _ran(self, model: ModelIndex, batch: BatchKey, crops: Sequence[tuple[Job, int]]) -> Callable[[], None]:
         def done() -> None:
             if any(job.plan.boxes[job.crops[index]].poison for job, index in crops):
                 self._carry_out(self._scheduler.batch_failed(model, batch, "poison", self._clock.now))
@@ -283,9 +279,9 @@ class Server:
         tracked = frozenset() if job.tracks is None else frozenset(box.index for box in job.tracks.boxes)
         if effect.fault is not None:
             if job.tracks is not None:
-                held, leaving = job.tracks.held_bytes, effect.fault.reason is FaultReason.SHUTTING_DOWN
-                memory.failed(job.tracks, leaving=leaving)
-                books.failed(effect.frame_id, job.tracks, held, leaving=leaving)
+                held = job.tracks.held_bytes
+                memory.failed(job.tracks)
+                books.failed(effect.frame_id, job.tracks, held)
             vain = tuple(sorted(tracked))
             return FrameAnswer(frame_id=effect.frame_id, fault=effect.fault.reason, tracked_in_vain=vain)
         rows: dict[int, Vector | None] = {}

@@ -61,7 +61,9 @@ class Verdict:
 
     def answered(self, answer: FrameAnswer) -> None:
         """A frame."""
-        check("order", self._last is None or answer.frame_id > self._last, f"frame {answer.frame_id} after {self._last}")
+        check(
+            "order", self._last is None or answer.frame_id > self._last, f"frame {answer.frame_id} after {self._last}"
+        )
         self._last = answer.frame_id
         self.answers += 1
         frame = next(one for one in self.plan.frames if one.frame_id == answer.frame_id)
@@ -75,7 +77,9 @@ class Verdict:
                 rows = [one for one in boxes if one.source is None]
                 check("cached row", rows, f"frame {answer.frame_id}, track {plan.track_id}: no row before")
                 newest = rows[-1]
-                check("cached row", newest.frame_id == box.source_frame_id, f"{box.source_frame_id} in {answer.frame_id}")
+                check(
+                    "cached row", newest.frame_id == box.source_frame_id, f"{box.source_frame_id} in {answer.frame_id}"
+                )
                 check("cached row", newest.row.tobytes() == box.row.tobytes(), f"frame {answer.frame_id}")
                 check("cached quality", newest.quality == box.quality, f"frame {answer.frame_id}")
             boxes.append(

@@ -7,6 +7,7 @@ from tests.support.gate import Gate
 from tests.support.harness import frame, serving, stream_to, until
 from tests.support.tracking import end_tracks, frame_of, tracked, tracker
 
+
 async def test_an_event_goes_out_between_the_answers_where_it_happened() -> None:
     """Behind what was handed out before it, ahead of what comes after it; the last one before the stream ends."""
     gate = Gate()
