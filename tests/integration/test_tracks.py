@@ -285,20 +285,20 @@ async def test_a_source_that_is_dropped_is_told_and_asked_for_again() -> None:
     """A box was promised the row of a frame that gives way to a newer one: SOURCE_LOST, and the next is embedded."""
     gate = Gate()
     fields = {
-        "window": session_pb2.Window(frames=3),
+        "window": session_pb2.Window(frames=4),
         "overload_policy": session_pb2.OVERLOAD_POLICY_DROP_OLDEST,
     }
     async with serving(gated(gate)) as server, tracker(server, None, **fields) as session:
         await session.send(frame_of(1, tracked(2, 1)))
         await until(lambda: gate.entered == 1)
-        await session.send(frame_of(2, tracked(2, 2)), frame_of(3, tracked(2, 7)), frame_of(4, tracked(2, 7)))
-        await session.send(frame_of(5, tracked(2, 3)))
-        await until(lambda: server.runtime.sessions()[0].counters.frames == 5)
+        others = [frame_of(n, tracked(2, n)) for n in (2, 3, 6)]  # two are ready, and the third is one too many
+        await session.send(*others[:2], frame_of(4, tracked(2, 7)), frame_of(5, tracked(2, 7)), others[2])
+        await until(lambda: server.runtime.sessions()[0].counters.frames == 6)
         gate.opened.set()
-        results = [await session.stream.result() for _ in range(5)]
-        again = await session.ask(frame_of(6, tracked(2, 7)))
-    assert results[2].error.reason == frame_pb2.ERROR_REASON_DROPPED
-    assert outcomes(results[3]) == [SOURCE_LOST]
+        results = [await session.stream.result() for _ in range(6)]
+        again = await session.ask(frame_of(7, tracked(2, 7)))
+    assert results[3].error.reason == frame_pb2.ERROR_REASON_DROPPED
+    assert outcomes(results[4]) == [SOURCE_LOST]
     assert outcomes(again) == [EMBEDDED]
 
 
@@ -764,7 +764,7 @@ def _made(track_id: int, model: str, space_id: str) -> frame_pb2.TrackSnapshot:
 
 async def test_a_hostile_client_gets_no_more_than_its_share() -> None:
     """A track for each of thirty thousand ids, ended by nobody, and read by nobody for long: tracks and bytes stay
-    bounded, by the server's own accounts, and all is given back. (A test of the memory alone has a million.)
+    bounded, by the server's own accounts, and all is given back. A test of the memory alone has a million.
     """
     most_bytes = 4 << 20
     async with serving(max_track_bytes=most_bytes, max_tracks_per_session=64) as server:

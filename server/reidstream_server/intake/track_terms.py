@@ -27,14 +27,20 @@ _ROUNDING = 1e-6  # sums of float32 weights
 _LENGTH_ROUNDING = 0.01  # of unit rows that were rounded to float16
 
 
-def check_track_terms(terms: TrackTerms, *, ordering: Ordering, bounds: TrackBounds) -> None:
-    """Raises NotOffered where there is no memory of tracks, and InvalidCall for what is out of its range."""
+def check_tracks_are_offered(bounds: TrackBounds) -> None:
+    """Raises NotOffered where there is no memory of tracks."""
     if bounds.max_tracks == 0:
-        raise NotOffered(
-            "track_options: this server has no memory of tracks (max_tracks_per_session is 0); leave it out"
-        )
+        raise NotOffered("track_options: this server has no tracks (max_tracks_per_session is 0); leave it out")
+
+
+def check_track_ordering(ordering: Ordering) -> None:
+    """Raises InvalidCall. A box may be promised a row that is on its way, which must come first."""
     if ordering is not Ordering.IN_ORDER:
         raise InvalidCall("ordering is AS_COMPLETED; a session with track_options must be IN_ORDER")
+
+
+def check_track_terms(terms: TrackTerms) -> None:
+    """Raises InvalidCall for what is out of its range."""
     _check_range("timeout_ms", terms.timeout_ns // _NS_A_MS, 1, contract.MAX_TRACK_TIMEOUT_MS)
     _check_range("representatives", terms.representatives, 0, contract.MAX_TRACK_REPRESENTATIVES)
     match terms.policy:

@@ -239,7 +239,7 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             bytes=(1 + WRITTEN_COPIES) * bounds.max_track_bytes,
             client_bytes=(1 + WRITTEN_COPIES) * bounds.max_track_bytes,
             setting="max_track_bytes",
-            meaning="tracks of sessions, and the same as messages, when they are handed over",
+            meaning="tracks, and the same as messages when they are handed over",
         ),
         Line(
             part=Part.HTTP,

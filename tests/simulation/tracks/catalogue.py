@@ -6,7 +6,16 @@ from tests.simulation.planting import TRACKS, Mutant
 
 
 def _of(module: str, name: str, old: str, new: str) -> Mutant:
-    return Mutant(name=name, module=module, old=old, new=new, ground=TRACKS)
+    return Mutant(name=name, module=module, old=old, new=new, found_by=_FOUND_BY.get(name, 0), ground=TRACKS)
+
+
+_FOUND_BY = {
+    "ends that are not written have no bound": 17,
+    "a full room does not keep a row from being promised": 35,
+    "any lost source is the newest": 38,
+    "too many tracks are adopted": 237,
+}
+"""A seed, for those that few seeds find."""
 
 
 MUTANTS = (

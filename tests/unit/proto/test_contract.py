@@ -25,7 +25,7 @@ SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file
         f'the {len(contract.SEGMENT_MAGIC)} bytes "{contract.SEGMENT_MAGIC.decode()}"',
         f"{contract.SEGMENT_NONCE_BYTES} random bytes",
         *contract.SEGMENT_SEALS,
-        f"{contract.MAX_STRUCTURE_BYTES} + {contract.MAX_STRUCTURE_BYTES_PER_BOX} * `Limits.max_boxes_per_frame` bytes",
+        f"{contract.MAX_STRUCTURE_BYTES} + {contract.MAX_STRUCTURE_BYTES_PER_BOX} * `Limits.max_boxes_per_frame` +",
         f"A name from ListModels, at most {contract.MAX_MODEL_NAME_BYTES} bytes of UTF-8",
         f"be compared with the client's. At most {contract.MAX_SPACE_ID_BYTES} bytes of UTF-8",
         f"At most {contract.MAX_MODEL_CHOICES} choices",

@@ -18,6 +18,7 @@ from reidstream_server.identity.access import Caller
 from reidstream_server.intake.fields import check_choice_counts, check_filter_count
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.intake.terms import CallTerms, agree_on_call, agree_on_stream
+from reidstream_server.intake.track_terms import check_track_ordering
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
 from reidstream_server.runtime.runtime import NO_TRACKS
@@ -145,13 +146,16 @@ def parse_session(
     if len(message.session_id) != contract.SESSION_ID_BYTES:
         given, right = len(message.session_id), contract.SESSION_ID_BYTES
         raise InvalidCall(f"session_id has {given} bytes; it must have {right}")
-    ordering = _known("ordering", message.ordering, _ORDERINGS)
     wanted = message.track_options if message.HasField("track_options") else None
+    track_terms = None if wanted is None else parse_track_terms(wanted, tracks)
+    ordering = _known("ordering", message.ordering, _ORDERINGS)
+    if track_terms is not None:
+        check_track_ordering(ordering)
     return agree_on_stream(
         _WireTerms(caller, message.options),
         models=models,
         limits=window,
-        tracks=None if wanted is None else parse_track_terms(wanted, ordering=ordering, bounds=tracks),
+        tracks=track_terms,
         ordering=ordering,
         policy=_known("overload_policy", message.overload_policy, _POLICIES),
         window_frames=message.window.frames,

@@ -13,10 +13,9 @@ import numpy as np
 
 from reidstream_engines.protocol import Embeddings
 from reidstream_proto.v1 import frame_pb2, session_pb2
-from reidstream_server.core.terms import Ordering
 from reidstream_server.errors import InvalidCall, WrongSpace
 from reidstream_server.intake.fields import check_count
-from reidstream_server.intake.track_terms import check_ids, check_snapshot, check_track_terms
+from reidstream_server.intake.track_terms import check_ids, check_snapshot, check_track_terms, check_tracks_are_offered
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.tracks.room import TrackBounds
@@ -39,9 +38,10 @@ _VECTORS_BACK: Mapping[TrackVector, session_pb2.TrackVector.ValueType] = {
 }
 
 
-def parse_track_terms(message: session_pb2.TrackOptions, *, ordering: Ordering, bounds: TrackBounds) -> TrackTerms:
+def parse_track_terms(message: session_pb2.TrackOptions, bounds: TrackBounds) -> TrackTerms:
     """What the session asks for. Raises CallRefused."""
-    check_count("track_options.open_tracks", len(message.open_tracks), bounds.max_tracks or len(message.open_tracks))
+    check_tracks_are_offered(bounds)
+    check_count("track_options.open_tracks", len(message.open_tracks), bounds.max_tracks)
     if message.vector not in _VECTORS:
         known = ", ".join(map(str, sorted(_VECTORS)))
         raise InvalidCall(f"track_options.vector is {message.vector}; this server knows {known}")
@@ -52,7 +52,7 @@ def parse_track_terms(message: session_pb2.TrackOptions, *, ordering: Ordering, 
         representatives=message.representatives,
         snapshots=message.snapshots,
     )
-    check_track_terms(terms, ordering=ordering, bounds=bounds)
+    check_track_terms(terms)
     return terms
 
 
