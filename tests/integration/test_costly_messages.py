@@ -14,20 +14,20 @@ from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, service_pb2_g
 from tests.support.harness import JPEG, encode, frame, opening, serving, stream_to, stub_of
 
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")
-MANY = [image_pb2.Box()] * 200_000
+MANY = [image_pb2.Box()] * 400_000
 UNARY = {
     "boxes": service_pb2.EmbedRequest(options=OPTIONS, frame=frame_pb2.Frame(boxes=MANY)),
     "class ids": service_pb2.EmbedRequest(
         options=session_pb2.EmbedOptions(models=[session_pb2.ModelChoice(class_ids=range(500_000))])
     ),
-    "a name": service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="c" * 400_000)),
+    "a name": service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="c" * 700_000)),
 }
 STREAMED = {
     "class ids": opening(box_filter=session_pb2.BoxFilter(class_ids=range(500_000))),
     "boxes": service_pb2.EmbedStreamRequest(frame=frame_pb2.Frame(boxes=MANY)),
     "tracks": service_pb2.EmbedStreamRequest(end_tracks=session_pb2.EndTracks(track_ids=range(500_000))),
 }
-SAID = "the message has more than 321536 bytes beside its pixels"
+SAID = "the message has more than 649216 bytes beside its pixels"
 
 
 @asynccontextmanager
@@ -72,7 +72,8 @@ async def test_the_bound_on_structure_follows_the_bound_on_boxes() -> None:
     message = service_pb2.EmbedRequest(options=OPTIONS, frame=frame_pb2.Frame(boxes=boxes))
     message.frame.encoded.data = JPEG
     for most, outcomes in ((100, None), (50_000, len(boxes))):
-        async with serving(max_boxes_per_frame=most, max_queue_boxes=100_000) as server, stub_of(server.port) as stub:
+        bounds = {"max_boxes_per_frame": most, "max_queue_boxes": 100_000, "max_tracks_per_session": 0}
+        async with serving(**bounds) as server, stub_of(server.port) as stub:
             if outcomes is None:
                 with pytest.raises(grpc.aio.AioRpcError, match="beside its pixels"):
                     await stub.Embed(message)

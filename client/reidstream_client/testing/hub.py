@@ -109,7 +109,8 @@ class Hub(Backend):
         with self.lock:
             stream = self._streams.get(call)
             if stream is not None:
-                stream.leaving = stream.half_closed = True
+                stream.finished = not stream.leaving
+                stream.leaving = True
                 self._end_if_done(stream)
 
     @override

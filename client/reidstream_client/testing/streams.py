@@ -22,7 +22,7 @@ from .tracks import FakeTracks, TrackedFrame
 class Stream:
     """An open session. `unanswered`: frames that were accepted and have no answer yet. `tracks`: None if it has none.
 
-    `leaving`: it accepts no more frames. `half_closed`: because its client has said so.
+    `leaving`: it accepts no more frames. `finished`: because its client has said so, and was not asked to leave.
     """
 
     call: FakeCall
@@ -32,7 +32,7 @@ class Stream:
     unanswered: int = 0
     last_frame_id: int | None = None
     leaving: bool = False
-    half_closed: bool = False
+    finished: bool = False
 
     @property
     def done(self) -> bool:
@@ -73,7 +73,7 @@ class Stream:
 
     def end(self) -> None:
         """End the call with OK."""
-        if self.half_closed:
+        if self.finished:
             self.end_tracks((), TrackEndCause.SESSION)
         self.call.end(None)
 

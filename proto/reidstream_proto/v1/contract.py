@@ -63,6 +63,9 @@ MAX_STRUCTURE_BYTES: Final = 65_536
 MAX_STRUCTURE_BYTES_PER_BOX: Final = 256
 """How many more there may be for each of `Limits.max_boxes_per_frame`, whatever the frame's own boxes."""
 
+MAX_STRUCTURE_BYTES_PER_TRACK: Final = 640
+"""And for each of `Limits.max_tracks_per_session`."""
+
 SEGMENT_MAGIC: Final = b"reidstream/shm/1"
 """First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""
 
