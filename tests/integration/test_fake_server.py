@@ -59,13 +59,13 @@ ODD = np.array(
     np.float32,
 )
 TRACKED = [[10, 10, 60, 120], [100, 20, 160, 200], [200, 20, 260, 200]]
-TRACK_POLICIES = (
-    EmbedEveryFrame(),
-    EmbedAtIntervals(frames=3),
-    EmbedAtIntervals(seconds=250),
-    EmbedOnce(),
-    EmbedOnRisk(max_overlap=1, max_age_s=250),
-)
+TRACK_POLICIES: dict[str, EmbedPolicy] = {
+    "every frame": EmbedEveryFrame(),
+    "3 frames": EmbedAtIntervals(frames=3),
+    "250 s": EmbedAtIntervals(seconds=250),
+    "once": EmbedOnce(),
+    "on risk": EmbedOnRisk(max_overlap=1, max_age_s=250),
+}
 BOTH = [ModelChoice(name="person", class_ids=(0,)), ModelChoice(name="vehicle", class_ids=(2, 5))]
 
 
@@ -364,8 +364,8 @@ SCENARIOS: dict[str, Scenario] = {
     "drop oldest": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.DROP_OLDEST),
     "reject": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.REJECT),
     "resuming": resuming,
-    **{f"tracks, {policy}": tracking(policy) for policy in TRACK_POLICIES},
-    **{f"tracks, resuming, {policy}": tracking(policy, "resuming_stream") for policy in TRACK_POLICIES},
+    **{f"tracks, {name}": tracking(policy) for name, policy in TRACK_POLICIES.items()},
+    **{f"tracks, resuming, {name}": tracking(policy, "resuming_stream") for name, policy in TRACK_POLICIES.items()},
     "no tracks": trackless,
     "draining": draining,
     "left": left("stream"),

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +37,7 @@ from reidstream_client import (
 )
 from reidstream_engines.fake import FakeEngine, FakeScript
 from tests.support.harness import JPEG, serving, until
-from tests.support.instant_server import instant_server
+from tests.support.instant_server import InstantServer, instant_server
 from tests.support.switch import switch
 
 FRAMES = 120
@@ -77,7 +77,6 @@ class Seen:
 
     answers: list[FrameEmbeddings] = field(default_factory=list)
     ends: list[TrackEnded] = field(default_factory=list)
-    order: list[str] = field(default_factory=list)
 
     def add(self, event: SessionEvent) -> None:
         if isinstance(event, TrackEnded):
@@ -185,33 +184,42 @@ async def test_a_session_moves_from_server_to_server(policy: EmbedPolicy, dtype:
     check(seen, whole)
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=repr)
-async def test_a_session_outlives_a_server_that_is_killed(policy: EmbedPolicy) -> None:
-    """With frames and ends on their way, and nobody left to say anything."""
-    whole, seen = await unbroken(policy), Seen()
+async def test_sessions_outlive_servers_that_are_killed() -> None:
+    """With frames and ends on their way, and nobody left to say anything: a camera for each policy, twice."""
+    whole = [await unbroken(policy) for policy in POLICIES]
     async with AsyncExitStack() as stack:
 
-        async def started() -> tuple[subprocess.Popen[str], int]:
-            context = instant_server(subprocess.DEVNULL)
-            server = await asyncio.to_thread(context.__enter__)
-            stack.callback(context.__exit__, None, None, None)
-            return server.process, server.port
+        def start() -> InstantServer:
+            return stack_of_processes.enter_context(instant_server(subprocess.DEVNULL))
 
-        servers = [await started() for _ in range(3)]
-        address = await stack.enter_async_context(switch(servers[0][1]))
+        stack_of_processes = stack.enter_context(ExitStack())
+        servers = await asyncio.gather(*(asyncio.to_thread(start) for _ in range(3)))
+        address = await stack.enter_async_context(switch(servers[0].port))
         client = await stack.enter_async_context(AsyncReidClient(f"127.0.0.1:{address.port}"))
-        opening = client.resuming_stream(tracks=options(policy), window_frames=WINDOW)
-        session = await stack.enter_async_context(opening)
+        sent = [0] * len(POLICIES)
+        killed = 0
 
-        async def kill(number: int) -> None:
-            if number in {40, 80}:
-                process, _ = servers[number // 40 - 1]
-                address.to = servers[number // 40][1]
-                process.send_signal(signal.SIGKILL)
+        async def camera(index: int) -> Seen:
+            async def kill(number: int) -> None:
+                nonlocal killed
+                sent[index] = number
+                if killed < 2 and min(sent) > 40 * (killed + 1):
+                    killed += 1
+                    address.to = servers[killed].port
+                    servers[killed - 1].process.send_signal(signal.SIGKILL)
 
-        await stream(session, seen, kill)
-        assert session.epoch >= 2
-    check(seen, whole)
+            seen = Seen()
+            async with client.resuming_stream(
+                camera_id=f"camera {index}", tracks=options(POLICIES[index]), window_frames=WINDOW
+            ) as session:
+                await stream(session, seen, kill)
+                assert session.epoch >= 1
+            return seen
+
+        cameras = await asyncio.gather(*(camera(index) for index in range(len(POLICIES))))
+        assert killed == 2
+    for camera_seen, expected in zip(cameras, whole, strict=True):
+        check(camera_seen, expected)
 
 
 async def test_a_stream_cut_at_any_message_changes_nothing() -> None:
