@@ -44,7 +44,7 @@ FRAMES = 120
 APART_S = 10.0
 WINDOW = 8
 CUT_STEP = 1 if os.environ.get("EVERY_CUT") else 23
-POLICIES = [
+POLICIES: list[EmbedPolicy] = [
     EmbedEveryFrame(),
     EmbedAtIntervals(frames=4),
     EmbedAtIntervals(seconds=25.0),
@@ -170,13 +170,13 @@ async def test_a_session_moves_from_server_to_server(policy: EmbedPolicy, dtype:
         client = await stack.enter_async_context(AsyncReidClient(f"127.0.0.1:{address.port}", dtype=dtype))
         opening = client.resuming_stream(tracks=options(policy), window_frames=WINDOW)
         session = await stack.enter_async_context(opening)
-        draining: list[asyncio.Task[None]] = []
+        draining: list[asyncio.Task[bool]] = []
 
         async def move(number: int) -> None:
             if number in {30, 61, 92}:
                 leaving = servers[len(draining)]
                 address.to = servers[len(draining) + 1].port
-                draining.append(asyncio.ensure_future(leaving.drain()))
+                draining.append(asyncio.create_task(leaving.drain()))
 
         await stream(session, seen, move)
         await asyncio.gather(*draining)
