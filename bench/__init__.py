@@ -8,11 +8,12 @@
     observing/  python -m bench tracing, python -m bench scrapes: what it costs frames that somebody watches
     gpu/        python -m bench gpu: what only a real GPU can show
     accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
+    tracks/     python -m bench tracks: what track memory saves and costs
     backends/   python -m bench.backends: what OpenVINO, bf16 and INT8 cost and give
 
     ceilings/   what bounds a server: the loop in one process, the bare transport, an engine that costs nothing
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first seven use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: those above use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

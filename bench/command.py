@@ -1,5 +1,5 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | gpu] ...`: chooses the command. Without one,
-the server is measured beside its ceilings.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | tracks | gpu] ...`: chooses the command.
+Without one, the server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
 """
@@ -15,6 +15,7 @@ from bench.observing import command as observing
 from bench.overload import command as overload
 from bench.serving import command as serving
 from bench.soak import command as soak
+from bench.tracks import command as tracks
 from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
 
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "overload": overload.main,
     **observing.COMMANDS,
     "http": web.main,
+    "tracks": tracks.main,
     "gpu": gpu_main,
 }
 

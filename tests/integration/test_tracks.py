@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, session_pb2
 from reidstream_server.app import RunningServer
 from reidstream_server.core.terms import DrainReason
+from reidstream_server.tracks.track import TrackEndCause
 from tests.support.clock import Clock
 from tests.support.gate import Gate
 from tests.support.harness import serving, stream_to, until
@@ -501,6 +503,43 @@ async def test_a_gap_as_long_as_the_time_out_begins_another_track() -> None:
         ended = await session.ended()
         assert outcomes(await session.stream.result()) == [EMBEDDED]
     assert ended.cause == session_pb2.TRACK_END_CAUSE_TIMEOUT
+
+
+# What operators see.
+
+
+async def test_metrics_tell_what_tracks_save_hold_and_how_they_end() -> None:
+    """Boxes by outcome; open tracks, and bytes beside their limit; ends by cause."""
+    gate, work = Gate(), Work(poisoned={2})
+    async with watched(work, [gated(gate, work)]) as server:
+
+        def value(name: str, **labels: str) -> float | None:
+            return server.parts.registry.get_sample_value(f"reidstream_{name}", labels)
+
+        async def seen(name: str) -> float | None:
+            return await asyncio.to_thread(value, name)
+
+        async with tracker(server) as session:
+            await session.send(frame_of(1, tracked(2, 7)), frame_of(2, tracked(2, 7), tracked(20, 8)))
+            await until(lambda: gate.entered == 1)
+            gate.opened.set()
+            for _ in range(2):
+                await session.stream.result()
+            await session.ask(frame_of(3, tracked(20, 8)))
+            assert (await seen("tracks"), await seen("track_bytes_limit")) == (2, 256 << 20)
+            held = await seen("track_bytes")
+            assert held is not None
+            assert held > 2 * 7 * 4 * DIM
+            await session.send(end_tracks(8))
+            await session.ended()
+            await session.stream.call.done_writing()
+            await session.rest()
+        outcomes_seen = {word: value("boxes_total", outcome=word) for word in ("embedded", "cached", "source_lost")}
+        ends = {cause.value: value("tracks_ended_total", cause=cause.value) for cause in TrackEndCause}
+        await until(lambda: server.runtime.track_figures().bytes == 0)
+        assert (await seen("tracks"), await seen("track_bytes")) == (0, 0)
+    assert outcomes_seen == {"embedded": 1, "cached": 1, "source_lost": 1}
+    assert ends == {"client": 1, "timeout": 0, "session": 1, "evicted": 0, "model_changed": 0}
 
 
 # Leaving.

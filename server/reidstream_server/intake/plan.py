@@ -17,6 +17,7 @@ import numpy as np
 
 from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
 from reidstream_engines.image import EncodedImage, Image, PixelBox
+from reidstream_engines.spec import InputSpec
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.runtime.agreement import Agreement
@@ -76,6 +77,7 @@ class FramePlan:
         self.promised: dict[ModelIndex, int] = {}
         self._waits = agreement.tracks is not None
         self._models = agreement.routes.models
+        self._inputs: dict[ModelIndex, InputSpec] = {}  # looked up once: a spec is two properties away
         self._min_box_px = min_box_px
 
     def picture(self, image: Image, fetch: Fetch | None = None) -> int:
@@ -110,7 +112,9 @@ class FramePlan:
         if rect is None:
             self.fates.append(BoxRefusal.INVALID_BOX)
             return
-        spec, image = self._models[model].spec.input, self.images[picture]
+        spec, image = self._inputs.get(model), self.images[picture]
+        if spec is None:
+            spec = self._inputs[model] = self._models[model].spec.input
         found = resolve(rect, width=image.width, height=image.height, rule=spec.crop_rule, min_px=self._min_box_px)
         if not isinstance(found, PixelBox):
             self.fates.append(_REFUSALS[found])

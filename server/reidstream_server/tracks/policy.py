@@ -43,7 +43,7 @@ class Reason(Enum):
 class RowSource:
     """The box that a track's newest row comes from, or will come from.
 
-    `frame`: the number of its frame among those that came. It may be 0 or less, for a frame of an earlier stream of the session.
+    `frame`: the number of its frame among those that came; 0 or less for a frame of an earlier stream of the session.
     `taken_ns`: when that frame was taken. `quality`: of the box.
     """
 

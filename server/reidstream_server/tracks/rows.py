@@ -1,4 +1,6 @@
-"""What a track keeps of its rows, and what its end tells of them. For a row r of weight w:
+"""What a track keeps of its rows, and what its end tells of them.
+
+For a row r of weight w:
 
     weight      w = max(quality, 0.001), or 1 for TrackVector.MEAN; rounded to float32
     sum         S = sum of w r, added up in float32, one row after the other;  W = sum of w
@@ -18,9 +20,8 @@
 Why weights and not the best row alone: a crop of high quality can still show the wrong person, a back, or a shadow.
 Why one odd row and no more: a wrong match is rare in a track, and a sum can give back only rows that were kept.
 
-Trap: with TrackVector.MEAN a row's weight in the sum is 1, and no row is left out. Traps of exactness: the sum is made
-of float32 products and sums, one by one, so that a server that goes on with a snapshot has the same bits. A track of
-100,000 rows loses a few digits by that, which turns its vector by less than its rows' own rounding.
+Traps: with TrackVector.MEAN a row's weight in the sum is 1, and no row is left out. And the sum is made of float32
+products and sums, one by one, so that a server that goes on with a snapshot has the same bits.
 """
 
 from __future__ import annotations
@@ -117,6 +118,11 @@ class TrackRows:
         length = np.linalg.norm(total)
         return np.asarray(total / length, np.float32) if length > 0 else self.latest.vector.copy()
 
+    def left_out(self) -> KeptRow | None:
+        """The row that is not in the vector, because it is far from the others."""
+        odd = self._far_row()
+        return None if odd is None else self.kept[odd]
+
     def representatives(self, most: int) -> tuple[KeptRow, ...]:
         """At most `most` rows: the best one first, then those that differ from it, and from each other, most."""
         odd = self._far_row()
@@ -136,21 +142,28 @@ class TrackRows:
 
     def _least_useful(self) -> int:
         """The index of the kept row that goes."""
-        weights = _weights(self.kept)
-        worth = weights * _distances(self.kept)
-        worth[weights.argmax()] = worth[self._odd()[0]] = np.inf
+        weights, matrix = _weights(self.kept), _matrix(self.kept)
+        products = matrix @ matrix.T
+        worth = weights * _distances(products)
+        worth[weights.argmax()] = worth[self._fits(matrix, products, weights).argmin()] = np.inf
         return int(worth.argmin())
 
     def _odd(self) -> tuple[int, float]:
         """The kept row that fits the others least, and its cosine to their sum."""
-        rows, weights = _matrix(self.kept), _weights(self.kept)
-        others = self.total - weights[:, None] * rows
-        fits = _over(np.einsum("ij,ij->i", rows, others), _lengths(rows) * _lengths(others))
+        matrix = _matrix(self.kept)
+        fits = self._fits(matrix, matrix @ matrix.T, _weights(self.kept))
         odd = int(fits.argmin())
         return odd, float(fits[odd])
 
+    def _fits(self, matrix: _Doubles, products: _Doubles, weights: _Doubles) -> _Doubles:
+        """The cosine of each kept row r to S - w r, which need not be made: all follows from products with S."""
+        total = self.total.astype(np.float64)
+        own, to_total = products.diagonal(), matrix @ total
+        others = np.maximum(total @ total - 2 * weights * to_total + weights**2 * own, 0.0)
+        return _over(to_total - weights * own, np.sqrt(own * others))
+
     def _far_row(self) -> int | None:
-        """The kept row that is left out of the vector, if one is."""
+        """The index of the kept row that is left out of the vector, if one is."""
         others = self.count - 1
         if self.vector_of is TrackVector.MEAN or not self.unit or others < _LEAST_OTHERS:
             return None
@@ -177,20 +190,15 @@ def _weights(rows: Sequence[KeptRow]) -> _Doubles:
     return np.array([row.weight for row in rows])
 
 
-def _lengths(rows: _Doubles) -> _Doubles:
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.float64)
-
-
 def _over(products: _Doubles, lengths: _Doubles) -> _Doubles:
     """Cosines; 0 where a vector has no length."""
     return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
 
 
-def _distances(rows: Sequence[KeptRow]) -> _Doubles:
-    """1 - cosine of each row to the one of the others that is most like it."""
-    matrix = _matrix(rows)
-    lengths = _lengths(matrix)
-    cosines = _over(matrix @ matrix.T, np.outer(lengths, lengths))
+def _distances(products: _Doubles) -> _Doubles:
+    """1 - cosine of each row to the one of the others that is most like it; `products`: of each with each."""
+    lengths = np.sqrt(products.diagonal())
+    cosines = _over(products, np.outer(lengths, lengths))
     np.fill_diagonal(cosines, -1.0)
     return np.asarray(1.0 - cosines.max(axis=1), np.float64)
 
@@ -198,5 +206,6 @@ def _distances(rows: Sequence[KeptRow]) -> _Doubles:
 def _new_in(left: Sequence[KeptRow], chosen: Sequence[KeptRow]) -> _Doubles:
     """How much each row of `left` adds to those chosen: its weight times its distance from the nearest of them."""
     some, others = _matrix(left), _matrix(chosen)
-    cosines = _over(some @ others.T, np.outer(_lengths(some), _lengths(others)))
+    lengths = np.outer(np.linalg.norm(some, axis=1), np.linalg.norm(others, axis=1))
+    cosines = _over(some @ others.T, lengths)
     return np.asarray(_weights(left) * (1.0 - cosines.max(axis=1)), np.float64)

@@ -21,6 +21,7 @@ ROOMS = {
     "web": {"machine"},
     "gpu": SHARED,
     "accuracy": set[str](),
+    "tracks": set[str](),
     "backends": {"accuracy"},
 }
 

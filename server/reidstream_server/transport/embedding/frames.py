@@ -155,22 +155,22 @@ class FrameReader:
             return scale
         scale_x, scale_y = scale
         scored = plan.agreement.box_filter is not None  # nobody else looks at scores, and reading them costs time
+        if sightings is not None:
+            sightings.width, sightings.height, sightings.scale = image.width, image.height, scale
         for box in message.boxes:
             class_id = box.class_id if box.HasField("class_id") else None
             score = box.score if scored and box.HasField("score") else None
             if box.HasField("rect"):
                 rect = box.rect
-                x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
+                x1, y1, x2, y2 = where = (rect.x1, rect.y1, rect.x2, rect.y2)
                 source_size = ((x2 - x1) * scale_x, (y2 - y1) * scale_y)
-                plan.add(picture, (x1, y1, x2, y2), source_size, class_id=class_id, score=score)
+                plan.add(picture, where, source_size, class_id=class_id, score=score)
             else:
+                where = NOWHERE
                 plan.add(picture, None, (0.0, 0.0), class_id=class_id, score=score)
-        if sightings is not None:
-            sightings.width, sightings.height, sightings.scale = image.width, image.height, scale
-            for box in message.boxes:
-                rect = box.rect
-                where = (rect.x1, rect.y1, rect.x2, rect.y2) if box.HasField("rect") else NOWHERE
-                sightings.add(where, _track_id(box))
+            if sightings is not None:
+                sightings.rects.append(where)
+                sightings.track_ids.append(box.track_id if box.HasField("track_id") else None)
         return None
 
     def _crops(
@@ -184,7 +184,8 @@ class FrameReader:
             if fault is not None:
                 return fault
             if sightings is not None:
-                sightings.add(_where(crop.box), _track_id(crop.box))
+                sightings.rects.append(_where(crop.box))
+                sightings.track_ids.append(crop.box.track_id if crop.box.HasField("track_id") else None)
             try:
                 if crop.HasField("raw"):
                     image, fetch = _raw(crop.raw, ranges)
@@ -212,10 +213,6 @@ class FrameReader:
                 score=box.score if scored and box.HasField("score") else None,
             )
         return None
-
-
-def _track_id(box: image_pb2.Box) -> int | None:
-    return box.track_id if box.HasField("track_id") else None
 
 
 def _where(box: image_pb2.Box) -> Rect:

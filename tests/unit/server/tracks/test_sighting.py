@@ -75,7 +75,9 @@ def test_all_boxes_at_once_give_what_each_gives_alone(boxes: list[Rect]) -> None
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(edges, edges, st.floats(1, 300, width=32), st.floats(1, 300, width=32)), max_size=6), st.data())
+@given(
+    st.lists(st.tuples(edges, edges, st.floats(1, 300, width=32), st.floats(1, 300, width=32)), max_size=6), st.data()
+)
 def test_the_order_of_the_boxes_does_not_matter(places: list[Rect], data: st.DataObject) -> None:
     """A detector lists its boxes as it likes."""
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in places]).reshape(-1, 4)
