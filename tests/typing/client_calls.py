@@ -75,7 +75,7 @@ def a_stream(client: ReidClient, file: bytes) -> None:
         assert_type(session, Session)
     assert_type(client.embed_many([(file, [[1, 2, 3, 4]])]), Iterator[FrameEmbeddings])
 
-    client.stream(overload_policy="reject")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.stream(overload_policy="reject")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     client.stream(give_up_after_s=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 
