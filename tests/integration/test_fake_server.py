@@ -241,6 +241,30 @@ def tracking(policy: EmbedPolicy, kind: str = "stream") -> Scenario:
     return run
 
 
+def silent_tracks(kind: str) -> Scenario:
+    """A frame is given up after it was sent. The server embeds it all the same, and its track has one row more than
+    there are answers.
+    """
+
+    async def run(side: Side) -> object:
+        tracks = TrackOptions(timeout_s=3600)
+        async with (
+            side.client({"latency_budget_s": HANG_S}) as client,
+            getattr(client, kind)(budget_grace_s=1, answer_timeout_s=2 * HANG_S, tracks=tracks) as session,
+        ):
+            side.silent()
+            await session.send(JPEG, BOXES, track_ids=[7, 8])
+            await side.holds(1)
+            await side.clock.turn_on(HANG_S + 1)
+            late = shape(await anext(session))
+            side.awake()
+            await session.send(JPEG, BOXES, track_ids=[7, -1])
+            await session.finish()
+            return late, await rest(session)
+
+    return run
+
+
 async def trackless(side: Side) -> object:
     """Ids are ignored, and what needs tracks is refused."""
     async with side.client() as client, client.stream() as session:
@@ -366,6 +390,7 @@ SCENARIOS: dict[str, Scenario] = {
     "resuming": resuming,
     **{f"tracks, {name}": tracking(policy) for name, policy in TRACK_POLICIES.items()},
     **{f"tracks, resuming, {name}": tracking(policy, "resuming_stream") for name, policy in TRACK_POLICIES.items()},
+    **{f"tracks, silent, {kind}": silent_tracks(kind) for kind in ("stream", "resuming_stream")},
     "no tracks": trackless,
     "draining": draining,
     "left": left("stream"),

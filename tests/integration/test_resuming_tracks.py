@@ -31,11 +31,12 @@ from reidstream_client import (
     Outcome,
     ResumingSession,
     SessionEvent,
+    SpaceMismatch,
     TrackEndCause,
     TrackEnded,
     TrackOptions,
 )
-from reidstream_engines.fake import FakeEngine, FakeScript
+from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from tests.support.harness import JPEG, serving, until
 from tests.support.instant_server import InstantServer, instant_server
 from tests.support.switch import switch
@@ -260,6 +261,69 @@ def cut_after(session: Tracking, messages: int) -> None:
 
     inner._call.write = counted_write  # type: ignore[method-assign]
     inner._handle = counted_handle  # type: ignore[method-assign]
+
+
+async def test_an_old_connection_moves_its_tracks() -> None:
+    """Asked to leave again and again, with and without frames on their way."""
+    policy = EmbedOnRisk(max_age_s=75.0)
+    whole, seen = await unbroken(policy), Seen()
+    async with (
+        serving(max_connection_age_s=0.3) as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(tracks=options(policy), window_frames=WINDOW) as session,
+    ):
+
+        async def age(number: int) -> None:
+            if number % 30 == 29:
+                before = session.epoch
+                await until(lambda: session.epoch > before)
+
+        await stream(session, seen, age)
+        assert session.epoch >= 4
+    check(seen, whole)
+
+
+async def test_hundreds_of_tracks_move() -> None:
+    """As many as a crowd has, in one message to the next server."""
+    count = 300
+    boxes = np.array([[x, y, x + 20, y + 30] for x in range(0, 300, 15) for y in range(0, 200, 13)][:count], np.float32)
+    async with (
+        serving() as server,
+        AsyncReidClient(f"127.0.0.1:{server.port}") as client,
+        client.resuming_stream(tracks=TrackOptions(embed=EmbedOnce(), representatives=3)) as session,
+    ):
+        await session.send(JPEG, boxes, track_ids=np.arange(count))
+        first = await anext(session)
+        session._session._call.cancel()
+        await session.send(JPEG, boxes, track_ids=np.arange(count))
+        await session.finish()
+        second, *ends = [event async for event in session]
+        assert session.epoch == 1
+    assert isinstance(first, FrameEmbeddings)
+    assert isinstance(second, FrameEmbeddings)
+    assert second.cached.all()
+    assert second.embeddings.tobytes() == first.embeddings.tobytes()
+    told = {end.track_id: end for end in ends if isinstance(end, TrackEnded)}
+    assert (len(ends), sorted(told)) == (count, list(range(count)))
+    assert {(end.count, end.first_frame_id, end.last_frame_id) for end in told.values()} == {(1, 0, 1)}
+
+
+async def test_tracks_do_not_go_on_in_another_space() -> None:
+    """The next server has other weights: the session ends, as one without tracks does."""
+    other = FakeEngine(fake_spec(dim=16))
+    async with (
+        serving() as first,
+        serving(other) as second,
+        switch(first.port) as address,
+        AsyncReidClient(f"127.0.0.1:{address.port}") as client,
+        client.resuming_stream(tracks=options(EmbedOnce())) as session,
+    ):
+        await session.send(JPEG, [[10, 10, 60, 120]], track_ids=[7])
+        await anext(session)
+        address.to = second.port
+        address.cut()
+        with pytest.raises(SpaceMismatch):
+            await anext(session)
 
 
 async def test_many_sessions_move_at_once() -> None:
