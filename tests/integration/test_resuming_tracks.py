@@ -284,28 +284,30 @@ async def test_an_old_connection_moves_its_tracks() -> None:
 
 
 async def test_hundreds_of_tracks_move() -> None:
-    """As many as a crowd has, in one message to the next server."""
-    count = 300
-    boxes = np.array([[x, y, x + 20, y + 30] for x in range(0, 300, 15) for y in range(0, 200, 13)][:count], np.float32)
+    """As many as a session may have, of a large model: 12 MB in the first message to the next server."""
+    half = 256
+    places = [[x, y, x + 20, y + 30] for x in range(0, 300, 10) for y in range(0, 200, 10)]
+    scenes = [(places[: 2 * half : 2], np.arange(half)), (places[1 : 2 * half : 2], np.arange(half, 2 * half))]
     async with (
-        serving() as server,
+        serving(FakeEngine(fake_spec(dim=2048))) as server,
         AsyncReidClient(f"127.0.0.1:{server.port}") as client,
         client.resuming_stream(tracks=TrackOptions(embed=EmbedOnce(), representatives=3)) as session,
     ):
-        await session.send(JPEG, boxes, track_ids=np.arange(count))
-        first = await anext(session)
-        session._session._call.cancel()
-        await session.send(JPEG, boxes, track_ids=np.arange(count))
+        answers: list[FrameEmbeddings] = []
+        for moved in (False, True):
+            for boxes, track_ids in scenes:
+                await session.send(JPEG, boxes, track_ids=track_ids)
+                answer = await anext(session)
+                assert isinstance(answer, FrameEmbeddings)
+                assert answer.cached.all() == moved
+                answers.append(answer)
+            session._session._call.cancel()
         await session.finish()
-        second, *ends = [event async for event in session]
-        assert session.epoch == 1
-    assert isinstance(first, FrameEmbeddings)
-    assert isinstance(second, FrameEmbeddings)
-    assert second.cached.all()
-    assert second.embeddings.tobytes() == first.embeddings.tobytes()
-    told = {end.track_id: end for end in ends if isinstance(end, TrackEnded)}
-    assert (len(ends), sorted(told)) == (count, list(range(count)))
-    assert {(end.count, end.first_frame_id, end.last_frame_id) for end in told.values()} == {(1, 0, 1)}
+        ends = [event async for event in session if isinstance(event, TrackEnded)]
+        assert session.epoch == 2
+    assert [answer.embeddings.tobytes() for answer in answers[2:]] == [one.embeddings.tobytes() for one in answers[:2]]
+    assert sorted(end.track_id for end in ends) == list(range(2 * half))
+    assert {(end.count, end.last_frame_id - end.first_frame_id) for end in ends} == {(1, 2)}
 
 
 async def test_tracks_do_not_go_on_in_another_space() -> None:
