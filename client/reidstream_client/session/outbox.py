@@ -58,6 +58,7 @@ class Outbox:
     async def run(self) -> None:
         """Write until the call has ended or all was written."""
         while not self._ended:
+            self._changed.clear()  # before anything is looked at: it may change while a message is being written
             while self._items:
                 item = self._items.pop(next(iter(self._items)))
                 self._writing = True
@@ -71,5 +72,4 @@ class Outbox:
                 self.half_closed = True
                 await self._call.done_writing()
                 return
-            self._changed.clear()
             await self._changed.wait()
