@@ -34,7 +34,7 @@ log = get_logger(__name__)
 V = TypeVar("V")
 
 MANY_CROPS = 128
-"""Ready crops, or boxes with tracks; reading more of them takes longer than the event loop should do without a pause."""
+"""Ready crops, or boxes with tracks. Reading more takes longer than the event loop should do without a pause."""
 
 _FORMATS: Mapping[int, PixelFormat] = {
     image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
