@@ -113,11 +113,9 @@ def track_bounds(config: ServerConfig) -> TrackBounds:
 def structure_bytes(config: ServerConfig) -> int:
     """The most bytes of a message beside its pixels, as the wire contract derives it."""
     limits = config.limits
-    return (
-        contract.MAX_STRUCTURE_BYTES
-        + contract.MAX_STRUCTURE_BYTES_PER_BOX * limits.max_boxes_per_frame
-        + contract.MAX_STRUCTURE_BYTES_PER_TRACK * limits.max_tracks_per_session
-    )
+    boxes = contract.MAX_STRUCTURE_BYTES_PER_BOX * limits.max_boxes_per_frame
+    tracks = contract.MAX_STRUCTURE_BYTES_PER_TRACK * limits.max_tracks_per_session
+    return contract.MAX_STRUCTURE_BYTES + max(boxes, tracks)
 
 
 def port_bounds(config: ServerConfig) -> CallBounds:

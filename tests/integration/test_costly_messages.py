@@ -14,20 +14,20 @@ from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2, service_pb2_g
 from tests.support.harness import JPEG, encode, frame, opening, serving, stream_to, stub_of
 
 OPTIONS = session_pb2.EmbedOptions(camera_id="c")
-MANY = [image_pb2.Box()] * 400_000
+MANY = [image_pb2.Box()] * 200_000
 UNARY = {
     "boxes": service_pb2.EmbedRequest(options=OPTIONS, frame=frame_pb2.Frame(boxes=MANY)),
     "class ids": service_pb2.EmbedRequest(
         options=session_pb2.EmbedOptions(models=[session_pb2.ModelChoice(class_ids=range(500_000))])
     ),
-    "a name": service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="c" * 700_000)),
+    "a name": service_pb2.EmbedRequest(options=session_pb2.EmbedOptions(camera_id="c" * 400_000)),
 }
 STREAMED = {
     "class ids": opening(box_filter=session_pb2.BoxFilter(class_ids=range(500_000))),
     "boxes": service_pb2.EmbedStreamRequest(frame=frame_pb2.Frame(boxes=MANY)),
     "tracks": service_pb2.EmbedStreamRequest(end_tracks=session_pb2.EndTracks(track_ids=range(500_000))),
 }
-SAID = "the message has more than 649216 bytes beside its pixels"
+SAID = "the message has more than 393216 bytes beside its pixels"
 
 
 @asynccontextmanager

@@ -107,8 +107,11 @@ async def test_a_cached_row_is_the_very_row_of_its_source_frame(kind: str, dtype
     async with watched(work) as server, tracker(server, None, **fields) as session:
         first = await session.ask(make(1))
         asked = (work.crops, work.pictures)
+        (served,) = server.runtime.sessions()
+        came = served.counters.bytes
         second = await session.ask(make(5))
         assert (work.crops, work.pictures) == asked
+        assert (served.counters.bytes > came) is (shared is None)  # it came all the same
     assert outcomes(first) == [EMBEDDED, EMBEDDED]
     assert outcomes(second) == [CACHED, CACHED]
     assert [row(second, n) for n in range(2)] == [row(first, n) for n in range(2)]

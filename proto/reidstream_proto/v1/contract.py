@@ -64,7 +64,7 @@ MAX_STRUCTURE_BYTES_PER_BOX: Final = 256
 """How many more there may be for each of `Limits.max_boxes_per_frame`, whatever the frame's own boxes."""
 
 MAX_STRUCTURE_BYTES_PER_TRACK: Final = 640
-"""And for each of `Limits.max_tracks_per_session`."""
+"""As many for each of `Limits.max_tracks_per_session`, if that is more: no message has both boxes and open tracks."""
 
 SEGMENT_MAGIC: Final = b"reidstream/shm/1"
 """First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""

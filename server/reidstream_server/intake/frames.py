@@ -110,10 +110,11 @@ class FrameIntake:
     def decided(self, frame: SightedFrame, tracks: SessionTracks) -> tuple[FrameRequest, FrameJob]:
         """The frame as the runtime takes it: each box is embedded, or has its track's row. Event loop only."""
         plan = frame.plan
+        came = _sent_bytes(plan)
         decided = tracks.decide(frame.frame_id, frame.boxes, frame.age_ns)
         plan.settle(frozenset() if decided is None else decided.cached)
         request, job = self._finished(plan, frame.frame_id, frame.age_ns, self._staged_bytes(plan))
-        job.tracks, job.trace = decided, frame.trace
+        job.tracks, job.trace, job.let_go = decided, frame.trace, came - _sent_bytes(plan)
         return request, job
 
     def _fault(self, plan: FramePlan, frame_id: int, age_ns: int, staged_bytes: int) -> FrameFault | None:
@@ -143,9 +144,7 @@ class FrameIntake:
     ) -> tuple[FrameRequest, FrameJob]:
         models, tracks = plan.agreement.routes.models, plan.agreement.tracks
         kept = 1 if tracks is None else 2 + (SNAPSHOT_ROWS if tracks.snapshots else 0)  # of each row: see `tracks.room`
-        # Pictures alone: they are 99.9 % of a message, and ByteSize() would serialise all of it. Views are of shared
-        # memory, and came in no message; but those that will be copied count as if they had.
-        sent_bytes = sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
+        sent_bytes = _sent_bytes(plan)
         late_bytes = sum(len(plan.images[index].data) for index in plan.late)
         request = FrameRequest(
             frame_id=frame_id,
@@ -157,6 +156,13 @@ class FrameIntake:
             crops=tuple(crop.model for crop in plan.crops),
         )
         return request, plan.job()
+
+
+def _sent_bytes(plan: FramePlan) -> int:
+    """Of the message, pictures alone: they are 99.9 % of it, and ByteSize() would serialise all of it. Views are of
+    shared memory, and came in no message; but those that will be copied count as if they had.
+    """
+    return sum(len(image.data) for image in plan.images if isinstance(image.data, bytes))
 
 
 def too_many_steps(steps: HeaderSteps) -> FrameFault | None:

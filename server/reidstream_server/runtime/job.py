@@ -97,7 +97,8 @@ class FrameJob:
     `cuts`: what will be cut from each of `images`. `late`: of those whose `data` must not be looked at, only what is
     fetched in its place. `ready_crops`: every crop has a picture of its own, so one that
     cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself. `trace`:
-    None if the frame is not recorded. `tracks`: what was decided about its boxes, in a session with tracks.
+    None if the frame is not recorded. `tracks`: what was decided about its boxes, in a session with tracks; `let_go`:
+    bytes of its message that nobody needs, since what they show is cached.
     """
 
     agreement: Agreement
@@ -112,6 +113,7 @@ class FrameJob:
     staged: list[StagedFrame | None] = field(default_factory=list)
     trace: FrameTrace | None = None
     tracks: FrameTracks | None = None
+    let_go: int = 0
 
     def instant(self, stager: Stager) -> bool:
         """Whether `stage` only points at memory that is there."""

@@ -209,7 +209,7 @@ class Runtime:
     def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob, *, spent_ns: int = 0) -> None:
         """A frame was read and understood, which took the event loop `spent_ns`."""
         now = time.monotonic_ns()
-        session.came(request.message_bytes)
+        session.came(request.message_bytes + job.let_go)
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now, spent_ns=spent_ns))
         self._gate(session)
 

@@ -142,6 +142,7 @@ class SessionTracks:
 
     def close(self) -> None:
         """The call is over. Harmless to repeat."""
+        self._leaving = True
         self._wakeups.disarm()
         self.memory.close()
 

@@ -34,7 +34,7 @@ log = get_logger(__name__)
 V = TypeVar("V")
 
 MANY_CROPS = 128
-"""Ready crops; reading more of them takes longer than the event loop should do without a pause."""
+"""Ready crops, or boxes with tracks. Reading more takes longer than the event loop should do without a pause."""
 
 _FORMATS: Mapping[int, PixelFormat] = {
     image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
@@ -57,6 +57,11 @@ _RANGES: Mapping[int, ColorRange] = {
 def has_many_crops(frame: frame_pb2.Frame) -> bool:
     """Whether a frame's headers are to be read apart, however large it is."""
     return frame.HasField("crops") and len(frame.crops.crops) > MANY_CROPS
+
+
+def has_many_boxes(frame: frame_pb2.Frame) -> bool:
+    """The same in a session with tracks: each of a frame's boxes is compared with each other one."""
+    return len(frame.boxes) > MANY_CROPS or has_many_crops(frame)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

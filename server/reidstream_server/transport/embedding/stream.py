@@ -35,7 +35,7 @@ from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from . import answers, tracks
 from .epochs import Holding
-from .frames import FrameReader, has_many_crops
+from .frames import FrameReader, has_many_boxes, has_many_crops
 from .lifetime import Lifetime
 from .options import CallLimits
 from .reading import Arriving, Request, Response, StreamContext
@@ -126,7 +126,7 @@ class Stream:
                 continue
             del unparsed
             match message.WhichOneof("message"):
-                case "frame" if has_many_crops(message.frame):
+                case "frame" if self._takes_long(message.frame):
                     await self._take_apart(message.frame, began)
                 case "frame":
                     self._take(message.frame, began)
@@ -187,6 +187,10 @@ class Stream:
     def _take(self, message: frame_pb2.Frame, began: int) -> None:
         taken, trace = self._read_frame(message, began)
         self._taken(message.frame_id, taken, trace, time.monotonic_ns() - began)
+
+    def _takes_long(self, message: frame_pb2.Frame) -> bool:
+        """Whether reading it would hold the event loop."""
+        return has_many_crops(message) if self.session.tracks is None else has_many_boxes(message)
 
     async def _take_apart(self, message: frame_pb2.Frame, began: int) -> None:
         """A frame that takes long to read."""
