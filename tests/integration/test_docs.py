@@ -93,7 +93,7 @@ def test_the_clients_page_names_every_error() -> None:
     assert {kind.__name__ for kind in kinds} - set(re.findall(r"`(\w+)`", rows)) == {"ReidError"}
 
 
-@pytest.mark.parametrize(("page", "count"), [(README, 5), (CLIENT, 5)], ids=["README", "client"])
+@pytest.mark.parametrize(("page", "count"), [(README, 5), (CLIENT, 6)], ids=["README", "client"])
 def test_the_client_commands_run(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small sequence, and a picture, under the names that the page uses."""
     folder = tmp_path / "MOT17-04" / "img1"
