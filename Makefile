@@ -81,9 +81,11 @@ pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages a
 	$(BIN)/python -m tests.support.top_picture
 	$(BIN)/python -m tests.support.doctor_picture
 
-simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (a quarter of a second of one core for each seed); JOBS=N
+simulation: $(VENV)/.dev ## the scheduler and the memory of tracks under 10,000 seeds each, and every mutant (an hour of one core); JOBS=N
 	$(BIN)/python -m tests.simulation --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m tests.simulation.mutants $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.tracks --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.tracks --mutants $(if $(JOBS),--jobs $(JOBS))
 
 swin: $(VENV)/.dev ## a Swin-B of 87 million random parameters behind the HTTP door, on port 8080, called by curl (a minute or two)
 	SWIN=base $(BIN)/python -m pytest tests/integration/test_swin.py

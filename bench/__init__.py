@@ -10,11 +10,12 @@
     gpu/        python -m bench gpu: what only a real GPU can show
     retrieval/  python -m bench retrieval: how long figures of a model take at the size of Market-1501 and MSMT17
     accuracy/   python -m bench.accuracy: how well the default model tells people apart; rank-1 and mAP
+    tracks/     python -m bench tracks: what track memory saves and costs
     backends/   python -m bench.backends: what OpenVINO, bf16 and INT8 cost and give
 
     ceilings/   what bounds a server: the loop in one process, the bare transport, an engine that costs nothing
     load/       what cameras send, and the load generator
     machine/    processes on cores of their own, and what they use
 
-Arrows: the first ten use the last three, and not each other, with one exception: backends uses accuracy's measures.
+Arrows: those above use the last three, and not each other, with one exception: backends uses accuracy's measures.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | triton | gpu] ...`: chooses.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | triton | tracks | gpu] ...`.
 
 Without one, the server is measured beside its ceilings.
 
@@ -18,6 +18,7 @@ from bench.retrieval import command as retrieval
 from bench.serving import command as serving
 from bench.soak import command as soak
 from bench.triton import command as triton
+from bench.tracks import command as tracks
 from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
 
@@ -30,6 +31,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "http": web.main,
     "retrieval": retrieval.main,
     "triton": triton.main,
+    "tracks": tracks.main,
     "gpu": gpu_main,
 }
 

@@ -49,6 +49,10 @@ class _OutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     """A ready crop whose image was refused. Other crops of the frame are not affected."""
     OUTCOME_FAILED: _Outcome.ValueType  # 9
     """The engine failed on it, also when it was tried alone."""
+    OUTCOME_SOURCE_LOST: _Outcome.ValueType  # 10
+    """The box was to be answered CACHED with the row of a frame that was on its way before it. That frame got no row (it
+    was dropped, came too late, or failed), and its track has no older row. The next box of the track is embedded.
+    """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """The result for one box. A client treats a value that it does not know as FAILED, without a row."""
@@ -72,6 +76,10 @@ OUTCOME_INVALID_IMAGE: Outcome.ValueType  # 8
 """A ready crop whose image was refused. Other crops of the frame are not affected."""
 OUTCOME_FAILED: Outcome.ValueType  # 9
 """The engine failed on it, also when it was tried alone."""
+OUTCOME_SOURCE_LOST: Outcome.ValueType  # 10
+"""The box was to be answered CACHED with the row of a frame that was on its way before it. That frame got no row (it
+was dropped, came too late, or failed), and its track has no older row. The next box of the track is embedded.
+"""
 Global___Outcome: typing_extensions.TypeAlias = Outcome
 
 class _EmbeddingDtype:
@@ -279,6 +287,7 @@ class BoxResult(google.protobuf.message.Message):
     ROW_FIELD_NUMBER: builtins.int
     QUALITY_FIELD_NUMBER: builtins.int
     SOURCE_FRAME_ID_FIELD_NUMBER: builtins.int
+    SOURCE_AGE_NS_FIELD_NUMBER: builtins.int
     outcome: Global___Outcome.ValueType
     block: builtins.int
     """Index into `FrameResult.blocks`. Present for EMBEDDED and CACHED, absent for all others."""
@@ -287,10 +296,14 @@ class BoxResult(google.protobuf.message.Message):
     quality: builtins.float
     """How much real picture the network saw, 0 to 1. It is the product of two shares: the share of the box that lies in
     the image, and the share of the network's input pixels that the box could fill without being enlarged. 0 without a
-    row.
+    row. In a session with `TrackOptions` there is a third one: the share of the box that no other box of the frame
+    covers which lies in front of it. The box with the lower bottom edge is taken for the one in front. For CACHED: the
+    quality of the row, that is, of the box that it was computed from.
     """
     source_frame_id: builtins.int
     """For CACHED: the frame that the vector was computed from."""
+    source_age_ns: builtins.int
+    """For CACHED: how much later this frame was taken than that one, in nanoseconds."""
     def __init__(
         self,
         *,
@@ -299,13 +312,16 @@ class BoxResult(google.protobuf.message.Message):
         row: builtins.int | None = ...,
         quality: builtins.float = ...,
         source_frame_id: builtins.int | None = ...,
+        source_age_ns: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_block", b"_block", "_row", b"_row", "_source_frame_id", b"_source_frame_id", "block", b"block", "row", b"row", "source_frame_id", b"source_frame_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_block", b"_block", "_row", b"_row", "_source_frame_id", b"_source_frame_id", "block", b"block", "outcome", b"outcome", "quality", b"quality", "row", b"row", "source_frame_id", b"source_frame_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_block", b"_block", "_row", b"_row", "_source_age_ns", b"_source_age_ns", "_source_frame_id", b"_source_frame_id", "block", b"block", "row", b"row", "source_age_ns", b"source_age_ns", "source_frame_id", b"source_frame_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_block", b"_block", "_row", b"_row", "_source_age_ns", b"_source_age_ns", "_source_frame_id", b"_source_frame_id", "block", b"block", "outcome", b"outcome", "quality", b"quality", "row", b"row", "source_age_ns", b"source_age_ns", "source_frame_id", b"source_frame_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_block", b"_block"]) -> typing.Literal["block"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_row", b"_row"]) -> typing.Literal["row"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_source_age_ns", b"_source_age_ns"]) -> typing.Literal["source_age_ns"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_source_frame_id", b"_source_frame_id"]) -> typing.Literal["source_frame_id"] | None: ...
 
@@ -430,6 +446,7 @@ class FrameResult(google.protobuf.message.Message):
     BOXES_FIELD_NUMBER: builtins.int
     BLOCKS_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
+    TRACKS_FIELD_NUMBER: builtins.int
     frame_id: builtins.int
     @property
     def error(self) -> Global___FrameError:
@@ -445,6 +462,12 @@ class FrameResult(google.protobuf.message.Message):
 
     @property
     def timing(self) -> Global___Timing: ...
+    @property
+    def tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrackSnapshot]:
+        """Of the tracks that have a new row in this answer, if `TrackOptions.snapshots` asked for them. `TrackSnapshot.latest`
+        is absent in these: it is the row of the box with this track id.
+        """
+
     def __init__(
         self,
         *,
@@ -453,9 +476,94 @@ class FrameResult(google.protobuf.message.Message):
         boxes: collections.abc.Iterable[Global___BoxResult] | None = ...,
         blocks: collections.abc.Iterable[Global___EmbeddingBlock] | None = ...,
         timing: Global___Timing | None = ...,
+        tracks: collections.abc.Iterable[Global___TrackSnapshot] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_error", b"_error", "error", b"error", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_error", b"_error", "blocks", b"blocks", "boxes", b"boxes", "error", b"error", "frame_id", b"frame_id", "timing", b"timing"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_error", b"_error", "blocks", b"blocks", "boxes", b"boxes", "error", b"error", "frame_id", b"frame_id", "timing", b"timing", "tracks", b"tracks"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_error", b"_error"]) -> typing.Literal["error"] | None: ...
 
 Global___FrameResult: typing_extensions.TypeAlias = FrameResult
+
+@typing.final
+class TrackSnapshot(google.protobuf.message.Message):
+    """A track, as far as its frames have been answered: what another server needs to go on with it.
+
+    Every row that it is made of is the row as it was answered: with FLOAT16, the rounded one. So a client can check it.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRACK_ID_FIELD_NUMBER: builtins.int
+    SUM_FIELD_NUMBER: builtins.int
+    WEIGHT_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    FIRST_FRAME_ID_FIELD_NUMBER: builtins.int
+    LAST_FRAME_ID_FIELD_NUMBER: builtins.int
+    LATEST_FIELD_NUMBER: builtins.int
+    LATEST_FRAME_ID_FIELD_NUMBER: builtins.int
+    LATEST_QUALITY_FIELD_NUMBER: builtins.int
+    LATEST_AGE_NS_FIELD_NUMBER: builtins.int
+    LAST_BOX_FIELD_NUMBER: builtins.int
+    LAST_AGE_NS_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
+    KEPT_FRAME_IDS_FIELD_NUMBER: builtins.int
+    KEPT_WEIGHTS_FIELD_NUMBER: builtins.int
+    track_id: builtins.int
+    weight: builtins.float
+    """Sum of the weights (each box's quality, and at least 0.001)."""
+    count: builtins.int
+    """Number of embeddings in the sum."""
+    first_frame_id: builtins.int
+    """The first and the last frame with a box of the track, embedded or cached."""
+    last_frame_id: builtins.int
+    latest_frame_id: builtins.int
+    latest_quality: builtins.float
+    latest_age_ns: builtins.int
+    last_age_ns: builtins.int
+    @property
+    def sum(self) -> Global___EmbeddingBlock:
+        """One row, float32: the weighted sum of the track's embeddings, not normalised."""
+
+    @property
+    def latest(self) -> Global___EmbeddingBlock:
+        """One row, float32: the newest one, which CACHED boxes get. Its frame, its quality, and how long ago, in nanoseconds
+        before now, that frame was taken.
+        """
+
+    @property
+    def last_box(self) -> reidstream_proto.v1.image_pb2.Rect:
+        """The newest box, in pixels of the source frame, and how long ago its frame was taken."""
+
+    @property
+    def kept(self) -> Global___EmbeddingBlock:
+        """Rows that the track keeps apart: those that may become its representatives, and the one that fits the others least.
+        At most 4. float32, one block; the i-th of `kept_frame_ids` and `kept_weights` are its i-th row's.
+        """
+
+    @property
+    def kept_frame_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def kept_weights(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        track_id: builtins.int = ...,
+        sum: Global___EmbeddingBlock | None = ...,
+        weight: builtins.float = ...,
+        count: builtins.int = ...,
+        first_frame_id: builtins.int = ...,
+        last_frame_id: builtins.int = ...,
+        latest: Global___EmbeddingBlock | None = ...,
+        latest_frame_id: builtins.int = ...,
+        latest_quality: builtins.float = ...,
+        latest_age_ns: builtins.int = ...,
+        last_box: reidstream_proto.v1.image_pb2.Rect | None = ...,
+        last_age_ns: builtins.int = ...,
+        kept: Global___EmbeddingBlock | None = ...,
+        kept_frame_ids: collections.abc.Iterable[builtins.int] | None = ...,
+        kept_weights: collections.abc.Iterable[builtins.float] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["kept", b"kept", "last_box", b"last_box", "latest", b"latest", "sum", b"sum"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "first_frame_id", b"first_frame_id", "kept", b"kept", "kept_frame_ids", b"kept_frame_ids", "kept_weights", b"kept_weights", "last_age_ns", b"last_age_ns", "last_box", b"last_box", "last_frame_id", b"last_frame_id", "latest", b"latest", "latest_age_ns", b"latest_age_ns", "latest_frame_id", b"latest_frame_id", "latest_quality", b"latest_quality", "sum", b"sum", "track_id", b"track_id", "weight", b"weight"]) -> None: ...
+
+Global___TrackSnapshot: typing_extensions.TypeAlias = TrackSnapshot

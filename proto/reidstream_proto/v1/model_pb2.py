@@ -24,35 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freidstream_proto/v1/model.proto\x12\rreidstream.v1\"\xca\x03\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x02 \x01(\x04\x12\x1b\n\x13max_boxes_per_frame\x18\x03 \x01(\r\x12\x12\n\nmin_box_px\x18\x04 \x01(\r\x12\x19\n\x11max_window_frames\x18\x05 \x01(\r\x12\x18\n\x10max_window_bytes\x18\x06 \x01(\x04\x12\x17\n\x0fmax_queue_boxes\x18\x07 \x01(\r\x12\x18\n\x10max_staged_bytes\x18\x08 \x01(\x04\x12\x18\n\x10max_answer_bytes\x18\t \x01(\x04\x12\x14\n\x0cmax_sessions\x18\n \x01(\r\x12\x17\n\x0fmax_queue_bytes\x18\x0b \x01(\x04\x12\x1f\n\x17max_shared_memory_bytes\x18\x0c \x01(\x04\x12\x1f\n\x17max_sessions_per_client\x18\r \x01(\r\x12\x11\n\tmax_calls\x18\x0e \x01(\r\x12\x18\n\x10max_parked_bytes\x18\x0f \x01(\x04\x12\x1d\n\x15max_held_answer_bytes\x18\x10 \x01(\x04\x12\x1b\n\x13max_receiving_bytes\x18\x11 \x01(\x04\"\xc0\x01\n\x0cMemoryBudget\x12/\n\x05parts\x18\x01 \x03(\x0b\x32 .reidstream.v1.MemoryBudget.Part\x12\x11\n\tmax_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_client_bytes\x18\x03 \x01(\x04\x1aR\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmax_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_client_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07setting\x18\x04 \x01(\t\"\xae\x02\n\tInputSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12.\n\x0b\x63olor_order\x18\x04 \x01(\x0e\x32\x19.reidstream.v1.ColorOrder\x12%\n\x06resize\x18\x05 \x01(\x0e\x32\x15.reidstream.v1.Resize\x12\x1f\n\x03\x66it\x18\x06 \x01(\x0e\x32\x12.reidstream.v1.Fit\x12*\n\tcrop_rule\x18\x07 \x01(\x0e\x32\x17.reidstream.v1.CropRule\x12\r\n\x05scale\x18\x08 \x01(\x01\x12\x0c\n\x04mean\x18\t \x03(\x01\x12\x0b\n\x03std\x18\n \x03(\x01\x12\x17\n\njpeg_scale\x18\x0b \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_jpeg_scale\"=\n\nOutputSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x14\n\x0cl2_normalize\x18\x03 \x01(\x08\"k\n\nEngineInfo\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\"h\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\r\n\x05ready\x18\x06 \x01(\x08\"\xdc\x01\n\x0cModelDetails\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.reidstream.v1.Model\x12\x0f\n\x07profile\x18\x02 \x01(\t\x12\'\n\x05input\x18\x03 \x01(\x0b\x32\x18.reidstream.v1.InputSpec\x12)\n\x06output\x18\x04 \x01(\x0b\x32\x19.reidstream.v1.OutputSpec\x12)\n\x06\x65ngine\x18\x05 \x01(\x0b\x32\x19.reidstream.v1.EngineInfo\x12\x17\n\x0f\x61rtifact_sha256\x18\x06 \x01(\t*\x88\x01\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESIZE_OPENCV_BILINEAR\x10\x01\x12\x17\n\x13RESIZE_PIL_BILINEAR\x10\x02\x12\x16\n\x12RESIZE_PIL_BICUBIC\x10\x03\x12\x19\n\x15RESIZE_OPENCV_BICUBIC\x10\x04*_\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46IT_STRETCH\x10\x01\x12\x18\n\x14\x46IT_LETTERBOX_CENTER\x10\x02\x12\x18\n\x14\x46IT_LETTERBOX_CORNER\x10\x03*V\n\x08\x43ropRule\x12\x19\n\x15\x43ROP_RULE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ROP_RULE_EXACT\x10\x01\x12\x1a\n\x16\x43ROP_RULE_EVEN_ALIGNED\x10\x02*i\n\nColorOrder\x12\x1b\n\x17\x43OLOR_ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OLOR_ORDER_RGB\x10\x01\x12\x13\n\x0f\x43OLOR_ORDER_BGR\x10\x02\x12\x14\n\x10\x43OLOR_ORDER_GRAY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freidstream_proto/v1/model.proto\x12\rreidstream.v1\"\x83\x04\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x02 \x01(\x04\x12\x1b\n\x13max_boxes_per_frame\x18\x03 \x01(\r\x12\x12\n\nmin_box_px\x18\x04 \x01(\r\x12\x19\n\x11max_window_frames\x18\x05 \x01(\r\x12\x18\n\x10max_window_bytes\x18\x06 \x01(\x04\x12\x17\n\x0fmax_queue_boxes\x18\x07 \x01(\r\x12\x18\n\x10max_staged_bytes\x18\x08 \x01(\x04\x12\x18\n\x10max_answer_bytes\x18\t \x01(\x04\x12\x14\n\x0cmax_sessions\x18\n \x01(\r\x12\x17\n\x0fmax_queue_bytes\x18\x0b \x01(\x04\x12\x1f\n\x17max_shared_memory_bytes\x18\x0c \x01(\x04\x12\x1f\n\x17max_sessions_per_client\x18\r \x01(\r\x12\x11\n\tmax_calls\x18\x0e \x01(\r\x12\x18\n\x10max_parked_bytes\x18\x0f \x01(\x04\x12\x1d\n\x15max_held_answer_bytes\x18\x10 \x01(\x04\x12\x1b\n\x13max_receiving_bytes\x18\x11 \x01(\x04\x12\x1e\n\x16max_tracks_per_session\x18\x12 \x01(\r\x12\x17\n\x0fmax_track_bytes\x18\x13 \x01(\x04\"\xc0\x01\n\x0cMemoryBudget\x12/\n\x05parts\x18\x01 \x03(\x0b\x32 .reidstream.v1.MemoryBudget.Part\x12\x11\n\tmax_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_client_bytes\x18\x03 \x01(\x04\x1aR\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmax_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_client_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07setting\x18\x04 \x01(\t\"\xae\x02\n\tInputSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12.\n\x0b\x63olor_order\x18\x04 \x01(\x0e\x32\x19.reidstream.v1.ColorOrder\x12%\n\x06resize\x18\x05 \x01(\x0e\x32\x15.reidstream.v1.Resize\x12\x1f\n\x03\x66it\x18\x06 \x01(\x0e\x32\x12.reidstream.v1.Fit\x12*\n\tcrop_rule\x18\x07 \x01(\x0e\x32\x17.reidstream.v1.CropRule\x12\r\n\x05scale\x18\x08 \x01(\x01\x12\x0c\n\x04mean\x18\t \x03(\x01\x12\x0b\n\x03std\x18\n \x03(\x01\x12\x17\n\njpeg_scale\x18\x0b \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_jpeg_scale\"=\n\nOutputSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x14\n\x0cl2_normalize\x18\x03 \x01(\x08\"k\n\nEngineInfo\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\"h\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08space_id\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\r\n\x05ready\x18\x06 \x01(\x08\"\xdc\x01\n\x0cModelDetails\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.reidstream.v1.Model\x12\x0f\n\x07profile\x18\x02 \x01(\t\x12\'\n\x05input\x18\x03 \x01(\x0b\x32\x18.reidstream.v1.InputSpec\x12)\n\x06output\x18\x04 \x01(\x0b\x32\x19.reidstream.v1.OutputSpec\x12)\n\x06\x65ngine\x18\x05 \x01(\x0b\x32\x19.reidstream.v1.EngineInfo\x12\x17\n\x0f\x61rtifact_sha256\x18\x06 \x01(\t*\x88\x01\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESIZE_OPENCV_BILINEAR\x10\x01\x12\x17\n\x13RESIZE_PIL_BILINEAR\x10\x02\x12\x16\n\x12RESIZE_PIL_BICUBIC\x10\x03\x12\x19\n\x15RESIZE_OPENCV_BICUBIC\x10\x04*_\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46IT_STRETCH\x10\x01\x12\x18\n\x14\x46IT_LETTERBOX_CENTER\x10\x02\x12\x18\n\x14\x46IT_LETTERBOX_CORNER\x10\x03*V\n\x08\x43ropRule\x12\x19\n\x15\x43ROP_RULE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ROP_RULE_EXACT\x10\x01\x12\x1a\n\x16\x43ROP_RULE_EVEN_ALIGNED\x10\x02*i\n\nColorOrder\x12\x1b\n\x17\x43OLOR_ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OLOR_ORDER_RGB\x10\x01\x12\x13\n\x0f\x43OLOR_ORDER_BGR\x10\x02\x12\x14\n\x10\x43OLOR_ORDER_GRAY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reidstream_proto.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESIZE']._serialized_start=1513
-  _globals['_RESIZE']._serialized_end=1649
-  _globals['_FIT']._serialized_start=1651
-  _globals['_FIT']._serialized_end=1746
-  _globals['_CROPRULE']._serialized_start=1748
-  _globals['_CROPRULE']._serialized_end=1834
-  _globals['_COLORORDER']._serialized_start=1836
-  _globals['_COLORORDER']._serialized_end=1941
+  _globals['_RESIZE']._serialized_start=1570
+  _globals['_RESIZE']._serialized_end=1706
+  _globals['_FIT']._serialized_start=1708
+  _globals['_FIT']._serialized_end=1803
+  _globals['_CROPRULE']._serialized_start=1805
+  _globals['_CROPRULE']._serialized_end=1891
+  _globals['_COLORORDER']._serialized_start=1893
+  _globals['_COLORORDER']._serialized_end=1998
   _globals['_LIMITS']._serialized_start=51
-  _globals['_LIMITS']._serialized_end=509
-  _globals['_MEMORYBUDGET']._serialized_start=512
-  _globals['_MEMORYBUDGET']._serialized_end=704
-  _globals['_MEMORYBUDGET_PART']._serialized_start=622
-  _globals['_MEMORYBUDGET_PART']._serialized_end=704
-  _globals['_INPUTSPEC']._serialized_start=707
-  _globals['_INPUTSPEC']._serialized_end=1009
-  _globals['_OUTPUTSPEC']._serialized_start=1011
-  _globals['_OUTPUTSPEC']._serialized_end=1072
-  _globals['_ENGINEINFO']._serialized_start=1074
-  _globals['_ENGINEINFO']._serialized_end=1181
-  _globals['_MODEL']._serialized_start=1183
-  _globals['_MODEL']._serialized_end=1287
-  _globals['_MODELDETAILS']._serialized_start=1290
-  _globals['_MODELDETAILS']._serialized_end=1510
+  _globals['_LIMITS']._serialized_end=566
+  _globals['_MEMORYBUDGET']._serialized_start=569
+  _globals['_MEMORYBUDGET']._serialized_end=761
+  _globals['_MEMORYBUDGET_PART']._serialized_start=679
+  _globals['_MEMORYBUDGET_PART']._serialized_end=761
+  _globals['_INPUTSPEC']._serialized_start=764
+  _globals['_INPUTSPEC']._serialized_end=1066
+  _globals['_OUTPUTSPEC']._serialized_start=1068
+  _globals['_OUTPUTSPEC']._serialized_end=1129
+  _globals['_ENGINEINFO']._serialized_start=1131
+  _globals['_ENGINEINFO']._serialized_end=1238
+  _globals['_MODEL']._serialized_start=1240
+  _globals['_MODEL']._serialized_end=1344
+  _globals['_MODELDETAILS']._serialized_start=1347
+  _globals['_MODELDETAILS']._serialized_end=1567
 # @@protoc_insertion_point(module_scope)

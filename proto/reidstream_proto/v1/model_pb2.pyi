@@ -143,6 +143,8 @@ class Limits(google.protobuf.message.Message):
     MAX_PARKED_BYTES_FIELD_NUMBER: builtins.int
     MAX_HELD_ANSWER_BYTES_FIELD_NUMBER: builtins.int
     MAX_RECEIVING_BYTES_FIELD_NUMBER: builtins.int
+    MAX_TRACKS_PER_SESSION_FIELD_NUMBER: builtins.int
+    MAX_TRACK_BYTES_FIELD_NUMBER: builtins.int
     max_message_bytes: builtins.int
     """Largest message that the server reads, in bytes. Above: the call ends with RESOURCE_EXHAUSTED (gRPC's own check)."""
     max_image_pixels: builtins.int
@@ -188,6 +190,15 @@ class Limits(google.protobuf.message.Message):
     """Most bytes of messages that have not come whole, of all clients together. Above: the calls of the connections that
     hold most of them end with RESOURCE_EXHAUSTED.
     """
+    max_tracks_per_session: builtins.int
+    """Most open tracks of a session. Above: the one without a box for longest ends, TRACK_END_CAUSE_EVICTED. 0: this server
+    has no track memory, or does not say.
+    """
+    max_track_bytes: builtins.int
+    """Most bytes of tracks, over all sessions; one session gets at most half of what others leave. Above: as for
+    `max_tracks_per_session`; a session that has no other track to end gets its boxes embedded, and no track of them. A
+    track needs its room until its end is written.
+    """
     def __init__(
         self,
         *,
@@ -208,8 +219,10 @@ class Limits(google.protobuf.message.Message):
         max_parked_bytes: builtins.int = ...,
         max_held_answer_bytes: builtins.int = ...,
         max_receiving_bytes: builtins.int = ...,
+        max_tracks_per_session: builtins.int = ...,
+        max_track_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_calls", b"max_calls", "max_held_answer_bytes", b"max_held_answer_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_parked_bytes", b"max_parked_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_receiving_bytes", b"max_receiving_bytes", "max_sessions", b"max_sessions", "max_sessions_per_client", b"max_sessions_per_client", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_answer_bytes", b"max_answer_bytes", "max_boxes_per_frame", b"max_boxes_per_frame", "max_calls", b"max_calls", "max_held_answer_bytes", b"max_held_answer_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_parked_bytes", b"max_parked_bytes", "max_queue_boxes", b"max_queue_boxes", "max_queue_bytes", b"max_queue_bytes", "max_receiving_bytes", b"max_receiving_bytes", "max_sessions", b"max_sessions", "max_sessions_per_client", b"max_sessions_per_client", "max_shared_memory_bytes", b"max_shared_memory_bytes", "max_staged_bytes", b"max_staged_bytes", "max_track_bytes", b"max_track_bytes", "max_tracks_per_session", b"max_tracks_per_session", "max_window_bytes", b"max_window_bytes", "max_window_frames", b"max_window_frames", "min_box_px", b"min_box_px"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
 

@@ -26,21 +26,25 @@ from reidstream_proto.v1 import frame_pb2 as reidstream__proto_dot_v1_dot_frame_
 from reidstream_proto.v1 import model_pb2 as reidstream__proto_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reidstream_proto/v1/session.proto\x12\rreidstream.v1\x1a\x1freidstream_proto/v1/frame.proto\x1a\x1freidstream_proto/v1/model.proto\"\xe0\x01\n\tBoxFilter\x12\x16\n\tmin_width\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nmin_height\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x16\n\tmax_width\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x17\n\nmax_height\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x16\n\tmin_score\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\tclass_ids\x18\x06 \x03(\rB\x0c\n\n_min_widthB\r\n\x0b_min_heightB\x0c\n\n_max_widthB\r\n\x0b_max_heightB\x0c\n\n_min_score\"d\n\x0bModelChoice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tclass_ids\x18\x02 \x03(\r\x12\x1e\n\x11\x65xpected_space_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x14\n\x12_expected_space_id\"\xaa\x02\n\x0c\x45mbedOptions\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.reidstream.v1.ModelChoice\x12)\n\x08priority\x18\x03 \x01(\x0e\x32\x17.reidstream.v1.Priority\x12\x1e\n\x11latency_budget_ms\x18\x04 \x01(\rH\x00\x88\x01\x01\x12,\n\x05\x64type\x18\x05 \x01(\x0e\x32\x1d.reidstream.v1.EmbeddingDtype\x12,\n\nbox_filter\x18\x06 \x01(\x0b\x32\x18.reidstream.v1.BoxFilter\x12\x1e\n\x16\x61pply_exif_orientation\x18\x07 \x01(\x08\x42\x14\n\x12_latency_budget_ms\"\'\n\x06Window\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"U\n\x0cTrackOptions\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\x31\n\x0bopen_tracks\x18\x02 \x03(\x0b\x32\x1c.reidstream.v1.TrackSnapshot\"\x9b\x01\n\rTrackSnapshot\x12\x10\n\x08track_id\x18\x01 \x01(\x04\x12*\n\x03sum\x18\x02 \x01(\x0b\x32\x1d.reidstream.v1.EmbeddingBlock\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x16\n\x0e\x66irst_frame_id\x18\x05 \x01(\x04\x12\x15\n\rlast_frame_id\x18\x06 \x01(\x04\"J\n\x0cSharedMemory\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\n\n\x02\x66\x64\x18\x02 \x01(\r\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"9\n\x12SharedMemoryAgreed\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"\xd0\x02\n\x0bSessionOpen\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EmbedOptions\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12)\n\x08ordering\x18\x04 \x01(\x0e\x32\x17.reidstream.v1.Ordering\x12\x36\n\x0foverload_policy\x18\x05 \x01(\x0e\x32\x1d.reidstream.v1.OverloadPolicy\x12%\n\x06window\x18\x06 \x01(\x0b\x32\x15.reidstream.v1.Window\x12\x32\n\rtrack_options\x18\x07 \x01(\x0b\x32\x1b.reidstream.v1.TrackOptions\x12\x32\n\rshared_memory\x18\x08 \x01(\x0b\x32\x1b.reidstream.v1.SharedMemory\"^\n\x0b\x41greedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x10\n\x08space_id\x18\x04 \x01(\t\x12\x11\n\tclass_ids\x18\x05 \x03(\r\"\x8d\x04\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12*\n\x06models\x18\x03 \x03(\x0b\x32\x1a.reidstream.v1.AgreedModel\x12%\n\x06window\x18\x04 \x01(\x0b\x32\x15.reidstream.v1.Window\x12%\n\x06limits\x18\x05 \x01(\x0b\x32\x15.reidstream.v1.Limits\x12)\n\x08priority\x18\x06 \x01(\x0e\x32\x17.reidstream.v1.Priority\x12)\n\x08ordering\x18\x07 \x01(\x0e\x32\x17.reidstream.v1.Ordering\x12\x36\n\x0foverload_policy\x18\x08 \x01(\x0e\x32\x1d.reidstream.v1.OverloadPolicy\x12,\n\x05\x64type\x18\t \x01(\x0e\x32\x1d.reidstream.v1.EmbeddingDtype\x12\x1e\n\x11latency_budget_ms\x18\n \x01(\rH\x00\x88\x01\x01\x12\x38\n\rshared_memory\x18\x0b \x01(\x0b\x32!.reidstream.v1.SharedMemoryAgreed\x12\x13\n\x0btakes_close\x18\x0c \x01(\x08\x12\x1e\n\x16\x61pply_exif_orientation\x18\r \x01(\x08\x42\x14\n\x12_latency_budget_ms\"\x07\n\x05\x43lose\"\x1e\n\tEndTracks\x12\x11\n\ttrack_ids\x18\x01 \x03(\x04\"9\n\nTrackEnded\x12+\n\x05track\x18\x01 \x01(\x0b\x32\x1c.reidstream.v1.TrackSnapshot\"\xbb\x01\n\x05\x44rain\x12#\n\x16last_accepted_frame_id\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.reidstream.v1.DrainReason\x12\x31\n\x0bopen_tracks\x18\x04 \x03(\x0b\x32\x1c.reidstream.v1.TrackSnapshotB\x19\n\x17_last_accepted_frame_id*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*V\n\x08Ordering\x12\x18\n\x14ORDERING_UNSPECIFIED\x10\x00\x12\x15\n\x11ORDERING_IN_ORDER\x10\x01\x12\x19\n\x15ORDERING_AS_COMPLETED\x10\x02*\x88\x01\n\x0eOverloadPolicy\x12\x1f\n\x1bOVERLOAD_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14OVERLOAD_POLICY_WAIT\x10\x01\x12\x1f\n\x1bOVERLOAD_POLICY_DROP_OLDEST\x10\x02\x12\x1a\n\x16OVERLOAD_POLICY_REJECT\x10\x03*~\n\x0b\x44rainReason\x12\x1c\n\x18\x44RAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44RAIN_REASON_SHUTDOWN\x10\x01\x12\x1f\n\x1b\x44RAIN_REASON_CONNECTION_AGE\x10\x02\x12\x15\n\x11\x44RAIN_REASON_IDLE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reidstream_proto/v1/session.proto\x12\rreidstream.v1\x1a\x1freidstream_proto/v1/frame.proto\x1a\x1freidstream_proto/v1/model.proto\"\xe0\x01\n\tBoxFilter\x12\x16\n\tmin_width\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nmin_height\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x16\n\tmax_width\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x17\n\nmax_height\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x16\n\tmin_score\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\tclass_ids\x18\x06 \x03(\rB\x0c\n\n_min_widthB\r\n\x0b_min_heightB\x0c\n\n_max_widthB\r\n\x0b_max_heightB\x0c\n\n_min_score\"d\n\x0bModelChoice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tclass_ids\x18\x02 \x03(\r\x12\x1e\n\x11\x65xpected_space_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x14\n\x12_expected_space_id\"\xaa\x02\n\x0c\x45mbedOptions\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.reidstream.v1.ModelChoice\x12)\n\x08priority\x18\x03 \x01(\x0e\x32\x17.reidstream.v1.Priority\x12\x1e\n\x11latency_budget_ms\x18\x04 \x01(\rH\x00\x88\x01\x01\x12,\n\x05\x64type\x18\x05 \x01(\x0e\x32\x1d.reidstream.v1.EmbeddingDtype\x12,\n\nbox_filter\x18\x06 \x01(\x0b\x32\x18.reidstream.v1.BoxFilter\x12\x1e\n\x16\x61pply_exif_orientation\x18\x07 \x01(\x08\x42\x14\n\x12_latency_budget_ms\"\'\n\x06Window\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"\xff\x02\n\x0cTrackOptions\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\x31\n\x0bopen_tracks\x18\x02 \x03(\x0b\x32\x1c.reidstream.v1.TrackSnapshot\x12\x35\n\x0b\x65very_frame\x18\x03 \x01(\x0b\x32\x1e.reidstream.v1.EmbedEveryFrameH\x00\x12\x37\n\x0c\x61t_intervals\x18\x04 \x01(\x0b\x32\x1f.reidstream.v1.EmbedAtIntervalsH\x00\x12-\n\x07on_risk\x18\x05 \x01(\x0b\x32\x1a.reidstream.v1.EmbedOnRiskH\x00\x12(\n\x04once\x18\x06 \x01(\x0b\x32\x18.reidstream.v1.EmbedOnceH\x00\x12*\n\x06vector\x18\x07 \x01(\x0e\x32\x1a.reidstream.v1.TrackVector\x12\x17\n\x0frepresentatives\x18\x08 \x01(\r\x12\x11\n\tsnapshots\x18\t \x01(\x08\x42\x07\n\x05\x65mbed\"\x11\n\x0f\x45mbedEveryFrame\"^\n\x10\x45mbedAtIntervals\x12\x13\n\x06\x66rames\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0cmilliseconds\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07_framesB\x0f\n\r_milliseconds\"\xe9\x01\n\x0b\x45mbedOnRisk\x12\x18\n\x0bmax_overlap\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0emax_size_ratio\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x16\n\tmax_shift\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x1d\n\x10min_quality_gain\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x17\n\nmax_age_ms\x18\x05 \x01(\rH\x04\x88\x01\x01\x42\x0e\n\x0c_max_overlapB\x11\n\x0f_max_size_ratioB\x0c\n\n_max_shiftB\x13\n\x11_min_quality_gainB\r\n\x0b_max_age_ms\"\x0b\n\tEmbedOnce\"J\n\x0cSharedMemory\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\n\n\x02\x66\x64\x18\x02 \x01(\r\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"9\n\x12SharedMemoryAgreed\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"\xd0\x02\n\x0bSessionOpen\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.reidstream.v1.EmbedOptions\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12)\n\x08ordering\x18\x04 \x01(\x0e\x32\x17.reidstream.v1.Ordering\x12\x36\n\x0foverload_policy\x18\x05 \x01(\x0e\x32\x1d.reidstream.v1.OverloadPolicy\x12%\n\x06window\x18\x06 \x01(\x0b\x32\x15.reidstream.v1.Window\x12\x32\n\rtrack_options\x18\x07 \x01(\x0b\x32\x1b.reidstream.v1.TrackOptions\x12\x32\n\rshared_memory\x18\x08 \x01(\x0b\x32\x1b.reidstream.v1.SharedMemory\"^\n\x0b\x41greedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x10\n\x08space_id\x18\x04 \x01(\t\x12\x11\n\tclass_ids\x18\x05 \x03(\r\"\xc1\x04\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12*\n\x06models\x18\x03 \x03(\x0b\x32\x1a.reidstream.v1.AgreedModel\x12%\n\x06window\x18\x04 \x01(\x0b\x32\x15.reidstream.v1.Window\x12%\n\x06limits\x18\x05 \x01(\x0b\x32\x15.reidstream.v1.Limits\x12)\n\x08priority\x18\x06 \x01(\x0e\x32\x17.reidstream.v1.Priority\x12)\n\x08ordering\x18\x07 \x01(\x0e\x32\x17.reidstream.v1.Ordering\x12\x36\n\x0foverload_policy\x18\x08 \x01(\x0e\x32\x1d.reidstream.v1.OverloadPolicy\x12,\n\x05\x64type\x18\t \x01(\x0e\x32\x1d.reidstream.v1.EmbeddingDtype\x12\x1e\n\x11latency_budget_ms\x18\n \x01(\rH\x00\x88\x01\x01\x12\x38\n\rshared_memory\x18\x0b \x01(\x0b\x32!.reidstream.v1.SharedMemoryAgreed\x12\x13\n\x0btakes_close\x18\x0c \x01(\x08\x12\x1e\n\x16\x61pply_exif_orientation\x18\r \x01(\x08\x12\x32\n\rtrack_options\x18\x0e \x01(\x0b\x32\x1b.reidstream.v1.TrackOptionsB\x14\n\x12_latency_budget_ms\"\x07\n\x05\x43lose\"\x1e\n\tEndTracks\x12\x11\n\ttrack_ids\x18\x01 \x03(\x04\"\xef\x01\n\nTrackEnded\x12+\n\x05track\x18\x01 \x01(\x0b\x32\x1c.reidstream.v1.TrackSnapshot\x12+\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1c.reidstream.v1.TrackEndCause\x12-\n\x06vector\x18\x03 \x01(\x0b\x32\x1d.reidstream.v1.EmbeddingBlock\x12\x36\n\x0frepresentatives\x18\x04 \x01(\x0b\x32\x1d.reidstream.v1.EmbeddingBlock\x12 \n\x18representative_frame_ids\x18\x05 \x03(\x04\"\xbb\x01\n\x05\x44rain\x12#\n\x16last_accepted_frame_id\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.reidstream.v1.DrainReason\x12\x31\n\x0bopen_tracks\x18\x04 \x03(\x0b\x32\x1c.reidstream.v1.TrackSnapshotB\x19\n\x17_last_accepted_frame_id*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*V\n\x08Ordering\x12\x18\n\x14ORDERING_UNSPECIFIED\x10\x00\x12\x15\n\x11ORDERING_IN_ORDER\x10\x01\x12\x19\n\x15ORDERING_AS_COMPLETED\x10\x02*\x88\x01\n\x0eOverloadPolicy\x12\x1f\n\x1bOVERLOAD_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14OVERLOAD_POLICY_WAIT\x10\x01\x12\x1f\n\x1bOVERLOAD_POLICY_DROP_OLDEST\x10\x02\x12\x1a\n\x16OVERLOAD_POLICY_REJECT\x10\x03*[\n\x0bTrackVector\x12\x1c\n\x18TRACK_VECTOR_UNSPECIFIED\x10\x00\x12\x17\n\x13TRACK_VECTOR_ROBUST\x10\x01\x12\x15\n\x11TRACK_VECTOR_MEAN\x10\x02*\xc6\x01\n\rTrackEndCause\x12\x1f\n\x1bTRACK_END_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRACK_END_CAUSE_CLIENT\x10\x01\x12\x1b\n\x17TRACK_END_CAUSE_TIMEOUT\x10\x02\x12\x1b\n\x17TRACK_END_CAUSE_SESSION\x10\x03\x12\x1b\n\x17TRACK_END_CAUSE_EVICTED\x10\x04\x12!\n\x1dTRACK_END_CAUSE_MODEL_CHANGED\x10\x05*~\n\x0b\x44rainReason\x12\x1c\n\x18\x44RAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44RAIN_REASON_SHUTDOWN\x10\x01\x12\x1f\n\x1b\x44RAIN_REASON_CONNECTION_AGE\x10\x02\x12\x15\n\x11\x44RAIN_REASON_IDLE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reidstream_proto.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=2422
-  _globals['_PRIORITY']._serialized_end=2516
-  _globals['_ORDERING']._serialized_start=2518
-  _globals['_ORDERING']._serialized_end=2604
-  _globals['_OVERLOADPOLICY']._serialized_start=2607
-  _globals['_OVERLOADPOLICY']._serialized_end=2743
-  _globals['_DRAINREASON']._serialized_start=2745
-  _globals['_DRAINREASON']._serialized_end=2871
+  _globals['_PRIORITY']._serialized_start=3162
+  _globals['_PRIORITY']._serialized_end=3256
+  _globals['_ORDERING']._serialized_start=3258
+  _globals['_ORDERING']._serialized_end=3344
+  _globals['_OVERLOADPOLICY']._serialized_start=3347
+  _globals['_OVERLOADPOLICY']._serialized_end=3483
+  _globals['_TRACKVECTOR']._serialized_start=3485
+  _globals['_TRACKVECTOR']._serialized_end=3576
+  _globals['_TRACKENDCAUSE']._serialized_start=3579
+  _globals['_TRACKENDCAUSE']._serialized_end=3777
+  _globals['_DRAINREASON']._serialized_start=3779
+  _globals['_DRAINREASON']._serialized_end=3905
   _globals['_BOXFILTER']._serialized_start=119
   _globals['_BOXFILTER']._serialized_end=343
   _globals['_MODELCHOICE']._serialized_start=345
@@ -49,26 +53,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDOPTIONS']._serialized_end=746
   _globals['_WINDOW']._serialized_start=748
   _globals['_WINDOW']._serialized_end=787
-  _globals['_TRACKOPTIONS']._serialized_start=789
-  _globals['_TRACKOPTIONS']._serialized_end=874
-  _globals['_TRACKSNAPSHOT']._serialized_start=877
-  _globals['_TRACKSNAPSHOT']._serialized_end=1032
-  _globals['_SHAREDMEMORY']._serialized_start=1034
-  _globals['_SHAREDMEMORY']._serialized_end=1108
-  _globals['_SHAREDMEMORYAGREED']._serialized_start=1110
-  _globals['_SHAREDMEMORYAGREED']._serialized_end=1167
-  _globals['_SESSIONOPEN']._serialized_start=1170
-  _globals['_SESSIONOPEN']._serialized_end=1506
-  _globals['_AGREEDMODEL']._serialized_start=1508
-  _globals['_AGREEDMODEL']._serialized_end=1602
-  _globals['_SESSIONOPENED']._serialized_start=1605
-  _globals['_SESSIONOPENED']._serialized_end=2130
-  _globals['_CLOSE']._serialized_start=2132
-  _globals['_CLOSE']._serialized_end=2139
-  _globals['_ENDTRACKS']._serialized_start=2141
-  _globals['_ENDTRACKS']._serialized_end=2171
-  _globals['_TRACKENDED']._serialized_start=2173
-  _globals['_TRACKENDED']._serialized_end=2230
-  _globals['_DRAIN']._serialized_start=2233
-  _globals['_DRAIN']._serialized_end=2420
+  _globals['_TRACKOPTIONS']._serialized_start=790
+  _globals['_TRACKOPTIONS']._serialized_end=1173
+  _globals['_EMBEDEVERYFRAME']._serialized_start=1175
+  _globals['_EMBEDEVERYFRAME']._serialized_end=1192
+  _globals['_EMBEDATINTERVALS']._serialized_start=1194
+  _globals['_EMBEDATINTERVALS']._serialized_end=1288
+  _globals['_EMBEDONRISK']._serialized_start=1291
+  _globals['_EMBEDONRISK']._serialized_end=1524
+  _globals['_EMBEDONCE']._serialized_start=1526
+  _globals['_EMBEDONCE']._serialized_end=1537
+  _globals['_SHAREDMEMORY']._serialized_start=1539
+  _globals['_SHAREDMEMORY']._serialized_end=1613
+  _globals['_SHAREDMEMORYAGREED']._serialized_start=1615
+  _globals['_SHAREDMEMORYAGREED']._serialized_end=1672
+  _globals['_SESSIONOPEN']._serialized_start=1675
+  _globals['_SESSIONOPEN']._serialized_end=2011
+  _globals['_AGREEDMODEL']._serialized_start=2013
+  _globals['_AGREEDMODEL']._serialized_end=2107
+  _globals['_SESSIONOPENED']._serialized_start=2110
+  _globals['_SESSIONOPENED']._serialized_end=2687
+  _globals['_CLOSE']._serialized_start=2689
+  _globals['_CLOSE']._serialized_end=2696
+  _globals['_ENDTRACKS']._serialized_start=2698
+  _globals['_ENDTRACKS']._serialized_end=2728
+  _globals['_TRACKENDED']._serialized_start=2731
+  _globals['_TRACKENDED']._serialized_end=2970
+  _globals['_DRAIN']._serialized_start=2973
+  _globals['_DRAIN']._serialized_end=3160
 # @@protoc_insertion_point(module_scope)

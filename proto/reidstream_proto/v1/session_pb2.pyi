@@ -100,6 +100,68 @@ OVERLOAD_POLICY_REJECT: OverloadPolicy.ValueType  # 3
 """The new frame is answered ERROR_REASON_WINDOW_FULL or ERROR_REASON_QUEUE_FULL, with `retry_after_ms`."""
 Global___OverloadPolicy: typing_extensions.TypeAlias = OverloadPolicy
 
+class _TrackVector:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _TrackVectorEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_TrackVector.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TRACK_VECTOR_UNSPECIFIED: _TrackVector.ValueType  # 0
+    """ROBUST."""
+    TRACK_VECTOR_ROBUST: _TrackVector.ValueType  # 1
+    """The mean, weighted by quality, without the one row that fits the others least, if it is far from them."""
+    TRACK_VECTOR_MEAN: _TrackVector.ValueType  # 2
+    """The plain mean: each row counts the same."""
+
+class TrackVector(_TrackVector, metaclass=_TrackVectorEnumTypeWrapper):
+    """How a track's vector is made of its rows. Each is normalised at the end, if the model's rows are."""
+
+TRACK_VECTOR_UNSPECIFIED: TrackVector.ValueType  # 0
+"""ROBUST."""
+TRACK_VECTOR_ROBUST: TrackVector.ValueType  # 1
+"""The mean, weighted by quality, without the one row that fits the others least, if it is far from them."""
+TRACK_VECTOR_MEAN: TrackVector.ValueType  # 2
+"""The plain mean: each row counts the same."""
+Global___TrackVector: typing_extensions.TypeAlias = TrackVector
+
+class _TrackEndCause:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _TrackEndCauseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_TrackEndCause.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TRACK_END_CAUSE_UNSPECIFIED: _TrackEndCause.ValueType  # 0
+    TRACK_END_CAUSE_CLIENT: _TrackEndCause.ValueType  # 1
+    """EndTracks named it."""
+    TRACK_END_CAUSE_TIMEOUT: _TrackEndCause.ValueType  # 2
+    """It had no box for `TrackOptions.timeout_ms`."""
+    TRACK_END_CAUSE_SESSION: _TrackEndCause.ValueType  # 3
+    """The client has half-closed its stream, and all frames are answered. Not if Drain was written before that: then the
+    track goes on at another server.
+    """
+    TRACK_END_CAUSE_EVICTED: _TrackEndCause.ValueType  # 4
+    """A newer track needed its room; it was the one without a box for longest."""
+    TRACK_END_CAUSE_MODEL_CHANGED: _TrackEndCause.ValueType  # 5
+    """A box with its id went to another model, and began another track."""
+
+class TrackEndCause(_TrackEndCause, metaclass=_TrackEndCauseEnumTypeWrapper):
+    """Why a track has ended."""
+
+TRACK_END_CAUSE_UNSPECIFIED: TrackEndCause.ValueType  # 0
+TRACK_END_CAUSE_CLIENT: TrackEndCause.ValueType  # 1
+"""EndTracks named it."""
+TRACK_END_CAUSE_TIMEOUT: TrackEndCause.ValueType  # 2
+"""It had no box for `TrackOptions.timeout_ms`."""
+TRACK_END_CAUSE_SESSION: TrackEndCause.ValueType  # 3
+"""The client has half-closed its stream, and all frames are answered. Not if Drain was written before that: then the
+track goes on at another server.
+"""
+TRACK_END_CAUSE_EVICTED: TrackEndCause.ValueType  # 4
+"""A newer track needed its room; it was the one without a box for longest."""
+TRACK_END_CAUSE_MODEL_CHANGED: TrackEndCause.ValueType  # 5
+"""A box with its id went to another model, and began another track."""
+Global___TrackEndCause: typing_extensions.TypeAlias = TrackEndCause
+
 class _DrainReason:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -290,65 +352,167 @@ Global___Window: typing_extensions.TypeAlias = Window
 
 @typing.final
 class TrackOptions(google.protobuf.message.Message):
-    """Asks for track aggregation. A server without it ends the call with UNIMPLEMENTED; the message names "tracks"."""
+    """Asks for track memory. Boxes with a `track_id` then belong to tracks. The server keeps each track's newest row, answers
+    CACHED with it where `embed` says that a box needs no new one, and sums up the track's rows until it ends
+    (TrackEnded). A box without a `track_id` is always embedded. A box that can get no row, such as a too small one, is no
+    box of its track. Only with ORDERING_IN_ORDER: any other ordering ends the call with INVALID_ARGUMENT. A server without
+    it ends the call with UNIMPLEMENTED; the message names "tracks".
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TIMEOUT_MS_FIELD_NUMBER: builtins.int
     OPEN_TRACKS_FIELD_NUMBER: builtins.int
+    EVERY_FRAME_FIELD_NUMBER: builtins.int
+    AT_INTERVALS_FIELD_NUMBER: builtins.int
+    ON_RISK_FIELD_NUMBER: builtins.int
+    ONCE_FIELD_NUMBER: builtins.int
+    VECTOR_FIELD_NUMBER: builtins.int
+    REPRESENTATIVES_FIELD_NUMBER: builtins.int
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
     timeout_ms: builtins.int
-    """A track ends when it has had no box for this long. Milliseconds, at least 1."""
+    """A track ends when it has had no box for this long: by the times when the frames of two boxes were taken; and, while
+    no box comes, by the time since the last one came. Milliseconds, 1 to 3,600,000.
+    """
+    vector: Global___TrackVector.ValueType
+    """How `TrackEnded.vector` is made."""
+    representatives: builtins.int
+    """How many rows `TrackEnded.representatives` has at most, 0 to 3."""
+    snapshots: builtins.bool
+    """Answers carry snapshots of the tracks that they changed, for a client that goes on with them on another server."""
     @property
-    def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrackSnapshot]:
-        """Tracks that the server which drained this session handed over."""
+    def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[reidstream_proto.v1.frame_pb2.TrackSnapshot]:
+        """Tracks that another server had, as its answers and its Drain said. At most `Limits.max_tracks_per_session`. Another
+        embedding space in one of them ends the call with FAILED_PRECONDITION. If there is no room for all, those without a
+        box for longest end at once, TRACK_END_CAUSE_EVICTED.
+        """
 
+    @property
+    def every_frame(self) -> Global___EmbedEveryFrame: ...
+    @property
+    def at_intervals(self) -> Global___EmbedAtIntervals: ...
+    @property
+    def on_risk(self) -> Global___EmbedOnRisk: ...
+    @property
+    def once(self) -> Global___EmbedOnce: ...
     def __init__(
         self,
         *,
         timeout_ms: builtins.int = ...,
-        open_tracks: collections.abc.Iterable[Global___TrackSnapshot] | None = ...,
+        open_tracks: collections.abc.Iterable[reidstream_proto.v1.frame_pb2.TrackSnapshot] | None = ...,
+        every_frame: Global___EmbedEveryFrame | None = ...,
+        at_intervals: Global___EmbedAtIntervals | None = ...,
+        on_risk: Global___EmbedOnRisk | None = ...,
+        once: Global___EmbedOnce | None = ...,
+        vector: Global___TrackVector.ValueType = ...,
+        representatives: builtins.int = ...,
+        snapshots: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["open_tracks", b"open_tracks", "timeout_ms", b"timeout_ms"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["at_intervals", b"at_intervals", "embed", b"embed", "every_frame", b"every_frame", "on_risk", b"on_risk", "once", b"once"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at_intervals", b"at_intervals", "embed", b"embed", "every_frame", b"every_frame", "on_risk", b"on_risk", "once", b"once", "open_tracks", b"open_tracks", "representatives", b"representatives", "snapshots", b"snapshots", "timeout_ms", b"timeout_ms", "vector", b"vector"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["embed", b"embed"]) -> typing.Literal["every_frame", "at_intervals", "on_risk", "once"] | None: ...
 
 Global___TrackOptions: typing_extensions.TypeAlias = TrackOptions
 
 @typing.final
-class TrackSnapshot(google.protobuf.message.Message):
-    """The sum of a track's vectors so far."""
+class EmbedEveryFrame(google.protobuf.message.Message):
+    """Every box is embedded; the track only sums them up."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    TRACK_ID_FIELD_NUMBER: builtins.int
-    SUM_FIELD_NUMBER: builtins.int
-    WEIGHT_FIELD_NUMBER: builtins.int
-    COUNT_FIELD_NUMBER: builtins.int
-    FIRST_FRAME_ID_FIELD_NUMBER: builtins.int
-    LAST_FRAME_ID_FIELD_NUMBER: builtins.int
-    track_id: builtins.int
-    weight: builtins.float
-    """Sum of the weights (each box's quality)."""
-    count: builtins.int
-    """Number of embeddings in the sum."""
-    first_frame_id: builtins.int
-    last_frame_id: builtins.int
-    @property
-    def sum(self) -> reidstream_proto.v1.frame_pb2.EmbeddingBlock:
-        """One row, float32: the weighted sum of the track's embeddings, not normalised."""
+    def __init__(
+        self,
+    ) -> None: ...
 
+Global___EmbedEveryFrame: typing_extensions.TypeAlias = EmbedEveryFrame
+
+@typing.final
+class EmbedAtIntervals(google.protobuf.message.Message):
+    """A box is embedded when its track's newest row is of a frame so long ago. At least one of the two is set."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: builtins.int
+    MILLISECONDS_FIELD_NUMBER: builtins.int
+    frames: builtins.int
+    """Frames of this session, counted as they come: 2 embeds every second one. Between a frame of an earlier stream and
+    the first one of this stream they are counted by their ids, as if these had no gaps. At least 1.
+    """
+    milliseconds: builtins.int
+    """Milliseconds between the times when the two were taken. At least 1."""
     def __init__(
         self,
         *,
-        track_id: builtins.int = ...,
-        sum: reidstream_proto.v1.frame_pb2.EmbeddingBlock | None = ...,
-        weight: builtins.float = ...,
-        count: builtins.int = ...,
-        first_frame_id: builtins.int = ...,
-        last_frame_id: builtins.int = ...,
+        frames: builtins.int | None = ...,
+        milliseconds: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["sum", b"sum"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["count", b"count", "first_frame_id", b"first_frame_id", "last_frame_id", b"last_frame_id", "sum", b"sum", "track_id", b"track_id", "weight", b"weight"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_frames", b"_frames", "_milliseconds", b"_milliseconds", "frames", b"frames", "milliseconds", b"milliseconds"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_frames", b"_frames", "_milliseconds", b"_milliseconds", "frames", b"frames", "milliseconds", b"milliseconds"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_frames", b"_frames"]) -> typing.Literal["frames"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_milliseconds", b"_milliseconds"]) -> typing.Literal["milliseconds"] | None: ...
 
-Global___TrackSnapshot: typing_extensions.TypeAlias = TrackSnapshot
+Global___EmbedAtIntervals: typing_extensions.TypeAlias = EmbedAtIntervals
+
+@typing.final
+class EmbedOnRisk(google.protobuf.message.Message):
+    """A box is embedded when its row may teach something, or when its track id may be wrong. Absent fields: the server's
+    defaults, which SessionOpened tells.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAX_OVERLAP_FIELD_NUMBER: builtins.int
+    MAX_SIZE_RATIO_FIELD_NUMBER: builtins.int
+    MAX_SHIFT_FIELD_NUMBER: builtins.int
+    MIN_QUALITY_GAIN_FIELD_NUMBER: builtins.int
+    MAX_AGE_MS_FIELD_NUMBER: builtins.int
+    max_overlap: builtins.float
+    """Another box of the frame overlaps it by more (intersection over union). 0 to 1."""
+    max_size_ratio: builtins.float
+    """Its width, its height, or their ratio, has changed by more than this factor since the track's last box. At least 1."""
+    max_shift: builtins.float
+    """Its centre has moved by more, in widths or heights of the track's last box. Above 0."""
+    min_quality_gain: builtins.float
+    """Its quality is better by more than the newest row's. 0 to 1."""
+    max_age_ms: builtins.int
+    """The newest row is older. Milliseconds, at least 1."""
+    def __init__(
+        self,
+        *,
+        max_overlap: builtins.float | None = ...,
+        max_size_ratio: builtins.float | None = ...,
+        max_shift: builtins.float | None = ...,
+        min_quality_gain: builtins.float | None = ...,
+        max_age_ms: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "_max_overlap", b"_max_overlap", "_max_shift", b"_max_shift", "_max_size_ratio", b"_max_size_ratio", "_min_quality_gain", b"_min_quality_gain", "max_age_ms", b"max_age_ms", "max_overlap", b"max_overlap", "max_shift", b"max_shift", "max_size_ratio", b"max_size_ratio", "min_quality_gain", b"min_quality_gain"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "_max_overlap", b"_max_overlap", "_max_shift", b"_max_shift", "_max_size_ratio", b"_max_size_ratio", "_min_quality_gain", b"_min_quality_gain", "max_age_ms", b"max_age_ms", "max_overlap", b"max_overlap", "max_shift", b"max_shift", "max_size_ratio", b"max_size_ratio", "min_quality_gain", b"min_quality_gain"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_age_ms", b"_max_age_ms"]) -> typing.Literal["max_age_ms"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_overlap", b"_max_overlap"]) -> typing.Literal["max_overlap"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_shift", b"_max_shift"]) -> typing.Literal["max_shift"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_size_ratio", b"_max_size_ratio"]) -> typing.Literal["max_size_ratio"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min_quality_gain", b"_min_quality_gain"]) -> typing.Literal["min_quality_gain"] | None: ...
+
+Global___EmbedOnRisk: typing_extensions.TypeAlias = EmbedOnRisk
+
+@typing.final
+class EmbedOnce(google.protobuf.message.Message):
+    """Only the first box of a track is embedded."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___EmbedOnce: typing_extensions.TypeAlias = EmbedOnce
 
 @typing.final
 class SharedMemory(google.protobuf.message.Message):
@@ -521,6 +685,7 @@ class SessionOpened(google.protobuf.message.Message):
     SHARED_MEMORY_FIELD_NUMBER: builtins.int
     TAKES_CLOSE_FIELD_NUMBER: builtins.int
     APPLY_EXIF_ORIENTATION_FIELD_NUMBER: builtins.int
+    TRACK_OPTIONS_FIELD_NUMBER: builtins.int
     session_id: builtins.bytes
     epoch: builtins.int
     priority: Global___Priority.ValueType
@@ -546,6 +711,10 @@ class SessionOpened(google.protobuf.message.Message):
     def shared_memory(self) -> Global___SharedMemoryAgreed:
         """Absent: the client did not ask for it, or the server does not know it."""
 
+    @property
+    def track_options(self) -> Global___TrackOptions:
+        """The track options that hold, with every default filled in and without `open_tracks`. Absent: no track memory."""
+
     def __init__(
         self,
         *,
@@ -562,9 +731,10 @@ class SessionOpened(google.protobuf.message.Message):
         shared_memory: Global___SharedMemoryAgreed | None = ...,
         takes_close: builtins.bool = ...,
         apply_exif_orientation: builtins.bool = ...,
+        track_options: Global___TrackOptions | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "shared_memory", b"shared_memory", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "apply_exif_orientation", b"apply_exif_orientation", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "takes_close", b"takes_close", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "shared_memory", b"shared_memory", "track_options", b"track_options", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "apply_exif_orientation", b"apply_exif_orientation", "dtype", b"dtype", "epoch", b"epoch", "latency_budget_ms", b"latency_budget_ms", "limits", b"limits", "models", b"models", "ordering", b"ordering", "overload_policy", b"overload_policy", "priority", b"priority", "session_id", b"session_id", "shared_memory", b"shared_memory", "takes_close", b"takes_close", "track_options", b"track_options", "window", b"window"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]) -> typing.Literal["latency_budget_ms"] | None: ...
 
 Global___SessionOpened: typing_extensions.TypeAlias = SessionOpened
@@ -585,7 +755,11 @@ Global___Close: typing_extensions.TypeAlias = Close
 
 @typing.final
 class EndTracks(google.protobuf.message.Message):
-    """Says that tracks have ended. A server without tracks ends the call with UNIMPLEMENTED; the message names "EndTracks"."""
+    """Says that tracks have ended, after the frames that were sent before it. Each open one of them is answered with
+    TrackEnded; others are ignored. The same id in a later frame is a new track. At most 4096 ids; above: the call ends
+    with INVALID_ARGUMENT. A session without track memory ends with FAILED_PRECONDITION, a server without it with
+    UNIMPLEMENTED; the message names "EndTracks". What is read after Drain was written is ignored, as frames are.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -603,20 +777,41 @@ Global___EndTracks: typing_extensions.TypeAlias = EndTracks
 
 @typing.final
 class TrackEnded(google.protobuf.message.Message):
-    """A track has ended, by EndTracks or by its timeout."""
+    """A track has ended. It comes behind the answer of the last frame with a box of it. A track that never got a row ends,
+    too: `TrackSnapshot.count` is then 0, and there are no blocks.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TRACK_FIELD_NUMBER: builtins.int
+    CAUSE_FIELD_NUMBER: builtins.int
+    VECTOR_FIELD_NUMBER: builtins.int
+    REPRESENTATIVES_FIELD_NUMBER: builtins.int
+    REPRESENTATIVE_FRAME_IDS_FIELD_NUMBER: builtins.int
+    cause: Global___TrackEndCause.ValueType
     @property
-    def track(self) -> Global___TrackSnapshot: ...
+    def track(self) -> reidstream_proto.v1.frame_pb2.TrackSnapshot: ...
+    @property
+    def vector(self) -> reidstream_proto.v1.frame_pb2.EmbeddingBlock:
+        """One row, float32: the track's vector, as `TrackOptions.vector` says."""
+
+    @property
+    def representatives(self) -> reidstream_proto.v1.frame_pb2.EmbeddingBlock:
+        """The best row, and those that differ from it most; float32. The i-th id is the frame of the i-th row."""
+
+    @property
+    def representative_frame_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     def __init__(
         self,
         *,
-        track: Global___TrackSnapshot | None = ...,
+        track: reidstream_proto.v1.frame_pb2.TrackSnapshot | None = ...,
+        cause: Global___TrackEndCause.ValueType = ...,
+        vector: reidstream_proto.v1.frame_pb2.EmbeddingBlock | None = ...,
+        representatives: reidstream_proto.v1.frame_pb2.EmbeddingBlock | None = ...,
+        representative_frame_ids: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["track", b"track"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["track", b"track"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["representatives", b"representatives", "track", b"track", "vector", b"vector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cause", b"cause", "representative_frame_ids", b"representative_frame_ids", "representatives", b"representatives", "track", b"track", "vector", b"vector"]) -> None: ...
 
 Global___TrackEnded: typing_extensions.TypeAlias = TrackEnded
 
@@ -638,8 +833,10 @@ class Drain(google.protobuf.message.Message):
     """After this many milliseconds from now the server ends the stream, even if frames are still open."""
     reason: Global___DrainReason.ValueType
     @property
-    def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrackSnapshot]:
-        """Open tracks. The client carries them in its next SessionOpen."""
+    def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[reidstream_proto.v1.frame_pb2.TrackSnapshot]:
+        """Open tracks, as of the answers that were written before this message. The client carries them in its next
+        SessionOpen; where a later answer has a newer snapshot of one, it carries that.
+        """
 
     def __init__(
         self,
@@ -647,7 +844,7 @@ class Drain(google.protobuf.message.Message):
         last_accepted_frame_id: builtins.int | None = ...,
         deadline_ms: builtins.int = ...,
         reason: Global___DrainReason.ValueType = ...,
-        open_tracks: collections.abc.Iterable[Global___TrackSnapshot] | None = ...,
+        open_tracks: collections.abc.Iterable[reidstream_proto.v1.frame_pb2.TrackSnapshot] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_last_accepted_frame_id", b"_last_accepted_frame_id", "last_accepted_frame_id", b"last_accepted_frame_id"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["_last_accepted_frame_id", b"_last_accepted_frame_id", "deadline_ms", b"deadline_ms", "last_accepted_frame_id", b"last_accepted_frame_id", "open_tracks", b"open_tracks", "reason", b"reason"]) -> None: ...

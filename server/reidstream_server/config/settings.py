@@ -248,6 +248,22 @@ class LimitSettings:
             "them, so that there is room for another.",
         ),
     ] = 512
+    max_tracks_per_session: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=0, high=65_536, unit="tracks"),
+            help="The most open tracks of a session that asks for a memory of tracks. Above it, the track "
+            "without a box for longest ends. 0: no session gets one.",
+        ),
+    ] = 512
+    max_track_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=64 * _KIB, high=_TIB),
+            help="The most bytes of tracks, of all sessions together; a quarter of it is for answers with cached "
+            "vectors. One session gets at most half of what others leave.",
+        ),
+    ] = 256 * _MIB
     shared_memory: Annotated[
         bool,
         About(

@@ -23,6 +23,7 @@ ROOMS = {
     "gpu": SHARED,
     "retrieval": {"machine"},
     "accuracy": set[str](),
+    "tracks": set[str](),
     "backends": {"accuracy"},
 }
 

@@ -10,7 +10,7 @@ import pytest
 import reidstream_client
 
 ROOT = Path(reidstream_client.__file__).parent
-FLOOR = {"errors", "checks", "choices", "models", "types", "options", "tracing"}
+FLOOR = {"errors", "checks", "choices", "models", "types", "options", "tracing", "track_terms"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,

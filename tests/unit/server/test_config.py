@@ -100,6 +100,8 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_sessions=512,
         max_sessions_per_client=256,
         max_calls=512,
+        max_tracks_per_session=512,
+        max_track_bytes=256 << 20,
     )
     assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, AdminAccess.LOOPBACK, False)
@@ -174,6 +176,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "max_held_answer_bytes": ("1 GiB", 1 << 30),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
+    "max_tracks_per_session": ("0", 0),
+    "max_track_bytes": ("1 MB", 1_000_000),
     "max_sessions_per_client": ("1", 1),
     "max_calls": ("1", 1),
     "shared_memory": ("false", False),

@@ -76,15 +76,20 @@ PACKAGES: dict[str, dict[str, Room]] = {
         "__init__": Room(),
         # Rooms, from the inside out.
         "core": Room(pure=True),
+        "tracks": Room(sees={"core"}, pure=True),
         "config": Room(sees={"errors", "logs", "redaction"}),
-        "runtime": Room(sees={"core", "errors", "logs"}, uses={"reidstream_engines"}),
+        "runtime": Room(sees={"core", "tracks", "errors", "logs"}, uses={"reidstream_engines"}),
         "memory": Room(sees={"logs"}, uses={"reidstream_engines"}),
-        "metrics": Room(sees={"core", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}),
+        "metrics": Room(
+            sees={"core", "tracks", "memory", "runtime", "errors"}, uses={"reidstream_engines", "prometheus_client"}
+        ),
         "identity": Room(sees={"errors", "logs"}),
         "tracing": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_proto", "opentelemetry"}),
-        "intake": Room(sees={"core", "runtime", "errors", "logs"}, uses={"reidstream_engines", "reidstream_proto"}),
+        "intake": Room(
+            sees={"core", "tracks", "runtime", "errors", "logs"}, uses={"reidstream_engines", "reidstream_proto"}
+        ),
         "transport": Room(
-            sees={"core", "runtime", "intake", "identity", "memory", "errors", "logs"},
+            sees={"core", "tracks", "runtime", "intake", "identity", "memory", "errors", "logs"},
             uses={
                 *("reidstream_engines", "reidstream_proto", "google", "grpc", "grpc_health", "grpc_reflection"),
                 *("httptools", "orjson"),
@@ -99,7 +104,8 @@ PACKAGES: dict[str, dict[str, Room]] = {
         # What puts them together: `bounds`, `starting`, `loading` for `parts`, `doors`, `app`; then `running`, `cli`.
         "stopping": Room(sees={"logs"}),
         "bounds": Room(
-            sees={"config", "core", "intake", "memory", "transport"}, uses={"reidstream_engines", "reidstream_proto"}
+            sees={"config", "core", "tracks", "intake", "memory", "transport"},
+            uses={"reidstream_engines", "reidstream_proto"},
         ),
         "gpu": Room(sees={"config", "errors", "logs"}, uses={"reidstream_engines"}),
         "starting": Room(sees={"config", "errors", "identity", "tracing", "transport"}, uses={"reidstream_engines"}),
