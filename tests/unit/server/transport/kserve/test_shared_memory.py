@@ -391,7 +391,7 @@ async def test_tensors_of_a_request_are_bounded_as_those_of_a_message() -> None:
             await register(stub, "crops", given)
             status, text = await refused(stub.ModelInfer(shared(4)))
             assert (status, "the limit for a request is" in text) == (INVALID, True), text
-            assert len(rows(await stub.ModelInfer(shared(2)))) == 2
+            assert len(rows(await stub.ModelInfer(shared(1)))) == 1
 
 
 async def test_names_and_sizes_of_regions_are_checked() -> None:
