@@ -88,8 +88,9 @@ simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
 
-fuzz: $(VENV)/.dev ## 100,000 hostile HTTP connections (some minutes); HTTP_SEED=N for others
+fuzz: $(VENV)/.dev ## 100,000 hostile HTTP connections, and 100,000 hostile inputs on each wire of KServe; HTTP_SEED=N, KSERVE_SEED=N for others
 	HTTP_INPUTS=100000 $(BIN)/python -m pytest -s --timeout=3600 tests/chaos/test_http_fuzz.py
+	KSERVE_INPUTS=100000 $(BIN)/python -m pytest -s --timeout=3600 tests/chaos/test_kserve_fuzz.py
 
 cubins: $(VENV)/.dev ## the crop kernel compiled for every architecture with every resize (a minute)
 	EVERY_CUBIN=1 $(BIN)/python -m pytest tests/unit/engines/cuda/test_compile.py
@@ -103,7 +104,7 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 38 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 50 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)

@@ -15,7 +15,7 @@ from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_server.errors import InvalidCall
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
-from .asked import VERSION, Asked, RawTensor, RequestedOutput
+from .asked import VERSION, Asked, RawTensor, RequestedOutput, check_counts, checked_id
 from .inference import Inferred
 from .tensors import as_element
 
@@ -33,6 +33,8 @@ def asked_by(request: Unparsed[pb.ModelInferRequest]) -> Asked:
 
 def asked_of(message: pb.ModelInferRequest) -> Asked:
     """The same, of a message. Raises InvalidCall."""
+    request_id = checked_id(message.id)
+    check_counts(len(message.inputs), len(message.outputs))
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidCall(
@@ -56,7 +58,7 @@ def asked_of(message: pb.ModelInferRequest) -> Asked:
     return Asked(
         model=message.model_name,
         version=message.model_version,
-        request_id=message.id,
+        request_id=request_id,
         inputs=inputs,
         outputs=[
             RequestedOutput(name=output.name, parameters=frozenset(output.parameters)) for output in message.outputs

@@ -3,21 +3,24 @@
 The request waits for room as frames of a stream do, because clients of this protocol do not come back by themselves.
 How many may wait is bounded by the calls in progress, and the bytes of those that wait by `max_parked_bytes`.
 
-Trap: the bytes of a request are large. Whoever calls lets go of its message, and `Asked` of its inputs, before the
-answer is waited for: from then on they are the job's, which is counted.
+Traps: the bytes of a request are large. Whoever calls lets go of its message, and `Asked` of its inputs, before the
+answer is waited for: from then on they are the job's, which is counted. And so are its vectors, until whoever wrote the
+answer says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Self
 
 from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.terms import OverloadPolicy
-from reidstream_server.errors import UnknownModel
+from reidstream_server.errors import CallRefused, UnknownModel
 from reidstream_server.identity.access import Caller
-from reidstream_server.intake.ask import ask
+from reidstream_server.intake.ask import HeldAnswer, ask_held
 from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.intake.limits import WindowLimits
@@ -25,10 +28,13 @@ from reidstream_server.intake.terms import PlainTerms, agree_on_call
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.models import ModelChoice, ModelTable, ServedModel
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.transport.entrance.apart import Apart
+from reidstream_server.runtime.trace import FrameTracer
+from reidstream_server.transport.entrance.apart import Apart, Turn
 
 from .asked import VERSION, Asked
 from .planning import Planned, Rows, plan, rows_of
+from .reading import Reading
+from .request_trace import RequestTrace, TracedCall, begun
 
 CAMERA = "kserve"
 """Whose crops these are: the protocol knows no cameras, so all of a client's take turns as one."""
@@ -41,6 +47,33 @@ _US_A_MS = 1000
 _FRAME_ID = 0
 
 
+class Unwritten:
+    """Rows that their client has not taken: its vectors are held, and its span is open. A `with` block is that time; it
+    ends well when the answer is written. Event loop only.
+    """
+
+    def __init__(self, held: HeldAnswer, trace: RequestTrace | None) -> None:
+        self._held = held
+        self._trace = trace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.over(written=exc_type is None)
+
+    def over(self, *, written: bool) -> None:
+        """The answer was written, or never will be."""
+        self._held.over(written=written)
+        if self._trace is not None:
+            if written:
+                self._trace.answered(self._held.answer)
+            else:
+                self._trace.lost()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
     """`rows`: float32, little-endian, one for each crop or box. `final`: the client wants to be told that it is all."""
@@ -49,11 +82,12 @@ class Inferred:
     final: bool
     model: ServedModel
     rows: Rows
+    unwritten: Unwritten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A request that was read. Reading took the event loop, or its thread, `spent_ns`."""
+    """A request that was read. Reading took the event loop, or its thread, `spent_ns`. `trace`: if it is recorded."""
 
     request_id: str
     final: bool
@@ -61,22 +95,41 @@ class Taken:
     agreement: Agreement
     planned: Planned
     spent_ns: int
+    trace: RequestTrace | None
+
+    def lost(self) -> None:
+        """It has no answer."""
+        if self.trace is not None:
+            self.trace.lost()
 
 
 class Inference:
-    """Event loop only."""
+    """Event loop only. `tracer`: None where nothing is traced."""
 
-    def __init__(self, runtime: Runtime, intake: FrameIntake, apart: Apart, window: WindowLimits) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        intake: FrameIntake,
+        apart: Apart,
+        window: WindowLimits,
+        tracer: FrameTracer | None = None,
+    ) -> None:
         self._runtime = runtime
         self._intake = intake
         self._apart = apart
         self._window = window
+        self._tracer = tracer
 
-    async def infer(self, asked: Asked, caller: Caller) -> Inferred | FrameFault:
-        """The rows of a request, or why there are none. Raises CallRefused."""
-        return await self.answer(await self.take(asked, caller))
+    @property
+    def traces(self) -> bool:
+        """Whether anything is traced: else nobody need say anything of traces."""
+        return self._tracer is not None
 
-    async def take(self, asked: Asked, caller: Caller) -> Taken:
+    def reading(self, caller: Caller, *, turn: Turn | None = None, spent_ns: int = 0) -> Reading:
+        """What a request is read in. `turn`: if it has one already, and was joined in `spent_ns`."""
+        return Reading(self._apart, caller.source, self._runtime.charge, turn=turn, spent_ns=spent_ns)
+
+    async def take(self, asked: Asked, caller: Caller, reading: Reading, call: TracedCall | None = None) -> Taken:
         """Read a request: it is a job, or has a fault. Raises CallRefused."""
         model = find(self._runtime.models, asked.model, asked.version)
         terms = PlainTerms(
@@ -87,26 +140,53 @@ class Inference:
             choices=[ModelChoice(name=model.name)],
         )
         agreement = agree_on_call(terms, models=self._runtime.models, limits=self._window, policy=OverloadPolicy.WAIT)
+        trace = begun(self._tracer, call, reading.began_ns, client=caller.client, camera_id=CAMERA)
         large = sum(len(tensor.data) for tensor in asked.inputs) > LARGE_BYTES
-        read = partial(plan, asked, agreement, model, self._intake)
-        done = await self._apart.do_if(large, caller.source, read)
+        try:
+            planned = await reading.do(partial(plan, asked, agreement, model, self._intake), large=large)
+        except BaseException as error:
+            _end(trace, error)
+            raise
+        if trace is not None and not isinstance(planned.taken, FrameFault):
+            _, job = planned.taken
+            job.trace, trace.boxes = trace.trace, len(job.fates)
         return Taken(
             request_id=asked.request_id,
             final=asked.wants_final,
             model=model,
             agreement=agreement,
-            planned=done.value,
-            spent_ns=done.spent_ns,
+            planned=planned,
+            spent_ns=reading.spent_ns,
+            trace=trace,
         )
 
     async def answer(self, taken: Taken) -> Inferred | FrameFault:
         """The rows of a request that was read. Raises GoingAway."""
-        planned, model = taken.planned, taken.model
-        answer = await ask(self._runtime, taken.agreement, _FRAME_ID, planned.taken, spent_ns=taken.spent_ns)
-        rows = rows_of(answer, model.spec.output.dim, may_lack=planned.rows_may_lack)
+        planned, model, trace = taken.planned, taken.model, taken.trace
+        try:
+            held = await ask_held(self._runtime, taken.agreement, _FRAME_ID, planned.taken, spent_ns=taken.spent_ns)
+        except BaseException as error:
+            _end(trace, error)
+            raise
+        unwritten = Unwritten(held, trace)
+        rows = rows_of(held.answer, model.spec.output.dim, may_lack=planned.rows_may_lack)
         if isinstance(rows, FrameFault):
+            if trace is not None:
+                trace.refused(rows, held.answer.times)
+            unwritten.over(written=True)
             return rows
-        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows)
+        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows, unwritten=unwritten)
+
+
+def _end(trace: RequestTrace | None, error: BaseException) -> None:
+    """Of a request that ends with an exception."""
+    match trace, error:
+        case None, _:
+            pass
+        case RequestTrace(), CallRefused():
+            trace.call_refused(error)
+        case RequestTrace(), _:
+            trace.lost()
 
 
 def find(models: ModelTable, name: str, version: str) -> ServedModel:
