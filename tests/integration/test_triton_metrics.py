@@ -13,7 +13,8 @@ from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
 from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_server.app import RunningServer
 from reidstream_server.transport.kserve.counts import InferenceCounts
-from tests.support.harness import frame, serving, stream_to
+from tests.support.gate import Gate
+from tests.support.harness import frame, serving, stream_to, until
 from tests.support.kserve import Tensor, kserve_stub, request
 from tests.support.patience import HANG_S
 
@@ -76,13 +77,22 @@ async def test_they_say_what_the_statistics_say(accept: str) -> None:
 
 async def test_they_need_no_protocol_and_count_failures() -> None:
     """A server without KServe has them, too. A frame that is too old for its budget is a failure."""
-    engine = FakeEngine(script=FakeScript(seconds_per_batch=0.2))
-    async with serving(engine, triton_metrics=True, metrics_enabled=True) as server, stream_to(server) as stream:
+    gate = Gate()
+    engine = FakeEngine(max_batch=2, slots=1, script=FakeScript(seconds_per_batch=1, sleep=gate.wait))
+    async with (
+        serving(engine, triton_metrics=True, metrics_enabled=True) as server,
+        stream_to(server) as first,
+        stream_to(server) as stream,
+    ):
         assert server.requests is None
+        await first.open()
+        await first.call.write(frame(1))
+        await until(lambda: gate.entered)
         await stream.open(latency_budget_ms=1)
         await stream.call.write(frame(1))
         assert (await stream.result()).HasField("error")
         found = await scraped(server)
+        gate.opened.set()
     assert (found[of("request_success")], found[of("request_failure")]) == (0, 1)
 
 

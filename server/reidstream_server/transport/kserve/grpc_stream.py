@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
@@ -165,12 +166,10 @@ class InferStream:
         """The request's task: it has the place of a call until it is over."""
         answer, unwritten = (taken, None) if isinstance(taken, Answer) else await self._answer(taken)
         del taken
-        one.answer.set_result(answer)
-        del answer
-        if unwritten is None:
-            await one.written.wait()
-            return
-        with unwritten:
+        with unwritten or nullcontext():
+            if not one.answer.cancelled():  # its stream may have ended just now
+                one.answer.set_result(answer)
+            del answer
             await one.written.wait()
 
     async def _take_large(self, request: Request, turn: Turn) -> Taken | Answer:
