@@ -45,6 +45,7 @@ QUESTIONS: Sequence[tuple[str, Message]] = (
 )
 """Every method that asks for no inference; of those that are not offered, some."""
 
+_LONGEST = 2**18
 _INTEGERS = (0, 1, -1, 2, 3, 4, 8, 255, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63))
 _NUMBERS = (0.0, -1.0, 1e30, float("inf"), float("nan"), POISON)
 _TEXTS = ("", "x", MODEL, "input", "image", "boxes", "embedding", "1", "-1", "a\x00b", "é" * 200, "%s{}", "x" * 3000)
@@ -113,10 +114,14 @@ def right_request(rng: random.Random) -> pb.ModelInferRequest:
 
 
 def hostile_request(rng: random.Random) -> bytes:
-    """A message of ModelInfer or of its stream."""
+    """A message of ModelInfer or of its stream. A longer one than gRPC takes would end its stream."""
     message = right_request(rng)
-    for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
+    for _ in range(rng.choice((0, 0, 1, 1, 1, 2, 4))):
+        before = pb.ModelInferRequest()
+        before.CopyFrom(message)
         spoil(rng, message)
+        if message.ByteSize() > _LONGEST:
+            message = before
     data = message.SerializeToString()
     return _wrong_bytes(rng, data) if rng.random() < 0.25 else data
 

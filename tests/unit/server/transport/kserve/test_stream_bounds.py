@@ -84,6 +84,11 @@ async def blocked(gate: Gate) -> AsyncIterator[tuple[RunningServer, Stub, Apart]
 # Large messages.
 
 
+def tensor_of(count: int) -> Tensor:
+    """Crops of pixels of the embedded model's size and more, 384 kB each."""
+    return Tensor.of("image", np.zeros((count, 384, 340, 3), np.uint8))
+
+
 async def test_rows_of_a_large_request_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it was parsed."""
     pixels = Tensor.of("image", np.random.default_rng(0).integers(0, 256, (24, 384, 340, 3), np.uint8))
@@ -103,6 +108,9 @@ async def test_rows_of_a_large_request_are_the_same_to_the_bit(monkeypatch: pyte
         found = rows((await said(call)).infer_response)
         alone = rows(await stub.ModelInfer(asked))
         assert len(turns) == 2  # one each: it is parsed and planned in the same
+        turns.clear()
+        await stub.ModelInfer(request(tensor_of(8)))
+        assert len(turns) == 1  # 3 MiB: parsed here, and planned there
         turns.clear()
         monkeypatch.setattr(unparsable, "LARGE_MESSAGE_BYTES", 2**40)
         monkeypatch.setattr("reidstream_server.transport.kserve.inference.LARGE_BYTES", 2**40)
