@@ -23,7 +23,8 @@ from reidstream_server.transport.grpc_server import unparsable
 from reidstream_server.transport.grpc_server.server import GrpcServer
 from reidstream_server.transport.grpc_server.stream_messages import JOINING_NS_PER_BYTE
 from reidstream_server.transport.grpc_server.unparsable import LARGE_MESSAGE_BYTES
-from reidstream_server.transport.kserve.grpc_stream import MOST_IN_PROGRESS
+from reidstream_server.transport.kserve.grpc_stream import MOST_IN_PROGRESS, InferStream
+from reidstream_server.transport.kserve.inference import Inference
 from tests.support.gate import Gate
 from tests.support.harness import box, frame, real_engine, serving, stub_of, until
 from tests.support.kserve import Stub, Tensor, kserve_stub, request, rows
@@ -312,6 +313,34 @@ async def test_vectors_of_a_single_call_are_held_until_it_is_over(method: str) -
         assert server.runtime.statistics().held_answer_bytes == 50_000 * 4
         mute.leave(call)
         await until(lambda: server.runtime.statistics().held_answer_bytes == server.runtime.open_sessions == 0)
+
+
+async def test_vectors_of_an_answer_that_is_ready_just_when_its_stream_ends_are_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits for it any more, and nobody would ever write it."""
+    handlers: list[asyncio.Task[Any] | None] = []
+    serve, answer = InferStream.serve, Inference.answer
+
+    async def noticed(stream: InferStream) -> Any:
+        handlers.append(asyncio.current_task())
+        return await serve(stream)
+
+    async def late(inference: Inference, taken: Any) -> Any:
+        found = await answer(inference, taken)
+        if handlers:
+            assert handlers[0] is not None
+            handlers[0].cancel()
+        return found
+
+    monkeypatch.setattr(InferStream, "serve", noticed)
+    monkeypatch.setattr(Inference, "answer", late)
+    async with serving(kserve=True) as server, kserve_stub(server) as stub:
+        call = stub.ModelStreamInfer()
+        await call.write(small("1"))
+        assert await call.code() is grpc.StatusCode.CANCELLED
+        await until(lambda: server.runtime.statistics().held_answer_bytes == server.runtime.open_sessions == 0)
+        assert server.parts.entrance.places.taken == 0
 
 
 async def test_a_stream_has_so_many_requests_in_progress_and_is_not_read_beyond() -> None:
