@@ -112,7 +112,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 bounds=bounds,
                 budget=memory_budget(bounds),
                 tracer=tracer,
-                entrance=Entrance(entrance_bounds(config), runtime),
+                entrance=Entrance(entrance_bounds(config), runtime, runtime.serves_others),
                 counts=counts,
             )
         finally:

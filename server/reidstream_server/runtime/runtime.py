@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -265,6 +266,10 @@ class Runtime:
     def open_frames(self, session: Session, most: int) -> tuple[OpenFrame, ...]:
         """The oldest of its open frames."""
         return self._scheduler.open_frames(session.key, most, time.monotonic_ns())
+
+    def serves_others(self, sources: AbstractSet[str]) -> bool:
+        """Whether a session is open of none of these sources. Looks at every session."""
+        return any(session.agreement.terms.source not in sources for session in self._sessions)
 
     def sessions(self) -> Sequence[Session]:
         """Every session that is not over, the oldest first."""
