@@ -107,7 +107,7 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 50 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 52 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 perf-analyzer: $(VENV)/.dev ## Triton's perf_analyzer on both wires of KServe v2, beside the stream (about six minutes); MODEL=osnet.onnx PROFILE=torchreid

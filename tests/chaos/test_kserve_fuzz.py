@@ -61,8 +61,8 @@ STATUSES = {
     grpc.StatusCode.INTERNAL,  # a crop has no vector, since it is poison
 }
 POISONED = re.compile(r"crop \d+ has no vector: its outcome is failed")
-OF_POISON = {"batch_failed", "session_degraded", "session_recovered"}
-"""What the log says of it."""
+OF_POISON = {"batch_failed", "session_degraded", "session_recovered", "staging_slow"}
+"""What the log says of it; and of a slow machine."""
 GIVEN_AWAY = re.compile(r'Traceback|File "|\.py\b|site-packages|/usr/|/home/|/root/|object at 0x|internal error')
 BOUNDS = {"max_boxes_per_frame": 35, "max_queue_boxes": 70, "max_image_pixels": 100_000, "max_message_bytes": 2**20}
 RIGHT = Tensor.of("input", np.random.default_rng(5).normal(size=(3, 3, HEIGHT, WIDTH)).astype("<f4"))

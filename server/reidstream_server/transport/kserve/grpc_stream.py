@@ -197,7 +197,7 @@ class InferStream:
         try:
             self._entrance.places.enter(self._caller.source)
         except CallRefused as error:
-            taken.lost()
+            self._inference.found_no_place(taken, error)
             return self._failed(request_id, error), None
         try:
             inferred = await self._inference.answer(taken)

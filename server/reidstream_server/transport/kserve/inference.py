@@ -108,11 +108,6 @@ class Taken:
     spent_ns: int
     trace: RequestTrace | None
 
-    def lost(self) -> None:
-        """It has no answer."""
-        if self.trace is not None:
-            self.trace.lost()
-
 
 class Inference:
     """`max_tensor_bytes`: of a request's tensors. `tracer`: None where nothing is traced. Event loop only."""
@@ -181,6 +176,11 @@ class Inference:
             spent_ns=reading.spent_ns,
             trace=trace,
         )
+
+    def found_no_place(self, taken: Taken, error: CallRefused) -> None:
+        """A request that was read has no place. Its source pays for the reading, as for a frame that finds no room."""
+        self._runtime.charge(taken.agreement.terms.source, taken.spent_ns)
+        _end(taken.trace, error)
 
     async def answer(self, taken: Taken) -> Inferred | FrameFault:
         """The rows of a request that was read. Raises GoingAway, InvalidCall."""

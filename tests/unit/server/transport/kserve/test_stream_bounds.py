@@ -394,6 +394,25 @@ async def test_a_request_that_is_refused_is_paid_for(monkeypatch: pytest.MonkeyP
     assert spent_ns > 2**20 * JOINING_NS_PER_BYTE if not streams else spent_ns > 0
 
 
+async def test_a_request_of_a_stream_that_finds_no_place_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read for nothing. The others of its stream are answered."""
+    charged: list[int] = []
+    monkeypatch.setattr(Runtime, "charge", lambda *given: charged.append(given[-1]))
+    gate = Gate()
+    engine = FakeEngine(script=FakeScript(seconds_per_batch=1, sleep=gate.wait))
+    async with serving(engine, kserve=True, max_calls=4) as server, kserve_stub(server) as stub:
+        call = stub.ModelStreamInfer()
+        for number in range(3):
+            await call.write(small(str(number)))
+        await until(lambda: charged)
+        gate.opened.set()
+        found = [await said(call) for _ in range(3)]
+        call.cancel()
+    assert [bool(answer.error_message) for answer in found] == [False, False, True]
+    assert "(max_calls)" in found[2].error_message
+    assert [spent_ns > 0 for spent_ns in charged] == [True]
+
+
 async def test_a_long_question_is_not_parsed_and_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it asks for."""
     charged: list[int] = []
