@@ -69,9 +69,7 @@ def test_a_smaller_setting_makes_a_smaller_budget(setting: str) -> None:
 
 def test_an_answer_that_is_not_written_counts_four_times() -> None:
     """Vectors, message, bytes, and gRPC's copy: so much private memory was measured for clients that do not read."""
-    held = held_by(
-        Counted(held_answer_bytes=MIB), bounds(), calls=0, waiting_calls=0, streams=0, track_bytes=0
-    )
+    held = held_by(Counted(held_answer_bytes=MIB), bounds(), calls=0, waiting_calls=0, streams=0, track_bytes=0)
     assert held[Part.ANSWERS] + held[Part.WRITING] == 4 * MIB
     budget = memory_budget(bounds(max_held_answer_bytes=MIB))
     assert budget.bytes_of(Part.ANSWERS) + budget.bytes_of(Part.WRITING) == 4 * MIB
