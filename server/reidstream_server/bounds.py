@@ -154,6 +154,7 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         http_connections_bytes=_http_connections_bytes(config),
         http_answers_bytes=0 if config.listen.http_port is None else HTTP_ANSWERS_BYTES,
         max_waiting_calls=2 * _waiting_calls(config),  # of hosted services, and of all others
+        regions_bytes=limits.max_kserve_region_bytes if limits.kserve_shared_memory else 0,
         max_track_bytes=limits.max_track_bytes if limits.max_tracks_per_session else 0,
     )
 

@@ -10,7 +10,7 @@
         ├── UnknownModel        ListModels does not list the name
         ├── WrongSpace          the model's vectors could not be compared with the client's
         ├── UnknownSession      no open session has the number
-        ├── NotPermitted        a setting keeps the caller from what it asks for
+        ├── NotPermitted        a setting, or who the caller is, keeps it from what it asks for
         ├── NoTracks            the session has no memory of tracks
         ├── StaleEpoch          a newer stream had resumed the session before
         ├── TakenOver           a newer stream has resumed the session now
@@ -119,7 +119,7 @@ class UnknownSession(CallRefused):
 
 
 class NotPermitted(CallRefused):
-    """A setting keeps the caller from what it asks for; the message names it."""
+    """A setting, or who the caller is, keeps it from what it asks for; the message says what would do."""
 
     refusal = Refusal.NOT_PERMITTED
 

@@ -11,6 +11,7 @@ from reidstream_client import __version__
 from reidstream_client.connection.grpc_connection import MIN_KEEPALIVE_S
 
 from .doctor.flags import DOCTOR, add_doctor
+from .evaluating.flags import CALIBRATE, EVALUATE, add_calibrate, add_evaluate
 from .parser import Parser
 from .ranges import number
 from .stream_flags import STREAM, add_stream
@@ -26,11 +27,13 @@ examples:
   reidstream-client embed person.jpg
   reidstream-client stream MOT17-04-FRCNN --output out.npz
   reidstream-client stream clip.mp4 --boxes detections.csv --output out.npz --realtime 30
+  reidstream-client evaluate Market-1501 --report report
+  reidstream-client calibrate out.npz --output threshold.json
 
 exit status:
   0    every frame was answered (this includes dropped and refused frames: see the summary)
   1    the run ended early, or a video did; the output has the answers that came before;
-       of doctor: something is wrong
+       of doctor and evaluate --check: something is wrong
   2    wrong usage, a file that cannot be read or written, or boxes none of which belongs to a frame
   3    the server cannot be reached, or is not serving
   4    the server refuses: unknown model, another embedding space, a broken answer
@@ -48,7 +51,7 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Six commands; `command` of the parsed arguments names the chosen one."""
+    """Eight commands; `command` of the parsed arguments names the chosen one."""
     main = Parser(
         prog="reidstream-client",
         description="Frames and boxes in, re-identification embeddings out.",
@@ -79,6 +82,14 @@ def make_parser() -> argparse.ArgumentParser:
     info.add_argument("model", nargs="?", default="", metavar="MODEL", help="default: the server's default model")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_server(info)
+    evaluating = add("evaluate", "say how good a model is on labelled pictures, with intervals", EVALUATE)
+    add_evaluate(evaluating)
+    _add_model(evaluating)
+    _add_server(evaluating)
+    calibrating = add("calibrate", "find the threshold of a space at a wanted false-match rate", CALIBRATE)
+    add_calibrate(calibrating)
+    _add_model(calibrating)
+    _add_server(calibrating)
     sessions = add("top", "show which camera suffers: the sessions of a server, live", TOP)
     add_top(sessions)
     _add_server(sessions)

@@ -278,6 +278,22 @@ class LimitSettings:
             help="How much of its shared memory a session may use. It is the client's memory, not the server's.",
         ),
     ] = 512 * _MIB
+    kserve_shared_memory: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Let programs on this machine name their own files in /dev/shm in the place of tensors (system shared "
+            "memory of --kserve). Not behind a proxy on this machine: whoever is behind it would count as the proxy.",
+        ),
+    ] = False
+    max_kserve_region_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=128 * _KIB, high=_TIB),
+            help="The most bytes of such memory (regions) that clients may register, all together; one client gets at "
+            "most half.",
+        ),
+    ] = 512 * _MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

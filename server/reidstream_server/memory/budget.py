@@ -66,6 +66,7 @@ class Part(Enum):
     WRITING = "writing"
     TRACKS = "tracks"
     HTTP = "http"
+    REGIONS = "regions"
     REACTION = "reaction"
 
 
@@ -99,6 +100,7 @@ class Bounds:
     max_waiting_calls: int
     http_connections_bytes: int = 0
     http_answers_bytes: int = 0
+    regions_bytes: int = 0
     max_track_bytes: int = 0
 
 
@@ -247,6 +249,13 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             client_bytes=bounds.http_connections_bytes + half(bounds.http_answers_bytes),
             setting="http_port",
             meaning="HTTP connections, and their answers that are not taken",
+        ),
+        Line(
+            part=Part.REGIONS,
+            bytes=bounds.regions_bytes,
+            client_bytes=half(bounds.regions_bytes),
+            setting="max_kserve_region_bytes",
+            meaning="clients' shared memory that answers are written into",
         ),
         Line(
             part=Part.REACTION,

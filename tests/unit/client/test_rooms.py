@@ -17,7 +17,9 @@ ROOMS = {
     "connection": {"errors", "checks", "choices", "redaction", "process"},
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin"},
+    "evaluation": FLOOR | {"__version__", "frames", "sync"},
+    "cli": FLOOR
+    | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin", "evaluation"},
 }
 LONGEST = 300
 
