@@ -75,7 +75,7 @@ def usual_reading_ns(crops: int) -> int:
 class Source(Generic[P]):
     """`number`: its own, for its timer. `price`: what its staging costs, of what its headers say. `suspects`: its
     frames that were set aside and are being staged. `paused`: it is not read at present. `read_in_vain_ns`: not settled
-    yet. `free_from_ns`: when it may again have all that is free.
+    yet. `spent_ns`: of what is free at once, as of `spent_at_ns`; it comes back as time passes.
     """
 
     name: str
@@ -86,7 +86,8 @@ class Source(Generic[P]):
     paused: bool = False
     until_ns: int = 0
     read_in_vain_ns: int = 0
-    free_from_ns: int = 0
+    spent_ns: int = 0
+    spent_at_ns: int = 0
 
 
 class Sources(Generic[P]):
@@ -101,7 +102,7 @@ class Sources(Generic[P]):
         self._price = 1.0
         self._slowed = 0
         self._unsettled: list[Source[P]] = []
-        self._gone: dict[str, int] = {}
+        self._gone: dict[str, tuple[int, int]] = {}
         self._spenders = Spenders()
         self._most_gone = most_gone
 
@@ -190,13 +191,13 @@ class Sources(Generic[P]):
         part = max(FREE_PART, FREE_PART_TOGETHER * self._spenders.count(now, [one.name for one in self._unsettled]))
         while self._unsettled:
             source = self._unsettled.pop()
-            spent, source.read_in_vain_ns = source.read_in_vain_ns, 0
-            before = max(source.free_from_ns, now)
-            source.free_from_ns = before + part * spent
-            if source.free_from_ns > now + part * FREE_AT_ONCE_NS:
-                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)
-                self._pause(source, PENALTY * part // FREE_PART * spent, now)
-            self._spenders.note(source.name, source.free_from_ns)
+            new, source.read_in_vain_ns = source.read_in_vain_ns, 0
+            spent = max(0, source.spent_ns - (now - source.spent_at_ns) // part) + new
+            if spent > FREE_AT_ONCE_NS:
+                spent = FREE_AT_ONCE_NS
+                self._pause(source, PENALTY * part // FREE_PART * new, now)
+            source.spent_ns, source.spent_at_ns = spent, now
+            self._spenders.note(source.name, now + part * spent)
             self._forget(source)
 
     def until_ns(self, name: str) -> int | None:
@@ -239,7 +240,7 @@ class Sources(Generic[P]):
         if source is None:
             self._made += 1
             source = self._by_name[name] = Source(name, self._made, self._price)
-            source.free_from_ns = self._gone.pop(name, 0)
+            source.spent_ns, source.spent_at_ns = self._gone.pop(name, (0, 0))
         return source
 
     def _tell(self, source: Source[P]) -> None:
@@ -250,8 +251,8 @@ class Sources(Generic[P]):
     def _forget(self, source: Source[P]) -> None:
         if not source.sessions and not self._is_slowed(source) and not source.read_in_vain_ns:
             del self._by_name[source.name]
-            if source.free_from_ns:
-                self._gone[source.name] = source.free_from_ns
+            if source.spent_ns:
+                self._gone[source.name] = source.spent_ns, source.spent_at_ns
                 if len(self._gone) > self._most_gone:
                     oldest = next(iter(self._gone))
                     del self._gone[oldest]

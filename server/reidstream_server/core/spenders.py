@@ -34,10 +34,11 @@ class Spenders:
         return len(self._until) + sum(name not in self._until for name in begin)
 
     def note(self, name: str, until_ns: int) -> None:
-        """The source spends until then; never earlier than what was said before."""
-        if name not in self._until:
+        """The source spends until then, or until what was said before, if that is later."""
+        before = self._until.get(name)
+        if before is None:
             heapq.heappush(self._heap, (until_ns, name))
-        self._until[name] = until_ns
+        self._until[name] = until_ns if before is None else max(before, until_ns)
 
     def forget(self, name: str) -> None:
         """The source is not known any more. Harmless for one that does not spend."""

@@ -341,8 +341,8 @@ COSTS = (
     Mutant(
         name="debts grow without end",
         module="sources",
-        old="PENALTY * cost_ns, now + LONGEST_PAUSE_NS)",
-        new="PENALTY * cost_ns, now + 1000 * LONGEST_PAUSE_NS)",
+        old="+ pause_ns, now + LONGEST_PAUSE_NS)",
+        new="+ pause_ns, now + 1000 * LONGEST_PAUSE_NS)",
         found_by=13,
     ),
     Mutant(

@@ -108,8 +108,8 @@ READING = (
     Mutant(
         name="reading for nothing is settled once for each source",
         module="sources",
-        old="            spent, source.read_in_vain_ns = source.read_in_vain_ns, 0\n",
-        new="            spent = source.read_in_vain_ns\n",
+        old="            new, source.read_in_vain_ns = source.read_in_vain_ns, 0\n",
+        new="            new = source.read_in_vain_ns\n",
         found_by=4,
     ),
     Mutant(
@@ -139,36 +139,36 @@ READING = (
     Mutant(
         name="a larger part is free than was said",
         module="sources",
-        old="before + part * spent\n",
-        new="before + (part - 1) * spent\n",
+        old="(now - source.spent_at_ns) // part)",
+        new="(now - source.spent_at_ns) // (part - 1))",
         found_by=4,
     ),
     Mutant(
         name="time without reading is saved up",
         module="sources",
-        old="before = max(source.free_from_ns, now)\n",
-        new="before = source.free_from_ns or now\n",
+        old="max(0, source.spent_ns - (now - source.spent_at_ns) // part)",
+        new="(source.spent_ns - (now - source.spent_at_ns) // part)",
         found_by=4,
     ),
     Mutant(
         name="nothing is free at once",
         module="sources",
-        old="            if source.free_from_ns > now + part * FREE_AT_ONCE_NS:\n",
-        new="            if source.free_from_ns > now:\n",
+        old="            if spent > FREE_AT_ONCE_NS:\n",
+        new="            if spent > 0:\n",
         found_by=4,
     ),
     Mutant(
         name="whoever has paid still owes what is beyond the free part",
         module="sources",
-        old="                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)\n",
+        old="                spent = FREE_AT_ONCE_NS\n",
         new="",
         found_by=4,
     ),
     Mutant(
         name="whoever has paid owes nothing",
         module="sources",
-        old="                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)\n",
-        new="                source.free_from_ns = now\n",
+        old="                spent = FREE_AT_ONCE_NS\n",
+        new="                spent = 0\n",
         found_by=10,
     ),
     # Many together.
@@ -228,23 +228,23 @@ READING = (
     Mutant(
         name="what many pay for the free part is what one pays",
         module="sources",
-        old="PENALTY * part // FREE_PART * spent",
-        new="PENALTY * spent",
+        old="PENALTY * part // FREE_PART * new",
+        new="PENALTY * new",
         found_by=4,
     ),
     # Who leaves.
     Mutant(
         name="what was read for nothing is forgotten when a source leaves",
         module="sources",
-        old="            if source.free_from_ns:\n",
+        old="            if source.spent_ns:\n",
         new="            if False:\n",
         found_by=4,
     ),
     Mutant(
         name="what was read for nothing is forgotten when a source comes back",
         module="sources",
-        old="            source.free_from_ns = self._gone.pop(name, 0)\n",
-        new="            self._gone.pop(name, 0)\n",
+        old="self._gone.pop(name, (0, 0))\n",
+        new="(self._gone.pop(name, None), (0, 0))[1]\n",
         found_by=6,
     ),
     Mutant(
@@ -257,8 +257,8 @@ READING = (
     Mutant(
         name="a source that left before it was settled stays for ever",
         module="sources",
-        old="            self._spenders.note(source.name, source.free_from_ns)\n            self._forget(source)\n",
-        new="            self._spenders.note(source.name, source.free_from_ns)\n",
+        old="            self._spenders.note(source.name, now + part * spent)\n            self._forget(source)\n",
+        new="            self._spenders.note(source.name, now + part * spent)\n",
         found_by=41,
     ),
     Mutant(
@@ -278,8 +278,8 @@ READING = (
     Mutant(
         name="the source that left last is forgotten",
         module="sources",
-        old="                    del self._gone[next(iter(self._gone))]\n",
-        new="                    self._gone.popitem()\n",
+        old="oldest = next(iter(self._gone))\n",
+        new="oldest = next(reversed(self._gone))\n",
         found_by=4,
     ),
 )

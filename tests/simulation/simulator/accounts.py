@@ -29,7 +29,7 @@ class Accounts:
         self.ever_slowed: set[str] = set()
         self._remembered = remembered
         self._for_nothing: Counter[str] = Counter()
-        self._buckets: dict[str, tuple[int, int]] = {}
+        self._buckets: dict[str, tuple[int, int, int]] = {}
         self._left: dict[str, int] = {}
 
     def opened(self, source: str, now: int) -> bool:
@@ -80,20 +80,19 @@ class Accounts:
         spenders = {source for source in self._buckets if self.owes_ns(source, now)} | set(self._for_nothing)
         part = max(FREE_PART, FREE_PART_TOGETHER * len(spenders))
         for source, spent_ns in self._for_nothing.items():
-            before = self.owes_ns(source, now)
-            level = before + part * spent_ns
-            if level > part * FREE_AT_ONCE_NS:
-                level = max(before, part * FREE_AT_ONCE_NS)
+            level, since, until = self._buckets.get(source, (0, now, now))
+            level = max(level - (now - since) // part, 0) + spent_ns
+            if level > FREE_AT_ONCE_NS:
+                level = FREE_AT_ONCE_NS
                 self._pause(source, 2 * part * spent_ns, now)
                 pay.append(source)
-            self._buckets[source] = level, now
+            self._buckets[source] = level, now, max(until, now + part * level)
         self._for_nothing.clear()
         return pay
 
     def owes_ns(self, source: str, now: int) -> int:
-        """When its bucket will be empty, from now on."""
-        level, since = self._buckets.get(source, (0, now))
-        return max(level - (now - since), 0)
+        """When its bucket will be empty, from now on, if as many share as did."""
+        return max(self._buckets.get(source, (0, now, now))[2] - now, 0)
 
     def paused(self, source: str, now: int) -> bool:
         """Whether nothing of it may be read."""

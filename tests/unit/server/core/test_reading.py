@@ -191,9 +191,10 @@ def test_a_source_without_a_session_pays_for_its_calls() -> None:
         assert not pays(driver, "quick")
     call("other")
     call("quick")
-    assert driver.scheduler.paused_until_ns("quick") == driver.now + PENALTY * MS
+    wait_ns = 2 * PENALTY_TOGETHER * 2 * MS  # two spend
+    assert driver.scheduler.paused_until_ns("quick") == driver.now + wait_ns
     assert not pays(driver, "other")
-    driver.wait(PENALTY * MS)
+    driver.wait(wait_ns)
     assert not pays(driver, "quick")
     assert len(driver.scheduler._sources) == 0
 
