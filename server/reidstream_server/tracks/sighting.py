@@ -9,9 +9,9 @@ For all boxes of a frame at once:
     quality(i)    = visible share x enlargement (`engines.boxes.quality`) x (1 - hidden(i))
 
 Of each box only the part in the picture counts. Box j is in front of box i if its bottom edge is lower: people stand on
-one floor, and the camera looks down on it. At the same bottom edge (two people cut off by the picture's edge) the larger
-one is in front; of two equal boxes neither is. The product takes covers for independent. One cover, which is the usual
-case, is exact.
+one floor, and the camera looks down on it. At the same bottom edge (two people cut off by the picture's edge) the
+larger one is in front; of two equal boxes neither is. The product takes covers for independent. One cover, which is the
+usual case, is exact.
 
 Trap: a box covers what is in it, also the gaps around a body, so `hidden` says too much rather than too little. And
 whoever is hidden by something that is no box, such as a pillar, is not known to be hidden.
