@@ -21,7 +21,7 @@ DATA ?= ../shared/data
 export REQUIRE_ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures cuts fuzz cubins environments simulation bench soak overload attack backends gpu-check gpu-bundle clean
+.PHONY: help demo serve test lint format types coverage proto docs rules dashboards dashboards-picture pictures swin cuts fuzz cubins environments simulation bench soak overload attack perf-analyzer backends gpu-check gpu-bundle clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -81,9 +81,14 @@ pictures: $(VENV)/.dev ## take the pictures of `top` and `doctor` in the pages a
 	$(BIN)/python -m tests.support.top_picture
 	$(BIN)/python -m tests.support.doctor_picture
 
-simulation: $(VENV)/.dev ## the scheduler under 10,000 seeds, and every mutant (a quarter of a second of one core for each seed); JOBS=N
+simulation: $(VENV)/.dev ## the scheduler and the memory of tracks under 10,000 seeds each, and every mutant (an hour of one core); JOBS=N
 	$(BIN)/python -m tests.simulation --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m tests.simulation.mutants $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.tracks --seeds 10000 $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m tests.simulation.tracks --mutants $(if $(JOBS),--jobs $(JOBS))
+
+swin: $(VENV)/.dev ## a Swin-B of 87 million random parameters behind the HTTP door, on port 8080, called by curl (a minute or two)
+	SWIN=base $(BIN)/python -m pytest tests/integration/test_swin.py
 
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
@@ -103,8 +108,11 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 38 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 43 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
+
+perf-analyzer: $(VENV)/.dev ## Triton's perf_analyzer on both wires of KServe v2, beside the stream (about six minutes); MODEL=osnet.onnx PROFILE=torchreid
+	@$(BIN)/python -m bench triton $(if $(MODEL),--model $(MODEL)) $(if $(PROFILE),--profile $(PROFILE)) $(BENCH)
 
 backends: $(VENV)/.dev ## what OpenVINO, bf16 and INT8 cost and give: make backends DATA=FOLDER (models, frames, golden)
 	$(BIN)/python -m bench.backends $(DATA) $(wildcard $(DATA)/models/*.onnx)
@@ -156,7 +164,8 @@ $(VENV)/.serve: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements-dev.txt
-	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]' -e 'server[http,tracing]' -e 'client[tracing]'
+	@$(PIP) -c constraints.txt -r requirements-dev.txt -e 'engines[gpu,gpu-decode,openvino,pil,quantize]' -e 'server[http,tracing]' -e 'client[evaluate,tracing]'
+	@$(PIP) --no-deps -c constraints.txt trackeval
 	@touch $@
 
 .venv-newest/.client: tests/environments/newest.txt proto/pyproject.toml client/pyproject.toml

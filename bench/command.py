@@ -1,4 +1,5 @@
-"""`python -m bench [compare | soak | overload | tracing | scrapes | http | tracks | gpu] ...`: chooses the command.
+"""`python -m bench [compare | soak | overload | tracing | scrapes | http | retrieval | triton | tracks | gpu] ...`.
+
 Without one, the server is measured beside its ceilings.
 
 Trap: a word that is no command is an option of the first measurement, or a misspelt command.
@@ -13,8 +14,10 @@ from bench.gpu.command import gpu_main
 from bench.machine.processes import BenchFailed
 from bench.observing import command as observing
 from bench.overload import command as overload
+from bench.retrieval import command as retrieval
 from bench.serving import command as serving
 from bench.soak import command as soak
+from bench.triton import command as triton
 from bench.tracks import command as tracks
 from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
@@ -26,6 +29,8 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "overload": overload.main,
     **observing.COMMANDS,
     "http": web.main,
+    "retrieval": retrieval.main,
+    "triton": triton.main,
     "tracks": tracks.main,
     "gpu": gpu_main,
 }

@@ -22,6 +22,7 @@ import pytest
 
 from tests.support.alertmanager import alertmanager
 from tests.support.clock import Clock
+from tests.support.held_lock import can_hold
 from tests.support.patience import HANG_S, forgive_late_events, patient_clients
 from tests.support.places import place_of
 
@@ -65,6 +66,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "openvino": (_package("openvino"), "make .venv/.dev (the extra openvino of engines)"),
     "gevent": (_package("gevent"), "make .venv/.dev"),
     "prometheus": (_program("prometheus"), "apt-get install prometheus"),
+    "held-lock": (can_hold, "root on x86-64, or sysctl vm.unprivileged_userfaultfd=1"),
     "openssl": (_program("openssl"), "apt-get install openssl"),
     "network-address": (_network_address, "a network interface with an IPv4 address and a default route"),
     "jq": (_program("jq"), "apt-get install jq"),

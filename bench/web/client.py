@@ -24,24 +24,27 @@ _LENGTH = b"content-length: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebLoad:
-    """`request`: a file with the bytes of one request. `server_pid`: whose CPU time is measured."""
+    """`request`: a file with the bytes of one request. `server_pid`: whose CPU time is measured. `clients`: how many
+    addresses of this machine the connections come from, in turn.
+    """
 
     port: int
     server_pid: int
     request: str
     connections: int
+    clients: int
     warmup_s: float
     measure_s: float
 
 
 class _Client(asyncio.Protocol):
-    """One connection. `count`: answers with 200."""
+    """One connection. `count`: answers with 200. `answer_bytes`: of the body of the last one."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
         self._transport: asyncio.WriteTransport | None = None
         self._said = b""
-        self.count = 0
+        self.count = self.answer_bytes = 0
         self.wrong = b""
 
     @override
@@ -58,6 +61,7 @@ class _Client(asyncio.Protocol):
         at = head.index(_LENGTH) + len(_LENGTH)
         if len(body) < int(head[at:].split(b"\r\n", 1)[0]):
             return
+        self.answer_bytes = len(body)
         if not head.startswith(b"HTTP/1.1 200"):
             self.wrong = self._said
         self._said = b""
@@ -74,8 +78,15 @@ async def _run(load: WebLoad) -> dict[str, float]:
     request = Path(load.request).read_bytes()  # noqa: ASYNC240 - before anything is measured
     loop = asyncio.get_running_loop()
     clients = [
-        (await loop.create_connection(lambda: _Client(request), "127.0.0.1", load.port))[1]
-        for _ in range(load.connections)
+        (
+            await loop.create_connection(
+                lambda: _Client(request),
+                "127.0.0.1",
+                load.port,
+                local_addr=(f"127.0.0.{1 + number % load.clients}", 0),
+            )
+        )[1]
+        for number in range(load.connections)
     ]
     await asyncio.sleep(load.warmup_s)
     began, before = time.monotonic(), usage_of(load.server_pid)
@@ -92,6 +103,7 @@ async def _run(load: WebLoad) -> dict[str, float]:
         "server_cpu_s": after.cpu_s - before.cpu_s,
         "load_cpu_s": time.process_time() - own,
         "server_resident_bytes": after.resident_bytes,
+        "answer_bytes": max(client.answer_bytes for client in clients),
     }
 
 

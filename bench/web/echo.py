@@ -1,6 +1,6 @@
 """The HTTP door's ceiling: bare uvicorn with httptools, which reads each body and answers as many bytes.
 
-`python -m bench.web.echo --bytes 1400`. It writes the same log line as the server, so both are started in the same way.
+`python -m bench.web.echo --bytes 1200`. It writes the same log line as the server, so both are started in the same way.
 """
 
 from __future__ import annotations

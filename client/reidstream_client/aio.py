@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy.typing as npt
 from typing_extensions import Self, Unpack, override
 
-from reidstream_proto.v1 import frame_pb2, service_pb2
+from reidstream_proto.v1 import service_pb2
 
 from .admin import ADMIN, ServerSessions, SessionDetail, ask_session, ask_sessions
 from .checks import seconds, text
@@ -25,12 +24,11 @@ from .choices import RetryPolicy
 from .connection.grpc_connection import GrpcConnection
 from .connection.protocols import SERVICE, Connection, Ping, ask_health
 from .connection.retries import with_retries
-from .errors import CLOSED, ProtocolFault, SessionEnded
+from .errors import CLOSED, SessionEnded
 from .frames.doubts import BoxDoubts
-from .frames.framing import PreparedFrame, captured_at, check_message_size, prepare
+from .frames.framing import captured_at, check_message_size, prepare
 from .frames.images import Image
-from .frames.results import answering_models, parse_result, without_vectors
-from .models import AgreedModel, ModelInfo, ModelSummary, parse_info, parse_summary
+from .models import ModelInfo, ModelSummary, parse_info, parse_summary
 from .options import (
     CallInput,
     CallOptions,
@@ -39,6 +37,8 @@ from .options import (
     ResumingStreamOptions,
     StreamOptions,
     StreamSettings,
+    TrackingResumingStreamOptions,
+    TrackingStreamOptions,
     check_options,
     read_options,
     shows_options,
@@ -48,12 +48,11 @@ from .rules import model_name
 from .session.async_session import AsyncSession
 from .session.block import AsyncBlock
 from .session.opener import ServerOpener
-from .session.opening import check_spaces, check_upright
 from .session.requests import embed_options, resolve_choices, session_open
 from .session.resuming import ResumingSession
 from .session.spans import EMBED, FrameSpans
-from .tracing import TraceHeaders
-from .types import FrameEmbeddings, Timing
+from .single_calls import SingleCalls
+from .types import FrameEmbeddings, SessionEvent
 
 T = TypeVar("T")
 
@@ -76,13 +75,14 @@ class AsyncReidClient:
         self._settings = settings
         self._choices = resolve_choices(settings.model, settings.expected_space_id, settings.models)
         self._options = embed_options(settings, self._choices)
-        self._embed_prefix = service_pb2.EmbedRequest(options=self._options).SerializeToString()
         self._timeout_s = settings.timeout_s
         self._retry = settings.retry or RetryPolicy()
         self._connection = _connect(target, settings)
+        self._calls = SingleCalls(
+            self._connection, self._options, choices=self._choices, retry=self._retry, model_of=self._get_model
+        )
         self._closed = False
         self._spans = FrameSpans(settings.tracing, method=EMBED, target=self.target, camera_id=self._options.camera_id)
-        self._known: dict[str, AgreedModel] = {}
         self._doubts = BoxDoubts(upright=settings.apply_exif_orientation)
 
     @shows_options(CallOptions, CallInput)
@@ -106,18 +106,23 @@ class AsyncReidClient:
         frame = prepare(given, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts)
         budget_s = self._timeout_s if given.timeout_s is None else seconds("timeout_s", given.timeout_s)
         if not frame.boxes:
-            agreed = await self._agreed({}, timeout_s=budget_s)
-            return without_vectors(frame.frame_id, 0, agreed, error=None, timing=Timing(), local=True)
+            return await self._calls.nothing(frame, timeout_s=budget_s)
         check_message_size(frame, self._settings.max_message_bytes)
         with self._spans.sending() as sending:
-            result, round_trip_s = await self._call_embed(frame, sending.headers, timeout_s=budget_s)
-            agreed = await self._agreed(answering_models(result), timeout_s=budget_s)
-            answer = parse_result(result, boxes=frame.boxes, models=agreed, round_trip_s=round_trip_s)
+            answer = await self._calls.embed(frame, sending, timeout_s=budget_s)
             sending.answered(answer)
         return answer
 
-    @shows_options(StreamOptions, StreamSettings)
-    def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]:
+    @overload
+    def stream(self, **options: Unpack[StreamOptions]) -> AbstractAsyncContextManager[AsyncSession]: ...
+    @overload
+    def stream(
+        self, **options: Unpack[TrackingStreamOptions]
+    ) -> AbstractAsyncContextManager[AsyncSession[SessionEvent]]: ...
+    @shows_options(TrackingStreamOptions, StreamSettings)
+    def stream(
+        self, **options: Unpack[TrackingStreamOptions]
+    ) -> AbstractAsyncContextManager[AsyncSession[SessionEvent]]:
         """Open a session for one camera, in an `async with` block: send frames, take answers, each exactly once.
 
         async with client.stream(camera_id="door") as session:
@@ -129,11 +134,21 @@ class AsyncReidClient:
         Leaving the block ends the session and gives up frames without an answer. Entering it raises ServerUnavailable
         or CallTimeout if no server opens the session, CallRejected if it refuses, InvalidRequest for a wrong value.
         """
-        settings = read_options(StreamOptions, StreamSettings, options, "stream")
+        settings = read_options(TrackingStreamOptions, StreamSettings, options, "stream")
         return AsyncBlock(self._stream(settings))
 
-    @shows_options(ResumingStreamOptions, StreamSettings)
-    def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractAsyncContextManager[ResumingSession]:
+    @overload
+    def resuming_stream(
+        self, **options: Unpack[ResumingStreamOptions]
+    ) -> AbstractAsyncContextManager[ResumingSession]: ...
+    @overload
+    def resuming_stream(
+        self, **options: Unpack[TrackingResumingStreamOptions]
+    ) -> AbstractAsyncContextManager[ResumingSession[SessionEvent]]: ...
+    @shows_options(TrackingResumingStreamOptions, StreamSettings)
+    def resuming_stream(
+        self, **options: Unpack[TrackingResumingStreamOptions]
+    ) -> AbstractAsyncContextManager[ResumingSession[SessionEvent]]:
         """Open a session that outlives its stream, in an `async with` block: if that is cut or drained, another one
         goes on.
 
@@ -141,7 +156,7 @@ class AsyncReidClient:
         iterate as with `stream`. Entering the block raises what `stream` raises. The session ends with SpaceMismatch
         if the next server answers in another space, or with the last error if no stream can be opened.
         """
-        settings = read_options(ResumingStreamOptions, StreamSettings, options, "resuming_stream")
+        settings = read_options(TrackingResumingStreamOptions, StreamSettings, options, "resuming_stream")
         return AsyncBlock(self._resuming_stream(settings))
 
     async def models(self) -> tuple[ModelSummary, ...]:
@@ -198,7 +213,7 @@ class AsyncReidClient:
         return f"{type(self).__name__}({self.target!r})"
 
     @asynccontextmanager
-    async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession]:
+    async def _stream(self, settings: StreamSettings) -> AsyncIterator[AsyncSession[SessionEvent]]:
         session = await self._opener(settings).open_one()
         try:
             yield session
@@ -206,9 +221,9 @@ class AsyncReidClient:
             await session.close()
 
     @asynccontextmanager
-    async def _resuming_stream(self, settings: StreamSettings) -> AsyncIterator[ResumingSession]:
+    async def _resuming_stream(self, settings: StreamSettings) -> AsyncIterator[ResumingSession[SessionEvent]]:
         opener = self._opener(settings)
-        session = await ResumingSession.begin(
+        session = await ResumingSession[SessionEvent].begin(
             opener,
             give_up_after_s=settings.give_up_after_s,
             budget_grace_s=settings.budget_grace_s,
@@ -247,44 +262,6 @@ class AsyncReidClient:
             return await self._connection.unary(f"/{service}/{method}", request, parse, timeout_s=left_s)
 
         return await with_retries(attempt, self._retry, timeout_s=timeout_s)
-
-    async def _call_embed(
-        self, frame: PreparedFrame, headers: TraceHeaders, *, timeout_s: float
-    ) -> tuple[frame_pb2.FrameResult, float]:
-        method, parse = f"/{EMBED}", service_pb2.EmbedResponse.FromString
-        # An older connection, of somebody's own, need not know `headers`.
-        more = {"headers": headers.metadata} if headers.traceparent else {}
-
-        async def attempt(left_s: float) -> tuple[frame_pb2.FrameResult, float]:
-            start = time.monotonic()
-            message = frame.embed_message(self._embed_prefix, start)
-            answer = await self._connection.unary(method, message, parse, timeout_s=left_s, **more)
-            took_s = time.monotonic() - start
-            check_upright(self.target, asked=self._settings.apply_exif_orientation, given=answer.apply_exif_orientation)
-            return answer.result, took_s
-
-        result, round_trip_s = await with_retries(attempt, self._retry, timeout_s=timeout_s)
-        if result.HasField("error") or result.frame_id != frame.frame_id:
-            raise ProtocolFault(f"{self.target}: the answer is not to frame {frame.frame_id}, or has an in-band error")
-        return result, round_trip_s
-
-    async def _agreed(self, answering: dict[str, AgreedModel], *, timeout_s: float) -> tuple[AgreedModel, ...]:
-        """The models of this client's choices, in their order: from the answer, or else from GetModel, once each."""
-        agreed = []
-        for choice in self._choices:
-            known = self._known.get(choice.name)
-            if len(self._choices) == 1 and answering:
-                known = next(iter(answering.values()))
-            elif known is not None:
-                known = answering.get(known.name, known)
-            else:
-                model = (await self._get_model(choice.name, timeout_s)).model.model
-                known = AgreedModel(name=model.name, version=model.version, dim=model.dim, space_id=model.space_id)
-                known = answering.get(known.name, known)
-            self._known[choice.name] = known
-            agreed.append(replace(known, class_ids=choice.class_ids))
-        check_spaces(self._choices, agreed)
-        return tuple(agreed)
 
 
 def _connect(target: str, settings: ClientSettings) -> Connection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 
 class Priority(Enum):
@@ -83,3 +84,70 @@ class RetryPolicy:
     attempts: int = 5
     first_s: float = 0.2
     cap_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedEveryFrame:
+    """Every box of a track is embedded; the server only sums them up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedAtIntervals:
+    """A box is embedded when its track's newest row is of a frame so long ago: `frames` frames (2 embeds every second
+    one), or `seconds` between the times when they were taken. At least one of the two is given.
+    """
+
+    frames: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedOnRisk:
+    """A box is embedded when its row may teach something, or when its track id may be wrong. None: the server's
+    default, which `opened.tracks` tells.
+
+    `max_overlap`: another box of the frame overlaps it by more (intersection over union, 0 to 1). `max_size_ratio`: its
+    width, its height, or their ratio, has changed by more than this factor since the track's last box. `max_shift`: its
+    centre has moved by more, in widths or heights of that box. `min_quality_gain`: its quality is better by more than
+    the newest row's, 0 to 1. `max_age_s`: the newest row is older.
+    """
+
+    max_overlap: float | None = None
+    max_size_ratio: float | None = None
+    max_shift: float | None = None
+    min_quality_gain: float | None = None
+    max_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOnce:
+    """Only the first box of a track is embedded."""
+
+
+EmbedPolicy: TypeAlias = EmbedEveryFrame | EmbedAtIntervals | EmbedOnRisk | EmbedOnce
+"""When a box of a track is embedded. The first one always is; the others are answered CACHED."""
+
+
+class TrackVector(Enum):
+    """How a track's vector is made of its rows.
+
+    ROBUST: the mean, weighted by quality, without the one row that fits the others least, if it is far from them. MEAN:
+    the plain mean.
+    """
+
+    ROBUST = 1
+    MEAN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOptions:
+    """A memory of tracks: boxes that are sent with a track id belong to tracks.
+
+    `embed`: which of them are embedded. `timeout_s`: a track ends when it has had no box for so long, 0.001 to 3600.
+    `vector`: how the vector of an ended track is made. `representatives`: how many rows it brings along, 0 to 3.
+    """
+
+    embed: EmbedPolicy = EmbedEveryFrame()
+    timeout_s: float = 5.0
+    vector: TrackVector = TrackVector.ROBUST
+    representatives: int = 0

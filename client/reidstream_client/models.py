@@ -101,6 +101,8 @@ class Limits:
     max_sessions_per_client: int = 0
     max_calls: int = 0
     max_receiving_bytes: int = 0
+    max_tracks_per_session: int = 0
+    max_track_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ def parse_limits(message: model_pb2.Limits) -> Limits:
         max_shared_memory_bytes=message.max_shared_memory_bytes,
         max_sessions_per_client=message.max_sessions_per_client,
         max_calls=message.max_calls,
+        max_tracks_per_session=message.max_tracks_per_session,
+        max_track_bytes=message.max_track_bytes,
     )
 
 

@@ -21,7 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .checks import nearest, shown
-from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .choices import (
+    BoxFilter,
+    EmbeddingDtype,
+    ModelChoice,
+    Ordering,
+    OverloadPolicy,
+    Priority,
+    RetryPolicy,
+    TrackOptions,
+)
 from .connection.credentials import TlsOptions
 from .connection.protocols import Connect
 from .errors import InvalidRequest, UnknownOption
@@ -131,6 +140,16 @@ class StreamOptions(TypedDict, total=False):
     """
 
 
+class TrackingStreamOptions(StreamOptions, total=False):
+    """Options of `stream` and `embed_many` for a session that also gives the ends of tracks (`SessionEvent`)."""
+
+    tracks: TrackOptions | None
+    """A memory of tracks: boxes with a track id are embedded where `TrackOptions.embed` says so, and else answered
+    CACHED. Ends of tracks come between the answers (TrackEnded). Only IN_ORDER. A server without it refuses
+    (CallRejected). Default: none; track ids are then ignored.
+    """
+
+
 class ResumingStreamOptions(StreamOptions, total=False):
     """Options of `resuming_stream`."""
 
@@ -140,9 +159,13 @@ class ResumingStreamOptions(StreamOptions, total=False):
     """
 
 
+class TrackingResumingStreamOptions(ResumingStreamOptions, TrackingStreamOptions, total=False):
+    """Options of `resuming_stream` for a session that also gives the ends of tracks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings:
-    """`ResumingStreamOptions` with the defaults; a session of one stream never looks at `give_up_after_s`."""
+    """All options of streams with the defaults; a session of one stream never looks at `give_up_after_s`."""
 
     camera_id: str | None = None
     ordering: Ordering = Ordering.IN_ORDER
@@ -152,6 +175,7 @@ class StreamSettings:
     answer_timeout_s: float = 60.0
     budget_grace_s: float = 0.5
     shared_memory: bool = False
+    tracks: TrackOptions | None = None
     give_up_after_s: float = 60.0
 
 
@@ -165,7 +189,9 @@ class FrameOptions(TypedDict, total=False):
     scores: npt.ArrayLike | None
     """(N,) numbers of 0 to 1: the detector's, for filters."""
     track_ids: npt.ArrayLike | None
-    """(N,) integers of 64 bits: the tracker's ids. A server that does not aggregate tracks ignores them."""
+    """(N,) integers of 64 bits: the tracker's ids; -1, or None in a list, for a box without one. They are used in a
+    session with `tracks`, and else ignored.
+    """
     source_size: tuple[int, int] | None
     """(width, height) of the camera's frame, where the image was scaled before sending; filters measure in it."""
     capture_unix_ns: int | None

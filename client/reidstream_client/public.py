@@ -2,7 +2,22 @@
 
 from .admin import Budget, ModelLoad, OpenFrame, OpenSession, ServerSessions, ServerState, SessionDetail
 from .aio import AsyncReidClient
-from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from .choices import (
+    BoxFilter,
+    EmbedAtIntervals,
+    EmbeddingDtype,
+    EmbedEveryFrame,
+    EmbedOnce,
+    EmbedOnRisk,
+    EmbedPolicy,
+    ModelChoice,
+    Ordering,
+    OverloadPolicy,
+    Priority,
+    RetryPolicy,
+    TrackOptions,
+    TrackVector,
+)
 from .connection.credentials import TlsOptions
 from .connection.protocols import Health, Ping
 from .errors import (
@@ -30,7 +45,16 @@ from .errors import (
 from .frames.boxes import from_cxcywh, from_ltwh
 from .frames.images import ColorMatrix, ColorRange, Crops, Nv12, PixelFormat, RawFrame
 from .models import AgreedModel, EngineInfo, InputSpec, Limits, ModelInfo, ModelSummary, OutputSpec
-from .options import CallOptions, ClientOptions, FrameInput, FrameOptions, ResumingStreamOptions, StreamOptions
+from .options import (
+    CallOptions,
+    ClientOptions,
+    FrameInput,
+    FrameOptions,
+    ResumingStreamOptions,
+    StreamOptions,
+    TrackingResumingStreamOptions,
+    TrackingStreamOptions,
+)
 from .session.async_session import AsyncSession
 from .session.ledger import LedgerStatistics
 from .session.opening import SessionInfo
@@ -38,7 +62,17 @@ from .session.resuming import ResumingSession
 from .session.sync_session import Session
 from .sync import ReidClient
 from .tracing import FrameFacts, FrameSpan, FrameTracing, OpenTelemetryTracing, TraceHeaders
-from .types import ErrorReason, FrameEmbeddings, FrameFailure, ModelEmbeddings, Outcome, Timing
+from .types import (
+    ErrorReason,
+    FrameEmbeddings,
+    FrameFailure,
+    ModelEmbeddings,
+    Outcome,
+    SessionEvent,
+    Timing,
+    TrackEndCause,
+    TrackEnded,
+)
 
 __all__ = [
     "AgreedModel",
@@ -53,6 +87,11 @@ __all__ = [
     "ColorMatrix",
     "ColorRange",
     "Crops",
+    "EmbedAtIntervals",
+    "EmbedEveryFrame",
+    "EmbedOnRisk",
+    "EmbedOnce",
+    "EmbedPolicy",
     "EmbeddingDtype",
     "EngineInfo",
     "ErrorReason",
@@ -104,6 +143,7 @@ __all__ = [
     "SessionDetail",
     "SessionDrained",
     "SessionEnded",
+    "SessionEvent",
     "SessionInfo",
     "SeveralModels",
     "SpaceMismatch",
@@ -112,6 +152,12 @@ __all__ = [
     "Timing",
     "TlsOptions",
     "TraceHeaders",
+    "TrackEndCause",
+    "TrackEnded",
+    "TrackOptions",
+    "TrackVector",
+    "TrackingResumingStreamOptions",
+    "TrackingStreamOptions",
     "UnknownOption",
     "UnreadAnswers",
     "WrongPlace",

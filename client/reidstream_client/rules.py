@@ -44,6 +44,7 @@ from .choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadP
 from .connection.credentials import TlsOptions
 from .connection.grpc_connection import check_keepalive
 from .errors import InvalidRequest
+from .track_rules import track_options
 
 Rule: TypeAlias = Callable[[str, object], object]
 
@@ -192,6 +193,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "answer_timeout_s": seconds,
         "budget_grace_s": not_negative,
         "shared_memory": flag,
+        "tracks": _optional(track_options),
         "give_up_after_s": seconds,
     }
 )

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import TypeAlias, overload
 
 import numpy.typing as npt
 from typing_extensions import Self, Unpack, override
@@ -32,6 +33,8 @@ from .options import (
     ResumingStreamOptions,
     StreamOptions,
     StreamSettings,
+    TrackingResumingStreamOptions,
+    TrackingStreamOptions,
     as_frame,
     check_frames,
     check_options,
@@ -40,7 +43,9 @@ from .options import (
 from .process import not_picklable
 from .session.block import Block
 from .session.sync_session import Session
-from .types import FrameEmbeddings
+from .types import FrameEmbeddings, SessionEvent
+
+GivenFrame: TypeAlias = "FrameInput | tuple[Image, npt.ArrayLike]"
 
 
 class ReidClient:
@@ -84,10 +89,18 @@ class ReidClient:
         """
         return self._thread.call(self._client.embed(image, boxes, **options))
 
-    @shows_options(StreamOptions, StreamSettings)
+    @overload
     def embed_many(
-        self, frames: Iterable[FrameInput | tuple[Image, npt.ArrayLike]], **options: Unpack[StreamOptions]
-    ) -> Iterator[FrameEmbeddings]:
+        self, frames: Iterable[GivenFrame], **options: Unpack[StreamOptions]
+    ) -> Iterator[FrameEmbeddings]: ...
+    @overload
+    def embed_many(
+        self, frames: Iterable[GivenFrame], **options: Unpack[TrackingStreamOptions]
+    ) -> Iterator[SessionEvent]: ...
+    @shows_options(TrackingStreamOptions, StreamSettings)
+    def embed_many(
+        self, frames: Iterable[GivenFrame], **options: Unpack[TrackingStreamOptions]
+    ) -> Iterator[SessionEvent]:
         """The answers to all frames, pipelined over one stream; each frame is answered exactly once.
 
         `frames`: pairs of image and boxes, or `FrameInput`. They are taken in the caller's thread, and answers that
@@ -95,12 +108,16 @@ class ReidClient:
         FrameTooLarge for a frame that cannot be sent, and the error that ended the session. If the server leaves, the
         answers to the frames that it accepted come before SessionDrained.
         """
-        check_options(StreamOptions, options, "embed_many")
+        check_options(TrackingStreamOptions, options, "embed_many")
         check_frames(frames)
         return self._embed_many(frames, self.stream(**options))
 
-    @shows_options(StreamOptions, StreamSettings)
-    def stream(self, **options: Unpack[StreamOptions]) -> AbstractContextManager[Session]:
+    @overload
+    def stream(self, **options: Unpack[StreamOptions]) -> AbstractContextManager[Session]: ...
+    @overload
+    def stream(self, **options: Unpack[TrackingStreamOptions]) -> AbstractContextManager[Session[SessionEvent]]: ...
+    @shows_options(TrackingStreamOptions, StreamSettings)
+    def stream(self, **options: Unpack[TrackingStreamOptions]) -> AbstractContextManager[Session[SessionEvent]]:
         """Open a session for one camera, in a `with` block: send frames, take answers, each exactly once.
 
         with client.stream(camera_id="door") as session:
@@ -114,8 +131,16 @@ class ReidClient:
         """
         return Block(self._client.stream(**options), self._thread)
 
-    @shows_options(ResumingStreamOptions, StreamSettings)
-    def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractContextManager[Session]:
+    @overload
+    def resuming_stream(self, **options: Unpack[ResumingStreamOptions]) -> AbstractContextManager[Session]: ...
+    @overload
+    def resuming_stream(
+        self, **options: Unpack[TrackingResumingStreamOptions]
+    ) -> AbstractContextManager[Session[SessionEvent]]: ...
+    @shows_options(TrackingResumingStreamOptions, StreamSettings)
+    def resuming_stream(
+        self, **options: Unpack[TrackingResumingStreamOptions]
+    ) -> AbstractContextManager[Session[SessionEvent]]:
         """Open a session that outlives its stream, in a `with` block: if that is cut or drained, another one goes on.
 
         Frames without an answer are kept and sent again, so each is still answered exactly once. Send, finish and
@@ -148,8 +173,8 @@ class ReidClient:
         return self._thread.call(self._client.server_session(number))
 
     def _embed_many(
-        self, frames: Iterable[FrameInput | tuple[Image, npt.ArrayLike]], stream: AbstractContextManager[Session]
-    ) -> Iterator[FrameEmbeddings]:
+        self, frames: Iterable[GivenFrame], stream: AbstractContextManager[Session[SessionEvent]]
+    ) -> Iterator[SessionEvent]:
         with stream as session:
             for item in frames:
                 try:

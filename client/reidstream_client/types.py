@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import grpc
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from .checks import shown
 from .errors import InvalidRequest, SeveralModels
@@ -29,6 +29,7 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 class Outcome(Enum):
     """What became of a box. EMBEDDED and CACHED have a vector, all others have none.
 
+    CACHED: the newest row of the box's track. SOURCE_LOST: it was to have the row of a frame that got none.
     UNKNOWN and FRAME_FAILED are the client's own. UNKNOWN is a value that this client does not know, and counts as
     failed. FRAME_FAILED is a box of a frame that has an `error`.
     """
@@ -42,6 +43,7 @@ class Outcome(Enum):
     NO_MODEL = 7
     INVALID_IMAGE = 8
     FAILED = 9
+    SOURCE_LOST = 10
     UNKNOWN = -1
     FRAME_FAILED = -2
 
@@ -136,6 +138,7 @@ class FrameEmbeddings:
 
     `valid` (N,) bool: the box has a vector. `outcomes`: N. `quality` (N,) float32, 0 to 1: how much picture there was
     to look at. `source_frame_ids` (N,) uint64: the frame that the vector was computed from, this one unless CACHED.
+    `source_ages_s` (N,) float64: how much later this frame was taken than that one. `cached` (N,) bool: CACHED.
     `blocks`: one per model of the session. `error`: why the whole frame has none. `local`: answered by the client,
     without the server.
     """
@@ -145,10 +148,16 @@ class FrameEmbeddings:
     valid: npt.NDArray[np.bool_]
     quality: npt.NDArray[np.float32]
     source_frame_ids: npt.NDArray[np.uint64]
+    source_ages_s: npt.NDArray[np.float64]
     blocks: tuple[ModelEmbeddings, ...]
     timing: Timing
     error: FrameFailure | None = None
     local: bool = False
+
+    @property
+    def cached(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool: the vector is one of an earlier frame of the same track."""
+        return np.array([outcome is Outcome.CACHED for outcome in self.outcomes], np.bool_)
 
     @property
     def embeddings(self) -> Embeddings:
@@ -196,6 +205,62 @@ class FrameEmbeddings:
 
     def _names(self) -> str:
         return ", ".join(block.model.name for block in self.blocks)
+
+
+class TrackEndCause(Enum):
+    """Why a track has ended. UNKNOWN is the client's own, for a cause that it does not know.
+
+    CLIENT: `end_tracks` named it. TIMEOUT: it had no box for `timeout_s`. SESSION: the session was finished. EVICTED: a
+    newer track needed its room. MODEL_CHANGED: a box with its id went to another model.
+    """
+
+    CLIENT = 1
+    TIMEOUT = 2
+    SESSION = 3
+    EVICTED = 4
+    MODEL_CHANGED = 5
+    UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackEnded:
+    """A track has ended. It comes after the answers to all of its frames.
+
+    `vector` (D,) float32: the track's, as `TrackOptions.vector` says. `representatives` (K, D) float32: its best row,
+    and those that differ from it most; `representative_frame_ids` (K,) uint64 are their frames. `count`: how many rows
+    it is made of. `weight`: the sum of their weights, and `total` (D,) float32 the sum of the rows, each times its own:
+    add those of several cameras to go on. If no box of it got a row, `count` is 0, and `vector`, `total` and `model`
+    are None.
+    """
+
+    track_id: int
+    cause: TrackEndCause
+    first_frame_id: int
+    last_frame_id: int
+    count: int
+    weight: float
+    model: AgreedModel | None
+    vector: Embeddings | None
+    total: Embeddings | None
+    representatives: Embeddings
+    representative_frame_ids: npt.NDArray[np.uint64]
+
+    @property
+    def space_id(self) -> str | None:
+        """The space of its vectors: compare no vectors of different spaces. None if it has none."""
+        return None if self.model is None else self.model.space_id
+
+    @override
+    def __repr__(self) -> str:
+        frames = f"{self.first_frame_id} to {self.last_frame_id}"
+        return f"TrackEnded(track_id={self.track_id}, {self.cause.name}, frames={frames}, count={self.count})"
+
+
+SessionEvent: TypeAlias = FrameEmbeddings | TrackEnded
+"""What a session with `tracks` gives: answers, and the ends of tracks between them."""
+
+Event_co = TypeVar("Event_co", bound=SessionEvent, default=FrameEmbeddings, covariant=True)
+"""What a session gives: answers, or with `tracks` a SessionEvent."""
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -20,7 +20,7 @@ def sessions() -> Page:
         name="sessions",
         title="reidstream / 4 Streams and lost frames",
         description="Who loses frames and why, how sessions end, and who does not read?",
-        sections=(_now(), _lost(), _sessions(), _windows(), _clients()),
+        sections=(_now(), _lost(), _sessions(), _windows(), _tracks(), _clients()),
     )
 
 
@@ -166,6 +166,46 @@ def _windows() -> Section:
         stacked=True,
     )
     return Section("Windows", 8, [Placed(panel, 8) for panel in (windows, full, flight)])
+
+
+def _tracks() -> Section:
+    embedded, cached = (rate("reidstream_boxes_total", f'outcome="{one}"') for one in ("embedded", "cached"))
+    saved = lines(
+        "Which share of inferences is saved?",
+        "Boxes that were answered with their track's row, of those with a row, for each server. Sessions without "
+        "track options count as 0. Lower than before: people move more, or trackers lose them (docs/architecture.md).",
+        "percentunit",
+        Query(
+            share(total(cached, "instance"), f"({total(cached, 'instance')} + {total(embedded, 'instance')})"),
+            "{{instance}}",
+        ),
+        most=1,
+    )
+    open_tracks = lines(
+        "How many tracks are open?",
+        "Tracks of all sessions, for each server. It rises for ever: clients that use new ids all the time, with a "
+        "long time-out.",
+        "short",
+        Query(worst(of("reidstream_tracks"), "instance"), "{{instance}}"),
+    )
+    ended = lines(
+        "How do tracks end?",
+        "Tracks that ended, a second. `evicted`: a session had more than --max-tracks-per-session, or there was no "
+        "room for it: raise --max-track-bytes, or let clients end their tracks. `model_changed`: a class that changes.",
+        "suffix: tracks/s",
+        Query(total(rate("reidstream_tracks_ended_total"), "cause"), "{{cause}}"),
+        stacked=True,
+    )
+    held = lines(
+        "How full is the room of tracks?",
+        "Bytes of tracks, and of cached vectors that wait to be written, of --max-track-bytes, for each server.",
+        "percentunit",
+        Query(
+            worst(share(of("reidstream_track_bytes"), of("reidstream_track_bytes_limit")), "instance"), "{{instance}}"
+        ),
+        most=1,
+    )
+    return Section("Tracks", 8, [Placed(panel, 6) for panel in (saved, open_tracks, ended, held)])
 
 
 def _clients() -> Section:

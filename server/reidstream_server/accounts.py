@@ -39,7 +39,12 @@ def memory_watch(parts: Parts, door: GrpcServer, http: HttpServer | None) -> Mem
     bounds = parts.bounds
 
     def held_now() -> dict[Part, int]:
-        return held_by(parts.runtime.statistics(), bounds, waiting_calls=door.admission.waiting)
+        return held_by(
+            parts.runtime.statistics(),
+            bounds,
+            waiting_calls=door.admission.waiting,
+            track_bytes=parts.runtime.track_figures().bytes,
+        )
 
     held = FromLoop(asyncio.get_running_loop(), held_now, _ACCOUNTS_S)
     rule = WatchRule(

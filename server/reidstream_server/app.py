@@ -131,7 +131,9 @@ async def running_server(
         embedding = embedding_service(parts)
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
         kserve = None if parts.counts is None else Kserve.of(parts, parts.counts)
-        services = [embedding.hosted, admin.hosted, *([] if kserve is None else [kserve_service(parts, kserve)])]
+        services = [embedding.hosted, admin.hosted]
+        if kserve is not None:
+            services.append(kserve_service(parts, kserve, lambda: door.receipts.port))
         door = grpc_door(parts, services)
         http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port, kserve)
         watch = memory_watch(parts, door, http)

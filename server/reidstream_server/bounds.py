@@ -12,6 +12,7 @@ from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.intake.limits import FrameLimits, PublishedLimits, WindowLimits
 from reidstream_server.memory.budget import HTTP_CONNECTION_BYTES, TLS_CONNECTION_BYTES, Bounds
+from reidstream_server.tracks.room import TrackBounds
 from reidstream_server.transport.embedding.options import CallLimits
 from reidstream_server.transport.embedding.shared import SharedMemoryTerms
 from reidstream_server.transport.entrance.entrance import EntranceBounds
@@ -99,13 +100,22 @@ def call_limits(config: ServerConfig) -> CallLimits:
         shared_memory=SharedMemoryTerms(
             max_bytes=_shared_memory_bytes(config), max_copied_bytes=limits.max_message_bytes
         ),
+        tracks=track_bounds(config),
         published=published_limits(config),
     )
 
 
+def track_bounds(config: ServerConfig) -> TrackBounds:
+    """The bounds of the memory of tracks."""
+    return TrackBounds(max_tracks=config.limits.max_tracks_per_session, max_bytes=config.limits.max_track_bytes)
+
+
 def structure_bytes(config: ServerConfig) -> int:
     """The most bytes of a message beside its pixels, as the wire contract derives it."""
-    return contract.MAX_STRUCTURE_BYTES + contract.MAX_STRUCTURE_BYTES_PER_BOX * config.limits.max_boxes_per_frame
+    limits = config.limits
+    boxes = contract.MAX_STRUCTURE_BYTES_PER_BOX * limits.max_boxes_per_frame
+    tracks = contract.MAX_STRUCTURE_BYTES_PER_TRACK * limits.max_tracks_per_session
+    return contract.MAX_STRUCTURE_BYTES + max(boxes, tracks)
 
 
 def port_bounds(config: ServerConfig) -> CallBounds:
@@ -144,6 +154,8 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         http_connections_bytes=_http_connections_bytes(config),
         http_answers_bytes=0 if config.listen.http_port is None else HTTP_ANSWERS_BYTES,
         max_waiting_calls=2 * _waiting_calls(config),  # of hosted services, and of all others
+        regions_bytes=limits.max_kserve_region_bytes if limits.kserve_shared_memory else 0,
+        max_track_bytes=limits.max_track_bytes if limits.max_tracks_per_session else 0,
     )
 
 
@@ -178,6 +190,8 @@ def published_limits(config: ServerConfig) -> PublishedLimits:
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
         max_receiving_bytes=limits.max_receiving_bytes,
+        max_tracks_per_session=limits.max_tracks_per_session,
+        max_track_bytes=limits.max_track_bytes if limits.max_tracks_per_session else 0,
     )
 
 

@@ -32,6 +32,8 @@ from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
 from reidstream_server.transport.kserve.counts import InferenceCounts
 from reidstream_server.transport.kserve.inference import Inference
+from reidstream_server.transport.kserve.regions import DoorRegions, Regions
+from reidstream_server.transport.local_users import LocalUsers
 from reidstream_server.transport.operators.health import look_at
 
 if TYPE_CHECKING:
@@ -75,32 +77,42 @@ def admin_service(parts: Parts, *, calls: Callable[[], int]) -> AdminService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kserve:
-    """What both wires of the open inference protocol stand on."""
+    """What both wires of the open inference protocol stand on. `regions`: None where shared memory is turned off."""
 
     inference: Inference
     described: Described
+    regions: Regions | None
 
     @classmethod
     def of(cls, parts: Parts, counts: InferenceCounts) -> Kserve:
         """Of a server that serves it."""
         limits = parts.config.limits
+        max_tensor_bytes = limits.max_message_bytes - structure_bytes(parts.config)
         # Its messages have names that other packages have, too, so they are imported where they are needed.
         from reidstream_server.transport.kserve.described import Described  # noqa: PLC0415
 
         return cls(
-            inference=Inference(parts.runtime, parts.intake, parts.entrance.apart, call_limits(parts.config).window),
+            inference=Inference(
+                parts.runtime,
+                parts.intake,
+                parts.entrance.apart,
+                call_limits(parts.config).window,
+                max_tensor_bytes=max_tensor_bytes,
+            ),
             described=Described(
                 parts.runtime.models,
                 counts,
                 max_crops=limits.max_boxes_per_frame,
-                max_tensor_bytes=limits.max_message_bytes - structure_bytes(parts.config),
+                max_tensor_bytes=max_tensor_bytes,
+                shared_memory=limits.kserve_shared_memory,
                 leaving=lambda: parts.runtime.leaving,
             ),
+            regions=Regions(limits.max_kserve_region_bytes) if limits.kserve_shared_memory else None,
         )
 
 
-def kserve_service(parts: Parts, kserve: Kserve) -> HostedService:
-    """The open inference protocol on the gRPC port."""
+def kserve_service(parts: Parts, kserve: Kserve, port: Callable[[], int]) -> HostedService:
+    """The open inference protocol on the gRPC port, whose number is asked for when it listens."""
     from reidstream_server.transport.kserve.grpc_service import InferenceService  # noqa: PLC0415 - as above
 
     config = parts.config
@@ -108,6 +120,7 @@ def kserve_service(parts: Parts, kserve: Kserve) -> HostedService:
         kserve.inference,
         kserve.described,
         parts.entrance,
+        DoorRegions(kserve.regions, LocalUsers(port)),
         access=parts.access,
         observer=parts.observer,
         max_streams=config.limits.max_sessions,
@@ -166,8 +179,9 @@ def http_door(parts: Parts, port: int, kserve: Kserve | None = None) -> HttpServ
     if kserve is not None:
         from reidstream_server.transport.kserve.http_routes import kserve_routes  # noqa: PLC0415 - as its messages
 
-        routes += kserve_routes(kserve.inference, kserve.described, parts.entrance, held)
-    return HttpServer(
+        regions = DoorRegions(kserve.regions, LocalUsers(lambda: server.port))
+        routes += kserve_routes(kserve.inference, kserve.described, parts.entrance, regions, held)
+    server = HttpServer(
         routes,
         HttpListen(
             host=config.listen.http_host,
@@ -182,3 +196,4 @@ def http_door(parts: Parts, port: int, kserve: Kserve | None = None) -> HttpServ
         check_leaving=parts.runtime.refuse_when_leaving,
         refused=parts.observer.call_refused,
     )
+    return server

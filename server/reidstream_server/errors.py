@@ -10,7 +10,8 @@
         ├── UnknownModel        ListModels does not list the name
         ├── WrongSpace          the model's vectors could not be compared with the client's
         ├── UnknownSession      no open session has the number
-        ├── NotPermitted        a setting keeps the caller from what it asks for
+        ├── NotPermitted        a setting, or who the caller is, keeps it from what it asks for
+        ├── NoTracks            the session has no memory of tracks
         ├── StaleEpoch          a newer stream had resumed the session before
         ├── TakenOver           a newer stream has resumed the session now
         ├── NotOffered          the contract has the feature, this server does not
@@ -40,6 +41,7 @@ class Refusal(Enum):
     WRONG_SPACE = "wrong_space"
     UNKNOWN_SESSION = "unknown_session"
     NOT_PERMITTED = "not_permitted"
+    NO_TRACKS = "no_tracks"
     STALE_EPOCH = "stale_epoch"
     TAKEN_OVER = "taken_over"
     NOT_OFFERED = "not_offered"
@@ -117,9 +119,15 @@ class UnknownSession(CallRefused):
 
 
 class NotPermitted(CallRefused):
-    """A setting keeps the caller from what it asks for; the message names it."""
+    """A setting, or who the caller is, keeps it from what it asks for; the message says what would do."""
 
     refusal = Refusal.NOT_PERMITTED
+
+
+class NoTracks(CallRefused):
+    """The session was opened without a memory of tracks."""
+
+    refusal = Refusal.NO_TRACKS
 
 
 class StaleEpoch(CallRefused):

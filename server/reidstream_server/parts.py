@@ -23,6 +23,7 @@ from reidstream_server.bounds import (
     frame_limits,
     memory_bounds,
     scheduler_limits,
+    track_bounds,
 )
 from reidstream_server.config import ServerConfig
 from reidstream_server.identity.access import Access
@@ -86,14 +87,19 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
         bounds = measured_bounds(config)
         counts = InferenceCounts() if config.listen.kserve else None
         told = observer if counts is None else Observers((observer, counts))
-        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, told))
+        runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, told, track_bounds(config)))
         for engine in loaded.engines:
             runtime.add_model(engine)
         for name, report in loaded.self_tests.items():
             series.self_tested(name, report.min_cosine)
         loop = asyncio.get_running_loop()
         state = StateCollector(
-            loop, runtime, limits, max_sessions=config.limits.max_sessions, refusals=observer.refusals
+            loop,
+            runtime,
+            limits,
+            max_sessions=config.limits.max_sessions,
+            max_track_bytes=bounds.max_track_bytes,
+            refusals=observer.refusals,
         )
         registry.register(state)
         registry.register(DeviceCollector(loaded.stager))
@@ -112,7 +118,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
                 bounds=bounds,
                 budget=memory_budget(bounds),
                 tracer=tracer,
-                entrance=Entrance(entrance_bounds(config), runtime),
+                entrance=Entrance(entrance_bounds(config), runtime, runtime.serves_others),
                 counts=counts,
             )
         finally:

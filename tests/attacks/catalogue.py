@@ -24,6 +24,7 @@ from .attackers import (
     protocol,
     resetting,
     scraping,
+    tracking,
     web,
 )
 from .attackers.target import Attack as Run
@@ -65,6 +66,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="crop-headers", run=parsing.crop_headers),
     Attack(name="damaged-pictures", run=parsing.damaged_pictures),
     Attack(name="ready-crops", run=flooding.ready_crops),
+    Attack(name="unending-tracks", run=tracking.unending_tracks),
     Attack(name="idle-sessions", run=crowding.idle_sessions),
     Attack(name="silent-streams", run=crowding.silent_streams),
     Attack(name="unread-openings", run=crowding.unread_openings),

@@ -69,4 +69,4 @@ async def nothing_left(server: RunningServer) -> None:
         held = server.runtime.statistics()
         return not (held.sessions or held.frames or held.queue_bytes or held.queue_boxes or held.staged_bytes)
 
-    await until(lambda: empty() and not server.runtime.open_sessions)
+    await until(lambda: empty() and not server.runtime.open_sessions and not server.runtime.track_figures().bytes)

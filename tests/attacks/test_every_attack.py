@@ -28,6 +28,7 @@ from tests.attacks.attackers import (
     protocol,
     resetting,
     scraping,
+    tracking,
     web,
 )
 from tests.attacks.attackers.target import Attack
@@ -75,6 +76,11 @@ SHORT = {
         partial(flooding.ready_crops, cameras=12, crops=100, crop_bytes=4000),
         24,
         {"max_boxes_per_frame": 100, "max_queue_boxes": 400},
+    ),
+    "unending-tracks": Short(
+        partial(tracking.unending_tracks, cameras=12, boxes=100),
+        60,
+        {"max_track_bytes": 200_000, "max_tracks_per_session": 16},
     ),
     "idle-sessions": Short(partial(crowding.idle_sessions, count=64), 64),
     "silent-streams": Short(partial(crowding.silent_streams, count=128), 128),
@@ -171,7 +177,10 @@ def within_bounds(server: RunningServer) -> None:
     """What the server holds, as it counts it itself: each of its bounds, and each part of its budget of memory."""
     parts, port = server.parts, server.doors[0]
     assert isinstance(port, GrpcServer)
-    held_parts = held_by(server.runtime.statistics(), parts.bounds, waiting_calls=port.admission.waiting)
+    figures = server.runtime.track_figures()
+    held_parts = held_by(
+        server.runtime.statistics(), parts.bounds, waiting_calls=port.admission.waiting, track_bytes=figures.bytes
+    )
     for part, bytes_held in held_parts.items():
         assert bytes_held <= parts.budget.bytes_of(part), part
     held, limits = server.runtime.statistics(), server.parts.config.limits
@@ -181,3 +190,5 @@ def within_bounds(server: RunningServer) -> None:
     assert held.parked_bytes <= limits.max_parked_bytes
     assert held.held_answer_bytes <= limits.max_held_answer_bytes
     assert held.sessions <= limits.max_sessions
+    assert figures.bytes <= limits.max_track_bytes
+    assert figures.open <= limits.max_tracks_per_session * held.sessions

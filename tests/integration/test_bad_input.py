@@ -216,9 +216,9 @@ CALL_FAULTS: dict[str, tuple[service_pb2.EmbedStreamRequest, grpc.StatusCode, st
         "1:00",
     ),
     "tracks": (
-        opening(track_options=session_pb2.TrackOptions(timeout_ms=1)),
-        grpc.StatusCode.UNIMPLEMENTED,
-        "tracks",
+        opening(track_options=session_pb2.TrackOptions()),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "timeout_ms",
     ),
 }
 
@@ -244,7 +244,7 @@ async def test_a_call_that_cannot_be_agreed_ends_with_its_status(kind: str) -> N
         (service_pb2.EmbedStreamRequest(), grpc.StatusCode.INVALID_ARGUMENT, "empty"),
         (
             service_pb2.EmbedStreamRequest(end_tracks=session_pb2.EndTracks(track_ids=[1])),
-            grpc.StatusCode.UNIMPLEMENTED,
+            grpc.StatusCode.FAILED_PRECONDITION,
             "EndTracks",
         ),
     ],

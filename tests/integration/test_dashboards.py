@@ -42,6 +42,9 @@ QUIET = {
     "reidstream_traceparents_ignored_total": "tests/integration/test_tracing.py",
     "reidstream_aside_frames": "tests/unit/server/runtime",
     "reidstream_lost_decoders": "tests/unit/server/runtime",
+    "reidstream_tracks": "tests/integration/test_tracks.py",
+    "reidstream_track_bytes": "tests/integration/test_tracks.py",
+    'outcome="cached"': "tests/integration/test_tracks.py",
 }
 POOL = PoolUsage(in_use=3, idle=2, bound=9)
 

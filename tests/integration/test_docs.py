@@ -59,8 +59,14 @@ def test_the_examples_of_the_clients_page_run() -> None:
         printed = run("\n".join(blocks("python", CLIENT)), address).splitlines()
     assert printed[0].startswith("(2, 384) [ True  True] 1:")
     assert printed[1:11] == [f"{number} 2" for number in range(10)]
-    resumed, *late, several, checked, shared, crops, times, error = printed[21:]
+    resumed, *rest, several, checked, shared, crops, times, error = printed[21:]
+    late, tracks = rest[:2], rest[2:]
     assert (resumed, len(late)) == ("[0]", 2)
+    assert [line.partition(" [")[0] for line in tracks] == [
+        *("frame 0", "frame 1", "frame 2", "track 7 CLIENT 1 True", "frame 3"),
+        *("track 7 SESSION 1 True", "track 8 SESSION 1 True"),
+    ]
+    assert tracks[2].startswith("frame 2 [ True False] [0 2] [")
     assert several == "(2, 384) [False  True]"
     assert checked == "True"
     assert shared.startswith("[0]")
@@ -87,7 +93,7 @@ def test_the_clients_page_names_every_error() -> None:
     assert {kind.__name__ for kind in kinds} - set(re.findall(r"`(\w+)`", rows)) == {"ReidError"}
 
 
-@pytest.mark.parametrize(("page", "count"), [(README, 5), (CLIENT, 5)], ids=["README", "client"])
+@pytest.mark.parametrize(("page", "count"), [(README, 5), (CLIENT, 6)], ids=["README", "client"])
 def test_the_client_commands_run(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small sequence, and a picture, under the names that the page uses."""
     folder = tmp_path / "MOT17-04" / "img1"

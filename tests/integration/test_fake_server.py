@@ -7,6 +7,7 @@ of course, and so do the words of errors.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from reidstream_client import (
     BoxFilter,
     ClientOptions,
     Crops,
+    EmbedAtIntervals,
     EmbeddingDtype,
+    EmbedEveryFrame,
+    EmbedOnce,
+    EmbedOnRisk,
+    EmbedPolicy,
     FrameEmbeddings,
     ModelChoice,
     Nv12,
@@ -31,6 +37,8 @@ from reidstream_client import (
     ReidError,
     ResumingSession,
     RetryPolicy,
+    TrackEnded,
+    TrackOptions,
 )
 from reidstream_client.testing import FakeServer
 from reidstream_engines.fake import FakeEngine, FakeScript, fake_spec
@@ -50,6 +58,14 @@ ODD = np.array(
     ],
     np.float32,
 )
+TRACKED = [[10, 10, 60, 120], [100, 20, 160, 200], [200, 20, 260, 200]]
+TRACK_POLICIES: dict[str, EmbedPolicy] = {
+    "every frame": EmbedEveryFrame(),
+    "3 frames": EmbedAtIntervals(frames=3),
+    "250 s": EmbedAtIntervals(seconds=250),
+    "once": EmbedOnce(),
+    "on risk": EmbedOnRisk(max_overlap=1, max_age_s=250),
+}
 BOTH = [ModelChoice(name="person", class_ids=(0,)), ModelChoice(name="vehicle", class_ids=(2, 5))]
 
 
@@ -85,6 +101,7 @@ def shape(answer: FrameEmbeddings) -> object:
         "valid": answer.valid.tolist(),
         "quality": [(value > 0, answer.quality.dtype.name) for value in answer.quality.tolist()],
         "sources": answer.source_frame_ids.tolist(),
+        "ages": answer.source_ages_s.round(-1).tolist(),
         "blocks": [
             (
                 *(block.model.name, block.model.dim, block.model.class_ids, len(block.model.version)),
@@ -112,12 +129,25 @@ async def attempt(call: Awaitable[object]) -> object:
         return fault(error)
 
 
-async def rest(session: AsyncSession | ResumingSession) -> Sequence[object]:
-    """The answers to the end, and what ended the session."""
+def end_shape(end: TrackEnded) -> object:
+    """Everything of a track's end but the numbers that must differ."""
+    return {
+        "track": (end.track_id, end.cause, end.count, end.weight > 0, end.first_frame_id, end.last_frame_id),
+        "model": None if end.model is None else (end.model.name, end.model.dim, end.model.class_ids),
+        "total": None if end.total is None else (end.total.shape, end.total.dtype.name),
+        "vector": None if end.vector is None else (end.vector.shape, end.vector.dtype.name),
+        "length": None if end.vector is None else np.linalg.norm(end.vector).round(3),
+        "representatives": (end.representatives.shape, end.representatives.dtype.name),
+        "frames": end.representative_frame_ids.shape,
+    }
+
+
+async def rest(session: AsyncSession[Any] | ResumingSession[Any]) -> Sequence[object]:
+    """The answers and ends of tracks to the end, and what ended the session."""
     found: list[object] = []
     try:
-        async for answer in session:
-            found.append(shape(answer))  # noqa: PERF401 - those before an error count
+        async for event in session:
+            found.append(end_shape(event) if isinstance(event, TrackEnded) else shape(event))  # noqa: PERF401 - those before an error count
     except ReidError as error:
         found.append(fault(error))
     return found
@@ -179,6 +209,69 @@ async def draining(side: Side) -> object:
         first = shape(await anext(session))
         await side.drain()
         return first, await rest(session), await attempt(session.send(JPEG, BOXES))
+
+
+def tracking(policy: EmbedPolicy, kind: str = "stream") -> Scenario:
+    """Twelve frames, a hundred seconds apart by their own times; tracks end and begin between them."""
+
+    async def run(side: Side) -> object:
+        tracks = TrackOptions(embed=policy, timeout_s=3600, representatives=1)
+        begun_s = time.monotonic() - 3000
+        async with side.client({"models": BOTH}) as client, getattr(client, kind)(tracks=tracks) as session:
+            answers: list[object] = []
+            for number in range(12):
+                await session.send(
+                    JPEG,
+                    np.array([*TRACKED, TRACKED[0]], np.float32) + number % 3,
+                    track_ids=[7, 8, -1, 7],
+                    class_ids=[0, 2 if number < 8 else 0, 0, 0],
+                    captured_monotonic=begun_s + 100 * number,
+                )
+                if number == 4:
+                    await session.end_tracks([8, 99])
+                if number > 2:
+                    event = await anext(session)
+                    answers.append(end_shape(event) if isinstance(event, TrackEnded) else shape(event))
+                if number == 6 and isinstance(session, ResumingSession):
+                    session._session._call.cancel()
+            await session.finish()
+            agreed = dataclasses.replace(session.opened.tracks, embed=policy)
+            return agreed, answers, await rest(session)
+
+    return run
+
+
+def silent_tracks(kind: str) -> Scenario:
+    """A frame is given up after it was sent. The server embeds it all the same, and its track has one row more than
+    there are answers.
+    """
+
+    async def run(side: Side) -> object:
+        tracks = TrackOptions(timeout_s=3600)
+        async with (
+            side.client({"latency_budget_s": HANG_S}) as client,
+            getattr(client, kind)(budget_grace_s=1, answer_timeout_s=2 * HANG_S, tracks=tracks) as session,
+        ):
+            side.silent()
+            await session.send(JPEG, BOXES, track_ids=[7, 8])
+            await side.holds(1)
+            await side.clock.turn_on(HANG_S + 1)
+            late = shape(await anext(session))
+            side.awake()
+            await session.send(JPEG, BOXES, track_ids=[7, -1])
+            await session.finish()
+            return late, await rest(session)
+
+    return run
+
+
+async def trackless(side: Side) -> object:
+    """Ids are ignored, and what needs tracks is refused."""
+    async with side.client() as client, client.stream() as session:
+        await session.send(JPEG, BOXES, track_ids=[7, -1])
+        ended = await attempt(session.end_tracks([7]))
+        await session.finish()
+        return session.opened.tracks, ended, await rest(session)
 
 
 def left(kind: str) -> Scenario:
@@ -295,6 +388,10 @@ SCENARIOS: dict[str, Scenario] = {
     "drop oldest": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.DROP_OLDEST),
     "reject": streaming(window_frames=WINDOW, overload_policy=OverloadPolicy.REJECT),
     "resuming": resuming,
+    **{f"tracks, {name}": tracking(policy) for name, policy in TRACK_POLICIES.items()},
+    **{f"tracks, resuming, {name}": tracking(policy, "resuming_stream") for name, policy in TRACK_POLICIES.items()},
+    **{f"tracks, silent, {kind}": silent_tracks(kind) for kind in ("stream", "resuming_stream")},
+    "no tracks": trackless,
     "draining": draining,
     "left": left("stream"),
     "left, resuming": left("resuming_stream"),

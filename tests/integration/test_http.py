@@ -6,12 +6,12 @@ import json
 import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.curl import USUAL, said_by
 from tests.support.exports import tao_export
 from tests.support.harness import encode, picture
 from tests.support.process import server_process
@@ -19,12 +19,6 @@ from tests.support.process import server_process
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 COMMANDS = [line for line in PAGE.splitlines() if line.startswith("curl ")]
-
-# The two lines that users of such a service have in their scripts, with what they pipe into jq.
-USUAL = (
-    'curl -F "file=@person_001.png" http://localhost:8080/embed | jq .dim,.embedding[0:8]',
-    'curl -F "file=@person_001.png" "http://localhost:8080/embed?as_base64=true" | jq .',
-)
 
 
 @pytest.fixture
@@ -35,14 +29,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "frame.jpg").write_bytes(encode(picture(640, 480)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def said_by(line: str, port: object) -> str:
-    """What a line prints in a shell that stops at the first failure."""
-    command = line.replace("localhost:8080", f"localhost:{port}").replace("curl ", "curl -sSf ", 1)
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (line, done.stderr)
-    return done.stdout
 
 
 @pytest.mark.needs("curl", "jq")

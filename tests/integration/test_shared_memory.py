@@ -95,7 +95,7 @@ def own_address() -> str:
 @asynccontextmanager
 async def sharing(client: AsyncReidClient, **agreed: object) -> AsyncIterator[AsyncSession]:
     """A session that must have agreed."""
-    async with client.stream(shared_memory=True, **agreed) as session:  # type: ignore[arg-type]
+    async with client.stream(shared_memory=True, **agreed) as session:  # type: ignore[call-overload]
         assert session.opened.shared_memory_refusal == ""
         assert session.opened.shared_memory_bytes == 512 * 2**20
         yield session

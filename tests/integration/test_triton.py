@@ -162,7 +162,7 @@ def test_the_client_shows_what_is_wrong(found: Found, case: str, grpc: str, http
 def test_the_example_of_the_page_runs() -> None:
     """As printed, against a server with its own model."""
     page = (ROOT / "docs" / "kserve.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    program, _ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     with server_process("--kserve") as (_, address):
         command = [str(PYTHON), "-c", program.replace("localhost:50051", address)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)

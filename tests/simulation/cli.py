@@ -37,14 +37,14 @@ def seeds_main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--seeds",
-        type=_seeds,
+        type=seeds_of,
         metavar="N | FIRST:END[:STEP]",
         help="run the seeds from 0 to N - 1, or those of a range, until one fails",
     )
     what.add_argument("--seed", type=int, metavar="S", help="run one seed")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every event")
     parser.add_argument("--keep-going", action="store_true", help="with --seeds: go on after a seed that fails")
-    _add_jobs(parser)
+    add_jobs(parser)
     arguments = parser.parse_args()
     if arguments.seed is None:
         return _many(arguments.seeds, arguments.jobs, keep_going=arguments.keep_going)
@@ -57,13 +57,17 @@ def mutants_main() -> int:
         prog="python -m tests.simulation.mutants", description="faults planted in the core"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="only those with this in their name")
-    _add_jobs(parser)
+    add_jobs(parser)
     arguments = parser.parse_args()
-    mutants = [mutant for mutant in MUTANTS if arguments.only in mutant.name]
+    return find_all([mutant for mutant in MUTANTS if arguments.only in mutant.name], arguments.jobs)
+
+
+def find_all(mutants: Sequence[Mutant], jobs: int) -> int:
+    """Run each until a seed finds it, and print the table. The exit code."""
     started = time.monotonic()
     print(f"{'seed':>6}  {'invariant':18} {'module':12} mutant")
     found: list[int] = []
-    for seed, row in _spread(_first_seed, mutants, arguments.jobs):
+    for seed, row in spread(_first_seed, mutants, jobs):
         print(row, flush=True)
         if seed is not None:
             found.append(seed)
@@ -74,7 +78,7 @@ def mutants_main() -> int:
     return 0 if len(found) == len(mutants) else 1
 
 
-def _add_jobs(parser: argparse.ArgumentParser) -> None:
+def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=_at_least_one,
@@ -91,7 +95,7 @@ def _at_least_one(text: str) -> int:
     return number
 
 
-def _seeds(text: str) -> range:
+def seeds_of(text: str) -> range:
     """`N` or `FIRST:END` or `FIRST:END:STEP`."""
     parts = [_at_least_zero(part) for part in text.split(":")]
     if len(parts) > 3 or parts[2:] == [0]:
@@ -108,7 +112,7 @@ def _at_least_zero(text: str) -> int:
     return int(text)
 
 
-def _spread(work: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[R]:
+def spread(work: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[R]:
     """What the work makes of each item, in their order. What has not begun when nobody asks further is left undone."""
     if jobs == 1 or len(items) == 1:
         yield from map(work, items)
@@ -154,7 +158,7 @@ def _run(seed: int) -> _Ran:
 
 def _many(seeds: range, jobs: int, *, keep_going: bool) -> int:
     total, started, failed = Total(), time.monotonic(), list[int]()
-    for ran in _told(_spread(_run, seeds, jobs), len(seeds), started):
+    for ran in _told(spread(_run, seeds, jobs), len(seeds), started):
         total.merge(ran.total)
         if ran.failure is not None:
             failed.append(ran.seed)

@@ -1,8 +1,8 @@
-"""Plants a fault in the core, in memory, and runs the simulator against it.
+"""Plants a fault in a room, in memory, and runs its simulator against it.
 
-Why in memory: a mutant on disk can be left behind. The core and the simulator are imported once more, under their own
+Why in memory: a mutant on disk can be left behind. The room and its simulator are imported once more, under their own
 names, with one snippet of one module's source replaced. Afterwards the old modules are put back. Trap: two copies of an
-enum are not equal, so everything that shares types with the core must be imported again along with it.
+enum are not equal, so everything that shares types with the room must be imported again along with it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,42 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Protocol
 
-from .simulator.outcome import Outcome
 
-CORE = "reidstream_server.core"
-SIMULATOR = "tests.simulation.simulator"
+class Broken(Protocol):
+    """An invariant that did not hold."""
+
+    @property
+    def invariant(self) -> str:
+        """Which."""
+        ...
+
+
+class Found(Protocol):
+    """What a simulator says of a seed."""
+
+    @property
+    def violation(self) -> Broken | None:
+        """None if every invariant held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A room, and what simulates it: a package with a module `run` that has `run_seed`."""
+
+    room: str
+    simulator: str
+
+
+CORE = Ground("reidstream_server.core", "tests.simulation.simulator")
+TRACKS = Ground("reidstream_server.tracks", "tests.simulation.tracks.simulator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A fault: in the source of `module` of the core, `old`, which occurs once, becomes `new`.
+    """A fault: in the source of `module` of a room, `old`, which occurs once, becomes `new`.
 
     `found_by`: a seed that finds it; tests try that one first.
     """
@@ -36,6 +62,7 @@ class Mutant:
     old: str
     new: str
     found_by: int = 0
+    ground: Ground = CORE
 
 
 class SnippetError(Exception):
@@ -69,7 +96,7 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Only for the mutant's module."""
-        if fullname != f"{CORE}.{self._mutant.module}":
+        if fullname != f"{self._mutant.ground.room}.{self._mutant.module}":
             return None
         found = PathFinder.find_spec(fullname, path, target)
         if found is None or found.origin is None:
@@ -80,16 +107,16 @@ class _Finder(MetaPathFinder):
 
 
 @contextmanager
-def planted(mutant: Mutant) -> Iterator[Callable[[int], Outcome]]:
-    """Within the block, a function that runs a seed against the faulty core."""
+def planted(mutant: Mutant) -> Iterator[Callable[[int], Found]]:
+    """Within the block, a function that runs a seed against the faulty room."""
     finder = _Finder(mutant)
-    kept = _take_out()
+    kept = _take_out(mutant.ground)
     sys.meta_path.insert(0, finder)
     try:
-        yield importlib.import_module(f"{SIMULATOR}.run").run_seed
+        yield importlib.import_module(f"{mutant.ground.simulator}.run").run_seed
     finally:
         sys.meta_path.remove(finder)
-        _take_out()
+        _take_out(mutant.ground)
         sys.modules.update(kept)
         for name, module in kept.items():
             parent, _, own = name.rpartition(".")
@@ -97,9 +124,9 @@ def planted(mutant: Mutant) -> Iterator[Callable[[int], Outcome]]:
                 setattr(sys.modules[parent], own, module)
 
 
-def _take_out() -> dict[str, ModuleType]:
-    """Forget the core and the simulator; what was forgotten."""
-    names = [name for name in sys.modules if _within(name, CORE) or _within(name, SIMULATOR)]
+def _take_out(ground: Ground) -> dict[str, ModuleType]:
+    """Forget the room and its simulator; what was forgotten."""
+    names = [name for name in sys.modules if _within(name, ground.room) or _within(name, ground.simulator)]
     return {name: sys.modules.pop(name) for name in names}
 
 

@@ -55,4 +55,4 @@ def test_every_seed_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_seeds_that_are_no_range_are_refused(wrong: str) -> None:
     """With what would do."""
     with pytest.raises(argparse.ArgumentTypeError):
-        cli._seeds(wrong)
+        cli.seeds_of(wrong)

@@ -39,11 +39,11 @@ def test_a_mutant_that_does_not_apply_is_an_error() -> None:
 
 def test_nothing_of_a_mutant_is_left_behind() -> None:
     """The modules are those from before, and the core is as it was."""
-    before = {name: module for name, module in sys.modules.items() if name.startswith(CORE)}
+    before = {name: module for name, module in sys.modules.items() if name.startswith(CORE.room)}
     with planted(MUTANTS[0]) as run:
         assert run is not run_seed
-        assert sys.modules[CORE] is not core
+        assert sys.modules[CORE.room] is not core
         assert run(0).violation is not None
-    assert {name: module for name, module in sys.modules.items() if name.startswith(CORE)} == before
-    assert sys.modules[CORE] is core
+    assert {name: module for name, module in sys.modules.items() if name.startswith(CORE.room)} == before
+    assert sys.modules[CORE.room] is core
     assert run_seed(0).violation is None

@@ -14,6 +14,7 @@ from reidstream_client import (
     AsyncSession,
     Crops,
     EmbeddingDtype,
+    EmbedOnRisk,
     FrameEmbeddings,
     FrameFailure,
     ModelEmbeddings,
@@ -26,8 +27,12 @@ from reidstream_client import (
     ReidClient,
     ResumingSession,
     Session,
+    SessionEvent,
     SessionInfo,
     Timing,
+    TrackEnded,
+    TrackOptions,
+    TrackVector,
 )
 
 
@@ -70,8 +75,42 @@ def a_stream(client: ReidClient, file: bytes) -> None:
         assert_type(session, Session)
     assert_type(client.embed_many([(file, [[1, 2, 3, 4]])]), Iterator[FrameEmbeddings])
 
-    client.stream(overload_policy="reject")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.stream(give_up_after_s=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.stream(overload_policy="reject")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    client.stream(give_up_after_s=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def a_stream_with_tracks(client: ReidClient, file: bytes) -> None:
+    """Only where tracks were asked for, a session also gives their ends; both kinds must be told apart."""
+    tracks = TrackOptions(embed=EmbedOnRisk(max_shift=0.5), timeout_s=2, vector=TrackVector.MEAN)
+    with client.stream(tracks=tracks, window_frames=8) as session:
+        assert_type(session, Session[SessionEvent])
+        assert_type(session.send(file, [[1, 2, 3, 4]], track_ids=[7]), int)
+        session.end_tracks([7])
+        assert_type(session.take(), list[FrameEmbeddings | TrackEnded])
+        for event in session:
+            if isinstance(event, TrackEnded):
+                assert_type(event.vector, npt.NDArray[np.float32] | None)
+                assert_type(event.space_id, str | None)
+            else:
+                assert_type(event, FrameEmbeddings)
+                assert_type(event.cached, npt.NDArray[np.bool_])
+        _ = next(session).valid  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
+    with client.resuming_stream(tracks=tracks, give_up_after_s=1) as resuming:
+        assert_type(resuming, Session[SessionEvent])
+    assert_type(client.embed_many([(file, [[1, 2, 3, 4]])], tracks=tracks), Iterator[SessionEvent])
+
+    client.stream(tracks=EmbedOnRisk())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    client.stream(tracks=tracks, give_up_after_s=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def tracks_with_asyncio(client: AsyncReidClient) -> None:
+    """The same, awaited."""
+    async with client.stream(tracks=TrackOptions()) as session:
+        assert_type(session, AsyncSession[SessionEvent])
+        assert_type([event async for event in session], list[SessionEvent])
+    async with client.resuming_stream(tracks=TrackOptions()) as resuming:
+        assert_type(resuming, ResumingSession[SessionEvent])
+        await resuming.end_tracks(range(3))
 
 
 async def with_asyncio(client: AsyncReidClient, file: bytes) -> None:

@@ -14,7 +14,7 @@ def has_vector(outcome: Outcome) -> bool:
             return True
         case Outcome.TOO_SMALL | Outcome.OUTSIDE_FRAME | Outcome.INVALID_BOX | Outcome.FILTERED | Outcome.NO_MODEL:
             return False
-        case Outcome.INVALID_IMAGE | Outcome.FAILED | Outcome.UNKNOWN | Outcome.FRAME_FAILED:
+        case Outcome.INVALID_IMAGE | Outcome.FAILED | Outcome.SOURCE_LOST | Outcome.UNKNOWN | Outcome.FRAME_FAILED:
             return False
         case _:
             assert_never(outcome)

@@ -14,7 +14,8 @@ from reidstream_server.intake.terms import CallTerms, PlainTerms
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxFate, BoxRefusal, CachedRow
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.runtime.session import JobAnswer, Outgoing, TrackEnded
+from reidstream_server.runtime.session import JobAnswer, Outgoing
+from reidstream_server.tracks.track import TrackEnded
 from reidstream_server.transport.door import Door
 
 

@@ -4,8 +4,10 @@
     command         which command runs; `embed`, `ping` and `info`
     running         `stream`
     top/            the sessions of a server, live
+    evaluating/     `evaluate` and `calibrate`: how good a model is, and a threshold for its space
     doctor/         what is wrong between this machine and a server, and what to change
-    arguments       flags and help; `ranges` has numbers, and `parser` how a wrong one is told
+    arguments       flags and help; `stream_flags` those of `stream`, `ranges` numbers, and `parser` how a wrong one is
+                    told
     reaching        the client that a command line describes
     ending          what an error becomes: one line, and a status
     status          exit statuses

@@ -16,6 +16,7 @@ from reidstream_client.errors import FileError, ReidError
 from .arguments import make_parser
 from .doctor import doctor
 from .ending import complain, status_of
+from .evaluating import calibrate, evaluate
 from .interrupts import interruptible
 from .reaching import make_client
 from .running import stream
@@ -33,7 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Status.USAGE
-    commands = {"stream": stream, "embed": _embed, "ping": _ping, "info": _info, "top": top, "doctor": doctor}
+    commands = {
+        "stream": stream,
+        "embed": _embed,
+        "ping": _ping,
+        "info": _info,
+        "evaluate": evaluate,
+        "calibrate": calibrate,
+        "top": top,
+        "doctor": doctor,
+    }
     try:
         with interruptible():
             return commands[arguments.command](arguments)

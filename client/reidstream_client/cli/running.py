@@ -11,25 +11,28 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from tqdm import tqdm
 
+from reidstream_client.choices import TrackOptions
 from reidstream_client.errors import FileError, InvalidRequest, ReidError
-from reidstream_client.options import StreamOptions
+from reidstream_client.options import TrackingStreamOptions
 from reidstream_client.redaction import without_secrets
 from reidstream_client.session.sync_session import Session
 from reidstream_client.sync import ReidClient
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import FrameEmbeddings, SessionEvent, TrackEnded
 
-from .arguments import POLICIES
 from .ending import complain
 from .reaching import make_client
 from .sources import FrameBoxes, Source, SourceCutShort, SourceOptions, Use, open_source
 from .status import Status
+from .stream_flags import POLICIES
 from .streaming import stream_source
 from .summary import Summary
 from .writers import JsonLinesWriter, NpzWriter, Writer, check_apart
+
+_LONGEST_S: Final = 3600.0  # the most there is: how fast a file is streamed must not decide what is one track
 
 
 def stream(arguments: argparse.Namespace) -> int:
@@ -57,7 +60,8 @@ def _writers(arguments: argparse.Namespace, source: Source, stack: contextlib.Ex
     outputs = {"--output": arguments.output, "--jsonl": arguments.jsonl}
     inputs = {"SOURCE": arguments.source, "--boxes": arguments.boxes}
     check_apart(*({name: path for name, path in paths.items() if path is not None} for paths in (outputs, inputs)))
-    writers: list[Writer] = [stack.enter_context(NpzWriter(arguments.output, longest_name=source.longest_name))]
+    arrays = NpzWriter(arguments.output, longest_name=source.longest_name, tracks=arguments.tracks is not None)
+    writers: list[Writer] = [stack.enter_context(arrays)]
     if arguments.jsonl is not None:
         writers.append(stack.enter_context(JsonLinesWriter(arguments.jsonl)))
     return writers
@@ -91,19 +95,20 @@ class _Run:
                 return Status.ENDED_EARLY
         return 0
 
-    def _opening(self, client: ReidClient) -> AbstractContextManager[Session]:
+    def _opening(self, client: ReidClient) -> AbstractContextManager[Session[SessionEvent]]:
         said = self.arguments
-        options: StreamOptions = {
+        options: TrackingStreamOptions = {
             "camera_id": said.camera,
             "overload_policy": POLICIES[said.policy],
             "shared_memory": said.shared_memory,
+            "tracks": None if said.tracks is None else TrackOptions(embed=said.tracks, timeout_s=_LONGEST_S),
         }
         if not said.give_up_after:
             return client.stream(**options)
         client.models()  # a wrong address shows now, and not after all that patience
         return client.resuming_stream(**options, give_up_after_s=said.give_up_after)
 
-    def _stream(self, session: Session) -> None:
+    def _stream(self, session: Session[SessionEvent]) -> None:
         """Every frame and every answer; then, also after an error, what people should know."""
         quiet = self.arguments.quiet
         bar: tqdm[NoReturn] = tqdm(total=self.source.total, unit="frame", disable=quiet or not sys.stderr.isatty())
@@ -114,9 +119,14 @@ class _Run:
                 writer.add(name, boxes, answer)
             bar.update()
 
+        def on_end(track: TrackEnded) -> None:
+            self.summary.end(track)
+            for writer in self.writers:
+                writer.end(track)
+
         start = time.monotonic()
         try:
-            stream_source(self.source, session, fps=self.arguments.realtime, on_answer=on_answer)
+            stream_source(self.source, session, fps=self.arguments.realtime, on_answer=on_answer, on_end=on_end)
         finally:
             elapsed_s = time.monotonic() - start
             bar.close()

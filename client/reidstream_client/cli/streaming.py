@@ -11,29 +11,33 @@ from collections.abc import Callable, Iterable, Iterator
 
 from reidstream_client.errors import FileError, InvalidRequest, ReidError
 from reidstream_client.session.sync_session import Session
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import FrameEmbeddings, SessionEvent, TrackEnded
 
 from .sources import FrameBoxes, Source, SourceFrame
 
 
 def stream_source(
     source: Source,
-    session: Session,
+    session: Session[SessionEvent],
     *,
     fps: float | None,
     on_answer: Callable[[str, FrameBoxes, FrameEmbeddings], None],
+    on_end: Callable[[TrackEnded], None],
 ) -> None:
     """Send every frame of the source, and call `on_answer` with each frame's name, boxes and answer, in the session's
-    order.
+    order. `on_end`: is told each track that has ended.
 
     `fps`: send at a camera's rate, and let each frame age from its time on; None: as fast as possible. Raises as the
     source and the session do.
     """
     waiting: dict[int, tuple[str, FrameBoxes]] = {}
 
-    def hand_out(answers: Iterable[FrameEmbeddings]) -> None:
-        for answer in answers:
-            on_answer(*waiting.pop(answer.frame_id), answer)
+    def hand_out(events: Iterable[SessionEvent]) -> None:
+        for event in events:
+            if isinstance(event, TrackEnded):
+                on_end(event)
+            else:
+                on_answer(*waiting.pop(event.frame_id), event)
 
     start = time.monotonic()
     try:
@@ -50,6 +54,7 @@ def stream_source(
                     frame.boxes.xyxy,
                     frame_id=frame.number,
                     class_ids=frame.boxes.class_ids,
+                    track_ids=frame.boxes.track_ids if session.opened.tracks is not None else None,
                     captured_monotonic=captured,
                 )
             except InvalidRequest:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from reidstream_client.types import FrameEmbeddings, Timing
+from reidstream_client.types import FrameEmbeddings, Timing, TrackEnded
 
 from .writers.protocol import outcome_words
 
@@ -32,6 +32,7 @@ class Summary:
         self.embedded = 0
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
         self._stages = {name: array("d") for name in STAGES}
 
     def add(self, answer: FrameEmbeddings) -> None:
@@ -48,6 +49,10 @@ class Summary:
             if seconds is not None:
                 self._stages[name].append(seconds)
 
+    def end(self, track: TrackEnded) -> None:
+        """Count an ended track."""
+        self._ended[track.cause.name.lower()] += 1
+
     def text(self, elapsed_s: float) -> str:
         """A few lines for people; `elapsed_s` from the first frame to the last answer."""
         lines = [
@@ -62,6 +67,7 @@ class Summary:
                 lines.append(f"  {name:<10}{p50:>9.2f}{p95:>9.2f}")
         lines += _counts("boxes", self._outcomes)
         lines += _counts("frames without embeddings", self._errors)
+        lines += _counts("tracks ended", self._ended)
         return "\n".join(lines)
 
 

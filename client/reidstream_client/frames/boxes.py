@@ -20,6 +20,8 @@ from reidstream_client.errors import InvalidRequest
 BoxArray: TypeAlias = npt.NDArray[np.float32]
 
 _CORNERS = 4
+_TRACK_IDS = "track_ids"
+_NO_TRACK = -1
 
 
 def parse_boxes(boxes: npt.ArrayLike, name: str = "boxes") -> BoxArray:
@@ -58,8 +60,35 @@ def parse_ids(ids: npt.ArrayLike | None, name: str, count: int, bits: int) -> Se
     values: list[int] = [int(value) for value in array] if array.dtype == object else array.tolist()
     if any(not 0 <= value < 1 << bits for value in values):
         advice = f"; leave {name} out where there are none" if min(values) < 0 else ""
+        if advice and name == _TRACK_IDS:
+            advice = "; give -1 for a box without a track"
         raise InvalidRequest(f"{name} must lie in 0 to {(1 << bits) - 1}, not {min(values)} to {max(values)}{advice}")
     return values
+
+
+def parse_track_ids(ids: npt.ArrayLike | None, count: int) -> Sequence[int | None] | None:
+    """`count` ids of 64 bits, or None; -1, or None in a list, is the id of a box without a track.
+
+    Raises InvalidRequest.
+    """
+    if ids is None:
+        return None
+    items: Sequence[Any]
+    if isinstance(ids, list | tuple):  # numpy would make objects of a None, and floats of large ids beside a -1
+        _check_count(np.empty(len(ids)), _TRACK_IDS, count)
+        items = ids
+    else:
+        array = _array(ids, _TRACK_IDS)
+        if array.dtype.kind not in "if" or array.shape != (count,):
+            return parse_ids(array, _TRACK_IDS, count, 64)
+        items = array.tolist()
+    present = [item for item in items if not _is_none(item)]
+    found = iter(parse_ids(present, _TRACK_IDS, len(present), 64) or ())
+    return [None if _is_none(item) else next(found) for item in items]
+
+
+def _is_none(item: object) -> bool:
+    return item is None or (isinstance(item, int | float | np.integer | np.floating) and item == _NO_TRACK)
 
 
 def parse_scores(scores: npt.ArrayLike | None, count: int) -> Sequence[float] | None:

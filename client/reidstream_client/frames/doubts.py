@@ -15,16 +15,15 @@ from typing import Final
 import numpy as np
 
 from .boxes import BoxArray
-from .encoded_size import encoded_size
 from .orientation import AS_STORED, exif_orientation, turned_size
 from .payloads import Payload
+from .tracked_boxes import picture_size
 
 LOG: Final = logging.getLogger("reidstream_client")
 
 _FRAMES_LOOKED_AT: Final = 20
 _LARGE_PX: Final = 32
 _FAR: Final = 1.25  # predictions of a tracker leave the picture by less
-_HEADER_BYTES: Final = 1 << 16
 
 
 class BoxDoubts:
@@ -33,22 +32,22 @@ class BoxDoubts:
     `upright`: the server turns pictures as their EXIF says.
     """
 
-    __slots__ = ("_left", "_upright")
+    __slots__ = ("_left", "upright")
 
     def __init__(self, *, upright: bool = False) -> None:
         self._left = _FRAMES_LOOKED_AT
-        self._upright = upright
+        self.upright = upright
 
     def look(self, corners: BoxArray, payload: Payload) -> None:
         """Warn once, if these boxes of this picture are doubtful."""
         if not self._left or not len(corners):
             return
         self._left -= 1
-        size = _size(payload)
+        size = picture_size(payload)
         if size is None or min(size) < _LARGE_PX:
             return
         orientation = AS_STORED if payload.raw is not None else exif_orientation(payload.data)
-        doubt = _turned_doubt(orientation, *size) if not self._upright else ""
+        doubt = _turned_doubt(orientation, *size) if not self.upright else ""
         if doubt := doubt or _doubt(corners, *turned_size(size, orientation)):
             self._left = 0
             LOG.warning("%s. This is said once.", doubt)
@@ -92,9 +91,3 @@ def _doubt(corners: BoxArray, width: int, height: int) -> str:
 
 def _numbers(corners: BoxArray, which: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> str:
     return ", ".join(f"{number:g}" for number in corners[int(np.argmax(which))].tolist())
-
-
-def _size(payload: Payload) -> tuple[int, int] | None:
-    if payload.raw is not None:
-        return payload.raw.width, payload.raw.height
-    return encoded_size(bytes(payload.data[:_HEADER_BYTES]))

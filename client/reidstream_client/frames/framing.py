@@ -23,10 +23,11 @@ from reidstream_client.options import FrameInput
 from reidstream_client.tracing import NO_TRACE, TraceHeaders
 from reidstream_proto.v1 import frame_pb2, image_pb2, service_pb2
 
-from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores
+from .boxes import BoxArray, parse_boxes, parse_ids, parse_scores, parse_track_ids
 from .doubts import BoxDoubts
 from .images import Crops, Picture
 from .payloads import Payload, parse_picture
+from .tracked_boxes import TrackedBox, source_scale, tracked_boxes
 
 _LENGTH_DELIMITED = 2
 _VARINT = 0
@@ -66,7 +67,7 @@ class PreparedFrame:
     """A frame that was checked and is ready to go. `borrowed`: `data` is still the caller's memory.
 
     `open_image`: the bytes of the image field before its data. `layout`: for raw pixels, a RawImage without its data;
-    None for pictures that cannot go through shared memory.
+    None for pictures that cannot go through shared memory. `tracked`: the boxes that have a track.
     """
 
     frame_id: int
@@ -77,6 +78,7 @@ class PreparedFrame:
     data: bytes | memoryview
     borrowed: bool
     captured_s: float
+    tracked: tuple[TrackedBox, ...] = ()
 
     @property
     def max_bytes(self) -> int:
@@ -155,10 +157,11 @@ def prepare(
     columns = _Columns(
         classes=parse_ids(given.class_ids, "class_ids", count, 32),
         scores=parse_scores(given.scores, count),
-        tracks=parse_ids(given.track_ids, "track_ids", count, 64),
+        tracks=parse_track_ids(given.track_ids, count),
     )
     open_image = b""
     layout: bytes | None = None
+    scale = 1.0, 1.0  # of ready crops: their boxes are where they were in the source frame
     payload = Payload(raw=None, data=b"", borrowed=False)
     if isinstance(image, Crops):
         _add_crops(frame, crops, image.inner_boxes, corners, columns)
@@ -167,6 +170,10 @@ def prepare(
         payload = parse_picture(image)
         if doubts is not None:
             doubts.look(corners, payload)
+        if columns.tracks is not None:
+            upright = doubts is not None and doubts.upright
+            source = frame.source_size if frame.HasField("source_size") else None
+            scale = source_scale(payload, source, upright=upright)
         layout = None if payload.raw is None else payload.raw.SerializeToString()
         open_image = _open_image(layout, len(payload.data))
     return PreparedFrame(
@@ -178,6 +185,7 @@ def prepare(
         data=payload.data,
         borrowed=payload.borrowed,
         captured_s=captured_s,
+        tracked=tracked_boxes(columns.tracks, corners, scale),
     )
 
 
@@ -196,7 +204,7 @@ class _Columns:
 
     classes: Sequence[int] | None
     scores: Sequence[float] | None
-    tracks: Sequence[int] | None
+    tracks: Sequence[int | None] | None
 
     def box(self, index: int, rect: image_pb2.Rect | None) -> image_pb2.Box:
         return image_pb2.Box(

@@ -42,14 +42,15 @@ def parse_result(
         return without_vectors(message.frame_id, boxes, models, error=_failure(message.error), timing=timing)
     if len(message.boxes) != boxes:
         raise _fault(message, f"has {len(message.boxes)} boxes, the frame had {boxes}")
-    rows = [_block(message, block, models) for block in message.blocks]
+    whose = f"the answer to frame {message.frame_id}"
+    rows = [block_rows(block, models, whose) for block in message.blocks]
     if len({block.model for block in message.blocks}) != len(rows):
         raise _fault(message, "has two blocks of one model")
     parts = {model.name: _part(model, boxes) for model in models}
     outcomes = [_OUTCOMES.get(box.outcome, Outcome.UNKNOWN) for box in message.boxes]
-    for block, block_rows, (at, take) in zip(message.blocks, rows, _places(message, outcomes, rows), strict=True):
+    for block, its_rows, (at, take) in zip(message.blocks, rows, _places(message, outcomes, rows), strict=True):
         part = parts[block.model]
-        part.embeddings[at] = block_rows[take]
+        part.embeddings[at] = its_rows[take]
         part.valid[at] = np.isfinite(part.embeddings[at]).all(axis=1)
         for index in at:
             if not part.valid[index]:
@@ -67,6 +68,12 @@ def parse_result(
                 for box, outcome in zip(message.boxes, outcomes, strict=True)
             ],
             np.uint64,
+        ),
+        source_ages_s=np.array(
+            [
+                box.source_age_ns / 1e9 if outcome is Outcome.CACHED else 0.0
+                for box, outcome in zip(message.boxes, outcomes, strict=True)
+            ]
         ),
         blocks=tuple(parts.values()),
         timing=timing,
@@ -89,6 +96,7 @@ def without_vectors(
         valid=np.zeros(boxes, np.bool_),
         quality=np.zeros(boxes, np.float32),
         source_frame_ids=np.full(boxes, frame_id, np.uint64),
+        source_ages_s=np.zeros(boxes),
         blocks=tuple(_part(model, boxes) for model in models),
         timing=timing,
         error=error,
@@ -128,24 +136,21 @@ def _places(
     return places
 
 
-def _block(
-    message: frame_pb2.FrameResult, block: frame_pb2.EmbeddingBlock, models: Sequence[AgreedModel]
-) -> npt.NDArray[Any]:
-    """A view of the block's rows, (count, dim)."""
+def block_rows(block: frame_pb2.EmbeddingBlock, models: Sequence[AgreedModel], whose: str) -> npt.NDArray[Any]:
+    """A view of the block's rows, (count, dim). `whose`: of the message that it came with, in words."""
     model = next((model for model in models if model.name == block.model), None)
     if model is None:
-        raise _fault(message, f"comes from model {block.model!r}, which was not agreed")
+        raise ProtocolFault(f"{whose} comes from model {block.model!r}, which was not agreed")
     if (block.dim, block.space_id) != (model.dim, model.space_id):
-        raise _fault(
-            message,
-            f"comes from space {block.space_id!r} with {block.dim} numbers; "
-            f"agreed were {model.space_id!r} and {model.dim}",
+        raise ProtocolFault(
+            f"{whose} comes from space {block.space_id!r} with {block.dim} numbers; "
+            f"agreed were {model.space_id!r} and {model.dim}"
         )
     dtype = _DTYPES.get(block.dtype)
     if dtype is None:
-        raise _fault(message, f"has numbers of an unknown type, {block.dtype}")
+        raise ProtocolFault(f"{whose} has numbers of an unknown type, {block.dtype}")
     if len(block.data) != block.count * block.dim * dtype.itemsize:
-        raise _fault(message, f"holds {len(block.data)} bytes for {block.count} rows of {block.dim} {dtype.name}")
+        raise ProtocolFault(f"{whose} holds {len(block.data)} bytes for {block.count} rows of {block.dim} {dtype.name}")
     return np.frombuffer(block.data, dtype).reshape(block.count, block.dim)
 
 

@@ -9,39 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from typing import Generic, cast
 
 import numpy.typing as npt
 from typing_extensions import Unpack
 
 from reidstream_client.choices import Ordering
 from reidstream_client.connection.protocols import Call
-from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SessionDrained, SessionEnded
-from reidstream_client.frames.doubts import BoxDoubts
-from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size, prepare
+from reidstream_client.errors import CallTimeout, ProtocolFault, ReidError, SessionEnded
+from reidstream_client.frames.framing import PreparedFrame, captured_at, check_message_size
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.frames.shared_memory import SharedMemory, frame_buffer
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
-from reidstream_client.types import FrameEmbeddings
-from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
+from reidstream_client.types import Event_co
+from reidstream_proto.v1 import service_pb2, session_pb2
 
 from .alarm import Alarm
-from .endings import drain_reason, end_of_stream, say_goodbye
+from .ending_tracks import EndsOnTheirWay, parse_ended
+from .endings import end_of_stream, is_leaving, put_away, say_goodbye
 from .inbox import Inbox
 from .ledger import LedgerStatistics, Offer
 from .local_answers import Budget
 from .open_frames import OpenFrames
 from .opening import SessionInfo
 from .outbox import Outbox
+from .preparing import Preparing
 from .spans import FrameSpans
+from .track_book import TrackBook
 
 
-class AsyncSession:
+class AsyncSession(Generic[Event_co]):
     """One camera's stream, open. Made by `AsyncReidClient.stream`. Belongs to one event loop; one task iterates.
 
-    Iteration gives the answer to every frame that `send` took exactly once, in the agreed order. Then it ends, after
-    `finish`, or raises the error that ended the session, which has the ids without an answer.
+    Iteration gives the answer to every frame that `send` took exactly once, in the agreed order; with `tracks`, also
+    the end of each track, once. Then it ends, after `finish`, or raises the error that ended the session, which has the
+    ids without an answer.
 
-    `ordering`: in which order answers are given here, if not as agreed. `spans`: of the frames that `send` takes.
+    `ordering`: of the answers here, if not as agreed. `spans`: of frames. `book`: of tracks, if another one goes on.
     """
 
     def __init__(
@@ -55,11 +60,11 @@ class AsyncSession:
         ordering: Ordering | None = None,
         shared: SharedMemory | None = None,
         spans: FrameSpans | None = None,
+        book: TrackBook | None = None,
     ) -> None:
         self.opened = opened
         self._shared = shared
         self._call = call
-        self._target = call.target
         self._max_message = min(max_message_bytes, opened.limits.max_message_bytes or max_message_bytes)
         self._answer_timeout_s = answer_timeout_s
         self._budget = Budget(opened, budget_grace_s)
@@ -70,21 +75,20 @@ class AsyncSession:
             budget=self._budget,
             take_back=self._outbox.take_back,
             shared=shared,
+            book=book,
         )
         self._ledger = self._frames.ledger
-        self._spans = FrameSpans() if spans is None else spans
-        self._inbox = Inbox(self._spans)
-        self._doubts = BoxDoubts(upright=opened.apply_exif_orientation)
+        self._ends = EndsOnTheirWay(say=self._outbox.say, holds_before=self._ledger.holds_before)
+        spans = FrameSpans() if spans is None else spans
+        self._inbox = Inbox(spans)
+        self._preparing = Preparing(opened, spans)
         self._drain: session_pb2.Drain | None = None
         self._finishing = False
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
         self._alarm = Alarm(self._look)
-        loop = asyncio.get_running_loop()
-        self._tasks: tuple[asyncio.Task[None], ...] = (
-            loop.create_task(self._read()),
-            loop.create_task(self._outbox.run()),
-        )
+        begin = asyncio.get_running_loop().create_task
+        self._tasks: tuple[asyncio.Task[None], ...] = (begin(self._read()), begin(self._outbox.run()))
 
     @shows_options(FrameOptions, FrameInput)
     async def send(self, image: Image, boxes: npt.ArrayLike | None = None, **options: Unpack[FrameOptions]) -> int:
@@ -104,12 +108,7 @@ class AsyncSession:
         captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()
-            frame_id = self._ledger.next_id if frame.frame_id is None else frame.frame_id
-            with self._spans.sending() as sending:
-                prepared = prepare(
-                    frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts, headers=sending.headers
-                )
-                sending.prepared(prepared.frame_id)
+            with self._preparing.frame(frame, next_id=self._ledger.next_id, captured_s=captured_s) as prepared:
                 await self._submit(prepared)
             return prepared.frame_id
 
@@ -126,15 +125,14 @@ class AsyncSession:
             self._ledger.check_size(frame.max_bytes)
 
     async def _submit(self, frame: PreparedFrame) -> None:
-        slot: int | None = None
-        if self._shared is not None:
-            frame, slot = self._shared.place(frame)
+        frame, slot = (frame, None) if self._shared is None else self._shared.place(frame)
         try:
             offer = await self._taken(frame)
         except BaseException:
             self._frames.give_back(slot)
             raise
         self._frames.taken(frame, slot)
+        self._ends.go()
         if offer is Offer.SEND:
             self._post(frame)
         self._alarm.by(self._budget.wait_until(frame.captured_s))
@@ -160,14 +158,26 @@ class AsyncSession:
         """
         return frame_buffer(self._shared, height, width)
 
+    async def end_tracks(self, track_ids: Iterable[int]) -> None:
+        """Say that these tracks are over, after the frames that were sent until now. Each that is open comes as
+        TrackEnded behind the answer to its last frame; others are ignored. The same id in a later frame is a new track.
+
+        Raises InvalidRequest, also in a session without `tracks`, or the error that ended the session.
+        """
+        ids = parse_ended(self.opened, track_ids)
+        async with self._sending:
+            self._inbox.raise_error()
+            self._inbox.check_not_over(finishing=self._finishing)
+            self._ends.put(ids, before=self._ledger.next_id)
+
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
         self._finishing = True
         self._changed()
 
-    def take(self) -> list[FrameEmbeddings]:
+    def take(self) -> list[Event_co]:
         """The answers that have come. Never waits, and never raises the error that ended the session."""
-        return self._inbox.take()
+        return cast("list[Event_co]", self._inbox.take())  # ends of tracks come where `tracks` were asked for
 
     def statistics(self) -> LedgerStatistics:
         """What is in the window, held, and undelivered now."""
@@ -179,32 +189,26 @@ class AsyncSession:
         The server is told, which takes a moment: a second at most, where it says nothing.
         """
         listening = not (self._inbox.ended or self._ledger.owed)
-        self._stop(SessionEnded(f"{self._target}: the session was closed"))
+        self._end(SessionEnded(f"{self._call.target}: the session was closed"), leave_call=True)
         try:
             if listening:
                 reading, writing = self._tasks
                 await say_goodbye(self._call, self.opened, self._outbox, reading=reading, writing=writing)
         finally:
             self._call.cancel()
-            for task in self._tasks:
-                task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        tasks, self._tasks = self._tasks, ()  # a cancelled task holds the frames in which it was waiting
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+            tasks, self._tasks = self._tasks, ()  # a cancelled task holds the frames in which it was waiting
+            await put_away(tasks)
 
-    def __aiter__(self) -> AsyncSession:
+    def __aiter__(self) -> AsyncSession[Event_co]:
         return self
 
-    async def __anext__(self) -> FrameEmbeddings:
-        return await self._inbox.next()
+    async def __anext__(self) -> Event_co:
+        return cast("Event_co", await self._inbox.next())
 
     def _check_open(self) -> None:
         self._inbox.raise_error()
         if self._drain is not None:
-            raise SessionDrained(f"{self._target} is leaving ({drain_reason(self._drain)}); send this frame elsewhere")
+            raise is_leaving(self._call.target, self._drain, "send this frame elsewhere")
         self._inbox.check_open(
             finishing=self._finishing, open_frames=len(self._frames), window_frames=self.opened.window_frames
         )
@@ -220,7 +224,7 @@ class AsyncSession:
         return self._drain is not None or (self._finishing and not self._ledger.holds)
 
     async def _read(self) -> None:
-        error: ReidError | None = SessionEnded(f"{self._target}: the session was closed")
+        error: ReidError | None = SessionEnded(f"{self._call.target}: the session was closed")
         try:
             while (message := await self._call.read()) is not None:
                 if not self._inbox.ended:  # else nobody wants it, and the end is still to come
@@ -234,30 +238,27 @@ class AsyncSession:
     def _handle(self, message: service_pb2.EmbedStreamResponse) -> None:
         kind = message.WhichOneof("message")
         if kind == "frame_result":
-            self._on_result(message.frame_result)
+            self._frames.answered(message.frame_result, time.monotonic())
+            self._changed()
+        elif kind == "track_ended" and self.opened.tracks is not None:
+            self._inbox.put_end(self._frames.track_ended(message.track_ended))
         elif kind == "drain":
-            self._on_drain(message.drain)
+            self._drain = message.drain
+            self._frames.drain(message.drain, time.monotonic())
+            self._outbox.clear()
+            self._changed()
         elif kind is not None:  # None: a message of a newer contract, which is no concern of ours
             raise ProtocolFault(f"the server sent {kind}, which the contract does not allow here")
-
-    def _on_result(self, message: frame_pb2.FrameResult) -> None:
-        self._frames.answered(message, time.monotonic())
-        self._changed()
-
-    def _on_drain(self, drain: session_pb2.Drain) -> None:
-        self._drain = drain
-        self._frames.drain(drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else None)
-        self._outbox.clear()
-        self._changed()
 
     def _changed(self) -> None:
         """Frames were answered, or no more will come: see who can go on."""
         released = self._ledger.release()
         if released is not None:
             self._post(released)
+        self._ends.go()
         self._inbox.put(self._frames.delivered())
-        if self._finishing and self._ledger.owed and self._ledger.all_answered:
-            self._end(None)  # the server owes only what is too late, and may be long in ending the call
+        if self._finishing and self._frames.owes_late_answers_only:
+            self._end(None)  # it may be long in ending the call
         self._room.set()
         self._outbox.wake()
 
@@ -268,32 +269,31 @@ class AsyncSession:
         now = time.monotonic()
         since = self._frames.asked_since_s()
         if since is not None and since + self._answer_timeout_s <= now:
-            self._end(CallTimeout(f"{self._target}: a frame had no answer within {self._answer_timeout_s} s"))
+            self._end(CallTimeout(f"{self._call.target}: a frame had no answer within {self._answer_timeout_s} s"))
             return
         self._frames.give_up_late(now)
         self._changed()
         self._alarm.by(None if since is None else since + self._answer_timeout_s)
         self._alarm.by(self._frames.next_late_s())
 
-    def _end(self, error: ReidError | None) -> None:
-        """End everything because of `error`; None: the server ended the call with OK. The second time, do nothing."""
-        if not self._inbox.ended:
-            self._stop(error)
-            self._call.cancel()
+    def _end(self, error: ReidError | None, *, leave_call: bool = False) -> None:
+        """End everything because of `error`; None: the server ended the call with OK. The second time, do nothing.
 
-    def _stop(self, error: ReidError | None) -> None:
-        """As `_end`, but for the call."""
+        `leave_call`: all but the call.
+        """
         if self._inbox.ended:
             return
-        last, unanswered = self._frames.close()
-        self._inbox.put(last)
+        left = self._frames.close()
+        self._inbox.put(left.answers)
         if error is None:
-            error = end_of_stream(self._target, finished=self._finishing, drain=self._drain, unanswered=unanswered)
+            error = end_of_stream(self._call.target, left, finished=self._finishing, drain=self._drain)
         if error is not None:
-            error.unanswered = unanswered
+            error.unanswered = left.unanswered
         self._inbox.end(error)
         self._alarm.stop()
         if self._shared is not None:
             self._shared.close()
         self._room.set()
         self._outbox.end()
+        if not leave_call:
+            self._call.cancel()

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from typing_extensions import override
 
 from reidstream_client.errors import SessionEnded, WrongPlace
 from reidstream_client.loop_thread import LoopThread
+from reidstream_client.types import Event_co
 
 from .async_session import AsyncSession
 from .resuming import ResumingSession
 from .sync_session import Session
 
-S = TypeVar("S", bound="AsyncSession | ResumingSession")
+S = TypeVar("S", bound="AsyncSession[Any] | ResumingSession[Any]")
 
 
 class AsyncBlock(AbstractAsyncContextManager[S], Generic[S]):
@@ -52,18 +53,20 @@ class AsyncBlock(AbstractAsyncContextManager[S], Generic[S]):
             raise _not_there(self, "__aiter__", "async with")
 
 
-class Block(AbstractContextManager[Session]):
+class Block(AbstractContextManager[Session[Event_co]], Generic[Event_co]):
     """The same for other threads than the event loop's."""
 
     def __init__(
-        self, context: AbstractAsyncContextManager[AsyncSession | ResumingSession], thread: LoopThread
+        self,
+        context: AbstractAsyncContextManager[AsyncSession[Event_co] | ResumingSession[Event_co]],
+        thread: LoopThread,
     ) -> None:
         self._context = context
         self._thread = thread
         self._entered = False
 
     @override
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Session[Event_co]:
         if self._entered:
             raise _entered_again()
         self._entered = True

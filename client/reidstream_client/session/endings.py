@@ -17,6 +17,7 @@ from reidstream_client.connection.within import within
 from reidstream_client.errors import ReidError, SessionDrained, SessionEnded
 from reidstream_proto.v1 import service_pb2, session_pb2
 
+from .open_frames import Leftover
 from .opening import SessionInfo
 from .outbox import Outbox
 
@@ -26,27 +27,30 @@ GOODBYE_S: Final = 1.0
 _CLOSE: Final = service_pb2.EmbedStreamRequest(close=session_pb2.Close()).SerializeToString()
 
 
-def end_of_stream(
-    target: str, *, finished: bool, drain: session_pb2.Drain | None, unanswered: Sequence[int]
-) -> ReidError | None:
+def end_of_stream(target: str, left: Leftover, *, finished: bool, drain: session_pb2.Drain | None) -> ReidError | None:
     """The error of a stream that the server ended with OK; None: there is none.
 
     `finished`: the client had half-closed. `drain`: the server had said that it is leaving.
     """
-    if finished and not unanswered:
+    unanswered, tracks = left.unanswered, left.open_tracks
+    if finished and not unanswered and not tracks:
         return None
     if drain is not None:
         last = drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else -1
         if all(frame_id > last for frame_id in unanswered):
             rest = f"send {len(unanswered)} frames elsewhere" if unanswered else "every frame was answered"
-            return SessionDrained(f"{target} is leaving ({drain_reason(drain)}); {rest}")
-    return SessionEnded(f"{target} ended the stream with {len(unanswered)} frames unanswered")
+            if tracks:
+                rest += f"; tracks that have not ended: {tracks} (resuming_stream() goes on with them)"
+            return is_leaving(target, drain, rest)
+    open_tracks = f", and tracks that have not ended: {tracks}" if tracks else ""
+    return SessionEnded(f"{target} ended the stream with {len(unanswered)} frames unanswered{open_tracks}")
 
 
-def drain_reason(drain: session_pb2.Drain) -> str:
-    """The server's reason as a word."""
+def is_leaving(target: str, drain: session_pb2.Drain, advice: str) -> SessionDrained:
+    """The error for whoever still has something for that server."""
     names = dict(zip(session_pb2.DrainReason.values(), session_pb2.DrainReason.keys(), strict=True))
-    return names.get(drain.reason, f"reason {drain.reason}").removeprefix("DRAIN_REASON_").lower()
+    reason = names.get(drain.reason, f"reason {drain.reason}").removeprefix("DRAIN_REASON_").lower()
+    return SessionDrained(f"{target} is leaving ({reason}); {advice}")
 
 
 async def say_goodbye(
@@ -67,3 +71,14 @@ async def say_goodbye(
     if opened.takes_close:
         with contextlib.suppress(asyncio.TimeoutError):
             await within(GOODBYE_S, goodbye())
+
+
+async def put_away(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait until they are over. Raises what one has raised."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

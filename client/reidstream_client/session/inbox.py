@@ -1,4 +1,4 @@
-"""Answers that wait for the caller, and what comes after the last one.
+"""Answers and ends of tracks that wait for the caller, and what comes after the last one.
 
 Why apart: a session of one stream and one of many give their answers in the same way. Trap: the same error may be
 raised many times, so it is raised without its traceback, which would grow each time.
@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from reidstream_client.errors import InvalidRequest, ReidError, UnreadAnswers, WrongPlace
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import FrameEmbeddings, SessionEvent, TrackEnded
 
 from .spans import FrameSpans
 
@@ -46,7 +46,7 @@ class Inbox:
         self._spans = spans
         self.error: ReidError | None = None
         self.ended = False
-        self._answers: deque[FrameEmbeddings] = deque()
+        self._events: deque[SessionEvent] = deque()
         self._changed = asyncio.Event()
         self._owed = 0
         self._senders: set[object] = set()
@@ -56,9 +56,14 @@ class Inbox:
         """More answers, if there are any."""
         if answers:
             self._spans.answered(answers)
-            self._answers.extend(answers)
+            self._events.extend(answers)
             self._owed -= len(answers)
             self._changed.set()
+
+    def put_end(self, event: TrackEnded) -> None:
+        """A track is over. It comes behind the answers that are here."""
+        self._events.append(event)
+        self._changed.set()
 
     def end(self, error: ReidError | None) -> None:
         """No more answers will come; `error` says why, None that all is well."""
@@ -67,16 +72,16 @@ class Inbox:
         self._spans.end(error)
         self._changed.set()
 
-    def take(self) -> list[FrameEmbeddings]:
+    def take(self) -> list[SessionEvent]:
         """What is here."""
-        answers = list(self._answers)
-        self._answers.clear()
-        return answers
+        events = list(self._events)
+        self._events.clear()
+        return events
 
-    async def next(self) -> FrameEmbeddings:
-        """The next answer; raises the error that ended the session, or StopAsyncIteration."""
+    async def next(self) -> SessionEvent:
+        """The next answer, or end of a track; raises the error that ended the session, or StopAsyncIteration."""
         self._check_loop()
-        while not self._answers:
+        while not self._events:
             if self.ended:
                 self.raise_error()
                 raise StopAsyncIteration
@@ -89,7 +94,7 @@ class Inbox:
                 await self._changed.wait()
             finally:
                 reminder.cancel()
-        return self._answers.popleft()
+        return self._events.popleft()
 
     def raise_error(self) -> None:
         """Raises the error that ended the session, if one did."""
@@ -98,16 +103,18 @@ class Inbox:
 
     def check_open(self, *, finishing: bool, open_frames: int, window_frames: int) -> None:
         """Whether another frame may be sent. Raises InvalidRequest after `finish` or the end, UnreadAnswers."""
-        self._check_loop()
-        if finishing or self.ended:
-            raise InvalidRequest("this session was finished; open another one to send more")
+        self.check_not_over(finishing=finishing)
         if len(self._senders) < _SEVERAL:
             self._senders.add(_caller())
         self._owed = open_frames + 1
-        if open_frames + len(self._answers) >= MAX_UNREAD + window_frames:
-            raise UnreadAnswers(
-                f"{len(self._answers)} answers wait to be taken; iterate over the session while sending"
-            )
+        if open_frames + len(self._events) >= MAX_UNREAD + window_frames:
+            raise UnreadAnswers(f"{len(self._events)} answers wait to be taken; iterate over the session while sending")
+
+    def check_not_over(self, *, finishing: bool) -> None:
+        """Whether something may still be said. Raises InvalidRequest after `finish` or the end."""
+        self._check_loop()
+        if finishing or self.ended:
+            raise InvalidRequest("this session was finished; open another one to send more")
 
     def _remind(self) -> None:
         self._reminded = True

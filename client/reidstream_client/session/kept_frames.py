@@ -31,6 +31,12 @@ class KeptFrames:
     def __len__(self) -> int:
         return len(self._turn)
 
+    def forget(self) -> None:
+        """Nobody will be answered any more."""
+        for known in (self._kept, self._unsent, self._turn, self._early):
+            known.clear()
+        self._bytes = self._unsent_bytes = 0
+
     @property
     def unanswered(self) -> tuple[int, ...]:
         """The ids of the frames that are kept."""

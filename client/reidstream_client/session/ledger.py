@@ -99,6 +99,10 @@ class FrameLedger(Generic[F, R]):
         """A frame waits for room in the window."""
         return self._held is not None
 
+    def holds_before(self, frame_id: int) -> bool:
+        """A frame waits for room, and its id is lower than this one."""
+        return self._held is not None and self._held < frame_id
+
     @property
     def owed(self) -> bool:
         """The server has not answered a frame that was given up."""

@@ -6,36 +6,54 @@ still the server's. Its place in the window and its slot of shared memory are fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reidstream_client.choices import Ordering
 from reidstream_client.errors import ProtocolFault
 from reidstream_client.frames.framing import PreparedFrame
 from reidstream_client.frames.results import parse_result
 from reidstream_client.frames.shared_memory import SharedMemory
-from reidstream_client.types import FrameEmbeddings
-from reidstream_proto.v1 import frame_pb2
+from reidstream_client.frames.track_ends import parse_track_ended
+from reidstream_client.frames.tracked_boxes import TrackedBox
+from reidstream_client.types import FrameEmbeddings, TrackEnded
+from reidstream_proto.v1 import frame_pb2, session_pb2
 
 from .ledger import FrameLedger, LocalAnswer, Offer
 from .local_answers import Budget, local_result
 from .opening import SessionInfo
+from .track_book import TrackBook
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A frame: its boxes, its slot of shared memory, when it was taken, and since when it is in the window."""
+    """A frame: its boxes, those with a track, its slot of shared memory, when it was taken, and since when it is in the
+    window.
+    """
 
     boxes: int
+    tracked: tuple[TrackedBox, ...]
     slot: int | None
     captured_s: float
     sent_s: float | None = None
 
 
+class Leftover(NamedTuple):
+    """What there is when a stream ends: the last answers, the ids of frames that have none, and how many tracks the
+    server has told of and not ended.
+    """
+
+    answers: Sequence[FrameEmbeddings]
+    unanswered: tuple[int, ...]
+    open_tracks: int
+
+
 class OpenFrames:
     """One event loop. `take_back(frame_id)`: whether a frame that was posted could be kept from being written.
 
-    `ordering`: in which order answers come out, here.
+    `ordering`: in which order answers come out, here. `book`: is told what the server has made of tracks, if
+    another server may go on with them.
     """
 
     def __init__(
@@ -46,8 +64,11 @@ class OpenFrames:
         budget: Budget,
         take_back: Callable[[int], bool],
         shared: SharedMemory | None,
+        book: TrackBook | None = None,
     ) -> None:
         self._models = opened.models
+        self._goes_on = book is not None
+        self._book = None if opened.tracks is None else TrackBook() if book is None else book
         self._budget = budget
         self._take_back = take_back
         self._shared = shared
@@ -62,6 +83,11 @@ class OpenFrames:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def owes_late_answers_only(self) -> bool:
+        """All that the server has not sent is too late. With tracks, their ends are still to come."""
+        return self._book is None and self.ledger.owed and self.ledger.all_answered
+
     def offer(self, frame: PreparedFrame, now_s: float) -> Offer:
         """As the ledger's. A frame that is over its budget is answered here: it is taken, and never sent."""
         until = self._budget.send_until(frame.captured_s)
@@ -74,7 +100,9 @@ class OpenFrames:
 
     def taken(self, frame: PreparedFrame, slot: int | None) -> None:
         """`offer` took the frame."""
-        self._open[frame.frame_id] = _Open(boxes=frame.boxes, slot=slot, captured_s=frame.captured_s)
+        self._open[frame.frame_id] = _Open(
+            boxes=frame.boxes, tracked=frame.tracked, slot=slot, captured_s=frame.captured_s
+        )
 
     def posted(self, frame_id: int, now_s: float) -> None:
         """A frame of the window is on its way."""
@@ -89,6 +117,8 @@ class OpenFrames:
             round_trip_s = now_s - frame.sent_s
             result = parse_result(message, boxes=frame.boxes, models=self._models, round_trip_s=round_trip_s)
             self.ledger.answered(message.frame_id, result)
+        if self._book is not None and self._goes_on:
+            self._book.answered(message, frame.tracked, frame.captured_s, self._models)
         del self._open[message.frame_id]
         self.give_back(frame.slot)
 
@@ -122,20 +152,30 @@ class OpenFrames:
         """The answers whose turn has come, each once."""
         return [self._result(delivery.frame_id, delivery.answer) for delivery in self.ledger.deliverable()]
 
-    def drain(self, last_accepted: int | None) -> None:
-        """The server will answer no frame above that one."""
+    def track_ended(self, message: session_pb2.TrackEnded) -> TrackEnded:
+        """The server's end of a track. Raises ProtocolFault."""
+        ended = parse_track_ended(message, self._models)
+        if self._book is not None:
+            self._book.ended(ended)
+        return ended
+
+    def drain(self, drain: session_pb2.Drain, now_s: float) -> None:
+        """The server will answer no frame above the last one that it accepted."""
+        last_accepted = drain.last_accepted_frame_id if drain.HasField("last_accepted_frame_id") else None
         last = -1 if last_accepted is None else last_accepted
+        if self._book is not None:
+            self._book.drained(drain.open_tracks, now_s)
         for frame_id in self.ledger.drain(last_accepted):
             del self._open[frame_id]
         for frame_id in [i for i in self._open if i > last and self.ledger.drop_late(i)]:
             del self._open[frame_id]
 
-    def close(self) -> tuple[list[FrameEmbeddings], tuple[int, ...]]:
-        """No more answers will come. Returns the last ones, and the ids of the frames that have none."""
+    def close(self) -> Leftover:
+        """No more answers will come."""
         last, unanswered = self.ledger.close()
         answers = [self._result(delivery.frame_id, delivery.answer) for delivery in last]
         self._open.clear()
-        return answers, unanswered
+        return Leftover(answers, unanswered, 0 if self._book is None else len(self._book))
 
     def give_back(self, slot: int | None) -> None:
         """Nobody uses this slot of shared memory any more."""

@@ -15,12 +15,14 @@ from typing_extensions import override
 from reidstream_client.choices import ModelChoice, Ordering, RetryPolicy
 from reidstream_client.connection.protocols import Connection
 from reidstream_client.tracing import FrameTracing
+from reidstream_client.types import SessionEvent
 from reidstream_proto.v1 import session_pb2
 
 from .async_session import AsyncSession
 from .opening import Attempts, open_sharing
 from .patience import may_open_later, without_end
 from .spans import FrameSpans
+from .track_book import TrackBook
 
 
 class Opener(Protocol):
@@ -28,9 +30,9 @@ class Opener(Protocol):
 
     __slots__ = ()
 
-    async def open(self, epoch: int, *, within_s: float) -> AsyncSession:
+    async def open(self, epoch: int, book: TrackBook, *, within_s: float) -> AsyncSession[SessionEvent]:
         """A session over a new stream, which gives its answers as they come: the session around it orders them. 0 is
-        the first epoch, and each later stream has the next one.
+        the first epoch, and each later stream has the next one. It goes on with the tracks of `book`, and writes there.
 
         Tries for `within_s`, while what is wrong may pass. Raises the ReidError that stood in the way at last.
         """
@@ -52,10 +54,10 @@ class ServerOpener(Opener):
     shared_memory: bool
     tracing: FrameTracing | None = None
 
-    async def open_one(self) -> AsyncSession:
+    async def open_one(self) -> AsyncSession[SessionEvent]:
         """The only stream of a session. It fails as soon as a single call would."""
         attempts = Attempts(retry=self.retry, attempt_s=self.timeout_s, timeout_s=self.timeout_s)
-        return await self._open(attempts, None, self.spans())
+        return await self._open(attempts, spans=self.spans())
 
     def spans(self) -> FrameSpans:
         """Those of the frames of one session."""
@@ -63,22 +65,30 @@ class ServerOpener(Opener):
         return FrameSpans(self.tracing, target=self.connection.target, camera_id=camera_id)
 
     @override
-    async def open(self, epoch: int, *, within_s: float) -> AsyncSession:
+    async def open(self, epoch: int, book: TrackBook, *, within_s: float) -> AsyncSession[SessionEvent]:
         self.request.epoch = epoch
+        if self.request.HasField("track_options"):
+            self.request.track_options.snapshots = True
         attempts = Attempts(
             retry=without_end(self.retry), attempt_s=self.timeout_s, timeout_s=within_s, repeats=may_open_later
         )
-        return await self._open(attempts, Ordering.AS_COMPLETED)
+        return await self._open(attempts, ordering=Ordering.AS_COMPLETED, book=book)
 
     async def _open(
-        self, attempts: Attempts, ordering: Ordering | None, spans: FrameSpans | None = None
-    ) -> AsyncSession:
+        self,
+        attempts: Attempts,
+        *,
+        ordering: Ordering | None = None,
+        spans: FrameSpans | None = None,
+        book: TrackBook | None = None,
+    ) -> AsyncSession[SessionEvent]:
         call, opened, shared = await open_sharing(
             self.connection,
             self.request,
             choices=self.choices,
             attempts=attempts,
             shared_memory=self.shared_memory,
+            book=book if self.request.HasField("track_options") else None,
         )
         return AsyncSession(
             call,
@@ -89,4 +99,5 @@ class ServerOpener(Opener):
             ordering=ordering,
             shared=shared,
             spans=spans,
+            book=book,
         )

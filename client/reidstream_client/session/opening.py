@@ -7,19 +7,31 @@ not. Trap: a server that is frozen takes a call and says nothing, so each attemp
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import grpc
 
-from reidstream_client.choices import EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority, RetryPolicy
+from reidstream_client.choices import (
+    EmbeddingDtype,
+    ModelChoice,
+    Ordering,
+    OverloadPolicy,
+    Priority,
+    RetryPolicy,
+    TrackOptions,
+)
 from reidstream_client.connection.protocols import Call, Connection
 from reidstream_client.connection.retries import met_no_server, with_retries
 from reidstream_client.connection.within import within
 from reidstream_client.errors import CallRejected, CallTimeout, ProtocolFault, ReidError, SpaceMismatch
 from reidstream_client.frames.shared_memory import SharedMemory
 from reidstream_client.models import AgreedModel, Limits, parse_limits
+from reidstream_client.track_terms import agreed_tracks
 from reidstream_proto.v1 import service_pb2, session_pb2
+
+from .track_book import TrackBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,7 @@ class SessionInfo:
     `shared_memory_refusal`: why raw frames are sent although shared memory was asked for; else "".
     `takes_close`: the server wants to be told when this client leaves.
     `apply_exif_orientation`: encoded images are turned as their EXIF says.
+    `tracks`: the memory of tracks, with every default of the server; None: there is none.
     """
 
     session_id: bytes
@@ -56,6 +69,7 @@ class SessionInfo:
     shared_memory_refusal: str = ""
     takes_close: bool = False
     apply_exif_orientation: bool = False
+    tracks: TrackOptions | None = None
 
 
 async def open_session(
@@ -64,15 +78,22 @@ async def open_session(
     *,
     choices: Sequence[ModelChoice],
     attempts: Attempts,
+    book: TrackBook | None = None,
 ) -> tuple[Call, SessionInfo]:
-    """Open a call and read its first answer. Raises the call's error, CallTimeout, ProtocolFault or SpaceMismatch."""
+    """Open a call and read its first answer. `book`: the tracks that the session has had so far.
+
+    Raises the call's error, CallTimeout, ProtocolFault or SpaceMismatch.
+    """
 
     async def attempt(left_s: float) -> tuple[Call, SessionInfo]:
         call = connection.stream()
+        if book is not None:
+            book.write_to(request.track_options, time.monotonic())
         try:
             info = await within(min(left_s, attempts.attempt_s), _exchange(call, request))
             check_spaces(choices, info.models)
             check_upright(call.target, asked=request.options.apply_exif_orientation, given=info.apply_exif_orientation)
+            _check_tracks(call.target, asked=request.HasField("track_options"), given=info.tracks is not None)
         except asyncio.TimeoutError:
             call.cancel()
             limit_s = min(attempts.attempt_s, attempts.timeout_s)
@@ -92,6 +113,7 @@ async def open_sharing(
     choices: Sequence[ModelChoice],
     attempts: Attempts,
     shared_memory: bool,
+    book: TrackBook | None = None,
 ) -> tuple[Call, SessionInfo, SharedMemory | None]:
     """As `open_session`. With `shared_memory`, offer new memory, and return it if the server takes it."""
     request.ClearField("shared_memory")
@@ -104,7 +126,7 @@ async def open_sharing(
         except OSError as error:
             failure = f"this client has no memory to share: {error.strerror}"
     try:
-        call, info = await open_session(connection, request, choices=choices, attempts=attempts)
+        call, info = await open_session(connection, request, choices=choices, attempts=attempts, book=book)
     except BaseException:
         if shared is not None:
             shared.close()
@@ -159,6 +181,7 @@ def _parse_opened(opened: session_pb2.SessionOpened) -> SessionInfo:
             shared_memory_refusal=opened.shared_memory.refusal,
             takes_close=opened.takes_close,
             apply_exif_orientation=opened.apply_exif_orientation,
+            tracks=agreed_tracks(opened.track_options) if opened.HasField("track_options") else None,
         )
     except ValueError as error:  # an enum that says nothing, or something else than what may be asked for
         raise ProtocolFault(f"the server's SessionOpened does not say what was agreed: {error}") from None
@@ -187,3 +210,14 @@ def check_upright(target: str, *, asked: bool, given: bool) -> None:
             "elsewhere: update the server, or send arrays (cv2.imread turns them) without this option",
             status=grpc.StatusCode.UNIMPLEMENTED,
         )
+
+
+def _check_tracks(target: str, *, asked: bool, given: bool) -> None:
+    """A server that does not know `tracks` refuses by itself; one that agrees on what was not asked for is broken."""
+    if asked and not given:
+        raise CallRejected(
+            f"{target}: the server has no memory of tracks: update it, or open the session without tracks=",
+            status=grpc.StatusCode.UNIMPLEMENTED,
+        )
+    if given and not asked:
+        raise ProtocolFault(f"{target}: agreed on a memory of tracks that was not asked for")

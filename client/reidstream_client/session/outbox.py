@@ -1,4 +1,4 @@
-"""Frames on their way into a call.
+"""Frames on their way into a call, and what is said between them.
 
 Why a queue and a task of its own: cancelling a write of gRPC cancels the whole call, so no caller may wait in one.
 Traps: a frame that waits here must own its memory and must not be encoded yet, since its age is a part of the message.
@@ -16,45 +16,51 @@ from reidstream_client.frames.framing import PreparedFrame
 
 
 class Outbox:
-    """One event loop. `done`: whether the queued frames are the last ones; the call is then half-closed."""
+    """One event loop. `done`: whether what is queued is the last; the call is then half-closed."""
 
     def __init__(self, call: Call, *, done: Callable[[], bool]) -> None:
         self._call = call
         self._done = done
-        self._frames: dict[int, bytes | PreparedFrame] = {}  # by their ids, in order
+        self._items: dict[int | object, bytes | PreparedFrame] = {}  # in order; frames by their ids
         self._writing = self._ended = False
         self.half_closed = False
         self._changed = asyncio.Event()
 
     def post(self, frame: PreparedFrame, now_s: float) -> None:
         """Queue a frame; encoded at once if it can go at once."""
-        busy = self._writing or self._frames
-        self._frames[frame.frame_id] = frame.owned() if busy else frame.stream_message(now_s)
+        busy = self._writing or self._items
+        self._items[frame.frame_id] = frame.owned() if busy else frame.stream_message(now_s)
+        self._changed.set()
+
+    def say(self, message: bytes) -> None:
+        """Queue what is no frame, behind the frames that are here."""
+        self._items[object()] = message
         self._changed.set()
 
     def take_back(self, frame_id: int) -> bool:
         """Forget a frame that is still here. False: it was written, or is being written."""
-        return self._frames.pop(frame_id, None) is not None
+        return self._items.pop(frame_id, None) is not None
 
     def wake(self) -> None:
         """`done` may have become true."""
         self._changed.set()
 
     def clear(self) -> None:
-        """Forget the queued frames."""
-        self._frames.clear()
+        """Forget what is queued."""
+        self._items.clear()
         self._changed.set()
 
     def end(self) -> None:
-        """Forget the queued frames, and let `run` end."""
+        """Forget what is queued, and let `run` end."""
         self._ended = True
         self.clear()
 
     async def run(self) -> None:
         """Write until the call has ended or all was written."""
         while not self._ended:
-            while self._frames:
-                item = self._frames.pop(next(iter(self._frames)))
+            self._changed.clear()  # before anything is looked at: it may change while a message is being written
+            while self._items:
+                item = self._items.pop(next(iter(self._items)))
                 self._writing = True
                 message = item if isinstance(item, bytes) else item.stream_message(time.monotonic())
                 del item  # it is large, and the server may be long in reading; the same below
@@ -66,5 +72,4 @@ class Outbox:
                 self.half_closed = True
                 await self._call.done_writing()
                 return
-            self._changed.clear()
             await self._changed.wait()

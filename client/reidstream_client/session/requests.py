@@ -10,9 +10,10 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-from reidstream_client.choices import ModelChoice
+from reidstream_client.choices import ModelChoice, Ordering
 from reidstream_client.errors import InvalidRequest
 from reidstream_client.options import ClientSettings, StreamSettings
+from reidstream_client.track_terms import track_message
 from reidstream_proto.v1 import frame_pb2, session_pb2
 from reidstream_proto.v1.contract import SESSION_ID_BYTES
 
@@ -63,7 +64,12 @@ def embed_options(settings: ClientSettings, choices: Sequence[ModelChoice]) -> s
 
 
 def session_open(options: session_pb2.EmbedOptions, settings: StreamSettings) -> session_pb2.SessionOpen:
-    """A new session's opening, with a random id."""
+    """A new session's opening, with a random id. Raises InvalidRequest for tracks in any other order than sent."""
+    if settings.tracks is not None and settings.ordering is not Ordering.IN_ORDER:
+        raise InvalidRequest(
+            f"tracks need ordering=Ordering.IN_ORDER, not Ordering.{settings.ordering.name}: a box may have the row of "
+            "the frame before it"
+        )
     opening = session_pb2.SessionOpen(
         options=options,
         session_id=secrets.token_bytes(SESSION_ID_BYTES),
@@ -73,4 +79,6 @@ def session_open(options: session_pb2.EmbedOptions, settings: StreamSettings) ->
     )
     if settings.camera_id is not None:
         opening.options.camera_id = settings.camera_id
+    if settings.tracks is not None:
+        opening.track_options.CopyFrom(track_message(settings.tracks))
     return opening

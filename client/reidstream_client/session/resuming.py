@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from typing import Generic, cast
 
 import numpy.typing as npt
 from typing_extensions import Self, Unpack
 
 from reidstream_client.choices import OverloadPolicy
 from reidstream_client.errors import InvalidRequest, ReidError, SessionEnded, SpaceMismatch
-from reidstream_client.frames.doubts import BoxDoubts
-from reidstream_client.frames.framing import PreparedFrame, captured_at, prepare
+from reidstream_client.frames.framing import PreparedFrame, captured_at
 from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.frames.shared_memory import frame_buffer
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import Event_co, FrameEmbeddings, SessionEvent, TrackEnded
 
 from .alarm import Alarm
 from .async_session import AsyncSession
+from .ending_tracks import parse_ended
+from .feeding import Feeding
 from .inbox import Inbox
 from .kept_frames import KeptFrames
 from .ledger import LedgerStatistics, LocalAnswer
@@ -34,40 +37,45 @@ from .local_answers import Budget, local_result
 from .opener import Opener
 from .opening import SessionInfo
 from .patience import Patience, may_be_resumed
+from .preparing import Preparing
 from .spans import FrameSpans
+from .track_book import TrackBook
 
 
-class ResumingSession:
+class ResumingSession(Generic[Event_co]):
     """An AsyncSession over as many streams as it takes. Made by `AsyncReidClient.resuming_stream()`.
 
-    `send` copies a raw image once, so that it can be sent again. Belongs to one event loop; one task iterates.
+    `send` copies a raw image once, so that it can be sent again. Belongs to one event loop; one task iterates. `book`:
+    what the streams of `opener` write their tracks into.
     """
 
     def __init__(
         self,
-        first: AsyncSession,
+        first: AsyncSession[SessionEvent],
         opener: Opener,
         *,
-        give_up_after_s: float,
+        patience: Patience,
         budget_grace_s: float,
+        book: TrackBook,
         spans: FrameSpans | None = None,
     ) -> None:
         self.opened: SessionInfo = first.opened
         self._session = first
         self._opener = opener
-        self._patience = Patience(give_up_after_s)
+        self._patience = patience
         self._budget = Budget(first.opened, budget_grace_s)
         self._epoch = 0
         self._next_id = 0
         self._frames = KeptFrames(first.opened)
-        self._given = self._served = 0  # frames given to streams, and answers of servers
-        self._spans = FrameSpans() if spans is None else spans
-        self._inbox = Inbox(self._spans)
-        self._doubts = BoxDoubts(upright=first.opened.apply_exif_orientation)
-        self._finishing = False
+        self._book = book
+        self._feeding = Feeding(self._frames, book)
+        self._served = 0  # answers of servers, and ends of tracks
+        spans = FrameSpans() if spans is None else spans
+        self._inbox = Inbox(spans)
+        self._preparing = Preparing(first.opened, spans)
         self._between_streams = False
         self._sending = asyncio.Lock()
-        self._room, self._outgoing = asyncio.Event(), asyncio.Event()
+        self._room = asyncio.Event()
         self._alarm = Alarm(self._look)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -76,8 +84,9 @@ class ResumingSession:
         cls, opener: Opener, *, give_up_after_s: float, budget_grace_s: float, spans: FrameSpans | None = None
     ) -> Self:
         """Open the first stream, with the patience that later ones have. Raises what the opening raises."""
-        first = await opener.open(0, within_s=give_up_after_s)
-        return cls(first, opener, give_up_after_s=give_up_after_s, budget_grace_s=budget_grace_s, spans=spans)
+        first = await opener.open(0, book := TrackBook(), within_s=give_up_after_s)
+        patience = Patience(give_up_after_s)
+        return cls(first, opener, patience=patience, budget_grace_s=budget_grace_s, book=book, spans=spans)
 
     @property
     def epoch(self) -> int:
@@ -102,12 +111,7 @@ class ResumingSession:
         captured_s = captured_at(frame)
         async with self._sending:
             self._check_open()
-            frame_id = self._next_id if frame.frame_id is None else frame.frame_id
-            with self._spans.sending() as sending:
-                prepared = prepare(
-                    frame, frame_id=frame_id, captured_s=captured_s, doubts=self._doubts, headers=sending.headers
-                )
-                sending.prepared(prepared.frame_id)
+            with self._preparing.frame(frame, next_id=self._next_id, captured_s=captured_s) as prepared:
                 await self._submit(prepared)
             return prepared.frame_id
 
@@ -127,16 +131,29 @@ class ResumingSession:
         """An array (height, width, 3) uint8 for a BGR frame: an ordinary one, since every frame is copied and kept."""
         return frame_buffer(None, height, width)
 
+    async def end_tracks(self, track_ids: Iterable[int]) -> None:
+        """Say that these tracks are over, after the frames that were sent until now. Each that is open comes as
+        TrackEnded behind the answer to its last frame; others are ignored. The same id in a later frame is a new track.
+
+        Raises InvalidRequest, also in a session without `tracks`, or the error that ended the session.
+        """
+        ids = parse_ended(self.opened, track_ids)
+        async with self._sending:
+            self._inbox.raise_error()
+            self._inbox.check_not_over(finishing=self._feeding.finishing)
+            self._book.asked(self._next_id, ids)
+            self._feeding.wake()
+
     async def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends."""
-        self._finishing = True
-        self._outgoing.set()
+        self._feeding.finishing = True
+        self._feeding.wake()
         self._room.set()
         self._end_if_done()
 
-    def take(self) -> list[FrameEmbeddings]:
+    def take(self) -> list[Event_co]:
         """The answers that have come. Never waits, and never raises the error that ended the session."""
-        return self._inbox.take()
+        return cast("list[Event_co]", self._inbox.take())  # ends of tracks come where `tracks` were asked for
 
     def statistics(self) -> LedgerStatistics:
         """What is in the window of the present stream, held, and undelivered now."""
@@ -149,16 +166,20 @@ class ResumingSession:
         await asyncio.wait([self._task])
         await self._session.close()
 
-    def __aiter__(self) -> ResumingSession:
+    def __aiter__(self) -> ResumingSession[Event_co]:
         return self
 
-    async def __anext__(self) -> FrameEmbeddings:
-        return await self._inbox.next()
+    async def __anext__(self) -> Event_co:
+        return cast("Event_co", await self._inbox.next())
+
+    @property
+    def _owes(self) -> bool:  # an answer, or the end of a track
+        return bool(self._frames.unanswered or len(self._book))
 
     def _check_open(self) -> None:
         self._inbox.raise_error()
         self._inbox.check_open(
-            finishing=self._finishing, open_frames=len(self._frames), window_frames=self.opened.window_frames
+            finishing=self._feeding.finishing, open_frames=len(self._frames), window_frames=self.opened.window_frames
         )
 
     def _take(self, frame: PreparedFrame) -> None:
@@ -170,7 +191,7 @@ class ResumingSession:
             why = LocalAnswer.DROPPED if drop else LocalAnswer.WINDOW_FULL
             self._arrived(local_result(excess.frame_id, why, excess.boxes, self.opened.models))
         self._alarm.by(self._budget.wait_until(frame.captured_s))
-        self._outgoing.set()
+        self._feeding.wake()
 
     async def _run(self) -> None:
         """Use one stream after the other, until all frames are answered or a new stream will not help.
@@ -179,12 +200,12 @@ class ResumingSession:
         fast camera fills the window again at once, and an idle one has nothing in it.
         """
         while True:
-            given, served = self._given, self._served
+            given, served = self._feeding.given, self._served
             error = await self._use_stream()
             if error is None or not may_be_resumed(error):
                 self._end(error)
                 return
-            idle = self._given == given and not self._frames.unanswered
+            idle = self._feeding.given == given and not (self._frames.unanswered or self._feeding.finishing)
             if idle or self._served > served:
                 self._patience.succeeded()
             self._patience.failed(time.monotonic())
@@ -204,24 +225,28 @@ class ResumingSession:
 
     async def _use_stream(self) -> ReidError | None:
         """Send and receive on the present stream until it ends. None: the session is finished and all is answered."""
-        feeding = asyncio.get_running_loop().create_task(self._feed(self._session))
+        feeding = asyncio.get_running_loop().create_task(self._feed())
         try:
-            async for result in self._session:
-                self._arrived(result)
+            async for event in self._session:
+                if isinstance(event, TrackEnded):
+                    self._served += 1
+                    self._inbox.put_end(event)
+                else:
+                    self._arrived(event)
         except ReidError as why:
             return why
         finally:
             feeding.cancel()
             await asyncio.wait([feeding])
-        if self._finishing and not self._frames.unanswered:
+        if self._feeding.finishing and not self._owes:
             return None
-        return SessionEnded("the stream ended with frames unanswered")
+        return SessionEnded("the stream ended with frames unanswered, or tracks open")
 
     async def _next_stream(self) -> None:
         """Open the next stream and queue all kept frames again, in order. Raises what the opening raises."""
         await self._session.close()
         self._epoch += 1
-        session = await self._opener.open(self._epoch, within_s=self._patience.left_s(time.monotonic()))
+        session = await self._opener.open(self._epoch, self._book, within_s=self._patience.left_s(time.monotonic()))
         spaces = [model.space_id for model in session.opened.models]
         if spaces != [model.space_id for model in self.opened.models]:
             await session.close()
@@ -231,33 +256,18 @@ class ResumingSession:
         self._session = session
         self.opened = session.opened
         self._frames.start_over(session.opened)
-        self._outgoing.set()
+        self._book.start_over()
+        self._feeding.wake()
 
-    async def _feed(self, session: AsyncSession) -> None:
-        """Give the stream the frames that it was not given yet. Ends with the stream, whose reader learns why."""
-        try:
-            while True:
-                while (frame := self._frames.next_unsent()) is not None:
-                    self._given += 1
-                    await session.submit(frame)
-                    self._frames.sent(frame)
-                del frame  # its picture may be large, and the next one may be long in coming
-                if self._finishing:
-                    await session.finish()
-                    return
-                self._outgoing.clear()
-                await self._outgoing.wait()
-        except InvalidRequest as why:  # the window of this stream is smaller than that of the one before
-            self._end(why)
-        except ReidError:
-            return
+    async def _feed(self) -> None:
+        if (refusal := await self._feeding.into(self._session)) is not None:
+            self._end(refusal)
 
     def _arrived(self, result: FrameEmbeddings) -> None:
         """Deliver an answer when its turn has come. Dropped are a second answer to the same frame, and any after the
         end, which said that there is none.
         """
-        due = self._frames.answered(result)
-        if due is None:
+        if (due := self._frames.answered(result)) is None:
             return
         self._served += not result.local
         self._inbox.put(due)
@@ -273,7 +283,7 @@ class ResumingSession:
 
     def _end_if_done(self) -> None:
         """While there is no stream: end if there is nothing that another one could answer."""
-        if self._between_streams and self._finishing and not self._frames.unanswered:
+        if self._between_streams and self._feeding.finishing and not self._owes:
             self._end(None)
             self._task.cancel()
 
@@ -283,8 +293,8 @@ class ResumingSession:
             return
         if error is not None:
             error.unanswered = self._frames.unanswered
-        self._frames = KeptFrames(self.opened)  # forgets the pictures, and with them who else might be answered
+        self._frames.forget()  # the pictures, and with them who else might be answered
         self._inbox.end(error)
         self._alarm.stop()
         self._room.set()
-        self._outgoing.set()
+        self._feeding.wake()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 from typing_extensions import Unpack, override
@@ -20,7 +20,7 @@ from reidstream_client.frames.images import Image, PixelArray
 from reidstream_client.loop_thread import LoopThread
 from reidstream_client.options import FrameInput, FrameOptions, check_options, shows_options
 from reidstream_client.process import not_picklable
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import Event_co
 
 from .async_session import AsyncSession
 from .inbox import CALLER
@@ -31,20 +31,20 @@ from .resuming import ResumingSession
 T = TypeVar("T")
 
 
-class Session:
+class Session(Generic[Event_co]):
     """One camera's session, open. Made by `ReidClient.stream` and `ReidClient.resuming_stream`.
 
-    Iteration gives the answer to every frame that `send` took exactly once, in the agreed order. It waits for more
-    until `finish` was called and all is answered. Then it ends, or raises the error that ended the session, which has
-    the ids without an answer.
+    Iteration gives the answer to every frame that `send` took exactly once, in the agreed order; with `tracks`, also
+    the end of each track, once. It waits for more until `finish` was called and all is answered. Then it ends, or
+    raises the error that ended the session, which has the ids without an answer.
 
     One thread may send, or `take`, while another one iterates; each answer goes to one of them.
     """
 
-    def __init__(self, session: AsyncSession | ResumingSession, thread: LoopThread) -> None:
+    def __init__(self, session: AsyncSession[Event_co] | ResumingSession[Event_co], thread: LoopThread) -> None:
         self._session = session
         self._thread = thread
-        self._taken: deque[FrameEmbeddings] = deque()
+        self._taken: deque[Event_co] = deque()
 
     @property
     def opened(self) -> SessionInfo:
@@ -81,6 +81,14 @@ class Session:
         """
         return self._thread.call(self._frame_buffer(height, width))
 
+    def end_tracks(self, track_ids: Iterable[int]) -> None:
+        """Say that these tracks are over, after the frames that were sent until now. Each that is open comes as
+        TrackEnded behind the answer to its last frame; others are ignored. The same id in a later frame is a new track.
+
+        Raises InvalidRequest, also in a session without `tracks`, or the error that ended the session.
+        """
+        self._thread.call(self._session.end_tracks(track_ids))
+
     def finish(self) -> None:
         """Say that no more frames will come. Iterate on for the answers that are missing; then the iteration ends.
 
@@ -88,10 +96,10 @@ class Session:
         """
         self._thread.call(self._session.finish())
 
-    def take(self) -> list[FrameEmbeddings]:
+    def take(self) -> list[Event_co]:
         """The answers that have come. Never waits, and never raises the error that ended the session."""
         self._thread.call(self._take())
-        taken: list[FrameEmbeddings] = []
+        taken: list[Event_co] = []
         with suppress(IndexError):
             while True:
                 taken.append(self._taken.popleft())
@@ -109,10 +117,10 @@ class Session:
         models = ", ".join(model.name for model in opened.models)
         return f"<Session {opened.session_id.hex()[:8]}, epoch {self.epoch}, models {models}>"
 
-    def __iter__(self) -> Iterator[FrameEmbeddings]:
+    def __iter__(self) -> Iterator[Event_co]:
         return self
 
-    def __next__(self) -> FrameEmbeddings:
+    def __next__(self) -> Event_co:
         more = True
         while more:
             if not self._taken:

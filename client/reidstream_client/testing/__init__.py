@@ -8,10 +8,15 @@ Why: a test that starts a server is slow and cannot make it fail at the right mo
 classes tests its own idea of them. Here only the connection is replaced.
 
     server          FakeServer
-    hub             its inside: streams, held answers
+    hub             its inside: calls, held answers
+    streams         an open stream: what it owes, and what goes out on it
+    tracks          its memory of tracks
+    risk            which boxes of a track are embedded
+    snapshots       a track, as messages
     connection      a connection and its calls, in memory
     answers         what becomes of each box
-    published       models and limits
+    models          its models
+    published       what it says of models and limits
     script          what goes wrong, and how often
     arrivals        waiting for frames
     records         what was received

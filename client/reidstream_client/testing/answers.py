@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import grpc
@@ -21,13 +20,16 @@ from reidstream_client.choices import BoxFilter, EmbeddingDtype, ModelChoice
 from reidstream_client.types import ErrorReason, Outcome
 from reidstream_proto.v1 import frame_pb2
 
+from .models import FakeModel
 from .records import Corners, ReceivedBox, ReceivedFrame
+from .tracks import TrackedFrame
 
 Embed: TypeAlias = Callable[[ReceivedFrame, ReceivedBox], "npt.ArrayLike | Outcome"]
 """A fake server's answer to a box: a vector, or why there is none."""
 
 MIN_BOX_PX: Final = 1
 _NOT_OF_A_BOX: Final = frozenset({Outcome.EMBEDDED, Outcome.CACHED, Outcome.UNKNOWN, Outcome.FRAME_FAILED})
+_NUMBERS: Final[Mapping[EmbeddingDtype, str]] = {EmbeddingDtype.FLOAT32: "<f4", EmbeddingDtype.FLOAT16: "<f2"}
 _NOTHING_DONE: Final = frame_pb2.Timing(sent_ns=1_000_000)
 _EMBEDDED: Final = frame_pb2.Timing(
     decoded_ns=1_000_000, first_batch_started_ns=2_000_000, last_batch_ended_ns=3_000_000, sent_ns=4_000_000
@@ -56,25 +58,6 @@ STATUS_OF_REASON: Final[Mapping[ErrorReason, grpc.StatusCode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeModel:
-    """A model of a fake server."""
-
-    name: str
-    dim: int
-    space_id: str
-
-    @property
-    def version(self) -> str:
-        """As servers write it: 12 digits."""
-        return self.space_id.rpartition(":")[2][:12]
-
-
-def space_of(name: str, dim: int) -> str:
-    """An embedding space that looks like a real one."""
-    return "1:" + hashlib.sha256(f"{name} {dim}".encode()).hexdigest()
-
-
 def unit_vector(box: ReceivedBox, dim: int) -> npt.NDArray[np.float64]:
     """(dim,) of length 1, the same for the same picture and box, in any frame and any run."""
     said = repr((box.image.width, box.image.height, None if box.is_crop else box.xyxy, box.inner_xyxy))
@@ -94,24 +77,40 @@ def failure(frame_id: int, reason: ErrorReason, message: str, retry_after_s: flo
     return frame_pb2.FrameResult(frame_id=frame_id, error=error, timing=_NOTHING_DONE)
 
 
-def result(frame: ReceivedFrame, models: Sequence[FakeModel], embed: Embed) -> frame_pb2.FrameResult:
+def result(
+    frame: ReceivedFrame, models: Sequence[FakeModel], embed: Embed, tracks: TrackedFrame | None = None
+) -> frame_pb2.FrameResult:
     """The answer to a frame; `models` stand beside the frame's choices. Raises ValueError for a wrong vector."""
     answer = frame_pb2.FrameResult(frame_id=frame.frame_id)
     rows: dict[int, list[npt.NDArray[np.float64]]] = {}
+    embedded = 0
     for box in frame.boxes:
         index = _route(frame.options.models, box.class_id)
-        said = Outcome.NO_MODEL if index is None else _refusal(frame, box) or embed(frame, box)
+        refusal = Outcome.NO_MODEL if index is None else _refusal(frame, box)
+        known = None
+        if index is not None and refusal is None and tracks is not None:
+            known = tracks.known(box, models[index])
+        said = refusal or (known[0] if known is not None else embed(frame, box))
         if index is None or isinstance(said, Outcome):
             answer.boxes.add(outcome=frame_pb2.Outcome.ValueType(_without_vector(said).value))
             continue
         own = rows.setdefault(index, [])
-        own.append(_unit(said, models[index].dim))
-        block = list(rows).index(index)
-        answer.boxes.add(outcome=frame_pb2.OUTCOME_EMBEDDED, block=block, row=len(own) - 1, quality=1.0)
+        if known is None:
+            embedded += 1
+            own.append(_unit(said, models[index].dim))
+            answer.boxes.add(outcome=frame_pb2.OUTCOME_EMBEDDED, quality=1.0)
+            if tracks is not None:
+                tracks.embedded(box, _as_answered(own[-1], frame.options.dtype))
+        else:
+            own.append(known[0].astype(np.float64))
+            answer.boxes.append(known[1])
+        answer.boxes[-1].block, answer.boxes[-1].row = list(rows).index(index), len(own) - 1
     for index, vectors in rows.items():
         answer.blocks.append(_block(models[index], vectors, frame.options.dtype))
-    answer.timing.CopyFrom(_EMBEDDED if rows else _NOTHING_DONE)
-    answer.timing.batch_sizes.extend([sum(map(len, rows.values()))] if rows else [])
+    answer.timing.CopyFrom(_EMBEDDED if embedded else _NOTHING_DONE)
+    answer.timing.batch_sizes.extend([embedded] if embedded else [])
+    if tracks is not None:
+        tracks.finish(answer)
     return answer
 
 
@@ -186,6 +185,11 @@ def _unit(vector: npt.ArrayLike, dim: int) -> npt.NDArray[np.float64]:
     return array / length
 
 
+def _as_answered(row: npt.NDArray[np.float64], dtype: EmbeddingDtype) -> npt.NDArray[np.float32]:
+    """A row as the client will have it."""
+    return row.astype(_NUMBERS[dtype]).astype(np.float32)
+
+
 def _block(
     model: FakeModel, vectors: Sequence[npt.NDArray[np.float64]], dtype: EmbeddingDtype
 ) -> frame_pb2.EmbeddingBlock:
@@ -196,5 +200,5 @@ def _block(
         dim=model.dim,
         dtype=frame_pb2.EmbeddingDtype.ValueType(dtype.value),
         count=len(vectors),
-        data=np.array(vectors).astype("<f2" if dtype is EmbeddingDtype.FLOAT16 else "<f4").tobytes(),
+        data=np.array(vectors).astype(_NUMBERS[dtype]).tobytes(),
     )

@@ -16,27 +16,19 @@ from typing_extensions import override
 from reidstream_client.choices import ModelChoice
 from reidstream_client.connection.protocols import HEALTH_CHECK, Health
 from reidstream_client.errors import ReidError
-from reidstream_client.types import ErrorReason
+from reidstream_client.types import ErrorReason, TrackEndCause
 from reidstream_proto.v1 import frame_pb2, service_pb2, session_pb2
 
 from . import answers
-from .answers import Embed, FakeModel
+from .answers import Embed
 from .arrivals import Arrivals
 from .connection import Backend, FakeCall, Reply
+from .models import FakeModel
 from .published import limits, model_details, model_summary, session_opened
 from .records import ReceivedFrame, ReceivedSession, parse_frame, parse_options, parse_session
 from .script import FrameFault, Refusal, Script, call_error, frame_error, unknown_model
-
-
-@dataclass(slots=True, kw_only=True)
-class _Stream:
-    """An open session. `unanswered`: frames that were accepted and have no answer yet."""
-
-    session: ReceivedSession
-    models: Sequence[FakeModel]
-    unanswered: int = 0
-    last_frame_id: int | None = None
-    leaving: bool = False
+from .streams import Stream
+from .tracks import FakeTracks, TrackedFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +52,7 @@ class Hub(Backend):
         self.script = Script()
         self.broken: Exception | None = None  # what the caller's `embed` raised
         self._window = session_pb2.Window(frames=window_frames, bytes=window_bytes)
-        self._streams: dict[FakeCall, _Stream] = {}
+        self._streams: dict[FakeCall, Stream] = {}
         self._held: list[_Held] = []
         self._holding = False
         self.lock = threading.RLock()
@@ -97,17 +89,18 @@ class Hub(Backend):
                 return
             stream = self._streams.get(call)
             if stream is None or stream.leaving:
-                return  # a frame that comes after the end, or after Drain, is not accepted
+                return  # what comes after the end, or after Drain, is not accepted
+            if request.HasField("end_tracks"):
+                self._end_tracks(stream, request.end_tracks)
+                return
             frame = parse_frame(request.frame, options=stream.session.options, session=stream.session)
-            stream.unanswered += 1
-            stream.last_frame_id = frame.frame_id
+            tracked = stream.accept(frame)
             fault = self.script.fault(frame.frame_id)
-        answer = self._answer(frame, stream.models, fault)
+        answer = self._answer(frame, stream.models, fault, tracked)
 
         def send() -> None:
-            call.post(service_pb2.EmbedStreamResponse(frame_result=answer))
-            stream.unanswered -= 1
-            self._end_if_done(call, stream)
+            stream.answer(answer, tracked)
+            self._end_if_done(stream)
 
         self._deliver(_Held(frame=frame, of=call, send=send))
 
@@ -116,8 +109,9 @@ class Hub(Backend):
         with self.lock:
             stream = self._streams.get(call)
             if stream is not None:
+                stream.finished = not stream.leaving
                 stream.leaving = True
-                self._end_if_done(call, stream)
+                self._end_if_done(stream)
 
     @override
     def cancelled(self, call: FakeCall) -> None:
@@ -147,15 +141,15 @@ class Hub(Backend):
     def drain(self) -> None:
         """See `FakeServer`."""
         with self.lock:
-            for call, stream in tuple(self._streams.items()):
-                drain = session_pb2.Drain(
-                    last_accepted_frame_id=stream.last_frame_id,
-                    deadline_ms=10_000,
-                    reason=session_pb2.DRAIN_REASON_SHUTDOWN,
-                )
-                stream.leaving = True
-                call.post(service_pb2.EmbedStreamResponse(drain=drain))
-                self._end_if_done(call, stream)
+            for stream in tuple(self._streams.values()):
+                stream.drain()
+                self._end_if_done(stream)
+
+    def end_tracks(self, track_ids: Sequence[int], cause: TrackEndCause) -> None:
+        """See `FakeServer`."""
+        with self.lock:
+            for stream in self._streams.values():
+                stream.end_tracks(track_ids, cause)
 
     def cut(self, status: grpc.StatusCode, message: str) -> None:
         """See `FakeServer`."""
@@ -223,9 +217,16 @@ class Hub(Backend):
         if isinstance(models, ReidError):
             call.end(models)
             return
+        try:
+            tracks = FakeTracks(asked.track_options, models) if session.tracks is not None else None
+        except LookupError as why:
+            call.end(call_error(grpc.StatusCode.FAILED_PRECONDITION, str(why), reason="wrong_space"))
+            return
         self.sessions.append(session)
-        self._streams[call] = _Stream(session=session, models=models)
+        self._streams[call] = Stream(call=call, session=session, models=models, tracks=tracks)
         opened = session_opened(asked, models, self._window)
+        if tracks is not None:
+            opened.track_options.CopyFrom(tracks.agreed)
         call.post(service_pb2.EmbedStreamResponse(session_opened=opened))
 
     def _choose(self, choices: Sequence[ModelChoice]) -> Sequence[FakeModel] | ReidError:
@@ -241,8 +242,22 @@ class Hub(Backend):
             found.append(model)
         return found
 
+    def _end_tracks(self, stream: Stream, message: session_pb2.EndTracks) -> None:
+        if stream.tracks is not None:
+            if message.track_ids:
+                stream.end_tracks(message.track_ids, TrackEndCause.CLIENT)
+            return
+        self._forget([stream.call])
+        stream.call.end(
+            call_error(grpc.StatusCode.FAILED_PRECONDITION, "EndTracks: this session was opened without track_options")
+        )
+
     def _answer(
-        self, frame: ReceivedFrame, models: Sequence[FakeModel], fault: FrameFault | None
+        self,
+        frame: ReceivedFrame,
+        models: Sequence[FakeModel],
+        fault: FrameFault | None,
+        tracked: TrackedFrame | None = None,
     ) -> frame_pb2.FrameResult:
         if fault is not None:
             return answers.failure(frame.frame_id, fault.reason, fault.message, fault.retry_after_s)
@@ -251,7 +266,7 @@ class Hub(Backend):
             message = f"the frame is {frame.age_s:.3f} s old, its latency budget is {budget_s} s"
             return answers.failure(frame.frame_id, ErrorReason.OVER_BUDGET, message, None)
         try:
-            return answers.result(frame, models, self.embed)
+            return answers.result(frame, models, self.embed, tracked)
         except Exception as error:  # noqa: BLE001 - it is the test's own, and is raised where the server is closed
             self.broken = error
             return answers.failure(
@@ -274,9 +289,9 @@ class Hub(Backend):
                 return held
         raise ValueError(f"frame {frame_id} is not held; held are {self.held()}")
 
-    def _end_if_done(self, call: FakeCall, stream: _Stream) -> None:
-        if stream.leaving and not stream.unanswered and self._streams.pop(call, None) is not None:
-            call.end(None)
+    def _end_if_done(self, stream: Stream) -> None:
+        if stream.done and self._streams.pop(stream.call, None) is not None:
+            stream.end()
 
     def _forget(self, calls: Iterable[FakeCall]) -> None:
         gone = set(calls)

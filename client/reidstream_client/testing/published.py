@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from reidstream_proto.v1 import model_pb2, session_pb2
 
-from .answers import MIN_BOX_PX, FakeModel
+from .answers import MIN_BOX_PX
+from .models import FakeModel
 
 _MIB = 1 << 20
 
@@ -66,6 +67,8 @@ def limits(window: session_pb2.Window) -> model_pb2.Limits:
         max_sessions_per_client=128,
         max_calls=256,
         max_receiving_bytes=512 * _MIB,
+        max_tracks_per_session=512,
+        max_track_bytes=256 * _MIB,
     )
 
 

@@ -13,9 +13,18 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from reidstream_client.choices import BoxFilter, EmbeddingDtype, ModelChoice, Ordering, OverloadPolicy, Priority
+from reidstream_client.choices import (
+    BoxFilter,
+    EmbeddingDtype,
+    ModelChoice,
+    Ordering,
+    OverloadPolicy,
+    Priority,
+    TrackOptions,
+)
 from reidstream_client.frames.encoded_size import encoded_size
 from reidstream_client.frames.orientation import exif_orientation, turned_size
+from reidstream_client.track_terms import agreed_tracks
 from reidstream_proto.v1 import frame_pb2, image_pb2, session_pb2
 
 Corners: TypeAlias = tuple[float, float, float, float]
@@ -83,7 +92,10 @@ class ReceivedOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedSession:
-    """A stream that was opened. `window_frames`, `window_bytes`: what was asked for; 0 is as much as there is."""
+    """A stream that was opened. `window_frames`, `window_bytes`: what was asked for; 0 is as much as there is.
+
+    `tracks`: None if none were asked for. `open_tracks`: the ids of those that it goes on with.
+    """
 
     session_id: bytes
     epoch: int
@@ -93,6 +105,8 @@ class ReceivedSession:
     window_frames: int
     window_bytes: int
     asked_for_shared_memory: bool
+    tracks: TrackOptions | None = None
+    open_tracks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +160,8 @@ def parse_session(message: session_pb2.SessionOpen) -> ReceivedSession:
         window_frames=message.window.frames,
         window_bytes=message.window.bytes,
         asked_for_shared_memory=message.HasField("shared_memory"),
+        tracks=agreed_tracks(message.track_options) if message.HasField("track_options") else None,
+        open_tracks=tuple(track.track_id for track in message.track_options.open_tracks),
     )
 
 

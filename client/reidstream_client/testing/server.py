@@ -17,11 +17,12 @@ from reidstream_client.connection.protocols import Connection, Health
 from reidstream_client.errors import InvalidRequest
 from reidstream_client.options import ClientOptions, check_options
 from reidstream_client.sync import ReidClient
-from reidstream_client.types import ErrorReason
+from reidstream_client.types import ErrorReason, TrackEndCause
 
-from .answers import Embed, FakeModel, space_of, unit_vector
+from .answers import Embed, unit_vector
 from .connection import FakeConnection
 from .hub import Hub
+from .models import FakeModel, space_of
 from .records import ReceivedBox, ReceivedFrame, ReceivedSession
 from .script import FrameFault, Refusal
 
@@ -179,6 +180,15 @@ class FakeServer:
     def drain(self) -> None:
         """Leave every open stream: answer what was received, then end the stream. New streams are accepted."""
         self._hub.drain()
+
+    def time_out_tracks(self, *track_ids: int) -> None:
+        """End these tracks of every open stream, or all of them, as if they had had no box for `timeout_s`. Each comes
+        behind the answers to its frames.
+
+        Time itself ends no track here, so that no test has to wait.
+        """
+        ids = [unsigned("track_ids", one, 64) for one in track_ids]
+        self._hub.end_tracks(ids, TrackEndCause.TIMEOUT)
 
     def cut(
         self,

@@ -48,11 +48,23 @@ MAX_MODEL_CHOICES: Final = 256
 MAX_CLASS_IDS: Final = 4096
 """Most items of `ModelChoice.class_ids` in all choices of a call together, and of `BoxFilter.class_ids`."""
 
+MAX_TRACK_TIMEOUT_MS: Final = 3_600_000
+"""Largest `TrackOptions.timeout_ms`; the smallest is 1."""
+
+MAX_TRACK_REPRESENTATIVES: Final = 3
+"""Largest `TrackOptions.representatives`."""
+
+MAX_ENDED_TRACK_IDS: Final = 4096
+"""Most items of `EndTracks.track_ids`."""
+
 MAX_STRUCTURE_BYTES: Final = 65_536
 """Most bytes of a message outside its `bytes` fields, if it had no boxes (service.proto)."""
 
 MAX_STRUCTURE_BYTES_PER_BOX: Final = 256
 """How many more there may be for each of `Limits.max_boxes_per_frame`, whatever the frame's own boxes."""
+
+MAX_STRUCTURE_BYTES_PER_TRACK: Final = 640
+"""As many for each of `Limits.max_tracks_per_session`, if that is more: no message has both boxes and open tracks."""
 
 SEGMENT_MAGIC: Final = b"reidstream/shm/1"
 """First bytes of a shared segment; the nonce follows (session.proto, SharedMemory)."""

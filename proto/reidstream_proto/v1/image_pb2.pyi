@@ -280,7 +280,9 @@ class Box(google.protobuf.message.Message):
     score: builtins.float
     """The detector's confidence, 0 to 1. Only `BoxFilter.min_score` uses it. A box without a score passes that filter."""
     track_id: builtins.int
-    """The tracker's id for this object within the session. Used only by a session that was opened with `track_options`."""
+    """The tracker's id for this object within the session. Used only by a session that was opened with `track_options`. If
+    two boxes of a frame have the same id, the first one has it; the other is embedded, and belongs to no track.
+    """
     @property
     def rect(self) -> Global___Rect:
         """In pixels of the image as sent. Absent: OUTCOME_INVALID_BOX. In a Crop it may be absent; see `Crop.box`."""

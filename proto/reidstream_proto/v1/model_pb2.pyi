@@ -196,7 +196,8 @@ class Limits(google.protobuf.message.Message):
     """
     max_track_bytes: builtins.int
     """Most bytes of tracks, over all sessions; one session gets at most half of what others leave. Above: as for
-    `max_tracks_per_session`; a session that has no other track to end gets its boxes embedded, and no track of them.
+    `max_tracks_per_session`; a session that has no other track to end gets its boxes embedded, and no track of them. A
+    track needs its room until its end is written.
     """
     def __init__(
         self,

@@ -84,8 +84,9 @@ class EmbeddingServiceServicer(object):
         a word that it does not know.
         `reidstream-retry-after-ms`  as in FrameError
 
-        A message of any method may have at most 65536 + 256 * `Limits.max_boxes_per_frame` bytes outside its `bytes` fields.
-        Above: the call ends with INVALID_ARGUMENT. That is several times what the largest frame needs.
+        A message of any method may have at most 65536 + 256 * `Limits.max_boxes_per_frame` bytes outside its `bytes` fields,
+        or 65536 + 640 * `Limits.max_tracks_per_session` bytes if that is more. Above: the call ends with INVALID_ARGUMENT.
+        That is several times what the largest frame needs, and enough for an opening with as many tracks as may be open.
         The server may refuse compressed messages: such a call ends with UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -136,7 +136,9 @@ class _TrackEndCauseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     TRACK_END_CAUSE_TIMEOUT: _TrackEndCause.ValueType  # 2
     """It had no box for `TrackOptions.timeout_ms`."""
     TRACK_END_CAUSE_SESSION: _TrackEndCause.ValueType  # 3
-    """The client has half-closed its stream, and all frames are answered."""
+    """The client has half-closed its stream, and all frames are answered. Not if Drain was written before that: then the
+    track goes on at another server.
+    """
     TRACK_END_CAUSE_EVICTED: _TrackEndCause.ValueType  # 4
     """A newer track needed its room; it was the one without a box for longest."""
     TRACK_END_CAUSE_MODEL_CHANGED: _TrackEndCause.ValueType  # 5
@@ -151,7 +153,9 @@ TRACK_END_CAUSE_CLIENT: TrackEndCause.ValueType  # 1
 TRACK_END_CAUSE_TIMEOUT: TrackEndCause.ValueType  # 2
 """It had no box for `TrackOptions.timeout_ms`."""
 TRACK_END_CAUSE_SESSION: TrackEndCause.ValueType  # 3
-"""The client has half-closed its stream, and all frames are answered."""
+"""The client has half-closed its stream, and all frames are answered. Not if Drain was written before that: then the
+track goes on at another server.
+"""
 TRACK_END_CAUSE_EVICTED: TrackEndCause.ValueType  # 4
 """A newer track needed its room; it was the one without a box for longest."""
 TRACK_END_CAUSE_MODEL_CHANGED: TrackEndCause.ValueType  # 5
@@ -350,8 +354,9 @@ Global___Window: typing_extensions.TypeAlias = Window
 class TrackOptions(google.protobuf.message.Message):
     """Asks for track memory. Boxes with a `track_id` then belong to tracks. The server keeps each track's newest row, answers
     CACHED with it where `embed` says that a box needs no new one, and sums up the track's rows until it ends
-    (TrackEnded). A box without a `track_id` is always embedded. Only with ORDERING_IN_ORDER: any other ordering ends the
-    call with INVALID_ARGUMENT. A server without it ends the call with UNIMPLEMENTED; the message names "tracks".
+    (TrackEnded). A box without a `track_id` is always embedded. A box that can get no row, such as a too small one, is no
+    box of its track. Only with ORDERING_IN_ORDER: any other ordering ends the call with INVALID_ARGUMENT. A server without
+    it ends the call with UNIMPLEMENTED; the message names "tracks".
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -366,7 +371,9 @@ class TrackOptions(google.protobuf.message.Message):
     REPRESENTATIVES_FIELD_NUMBER: builtins.int
     SNAPSHOTS_FIELD_NUMBER: builtins.int
     timeout_ms: builtins.int
-    """A track ends when it has had no box for this long. Milliseconds, 1 to 3,600,000."""
+    """A track ends when it has had no box for this long: by the times when the frames of two boxes were taken; and, while
+    no box comes, by the time since the last one came. Milliseconds, 1 to 3,600,000.
+    """
     vector: Global___TrackVector.ValueType
     """How `TrackEnded.vector` is made."""
     representatives: builtins.int
@@ -376,7 +383,8 @@ class TrackOptions(google.protobuf.message.Message):
     @property
     def open_tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[reidstream_proto.v1.frame_pb2.TrackSnapshot]:
         """Tracks that another server had, as its answers and its Drain said. At most `Limits.max_tracks_per_session`. Another
-        embedding space in one of them ends the call with FAILED_PRECONDITION.
+        embedding space in one of them ends the call with FAILED_PRECONDITION. If there is no room for all, those without a
+        box for longest end at once, TRACK_END_CAUSE_EVICTED.
         """
 
     @property
@@ -427,7 +435,9 @@ class EmbedAtIntervals(google.protobuf.message.Message):
     FRAMES_FIELD_NUMBER: builtins.int
     MILLISECONDS_FIELD_NUMBER: builtins.int
     frames: builtins.int
-    """Frames of this session, counted as they come: 2 embeds every second one. At least 1."""
+    """Frames of this session, counted as they come: 2 embeds every second one. Between a frame of an earlier stream and
+    the first one of this stream they are counted by their ids, as if these had no gaps. At least 1.
+    """
     milliseconds: builtins.int
     """Milliseconds between the times when the two were taken. At least 1."""
     def __init__(
@@ -748,7 +758,7 @@ class EndTracks(google.protobuf.message.Message):
     """Says that tracks have ended, after the frames that were sent before it. Each open one of them is answered with
     TrackEnded; others are ignored. The same id in a later frame is a new track. At most 4096 ids; above: the call ends
     with INVALID_ARGUMENT. A session without track memory ends with FAILED_PRECONDITION, a server without it with
-    UNIMPLEMENTED; the message names "EndTracks".
+    UNIMPLEMENTED; the message names "EndTracks". What is read after Drain was written is ignored, as frames are.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

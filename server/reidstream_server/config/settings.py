@@ -248,6 +248,22 @@ class LimitSettings:
             "them, so that there is room for another.",
         ),
     ] = 512
+    max_tracks_per_session: Annotated[
+        int,
+        About(
+            kind=WholeNumber(low=0, high=65_536, unit="tracks"),
+            help="The most open tracks of a session that asks for a memory of tracks. Above it, the track "
+            "without a box for longest ends. 0: no session gets one.",
+        ),
+    ] = 512
+    max_track_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=64 * _KIB, high=_TIB),
+            help="The most bytes of tracks, of all sessions together; a quarter of it is for answers with cached "
+            "vectors. One session gets at most half of what others leave.",
+        ),
+    ] = 256 * _MIB
     shared_memory: Annotated[
         bool,
         About(
@@ -260,6 +276,22 @@ class LimitSettings:
         About(
             kind=ByteSize(low=64 * _KIB, high=_TIB),
             help="How much of its shared memory a session may use. It is the client's memory, not the server's.",
+        ),
+    ] = 512 * _MIB
+    kserve_shared_memory: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Let programs on this machine name their own files in /dev/shm in the place of tensors (system shared "
+            "memory of --kserve). Not behind a proxy on this machine: whoever is behind it would count as the proxy.",
+        ),
+    ] = False
+    max_kserve_region_bytes: Annotated[
+        int,
+        About(
+            kind=ByteSize(low=128 * _KIB, high=_TIB),
+            help="The most bytes of such memory (regions) that clients may register, all together; one client gets at "
+            "most half.",
         ),
     ] = 512 * _MIB
 

@@ -147,6 +147,8 @@ class Batcher(Generic[P]):
             return []
         if self._alone:
             return [self._alone.popleft()]
+        if not self._ready.boxes:
+            return []
         until = self.lingers_until()
         if until is not None and now < until:
             return []

@@ -10,7 +10,6 @@ Trap: there is no end of names of holders, so one that holds nothing is forgotte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -26,7 +25,7 @@ class Pool(Generic[H]):
     def __init__(self, most: int) -> None:
         self.most = most
         self._taken = 0
-        self._by_holder: Counter[H] = Counter()
+        self._by_holder: dict[H, int] = {}
 
     @property
     def taken(self) -> int:
@@ -35,7 +34,7 @@ class Pool(Generic[H]):
 
     def of(self, holder: H) -> int:
         """What one holder has."""
-        return self._by_holder[holder]
+        return self._by_holder.get(holder, 0)
 
     @property
     def largest(self) -> int:
@@ -46,7 +45,7 @@ class Pool(Generic[H]):
         """Whether the holder may take so much now. True for nothing. Where nothing is taken, all there is may be: what
         is as large as the bound must fit at some time.
         """
-        return self.fits_beside(self._by_holder[holder], amount)
+        return self.fits_beside(self._by_holder.get(holder, 0), amount)
 
     def fits_beside(self, own: float, amount: int) -> bool:
         """The same, for whoever counts as if he had `own`."""
@@ -59,7 +58,7 @@ class Pool(Generic[H]):
         """The holder has so much more. Whoever takes what does not fit answers for it."""
         if amount:
             self._taken += amount
-            self._by_holder[holder] += amount
+            self._by_holder[holder] = self._by_holder.get(holder, 0) + amount
 
     def give_back(self, holder: H, amount: int) -> None:
         """The holder has so much less."""

@@ -7,7 +7,8 @@ it looks. So frames of every source are weighed in the time of a core that they 
 A source is a client's identity, or its connection where nothing tells clients apart. What it took without a right to it
 (the reading of a frame that is refused, a decode that cost more than the frame's headers say) it pays for in time:
 until `PENALTY` times as much has passed, nothing of it is read. So its own share shrinks to what is left, and no other
-source notices. An honest client with one bad frame waits for some milliseconds.
+source notices. An honest client with one bad frame waits for some milliseconds. Where many pay at the same time, each
+waits longer: all together get a third of the time at most, however many connections they open.
 
 A source that pays, or of which a frame turned out to be heavy and is still being staged, is *slowed*: all its frames
 are taken for heavy ones, also those that wait already, whatever their headers say.
@@ -29,14 +30,15 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .delivery import Delivery
+from .spenders import Spenders
 from .state import FrameState, SessionState
 from .terms import SessionKey
 from .timers import TimerKind, Timers
 
 P = TypeVar("P")
 
-PENALTY = 8
-"""How much longer a source is not read than what it took."""
+PENALTY, PENALTY_TOGETHER = 8, 3
+"""How much longer a source is not read than what it took: so many times for each that pays, and at least the first."""
 
 OVERSPENT = 4
 """So many times what was expected is more than an estimate may be wrong."""
@@ -44,8 +46,10 @@ OVERSPENT = 4
 LOWEST_PRICE, HIGHEST_PRICE = 1 / 16, 16.0
 PRICE_WEIGHT, COMMON_PRICE_WEIGHT = 1 / 8, 1 / 64
 
-FREE_PART, FREE_AT_ONCE_NS = 4, 20_000_000
-"""One part in so many of the time may be spent on reading a source's frames for nothing, and so much of it at once."""
+FREE_PART, FREE_PART_TOGETHER, FREE_AT_ONCE_NS = 4, 3, 20_000_000
+"""One part in so many of the time may be spent on reading a source's frames for nothing, and so much of it at once. One
+in three of them, divided by all who spend, if that is less.
+"""
 
 ANSWERING_NS = 200_000
 """To receive a frame and to write that it was given up, beside reading it."""
@@ -98,6 +102,7 @@ class Sources(Generic[P]):
         self._slowed = 0
         self._unsettled: list[Source[P]] = []
         self._gone: dict[str, int] = {}
+        self._spenders = Spenders()
         self._most_gone = most_gone
 
     def __len__(self) -> int:
@@ -148,7 +153,13 @@ class Sources(Generic[P]):
         if cost_ns <= 0:
             return
         source = self._of(name)
-        source.until_ns = min(max(source.until_ns, now) + PENALTY * cost_ns, now + LONGEST_PAUSE_NS)
+        others = 0
+        if PENALTY_TOGETHER * (1 + len(self._paused)) > PENALTY:
+            others = sum(other is not source and other.until_ns > now for other in self._paused.values())
+        self._pause(source, max(PENALTY, PENALTY_TOGETHER * (1 + others)) * cost_ns, now)
+
+    def _pause(self, source: Source[P], pause_ns: int, now: int) -> None:
+        source.until_ns = min(max(source.until_ns, now) + pause_ns, now + LONGEST_PAUSE_NS)
         if source.paused:
             return  # its timer looks again
         self._slowed += not self._is_slowed(source)
@@ -174,13 +185,18 @@ class Sources(Generic[P]):
 
     def settle(self, now: int) -> None:
         """Who has been read for nothing for more than is free pays."""
+        if not self._unsettled:
+            return
+        part = max(FREE_PART, FREE_PART_TOGETHER * self._spenders.count(now, [one.name for one in self._unsettled]))
         while self._unsettled:
             source = self._unsettled.pop()
             spent, source.read_in_vain_ns = source.read_in_vain_ns, 0
-            source.free_from_ns = max(source.free_from_ns, now) + FREE_PART * spent
-            if source.free_from_ns > now + FREE_PART * FREE_AT_ONCE_NS:
-                source.free_from_ns = now + FREE_PART * FREE_AT_ONCE_NS
-                self.charge(source.name, spent, now)
+            before = max(source.free_from_ns, now)
+            source.free_from_ns = before + part * spent
+            if source.free_from_ns > now + part * FREE_AT_ONCE_NS:
+                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)
+                self._pause(source, PENALTY * part // FREE_PART * spent, now)
+            self._spenders.note(source.name, source.free_from_ns)
             self._forget(source)
 
     def until_ns(self, name: str) -> int | None:
@@ -237,7 +253,9 @@ class Sources(Generic[P]):
             if source.free_from_ns:
                 self._gone[source.name] = source.free_from_ns
                 if len(self._gone) > self._most_gone:
-                    del self._gone[next(iter(self._gone))]
+                    oldest = next(iter(self._gone))
+                    del self._gone[oldest]
+                    self._spenders.forget(oldest)
 
     @staticmethod
     def _is_slowed(source: Source[P]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 SessionKey = NewType("SessionKey", int)
 FrameKey = NewType("FrameKey", int)
@@ -57,22 +57,15 @@ class Bound(Enum):
     STAGED = "staged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
+class Flow(NamedTuple):
     """A camera of a client identity. The engines are shared fairly between flows.
 
-    Its hash is computed once: each frame needs it a dozen times.
+    A tuple, since each frame is looked up by it dozens of times, and a tuple is hashed and compared without any code of
+    ours.
     """
 
     client: str
     camera_id: str
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.client, self.camera_id)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

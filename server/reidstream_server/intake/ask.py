@@ -13,7 +13,8 @@ from reidstream_server.core.faults import FrameFault
 from reidstream_server.errors import GoingAway
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.runtime.session import JobAnswer, TrackEnded
+from reidstream_server.runtime.session import JobAnswer
+from reidstream_server.tracks.track import TrackEnded
 
 from .frames import FrameOrFault
 

@@ -50,3 +50,5 @@ class PublishedLimits:
     max_sessions_per_client: int
     max_calls: int
     max_receiving_bytes: int
+    max_tracks_per_session: int
+    max_track_bytes: int

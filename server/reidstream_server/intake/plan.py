@@ -3,16 +3,21 @@
 Why apart from the bounds: the order of the checks is a promise. A box is looked at in this order: a model that takes
 its class, a rectangle that can be cut, the session's filter; the first that fails is its outcome. Trap: rows count per
 model, crops count per frame. A box's fields are arguments, not an object: this runs for every box of every frame.
+
+In a session with tracks, a plan is read before it is known which boxes are embedded: `settle` says that. Until then it
+is taken that all are, so a bound that it keeps by then it also keeps with fewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reidstream_engines.boxes import BoxFault, Rect, quality, resolve
 from reidstream_engines.image import EncodedImage, Image, PixelBox
+from reidstream_engines.spec import InputSpec
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.runtime.agreement import Agreement
@@ -36,12 +41,24 @@ _REFUSALS: Mapping[BoxFault, BoxRefusal] = {
 }
 
 
+@dataclass(slots=True, kw_only=True)
+class PendingCrop:
+    """A box that is embedded, or gets the row of its track. `index`: among the frame's boxes."""
+
+    index: int
+    picture: int
+    box: PixelBox
+    model: ModelIndex
+    quality: float
+
+
 class FramePlan:
     """Collects a frame's pictures, boxes and crops while a door reads them. Not thread-safe.
 
     `ready_crops`: every crop has a picture of its own. `cuts`: what will be cut from each picture. `late`: brings the
     bytes of those that have none yet. `pixels`: of all pictures, by their headers. `passes`: pixels times scans.
-    `rows`: of each model, the cached ones not counted.
+    `rows`: of each model, the cached ones not counted. `pending`: crops of which it is not known yet whether they are
+    cut, in a session with tracks; `promised`: how many rows of tracks each model's boxes get.
     """
 
     def __init__(self, agreement: Agreement, *, min_box_px: int, ready_crops: bool) -> None:
@@ -56,7 +73,11 @@ class FramePlan:
         self.fates: list[BoxFate] = []
         self.crops: list[PlannedCrop] = []
         self.rows: dict[ModelIndex, int] = {}
+        self.pending: list[PendingCrop] = []
+        self.promised: dict[ModelIndex, int] = {}
+        self._waits = agreement.tracks is not None
         self._models = agreement.routes.models
+        self._inputs: dict[ModelIndex, InputSpec] = {}  # looked up once: a spec is two properties away
         self._min_box_px = min_box_px
 
     def picture(self, image: Image, fetch: Fetch | None = None) -> int:
@@ -91,7 +112,9 @@ class FramePlan:
         if rect is None:
             self.fates.append(BoxRefusal.INVALID_BOX)
             return
-        spec, image = self._models[model].spec.input, self.images[picture]
+        spec, image = self._inputs.get(model), self.images[picture]
+        if spec is None:
+            spec = self._inputs[model] = self._models[model].spec.input
         found = resolve(rect, width=image.width, height=image.height, rule=spec.crop_rule, min_px=self._min_box_px)
         if not isinstance(found, PixelBox):
             self.fates.append(_REFUSALS[found])
@@ -102,11 +125,50 @@ class FramePlan:
         ):
             self.fates.append(BoxRefusal.FILTERED)
             return
+        self.cuts[picture].append(found)
+        good = quality(rect, found, spec)
+        if self._waits:
+            self.rows[model] = self.rows.get(model, 0) + 1
+            index = len(self.fates)
+            self.pending.append(PendingCrop(index=index, picture=picture, box=found, model=model, quality=good))
+            self.fates.append(BoxRefusal.SOURCE_LOST)
+            return
+        self.fates.append(len(self.crops))
+        self.crops.append(CropPlan(image=picture, box=found, model=model, row=self._next_row(model), quality=good))
+
+    def settle(self, cached: Collection[int]) -> None:
+        """Say which of the pending boxes get the row of their track; the others are cropped. Pictures of which nothing
+        is cut are let go.
+        """
+        self.rows = {}
+        self.cuts = [[] for _ in self.images]
+        for crop in self.pending:
+            model = crop.model
+            if crop.index in cached:
+                self.promised[model] = self.promised.get(model, 0) + 1
+                continue
+            row = self._next_row(model)
+            self.fates[crop.index] = len(self.crops)
+            self.cuts[crop.picture].append(crop.box)
+            self.crops.append(CropPlan(image=crop.picture, box=crop.box, model=model, row=row, quality=crop.quality))
+        self.pending = []
+        if not all(self.cuts):
+            self._let_go([index for index, cuts in enumerate(self.cuts) if cuts])
+
+    def _let_go(self, used: Sequence[int]) -> None:
+        """Keep these pictures, and no other."""
+        new = {old: index for index, old in enumerate(used)}
+        self.images = [self.images[index] for index in used]
+        self.cuts = [self.cuts[index] for index in used]
+        self.late = {new[index]: fetch for index, fetch in self.late.items() if index in new}
+        self.crops = [
+            replace(crop, image=new[crop.image]) if isinstance(crop, CropPlan) else crop for crop in self.crops
+        ]
+
+    def _next_row(self, model: ModelIndex) -> int:
         row = self.rows.get(model, 0)
         self.rows[model] = row + 1
-        self.fates.append(len(self.crops))
-        self.cuts[picture].append(found)
-        self.crops.append(CropPlan(image=picture, box=found, model=model, row=row, quality=quality(rect, found, spec)))
+        return row
 
     def add_tensor(self, model: ModelIndex, tensor: Tensor) -> FrameFault | None:
         """Plan a network input that a client has preprocessed: float32 (C, H, W). Returns a fault for another shape.
@@ -119,10 +181,8 @@ class FramePlan:
             given = f"{tensor.dtype} {tensor.shape}"
             message = f"a tensor is {given}; model {self._models[model].name!r} takes float32 {shape}"
             return FrameFault(reason=FaultReason.INVALID_ARGUMENT, message=message)
-        row = self.rows.get(model, 0)
-        self.rows[model] = row + 1
         self.fates.append(len(self.crops))
-        self.crops.append(TensorPlan(tensor=len(self.tensors), model=model, row=row))
+        self.crops.append(TensorPlan(tensor=len(self.tensors), model=model, row=self._next_row(model)))
         self.tensors.append(tensor)
         return None
 
@@ -138,10 +198,12 @@ class FramePlan:
         self.fates.append(refusal)
 
     def vector_rows(self) -> Mapping[ModelIndex, int]:
-        """The answer's rows of each model, if every crop is embedded."""
+        """The answer's rows of each model, if every crop is embedded, and every promise kept."""
         if len(self.fates) == len(self.crops):
             return self.rows
         rows = dict(self.rows)
+        for model, count in self.promised.items():
+            rows[model] = rows.get(model, 0) + count
         for fate in self.fates:
             if isinstance(fate, CachedRow):
                 rows[fate.model] = rows.get(fate.model, 0) + 1

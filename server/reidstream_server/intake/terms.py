@@ -19,6 +19,7 @@ from reidstream_server.core.terms import Flow, Ordering, OverloadPolicy, Priorit
 from reidstream_server.errors import InvalidCall
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
+from reidstream_server.tracks.terms import TrackTerms
 
 from .fields import check_choices, check_filter_count, utf8_bytes
 from .limits import WindowLimits
@@ -108,8 +109,11 @@ def agree_on_stream(
     policy: OverloadPolicy,
     window_frames: int,
     window_bytes: int,
+    tracks: TrackTerms | None = None,
 ) -> Agreement:
-    """The agreement of a stream. 0 in a window: as much as the server gives; more is lowered. Raises CallRefused."""
+    """The agreement of a stream. 0 in a window: as much as the server gives; more is lowered. `tracks`: checked terms.
+    Raises CallRefused.
+    """
     for name, asked in (("frames", window_frames), ("bytes", window_bytes)):
         if asked < 0:
             raise InvalidCall(f"window.{name} is {asked}; it must not be negative")
@@ -117,7 +121,7 @@ def agree_on_stream(
         frames=min(window_frames or limits.default_frames, limits.max_frames),
         bytes=min(window_bytes or limits.max_bytes, limits.max_bytes),
     )
-    return _agree(terms, models=models, ordering=ordering, policy=policy, window=window)
+    return _agree(terms, models=models, ordering=ordering, policy=policy, window=window, tracks=tracks)
 
 
 def agree_on_call(
@@ -133,7 +137,13 @@ def agree_on_call(
 
 
 def _agree(
-    terms: CallTerms, *, models: ModelTable, ordering: Ordering, policy: OverloadPolicy, window: Window
+    terms: CallTerms,
+    *,
+    models: ModelTable,
+    ordering: Ordering,
+    policy: OverloadPolicy,
+    window: Window,
+    tracks: TrackTerms | None = None,
 ) -> Agreement:
     flow = Flow(client=terms.client, camera_id=_checked_camera(terms.camera_id))
     budget_ms, most_ms = terms.latency_budget_ms, contract.MAX_LATENCY_BUDGET_MS
@@ -161,6 +171,7 @@ def _agree(
         box_filter=box_filter,
         dtype=terms.dtype,
         upright=terms.upright,
+        tracks=tracks,
     )
 
 

@@ -64,7 +64,9 @@ class Part(Enum):
     STAGED = "staged"
     ANSWERS = "answers"
     WRITING = "writing"
+    TRACKS = "tracks"
     HTTP = "http"
+    REGIONS = "regions"
     REACTION = "reaction"
 
 
@@ -98,6 +100,8 @@ class Bounds:
     max_waiting_calls: int
     http_connections_bytes: int = 0
     http_answers_bytes: int = 0
+    regions_bytes: int = 0
+    max_track_bytes: int = 0
 
 
 class Accounts(Protocol):
@@ -233,11 +237,25 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             meaning="the same as messages, while they are written",
         ),
         Line(
+            part=Part.TRACKS,
+            bytes=(1 + WRITTEN_COPIES) * bounds.max_track_bytes,
+            client_bytes=(1 + WRITTEN_COPIES) * bounds.max_track_bytes,
+            setting="max_track_bytes",
+            meaning="tracks, and the same as messages when they are handed over",
+        ),
+        Line(
             part=Part.HTTP,
             bytes=bounds.http_connections_bytes + bounds.http_answers_bytes,
             client_bytes=bounds.http_connections_bytes + half(bounds.http_answers_bytes),
             setting="http_port",
             meaning="HTTP connections, and their answers that are not taken",
+        ),
+        Line(
+            part=Part.REGIONS,
+            bytes=bounds.regions_bytes,
+            client_bytes=half(bounds.regions_bytes),
+            setting="max_kserve_region_bytes",
+            meaning="clients' shared memory that answers are written into",
         ),
         Line(
             part=Part.REACTION,
@@ -250,7 +268,7 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
     return MemoryBudget(lines=lines)
 
 
-def held_by(now: Accounts, bounds: Bounds, *, waiting_calls: int) -> dict[Part, int]:
+def held_by(now: Accounts, bounds: Bounds, *, waiting_calls: int, track_bytes: int) -> dict[Part, int]:
     """What is held now of the parts that are counted. The others can only be measured together."""
     return {
         Part.SERVING: SERVING_BYTES + READ_COPIES * bounds.max_message_bytes,
@@ -261,6 +279,7 @@ def held_by(now: Accounts, bounds: Bounds, *, waiting_calls: int) -> dict[Part, 
         Part.STAGED: now.staged_bytes,
         Part.ANSWERS: now.held_answer_bytes,
         Part.WRITING: WRITTEN_COPIES * now.held_answer_bytes,
+        Part.TRACKS: track_bytes,
     }
 
 

@@ -25,7 +25,11 @@ HELD_PAUSE_S = 5.0
 """Between two tries of which the first has brought little: somebody holds it, and may let go. A try costs 1 ms."""
 
 WORKING_PAUSE_S = 30.0
-"""Between two tries when what the first has brought is in use again. 100 MB cost some 40 ms in page faults."""
+"""Between two tries when what the first has brought is in use again. 100 MB cost some 40 ms in page faults. Not where
+the work that is there now could use only a small part of it: then those have left who needed it.
+"""
+
+SMALL_PART = 8
 
 
 class Act(Enum):
@@ -85,7 +89,9 @@ class WatchRule:
             return Act.NOTHING
         if self._has_grown(perhaps_free, self._highest):
             self._pause_s = FIRST_PAUSE_S
-        return Act.GIVE_BACK if now - self._tried_s >= self._pause_s else Act.NOTHING
+        in_use = measured.counted_bytes - self._idle
+        pause_s = self._pause_s if in_use * SMALL_PART >= perhaps_free else min(self._pause_s, HELD_PAUSE_S)
+        return Act.GIVE_BACK if now - self._tried_s >= pause_s else Act.NOTHING
 
     def gave_back(self, before: Measured, private_bytes: int) -> None:
         """Free memory was given back, and `private_bytes` are left."""

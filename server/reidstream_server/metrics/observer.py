@@ -17,11 +17,12 @@ from reidstream_server.core.effects import EndCause, FrameTimes
 from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.errors import Refusal
-from reidstream_server.runtime.job import BoxRefusal, FrameJob
+from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer, Observer
+from reidstream_server.tracks.track import TrackEndCause
 
-from .series import BOX_OUTCOMES, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series, Work
+from .series import BOX_OUTCOMES, CACHED, END_CAUSES, FRAME_OUTCOMES, LatencyStage, Series, Work
 
 _STAGES = (
     LatencyStage.QUEUE,
@@ -56,6 +57,7 @@ class MetricsObserver(Observer):
         self._total = stages[LatencyStage.TOTAL]
         self._stages = [stages[stage] for stage in _STAGES]
         self._ended = {cause: series.sessions_ended.labels(cause) for cause in END_CAUSES}
+        self._tracks = {cause: series.tracks_ended.labels(cause.value) for cause in TrackEndCause}
         self._refused = {refusal: series.calls_refused.labels(refusal.value) for refusal in Refusal}
         self.refusals: Tally[Refusal] = Tally()
         self._frame_age = series.frame_age_seconds
@@ -101,6 +103,11 @@ class MetricsObserver(Observer):
         self._ended["vanished" if cause is None else cause.value].inc()
 
     @override
+    def track_ended(self, cause: TrackEndCause) -> None:
+        """A track is over, and its client is told."""
+        self._tracks[cause].inc()
+
+    @override
     def model_added(self, model: ServedModel) -> None:
         """A model is served from now on."""
         name, series = model.name, self._series
@@ -141,8 +148,8 @@ class MetricsObserver(Observer):
 
     def _observe_boxes(self, job: FrameJob, outcomes: Sequence[CropOutcome]) -> None:
         if len(job.fates) > len(job.crops):
-            for refusal, count in Tally(fate for fate in job.fates if isinstance(fate, BoxRefusal)).items():
-                self._boxes[refusal.value].inc(count)
+            for word, count in Tally(_outcome(fate) for fate in job.fates if not isinstance(fate, int)).items():
+                self._boxes[word].inc(count)
         for outcome, counter in self._outcomes:
             if count := outcomes.count(outcome):
                 counter.inc(count)
@@ -152,3 +159,7 @@ class MetricsObserver(Observer):
         for crop, outcome in zip(job.crops, outcomes, strict=True):
             if outcome is CropOutcome.EMBEDDED:
                 self._models[crop.model].embeddings.inc()
+
+
+def _outcome(fate: CachedRow | BoxRefusal) -> str:
+    return CACHED if isinstance(fate, CachedRow) else fate.value

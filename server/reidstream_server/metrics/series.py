@@ -20,6 +20,7 @@ from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import CropOutcome, FaultReason
 from reidstream_server.errors import Refusal
 from reidstream_server.runtime.job import BoxRefusal
+from reidstream_server.tracks.track import TrackEndCause
 
 # 0.5 ms to 2.5 s, with edges where a frame interval ends at 30, 25 and 15 frames/s.
 SECONDS_BUCKETS = (
@@ -48,7 +49,8 @@ class Work(Enum):
 
 
 FRAME_OUTCOMES = ("answered", *(reason.value for reason in FaultReason))
-BOX_OUTCOMES = tuple(dict.fromkeys(item.value for item in (*CropOutcome, *BoxRefusal)))
+CACHED = "cached"
+BOX_OUTCOMES = (*dict.fromkeys(item.value for item in (*CropOutcome, *BoxRefusal)), CACHED)
 END_CAUSES = ("vanished", *(cause.value for cause in EndCause))
 
 
@@ -89,6 +91,9 @@ class Series:
         self.sessions_ended = Counter(
             "reidstream_sessions_ended", "Sessions by how they ended.", ["cause"], registry=registry
         )
+        self.tracks_ended = Counter(
+            "reidstream_tracks_ended", "Tracks by how they ended.", ["cause"], registry=registry
+        )
         self.calls_refused = Counter(
             "reidstream_calls_refused", "Calls that ended with a refusal.", ["reason"], registry=registry
         )
@@ -122,6 +127,7 @@ class Series:
         self._fill(self.boxes, BOX_OUTCOMES)
         self._fill(self.stage_seconds, (stage.value for stage in LatencyStage))
         self._fill(self.sessions_ended, END_CAUSES)
+        self._fill(self.tracks_ended, (cause.value for cause in TrackEndCause))
         self._fill(self.calls_refused, (refusal.value for refusal in Refusal))
 
     @staticmethod

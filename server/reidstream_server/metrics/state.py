@@ -25,6 +25,7 @@ from reidstream_server.core.terms import SchedulerLimits
 from reidstream_server.errors import Refusal
 from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.runtime.runtime import Runtime
+from reidstream_server.tracks.room import TrackFigures
 
 _LOOP_TIMEOUT_S = 1.0
 
@@ -42,6 +43,7 @@ class _State:
 
     now: SchedulerStatistics
     windows: WindowStatistics
+    tracks: TrackFigures
     loop_cpu_s: float
 
 
@@ -55,14 +57,21 @@ class StateCollector(Collector):
         limits: SchedulerLimits,
         *,
         max_sessions: int,
+        max_track_bytes: int,
         refusals: Mapping[Refusal, int],
     ) -> None:
         self._max_sessions = max_sessions
+        self._max_track_bytes = max_track_bytes
         self._limits = limits
         self._refusals = refusals
 
         def look() -> _State:
-            return _State(now=runtime.statistics(), windows=runtime.window_statistics(), loop_cpu_s=time.thread_time())
+            return _State(
+                now=runtime.statistics(),
+                windows=runtime.window_statistics(),
+                tracks=runtime.track_figures(),
+                loop_cpu_s=time.thread_time(),
+            )
 
         self._snapshot = FromLoop(loop, look, _LOOP_TIMEOUT_S)
 
@@ -70,14 +79,14 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """One family per series."""
         state = self._snapshot()
-        yield from self._gauges(state.now, state.windows)
+        yield from self._gauges(state.now, state.windows, state.tracks)
         yield from _of_models(state.now)
         yield self._admission_refusals(state.now)
         yield CounterMetricFamily(
             "reidstream_event_loop_cpu_seconds", "Time that the event loop has computed.", value=state.loop_cpu_s
         )
 
-    def _gauges(self, now: SchedulerStatistics, windows: WindowStatistics) -> Iterable[Metric]:
+    def _gauges(self, now: SchedulerStatistics, windows: WindowStatistics, tracks: TrackFigures) -> Iterable[Metric]:
         limits = self._limits
         for name, text, value in (
             ("sessions", "Open sessions.", now.sessions),
@@ -103,6 +112,9 @@ class StateCollector(Collector):
             ("window_frames", "Frames that sessions hold of their windows.", windows.window_frames),
             ("window_frames_limit", "The windows of all sessions together.", windows.window_limit),
             ("full_windows", "Sessions whose window is full.", windows.full_windows),
+            ("tracks", "Open tracks of sessions.", tracks.open),
+            ("track_bytes", "Bytes of tracks, and of cached embeddings that wait to be written.", tracks.bytes),
+            ("track_bytes_limit", "The limit of these bytes.", self._max_track_bytes),
             ("cores", "Cores that staging and inference share.", limits.cores),
             ("oldest_waiting_seconds", "How long the oldest queued frame has waited.", now.oldest_waiting_s),
         ):

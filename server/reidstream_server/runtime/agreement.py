@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reidstream_server.core.terms import SessionTerms
+from reidstream_server.tracks.terms import TrackTerms
 
 from .models import Routes
 
@@ -47,7 +48,7 @@ class BoxFilter:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """One call's terms. `box_filter` is None where nothing is filtered. `upright`: pictures are turned as their EXIF
-    says, and boxes lie in the turned pictures.
+    says, and boxes lie in the turned pictures. `tracks`: None where track ids are ignored.
     """
 
     terms: SessionTerms
@@ -55,3 +56,4 @@ class Agreement:
     box_filter: BoxFilter | None
     dtype: AnswerDtype
     upright: bool = False
+    tracks: TrackTerms | None = None

@@ -20,6 +20,7 @@ from reidstream_engines.image import Image, PixelBox
 from reidstream_engines.protocol import BoxCrop, Crop, Embeddings, StagedFrame, Stager, TensorCrop
 from reidstream_server.core.faults import FaultReason, FrameFault
 from reidstream_server.core.terms import ModelIndex
+from reidstream_server.tracks.track import FrameTracks
 
 from .agreement import Agreement
 from .trace import FrameTrace
@@ -36,15 +37,19 @@ class BoxRefusal(Enum):
     FILTERED = "filtered"
     NO_MODEL = "no_model"
     INVALID_IMAGE = "invalid_image"
+    SOURCE_LOST = "source_lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedRow:
-    """A vector (dim,) of `model` that is known already, computed for the frame `source_frame_id` of this session."""
+    """A vector (dim,) of `model` that is known already, computed for the frame `source_frame_id` of this session, which
+    was taken `source_age_ns` before this one.
+    """
 
     model: ModelIndex
     vector: Embeddings
     source_frame_id: int
+    source_age_ns: int
     quality: float
 
 
@@ -55,7 +60,10 @@ Fetch: TypeAlias = Callable[[], bytes]
 """Brings a picture's bytes, in the thread that stages it."""
 
 BoxFate: TypeAlias = CropIndex | CachedRow | BoxRefusal
-"""What becomes of a box, known before anything is decoded: it is cropped, it has a vector, or it has none."""
+"""What becomes of a box, known before anything is decoded: it is cropped, it has a vector, or it has none.
+
+A box that is promised the row of its track is SOURCE_LOST until its answer is handed out (see `tracking`).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,8 @@ class FrameJob:
     `cuts`: what will be cut from each of `images`. `late`: of those whose `data` must not be looked at, only what is
     fetched in its place. `ready_crops`: every crop has a picture of its own, so one that
     cannot be decoded harms no other. `tensors`: network inputs (C, H, W) float32 that a client made itself. `trace`:
-    None if the frame is not recorded.
+    None if the frame is not recorded. `tracks`: what was decided about its boxes, in a session with tracks; `let_go`:
+    bytes of its message that nobody needs, since what they show is cached.
     """
 
     agreement: Agreement
@@ -103,6 +112,8 @@ class FrameJob:
     late: Mapping[int, Fetch] = field(default_factory=dict)
     staged: list[StagedFrame | None] = field(default_factory=list)
     trace: FrameTrace | None = None
+    tracks: FrameTracks | None = None
+    let_go: int = 0
 
     def instant(self, stager: Stager) -> bool:
         """Whether `stage` only points at memory that is there."""

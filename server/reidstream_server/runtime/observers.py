@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from reidstream_server.core.effects import EndCause
 from reidstream_server.core.terms import ModelIndex
+from reidstream_server.tracks.track import TrackEndCause
 
 from .models import ServedModel
 from .session import JobAnswer, Observer
@@ -48,6 +49,11 @@ class Observers(Observer):
     def session_ended(self, cause: EndCause | None) -> None:
         for one in self._observers:
             one.session_ended(cause)
+
+    @override
+    def track_ended(self, cause: TrackEndCause) -> None:
+        for one in self._observers:
+            one.track_ended(cause)
 
     @override
     def model_added(self, model: ServedModel) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -48,6 +50,8 @@ from reidstream_server.core.terms import (
 )
 from reidstream_server.errors import GoingAway
 from reidstream_server.logs import get_logger
+from reidstream_server.tracks.room import TrackBounds, TrackFigures, TrackRoom
+from reidstream_server.tracks.track import Snapshot, TrackEnded
 
 from .agreement import Agreement
 from .at_work import ModelsAtWork, close_all
@@ -57,9 +61,10 @@ from .job import FrameJob
 from .losses import LossWatch
 from .models import ModelTable, ServedModel
 from .open_sessions import OpenSessions
-from .session import JobAnswer, Observer, Origin, Session, TrackEnded
+from .session import JobAnswer, Observer, Origin, Session
 from .statistics import SessionFigures
 from .trace import trace_field
+from .tracking import SessionTracks
 from .wakeups import Wakeups
 from .workers import Workers
 
@@ -67,12 +72,15 @@ log = get_logger(__name__)
 
 JobEffect = Effect[FrameJob]
 
+NO_TRACKS = TrackBounds(max_tracks=0, max_bytes=0)
+
 
 class Runtime:
     """See the module. Open it with `async with`; closing waits for the threads, but not for one that does not return.
 
     `models`: what new calls get; it begins empty. `losses`: tells who loses frames, when asked to look. `engine_died`:
-    done, with the reason, when the process must end. `stuck`: after closing, whether a thread still works.
+    done, with the reason, when the process must end. `stuck`: after closing, whether a thread still works. `tracks`:
+    without bounds for it, there is no memory of tracks.
     """
 
     def __init__(
@@ -80,11 +88,13 @@ class Runtime:
         limits: SchedulerLimits,
         stager: Stager,
         observer: Observer,
+        tracks: TrackBounds = NO_TRACKS,
     ) -> None:
         self._scheduler: Scheduler[FrameJob] = Scheduler(limits)
         self.models = ModelTable()
         self._observer = observer
         self._sessions = OpenSessions()
+        self._track_room = TrackRoom(tracks)
         self.losses = LossWatch()
         self._wakeups = Wakeups(self._failed, self._on_timer)
         self._computing = Workers(limits.cores, "computing", self._worker_failed)
@@ -163,8 +173,10 @@ class Runtime:
         """Raises GoingAway. For doors that would read something large, or wait, before they open a session."""
         self._sessions.refuse_when_leaving()
 
-    def open_session(self, agreement: Agreement, origin: Origin | None = None) -> Session:
-        """Begin a session; `origin`: of a stream.
+    def open_session(
+        self, agreement: Agreement, origin: Origin | None = None, open_tracks: Sequence[Snapshot] = ()
+    ) -> Session:
+        """Begin a session; `origin`: of a stream. `open_tracks`: those that it goes on with, if it has tracks.
 
         Raises GoingAway, also if one of its models was retired since the call was agreed on.
         """
@@ -177,6 +189,16 @@ class Runtime:
         session.readable.set()
         self._gate(session)
         self._sessions.add(session)
+        if agreement.tracks is not None:
+            session.tracks = SessionTracks(
+                agreement,
+                agreement.tracks,
+                self._track_room,
+                key,
+                told=partial(self._track_ended, session),
+                failed=self._failed,
+            )
+            session.tracks.adopt(open_tracks)
         return session
 
     def may_read(self, session: Session) -> bool:
@@ -187,13 +209,15 @@ class Runtime:
     def frame_arrived(self, session: Session, request: FrameRequest, job: FrameJob, *, spent_ns: int = 0) -> None:
         """A frame was read and understood, which took the event loop `spent_ns`."""
         now = time.monotonic_ns()
-        session.came(request.message_bytes)
+        session.came(request.message_bytes + job.let_go)
         self._carry_out(self._scheduler.frame_arrived(session.key, request, job, now, spent_ns=spent_ns))
         self._gate(session)
 
     def frame_refused(self, session: Session, frame_id: int, fault: FrameFault, *, spent_ns: int = 0) -> None:
         """A frame was read, which took the event loop `spent_ns`, and is answered with a fault."""
         session.came(0)
+        if session.tracks is not None:
+            session.tracks.refused(frame_id)
         now = time.monotonic_ns()
         self._carry_out(self._scheduler.frame_refused(session.key, frame_id, fault, now, spent_ns=spent_ns))
         self._gate(session)
@@ -215,19 +239,17 @@ class Runtime:
 
     def half_closed(self, session: Session) -> None:
         """The client sends no more."""
+        if session.tracks is not None:
+            session.tracks.half_closed()
         self._carry_out(self._scheduler.half_closed(session.key, time.monotonic_ns()))
 
     def answer_written(self, session: Session, answer: JobAnswer) -> None:
         """The door has written the session's oldest unwritten answer, which is this one."""
         now = time.monotonic_ns()
         session.counters.written(answer.fault, answer.times, now)
+        if session.tracks is not None:
+            session.tracks.answer_written(answer)
         self._carry_out(self._scheduler.answer_written(session.key, now))
-
-    def track_ended(self, session: Session, event: TrackEnded) -> None:
-        """Have the door write an event, behind the answers that were handed out before it. After the session's end it
-        is not written.
-        """
-        session.mail.put_nowait(event)
 
     def session_lost(self, key: SessionKey, cause: EndCause | None = None) -> None:
         """The client is gone, or its call has ended; CLOSED: it said so. Harmless for a session that is over."""
@@ -266,6 +288,10 @@ class Runtime:
         """The oldest of its open frames."""
         return self._scheduler.open_frames(session.key, most, time.monotonic_ns())
 
+    def serves_others(self, sources: AbstractSet[str]) -> bool:
+        """Whether a session is open of none of these sources. Looks at every session."""
+        return any(session.agreement.terms.source not in sources for session in self._sessions)
+
     def sessions(self) -> Sequence[Session]:
         """Every session that is not over, the oldest first."""
         return tuple(self._sessions)
@@ -278,6 +304,10 @@ class Runtime:
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of the scheduler."""
         return self._scheduler.statistics(time.monotonic_ns())
+
+    def track_figures(self) -> TrackFigures:
+        """A snapshot of all tracks together."""
+        return self._track_room.figures()
 
     def window_statistics(self) -> WindowStatistics:
         """A snapshot of all sessions' windows together."""
@@ -315,15 +345,17 @@ class Runtime:
             return
         match effect:
             case Answer():
-                trace = None if effect.payload is None else effect.payload.trace
-                self._observer.answered(effect, time.monotonic_ns(), None if trace is None else trace.trace_hex)
-                session.mail.put_nowait(effect)
+                self._hand_out(session, effect)
             case SendDrain():
                 session.draining = True
+                if session.tracks is not None:
+                    session.tracks.leave()
                 session.mail.put_nowait(effect)
             case Readable():
                 session.readable.set()
             case End():
+                if session.tracks is not None and effect.cause is EndCause.FINISHED:
+                    session.tracks.over()
                 self._sessions.remove(effect.session)
                 self._observer.session_ended(effect.cause)
                 if effect.cause is EndCause.STALLED:
@@ -331,6 +363,20 @@ class Runtime:
                 session.mail.put_nowait(effect)
             case _:
                 assert_never(effect)
+
+    def _hand_out(self, session: Session, answer: JobAnswer) -> None:
+        if session.tracks is not None:
+            session.tracks.handed_out(answer)
+        trace = None if answer.payload is None else answer.payload.trace
+        self._observer.answered(answer, time.monotonic_ns(), None if trace is None else trace.trace_hex)
+        session.mail.put_nowait(answer)
+        if session.tracks is not None:
+            session.tracks.tell()
+
+    def _track_ended(self, session: Session, event: TrackEnded) -> None:
+        """Have the door write it, behind the answers that were handed out before it."""
+        self._observer.track_ended(event.cause)
+        session.mail.put_nowait(event)
 
     def _too_slow(self, effect: SetAside[FrameJob] | GiveUpStaging[FrameJob]) -> None:
         flow, trace = effect.payload.agreement.terms.flow, trace_field(effect.payload.trace)

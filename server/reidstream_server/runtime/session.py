@@ -11,33 +11,18 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from reidstream_engines.protocol import Embeddings
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.statistics import SessionStatistics
 from reidstream_server.core.terms import ModelIndex, SessionKey
+from reidstream_server.tracks.track import TrackEndCause, TrackEnded
 
 from .agreement import Agreement
 from .job import FrameJob
 from .models import ServedModel
 from .statistics import SessionCounters, SessionFigures
+from .tracking import SessionTracks
 
 JobAnswer: TypeAlias = Answer[FrameJob]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrackEnded:
-    """A track is over. `total`: the sum (dim,) of its vectors by `model`, each times its weight, not normalised.
-
-    `weight`: the sum of the weights. `count`: of the vectors. The frames are the first and the last of the track.
-    """
-
-    track_id: int
-    model: ModelIndex
-    total: Embeddings
-    weight: float
-    count: int
-    first_frame_id: int
-    last_frame_id: int
 
 
 Outgoing: TypeAlias = JobAnswer | TrackEnded | SendDrain | End
@@ -58,13 +43,14 @@ class Origin:
 class Session:
     """A door's end of a session. `origin`: None for a single call. `mail` holds what to write, in order; `readable` is
     set while messages may be read; `stalled` is set when the session was ended because its client does not read.
-    `draining`: it was asked to leave.
+    `draining`: it was asked to leave. `tracks`: None in a session without track memory.
     """
 
     key: SessionKey
     agreement: Agreement
     origin: Origin | None = None
     draining: bool = False
+    tracks: SessionTracks | None = None
     counters: SessionCounters = field(default_factory=SessionCounters)
     mail: asyncio.Queue[Outgoing] = field(default_factory=asyncio.Queue)
     readable: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,6 +115,11 @@ class Observer(Protocol):
     @abstractmethod
     def session_ended(self, cause: EndCause | None) -> None:
         """A session is over; None when its client vanished."""
+        ...
+
+    @abstractmethod
+    def track_ended(self, cause: TrackEndCause) -> None:
+        """A track is over, and its client is told."""
         ...
 
     @abstractmethod

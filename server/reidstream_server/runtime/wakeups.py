@@ -1,15 +1,19 @@
 """How the event loop is woken: by a thread that has finished, by the next deadline, or a little later.
 
 Why in one place: nobody awaits these events. If one failed in silence, somebody would wait for ever; so `_call` reports
-every failure. Trap: most deadlines move on before they come. A timer that is armed for an earlier time stays: it wakes
-for nothing once, which costs less than a cancellation with every event.
+every failure. Traps: to wake the loop costs a thread more than a small picture's staging: it writes to a socket, which
+the loop reads. So what ends while a wake-up is on its way comes with it. And most deadlines move on before they come. A
+timer that is armed for an earlier time stays: it wakes for nothing once, which costs less than a cancellation with
+every event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVarTuple, Unpack
 
 Ts = TypeVarTuple("Ts")
@@ -22,13 +26,18 @@ class Wakeups:
         self._loop = asyncio.get_running_loop()
         self._failed = failed
         self._due = due
+        self._ended: deque[Callable[[], None]] = deque()  # in threads, and the loop has not heard of it
+        self._woken = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns: int | None = None
 
     def from_thread(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Any thread. If the loop is closed, nobody is left to tell."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._call, event, *arguments)
+        self._ended.append(partial(event, *arguments))
+        if not self._woken:  # two threads may find it so, and wake the loop twice
+            self._woken = True
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._hear)
 
     def soon(self, event: Callable[[Unpack[Ts]], None], *arguments: Unpack[Ts]) -> None:
         """Event loop only: after the event that is carried out now."""
@@ -47,6 +56,11 @@ class Wakeups:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._timer_ns = None
+
+    def _hear(self) -> None:
+        self._woken = False  # before the look: what comes after it wakes the loop again
+        while self._ended:
+            self._call(self._ended.popleft())
 
     def _on_timer(self) -> None:
         self._timer = self._timer_ns = None

@@ -7,6 +7,9 @@ decided which box needs a row of its own, and what a track keeps of its rows.
     sighting   one box as a track sees it: where it is, how good it is, how much others overlap it
     policy     whether a box needs a row of its own, and why
     rows       what a track keeps of its rows: their sum, the newest, and a few to choose from
+    track      one track: what came of it, what was told of it, its snapshot and its end
+    memory     a session's tracks: decisions, promises, ends
+    room       the bytes of all sessions' tracks
 
 Trap: a session can go on at another server. So every number that its snapshot has is rounded as the wire rounds it,
 before it is used: the other server then decides and sums up as this one would have.

@@ -37,6 +37,7 @@ CALLS: Mapping[Refusal, Status] = {
     Refusal.WRONG_SPACE: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     Refusal.UNKNOWN_SESSION: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
     Refusal.NOT_PERMITTED: Status(StatusCode.PERMISSION_DENIED, HTTPStatus.FORBIDDEN),
+    Refusal.NO_TRACKS: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     Refusal.STALE_EPOCH: Status(StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     Refusal.TAKEN_OVER: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     Refusal.NOT_OFFERED: Status(StatusCode.UNIMPLEMENTED, HTTPStatus.NOT_IMPLEMENTED),

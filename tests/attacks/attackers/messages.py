@@ -33,6 +33,7 @@ def opening(
     upright: bool = False,
     session_id: bytes = b"",
     epoch: int = 0,
+    tracks: session_pb2.TrackOptions | None = None,
 ) -> bytes:
     """A SessionOpen, serialised. Without a `session_id` it is a new one."""
     message = session_pb2.SessionOpen(
@@ -47,6 +48,8 @@ def opening(
     if budget_ms is not None:
         message.options.latency_budget_ms = budget_ms
     message.window.frames = window
+    if tracks is not None:
+        message.track_options.CopyFrom(tracks)
     return service_pb2.EmbedStreamRequest(session_open=message).SerializeToString()
 
 
@@ -166,6 +169,20 @@ def raw_body(total: int) -> bytes:
 
 
 @cache
+def new_tracks(number: int, boxes: int, side: int = 64) -> bytes:
+    """A frame of a raw picture of `side` x `side`, with so many boxes of tracks that nobody has seen, serialised."""
+    rect = image_pb2.Rect(x1=0, y1=0, x2=side, y2=side)
+    found = [image_pb2.Box(rect=rect, track_id=number * boxes + one) for one in range(boxes)]
+    frame = frame_pb2.Frame(frame_id=number, raw=_small_picture(side), boxes=found)
+    return service_pb2.EmbedStreamRequest(frame=frame).SerializeToString()
+
+
+def ended_tracks(count: int) -> bytes:
+    """EndTracks of so many tracks that nobody has, serialised."""
+    ended = session_pb2.EndTracks(track_ids=range(2**40, 2**40 + count))
+    return service_pb2.EmbedStreamRequest(end_tracks=ended).SerializeToString()
+
+
 def small_body(boxes: int, side: int = 64) -> bytes:
     """Of a Frame: a raw picture of `side` x `side`, with so many boxes that are cut from all of it."""
     box = image_pb2.Box(rect=image_pb2.Rect(x1=0, y1=0, x2=side, y2=side))

@@ -132,44 +132,105 @@ READING = (
     Mutant(
         name="another pays for what was read for nothing",
         module="sources",
-        old="                self.charge(source.name, spent, now)\n",
-        new="                self.charge(next(iter(self._by_name)), spent, now)\n",
+        old="                self._pause(source, PENALTY",
+        new="                self._pause(next(iter(self._by_name.values())), PENALTY",
         found_by=4,
     ),
     Mutant(
         name="a larger part is free than was said",
         module="sources",
-        old="max(source.free_from_ns, now) + FREE_PART * spent\n",
-        new="max(source.free_from_ns, now) + (FREE_PART - 1) * spent\n",
+        old="before + part * spent\n",
+        new="before + (part - 1) * spent\n",
         found_by=4,
     ),
     Mutant(
         name="time without reading is saved up",
         module="sources",
-        old="max(source.free_from_ns, now) + FREE_PART * spent\n",
-        new="(source.free_from_ns or now) + FREE_PART * spent\n",
+        old="before = max(source.free_from_ns, now)\n",
+        new="before = source.free_from_ns or now\n",
         found_by=4,
     ),
     Mutant(
         name="nothing is free at once",
         module="sources",
-        old="            if source.free_from_ns > now + FREE_PART * FREE_AT_ONCE_NS:\n",
+        old="            if source.free_from_ns > now + part * FREE_AT_ONCE_NS:\n",
         new="            if source.free_from_ns > now:\n",
         found_by=4,
     ),
     Mutant(
         name="whoever has paid still owes what is beyond the free part",
         module="sources",
-        old="                source.free_from_ns = now + FREE_PART * FREE_AT_ONCE_NS\n",
+        old="                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)\n",
         new="",
         found_by=4,
     ),
     Mutant(
         name="whoever has paid owes nothing",
         module="sources",
-        old="                source.free_from_ns = now + FREE_PART * FREE_AT_ONCE_NS\n",
+        old="                source.free_from_ns = max(before, now + part * FREE_AT_ONCE_NS)\n",
         new="                source.free_from_ns = now\n",
         found_by=10,
+    ),
+    # Many together.
+    Mutant(
+        name="each of many has as much free as one alone",
+        module="sources",
+        old="part = max(FREE_PART, FREE_PART_TOGETHER *",
+        new="part = max(FREE_PART, 0 *",
+        found_by=4,
+    ),
+    Mutant(
+        name="whoever has not begun yet shares what is free",
+        module="spenders",
+        old=" + sum(name not in self._until for name in begin)",
+        new="",
+        found_by=4,
+    ),
+    Mutant(
+        name="whoever spends already counts twice when it spends again",
+        module="spenders",
+        old="sum(name not in self._until for name in begin)",
+        new="len(begin)",
+        found_by=4,
+    ),
+    Mutant(
+        name="whoever has all again still shares what is free",
+        module="spenders",
+        old="                del self._until[name]\n",
+        new="                pass\n",
+        found_by=4,
+    ),
+    Mutant(
+        name="whoever spends on is counted until its first time alone",
+        module="spenders",
+        old=(
+            "                heapq.heappush(self._heap, (until, name))\n"
+            "            else:\n"
+            "                del self._until[name]\n"
+        ),
+        new="                pass\n            del self._until[name]\n",
+        found_by=4,
+    ),
+    Mutant(
+        name="each of many pays no longer than one alone",
+        module="sources",
+        old="max(PENALTY, PENALTY_TOGETHER * (1 + others)) * cost_ns",
+        new="PENALTY * cost_ns",
+        found_by=4,
+    ),
+    Mutant(
+        name="whoever pays already counts among the others",
+        module="sources",
+        old="other is not source and other.until_ns > now",
+        new="other.until_ns > now",
+        found_by=6,
+    ),
+    Mutant(
+        name="what many pay for the free part is what one pays",
+        module="sources",
+        old="PENALTY * part // FREE_PART * spent",
+        new="PENALTY * spent",
+        found_by=4,
     ),
     # Who leaves.
     Mutant(
@@ -196,8 +257,8 @@ READING = (
     Mutant(
         name="a source that left before it was settled stays for ever",
         module="sources",
-        old="                self.charge(source.name, spent, now)\n            self._forget(source)\n",
-        new="                self.charge(source.name, spent, now)\n",
+        old="            self._spenders.note(source.name, source.free_from_ns)\n            self._forget(source)\n",
+        new="            self._spenders.note(source.name, source.free_from_ns)\n",
         found_by=41,
     ),
     Mutant(

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Set as AbstractSet
 
-PENALTY = 8
+PENALTY, PENALTY_TOGETHER = 8, 3
 LONGEST_PAUSE_NS = 10_000_000_000
 OVERSPENT = 4
-FREE_PART, FREE_AT_ONCE_NS = 4, 20_000_000
+FREE_PART, FREE_PART_TOGETHER, FREE_AT_ONCE_NS = 4, 3, 20_000_000
 
 
 class Accounts:
@@ -60,7 +60,11 @@ class Accounts:
         """The source has to pay."""
         if cost_ns <= 0:
             return
-        until = max(self._until.get(source, 0), now) + PENALTY * cost_ns
+        paying = {other for other, until in self._until.items() if until > now} | {source}
+        self._pause(source, max(PENALTY, PENALTY_TOGETHER * len(paying)) * cost_ns, now)
+
+    def _pause(self, source: str, pause_ns: int, now: int) -> None:
+        until = max(self._until.get(source, 0), now) + pause_ns
         self._until[source] = min(until, now + LONGEST_PAUSE_NS)
         self.ever_slowed.add(source)
         self._enter(source)
@@ -73,11 +77,14 @@ class Accounts:
     def settle(self, now: int) -> list[str]:
         """After a step: what was read for nothing goes into the buckets. Those for whom it was too much pay for it."""
         pay = []
+        spenders = {source for source in self._buckets if self.owes_ns(source, now)} | set(self._for_nothing)
+        part = max(FREE_PART, FREE_PART_TOGETHER * len(spenders))
         for source, spent_ns in self._for_nothing.items():
-            level = self.owes_ns(source, now) + FREE_PART * spent_ns
-            if level > FREE_PART * FREE_AT_ONCE_NS:
-                level = FREE_PART * FREE_AT_ONCE_NS
-                self.charge(source, spent_ns, now)
+            before = self.owes_ns(source, now)
+            level = before + part * spent_ns
+            if level > part * FREE_AT_ONCE_NS:
+                level = max(before, part * FREE_AT_ONCE_NS)
+                self._pause(source, 2 * part * spent_ns, now)
                 pay.append(source)
             self._buckets[source] = level, now
         self._for_nothing.clear()

@@ -91,6 +91,8 @@ class ServerStream:
         session_id: bytes | None = None,
         limits: model_pb2.Limits | None = None,
         takes_close: bool = False,
+        tracks: session_pb2.TrackOptions | None = None,
+        budget_ms: int | None = None,
     ) -> None:
         self.open = (await self.context.read()).session_open
         asked = self.open.window
@@ -105,6 +107,8 @@ class ServerStream:
             overload_policy=self.open.overload_policy,
             dtype=self.open.options.dtype,
             takes_close=takes_close,
+            track_options=tracks,
+            latency_budget_ms=budget_ms,
         )
         await self.write(service_pb2.EmbedStreamResponse(session_opened=answer))
 

@@ -23,9 +23,9 @@ from reidstream_client import (
     RawFrame,
     ReidClient,
     ReidError,
-    ResumingStreamOptions,
     RetryPolicy,
     TlsOptions,
+    TrackingResumingStreamOptions,
     testing,
 )
 from tests.unit.client.samples import BOXES, IMAGE
@@ -124,7 +124,7 @@ def test_no_option_of_a_client_fails_with_another_error(name: str) -> None:
     assert failures(lambda value: make("localhost:1", **{name: value}), name) == {}
 
 
-@pytest.mark.parametrize("name", sorted(ResumingStreamOptions.__annotations__))
+@pytest.mark.parametrize("name", sorted(TrackingResumingStreamOptions.__annotations__))
 def test_no_option_of_a_stream_fails_with_another_error(client: ReidClient, name: str) -> None:
     """It is refused by its name, or the session opens."""
 

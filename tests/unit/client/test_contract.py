@@ -22,6 +22,8 @@ from reidstream_client import (
     PixelFormat,
     Priority,
     ReidError,
+    TrackEndCause,
+    TrackVector,
     public,
 )
 from reidstream_client.errors import ERROR_OF_STATUS
@@ -34,6 +36,8 @@ MIRRORS: Sequence[tuple[type[Enum], dict[str, int], str]] = [
     (Priority, dict(session_pb2.Priority.items()), "PRIORITY_"),
     (Ordering, dict(session_pb2.Ordering.items()), "ORDERING_"),
     (OverloadPolicy, dict(session_pb2.OverloadPolicy.items()), "OVERLOAD_POLICY_"),
+    (TrackVector, dict(session_pb2.TrackVector.items()), "TRACK_VECTOR_"),
+    (TrackEndCause, dict(session_pb2.TrackEndCause.items()), "TRACK_END_CAUSE_"),
     (ColorMatrix, dict(image_pb2.ColorMatrix.items()), "COLOR_MATRIX_"),
     (ColorRange, dict(image_pb2.ColorRange.items()), "COLOR_RANGE_"),
 ]

@@ -14,7 +14,10 @@ from reidstream_client import AsyncReidClient, AsyncSession, ReidClient, Resumin
 from reidstream_client.option_help import with_options
 
 CLASSES = (ReidClient, AsyncReidClient, Session, AsyncSession, ResumingSession)
-OPTIONS = ("ClientOptions", "StreamOptions", "ResumingStreamOptions", "FrameOptions", "CallOptions")
+OPTIONS = (
+    *("ClientOptions", "FrameOptions", "CallOptions"),
+    *("StreamOptions", "ResumingStreamOptions", "TrackingStreamOptions", "TrackingResumingStreamOptions"),
+)
 
 
 def methods() -> Iterator[object]:
@@ -42,6 +45,7 @@ def test_help_of_a_stream_says_what_its_options_mean() -> None:
     assert "Open a session for one camera, in a `with` block" in text
     assert "overload_policy: What happens to a frame while the window is full. Default: WAIT." in text
     assert "camera_id: Instead of the client's." in text
+    assert "tracks: A memory of tracks: boxes with a track id are embedded where" in text
 
 
 @pytest.mark.parametrize("name", OPTIONS)

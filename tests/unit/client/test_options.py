@@ -14,6 +14,7 @@ from reidstream_client import (
     AsyncSession,
     CallOptions,
     ClientOptions,
+    EmbedOnRisk,
     FrameInput,
     FrameOptions,
     InvalidRequest,
@@ -24,14 +25,19 @@ from reidstream_client import (
     ResumingStreamOptions,
     Session,
     StreamOptions,
+    TrackingResumingStreamOptions,
+    TrackingStreamOptions,
+    TrackOptions,
 )
 from reidstream_client.options import CallInput, ClientSettings, StreamSettings
 from reidstream_client.session.opener import Opener
 
 PAIRS: list[tuple[type[Any], type[Any], set[str]]] = [
     (ClientOptions, ClientSettings, set()),
-    (StreamOptions, StreamSettings, {"give_up_after_s"}),
-    (ResumingStreamOptions, StreamSettings, set()),
+    (StreamOptions, StreamSettings, {"give_up_after_s", "tracks"}),
+    (ResumingStreamOptions, StreamSettings, {"tracks"}),
+    (TrackingStreamOptions, StreamSettings, {"give_up_after_s"}),
+    (TrackingResumingStreamOptions, StreamSettings, set()),
     (FrameOptions, FrameInput, {"image", "boxes"}),
     (CallOptions, CallInput, {"image", "boxes"}),
 ]
@@ -39,11 +45,11 @@ PAIRS: list[tuple[type[Any], type[Any], set[str]]] = [
 ENTRIES: list[tuple[Callable[..., Any], type[Any]]] = [
     (AsyncReidClient, ClientOptions),
     (ReidClient, ClientOptions),
-    (AsyncReidClient.stream, StreamOptions),
-    (AsyncReidClient.resuming_stream, ResumingStreamOptions),
-    (ReidClient.stream, StreamOptions),
-    (ReidClient.resuming_stream, ResumingStreamOptions),
-    (ReidClient.embed_many, StreamOptions),
+    (AsyncReidClient.stream, TrackingStreamOptions),
+    (AsyncReidClient.resuming_stream, TrackingResumingStreamOptions),
+    (ReidClient.stream, TrackingStreamOptions),
+    (ReidClient.resuming_stream, TrackingResumingStreamOptions),
+    (ReidClient.embed_many, TrackingStreamOptions),
     (AsyncSession.send, FrameOptions),
     (ResumingSession.send, FrameOptions),
     (Session.send, FrameOptions),
@@ -76,13 +82,14 @@ def test_an_entry_point_shows_exactly_the_options(entry: Callable[..., Any], opt
 
 STREAM = {
     "camera_id": "door",
-    "ordering": Ordering.AS_COMPLETED,
+    "ordering": Ordering.IN_ORDER,
     "overload_policy": OverloadPolicy.REJECT,
     "window_frames": 3,
     "window_bytes": 4000,
     "answer_timeout_s": 5.0,
     "budget_grace_s": 0.25,
     "shared_memory": True,
+    "tracks": TrackOptions(embed=EmbedOnRisk(max_shift=0.25), timeout_s=2.0, representatives=1),
 }
 
 
@@ -105,19 +112,19 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[StreamSettings]:
 
 async def test_every_option_of_a_stream_arrives(arrived: list[StreamSettings]) -> None:
     """From all five entry points."""
-    assert set(STREAM) == set(StreamOptions.__annotations__)
+    assert set(STREAM) == set(TrackingStreamOptions.__annotations__)
     client = AsyncReidClient("localhost:1")
-    for context in (client.stream(**STREAM), client.resuming_stream(**STREAM, give_up_after_s=60.0)):  # type: ignore[arg-type]
+    for context in (client.stream(**STREAM), client.resuming_stream(**STREAM, give_up_after_s=60.0)):  # type: ignore[call-overload]
         with pytest.raises(Stop):
             async with context:
                 pytest.fail("there is no session")
     with ReidClient("localhost:1") as blocking:
-        resuming = blocking.resuming_stream(**STREAM, give_up_after_s=60.0)  # type: ignore[arg-type]
-        for entered in (blocking.stream(**STREAM), resuming):  # type: ignore[arg-type]
+        resuming = blocking.resuming_stream(**STREAM, give_up_after_s=60.0)  # type: ignore[call-overload]
+        for entered in (blocking.stream(**STREAM), resuming):  # type: ignore[call-overload]
             with pytest.raises(Stop):
                 entered.__enter__()
         with pytest.raises(Stop):
-            next(iter(blocking.embed_many([], **STREAM)))  # type: ignore[arg-type]
+            next(iter(blocking.embed_many([], **STREAM)))  # type: ignore[call-overload]
     assert arrived == [StreamSettings(**STREAM)] * 5  # type: ignore[arg-type]
 
 

@@ -10,14 +10,16 @@ import pytest
 import reidstream_client
 
 ROOT = Path(reidstream_client.__file__).parent
-FLOOR = {"errors", "checks", "choices", "models", "types", "options", "tracing"}
+FLOOR = {"errors", "checks", "choices", "models", "types", "options", "tracing", "track_terms"}
 # Room -> what of this package it may import, beside itself.
 ROOMS = {
     "frames": FLOOR,
     "connection": {"errors", "checks", "choices", "redaction", "process"},
     "session": FLOOR | {"frames", "connection", "loop_thread", "process"},
     "testing": FLOOR | {"frames", "connection", "aio", "sync"},
-    "cli": FLOOR | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin"},
+    "evaluation": FLOOR | {"__version__", "frames", "sync"},
+    "cli": FLOOR
+    | {"__version__", "redaction", "frames", "connection", "session", "sync", "aio", "admin", "evaluation"},
 }
 LONGEST = 300
 

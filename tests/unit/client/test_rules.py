@@ -25,6 +25,7 @@ from reidstream_client import (
     ReidError,
     ResumingStreamOptions,
     RetryPolicy,
+    TrackingResumingStreamOptions,
     testing,
 )
 from reidstream_client.checks import FOREVER_S
@@ -37,7 +38,8 @@ HALF_A_PAIR = "gate-\udce4"
 
 def test_every_option_has_a_rule() -> None:
     """A new one without a rule would fail when somebody gives it; those of frames are checked with their boxes."""
-    named = {*ClientOptions.__annotations__, *ResumingStreamOptions.__annotations__, *CallOptions.__annotations__}
+    streams = TrackingResumingStreamOptions.__annotations__
+    named = {*ClientOptions.__annotations__, *streams, *CallOptions.__annotations__}
     assert set(RULES) == named - set(FrameOptions.__annotations__)
 
 

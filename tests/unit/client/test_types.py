@@ -41,6 +41,7 @@ def answer(**changes: object) -> FrameEmbeddings:
         valid=valid,
         quality=np.ones(MANY, np.float32),
         source_frame_ids=np.full(MANY, 7, np.uint64),
+        source_ages_s=np.zeros(MANY),
         blocks=(block,),
         timing=Timing(round_trip_s=0.0123456),
     )

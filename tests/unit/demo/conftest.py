@@ -36,6 +36,7 @@ def _answer(people: tuple[int, ...]) -> FrameEmbeddings:
         valid=valid,
         quality=np.ones(len(people), np.float32),
         source_frame_ids=np.zeros(len(people), np.uint64),
+        source_ages_s=np.zeros(len(people)),
         blocks=(ModelEmbeddings(model=MODEL, embeddings=embeddings, valid=valid),),
         timing=Timing(decoded_s=0.002, first_batch_started_s=0.003, last_batch_ended_s=0.010, sent_s=0.011),
     )

@@ -30,6 +30,10 @@ SAID = "".join(path.read_text(encoding="utf-8") for path in Path(contract.__file
         f"be compared with the client's. At most {contract.MAX_SPACE_ID_BYTES} bytes of UTF-8",
         f"At most {contract.MAX_MODEL_CHOICES} choices",
         f"than {contract.MAX_CLASS_IDS} items",
+        f"{contract.MAX_STRUCTURE_BYTES_PER_TRACK} * `Limits.max_tracks_per_session` bytes if that is more",
+        f"Milliseconds, 1 to {contract.MAX_TRACK_TIMEOUT_MS:,}",
+        f"has at most, 0 to {contract.MAX_TRACK_REPRESENTATIVES}",
+        f"At most {contract.MAX_ENDED_TRACK_IDS} ids",
     ],
 )
 def test_the_proto_files_say_the_same(fact: str) -> None:

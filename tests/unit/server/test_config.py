@@ -100,6 +100,8 @@ def test_defaults_are_those_that_were_decided() -> None:
         max_sessions=512,
         max_sessions_per_client=256,
         max_calls=512,
+        max_tracks_per_session=512,
+        max_track_bytes=256 << 20,
     )
     assert dataclasses.astuple(config.scheduling) == (0.0, 1000.0, 8, 8, 60.0, 30.0, 30.0, 10.0, 10.0, 3600.0)
     assert dataclasses.astuple(config.security) == (None, None, None, None, AdminAccess.LOOPBACK, False)
@@ -174,10 +176,14 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "max_held_answer_bytes": ("1 GiB", 1 << 30),
     "max_answer_bytes": ("1KiB", 1024),
     "max_sessions": ("1", 1),
+    "max_tracks_per_session": ("0", 0),
+    "max_track_bytes": ("1 MB", 1_000_000),
     "max_sessions_per_client": ("1", 1),
     "max_calls": ("1", 1),
     "shared_memory": ("false", False),
     "max_shared_memory_bytes": ("1MiB", 2**20),
+    "kserve_shared_memory": ("true", True),
+    "max_kserve_region_bytes": ("1MiB", 2**20),
     "linger_ms": ("2.5", 2.5),
     "aging_ms": ("1", 1.0),
     "quantum_boxes": ("1", 1),
@@ -201,6 +207,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
 NEEDED_WITH = {
     "precision": ["--runtime=openvino"],
     "profile": ["--model=person=a.onnx"],
+    "kserve_shared_memory": ["--kserve"],
     "tls_cert_file": ["--tls-key-file=k"],
     "tls_key_file": ["--tls-cert-file=c"],
     "tls_client_ca_file": ["--tls-cert-file=c", "--tls-key-file=k"],
@@ -497,6 +504,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--port=9464", "--no-metrics-enabled"], ["--port=9464", "--metrics-enabled"]),
         (["--port=9464", "--metrics-host=127.0.0.2"], ["--port=9464", "--metrics-host=0.0.0.0"]),
         (["--rpc-metrics"], ["--rpc-metrics", "--no-metrics-enabled"]),
+        (["--kserve-shared-memory", "--kserve"], ["--kserve-shared-memory"]),
         (["--port=0", "--metrics-port=0"], ["--port=7", "--metrics-port=7"]),
         (["--profile=tao", "--model=a.onnx"], ["--profile=tao"]),
         (["--tls-cert-file=c", "--tls-key-file=k"], ["--tls-cert-file=c"]),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Final, assert_never
+from typing import Final
+
+from typing_extensions import assert_never
 
 from .columns import COLUMNS, Sorting, shown_columns, sorted_rows
 from .detail import detail

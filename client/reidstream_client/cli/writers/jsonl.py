@@ -1,4 +1,4 @@
-"""One line of JSON per frame, flushed as it comes, for programs that read along."""
+"""One line of JSON per frame and per ended track, flushed as it comes, for programs that read along."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing_extensions import Self
 from reidstream_client.cli.sources.frames import FrameBoxes
 from reidstream_client.errors import FileError
 from reidstream_client.models import AgreedModel
-from reidstream_client.types import FrameEmbeddings, Timing
+from reidstream_client.types import Embeddings, FrameEmbeddings, Timing, TrackEnded
 
 from .protocol import outcome_words
 from .targets import is_special, make_folder
@@ -24,8 +24,9 @@ _DECIMALS = 8  # of vectors whose numbers are around 0.05: as exact as float32
 
 class JsonLinesWriter:
     """{"frame", "name", "model", "space_id", "error", "local", "timing", "boxes": [{"box", "track_id", "outcome",
-    "quality", "embedding"}]}; seconds, and null for what is not there. Raises FileError where the file cannot be
-    written.
+    "quality", "cached", "source_frame", "embedding"}]}, and {"ended_track", "cause", "count", "weight", "first_frame",
+    "last_frame", "model", "space_id", "vector"}; seconds, and null for what is not there. Raises FileError where the
+    file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,8 +47,15 @@ class JsonLinesWriter:
 
     def add(self, name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> None:
         """An answer, and the name and the boxes of its frame."""
+        self._write(frame_as_json(name, boxes, answer))
+
+    def end(self, track: TrackEnded) -> None:
+        """A track has ended."""
+        self._write(track_as_json(track))
+
+    def _write(self, line: object) -> None:
         try:
-            self._file.write(json.dumps(frame_as_json(name, boxes, answer), separators=(",", ":")) + "\n")
+            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
             self._file.flush()
         except BrokenPipeError:  # whoever read along has gone, and has what it wanted
             raise
@@ -69,7 +77,7 @@ class JsonLinesWriter:
 def frame_as_json(name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> dict[str, object]:
     """An answer in JSON's own types."""
     error = answer.error
-    vectors = answer.embeddings.astype(np.float64).round(_DECIMALS).tolist()
+    vectors = _rounded(answer.embeddings)
     return {
         "frame": answer.frame_id,
         "name": name,
@@ -91,19 +99,43 @@ def frame_as_json(name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> dict
                 "track_id": None if track_id < 0 else track_id,
                 "outcome": outcome,
                 "quality": round(float(quality), 4),
+                "cached": cached,
+                "source_frame": source if valid else None,
                 "embedding": vector if valid else None,
             }
-            for box, track_id, outcome, quality, valid, vector in zip(
+            for box, track_id, outcome, quality, cached, source, valid, vector in zip(
                 boxes.xyxy.tolist(),
                 boxes.track_ids.tolist(),
                 outcome_words(answer),
                 answer.quality,
+                answer.cached.tolist(),
+                answer.source_frame_ids.tolist(),
                 answer.valid,
                 vectors,
                 strict=True,
             )
         ],
     }
+
+
+def track_as_json(track: TrackEnded) -> dict[str, object]:
+    """An ended track in JSON's own types."""
+    return {
+        "ended_track": track.track_id,
+        "cause": track.cause.name.lower(),
+        "count": track.count,
+        "weight": round(track.weight, 4),
+        "first_frame": track.first_frame_id,
+        "last_frame": track.last_frame_id,
+        "model": None if track.model is None else track.model.name,
+        "space_id": track.space_id,
+        "vector": None if track.vector is None else _rounded(track.vector),
+    }
+
+
+def _rounded(vectors: Embeddings) -> list[object]:
+    numbers: list[object] = vectors.astype(np.float64).round(_DECIMALS).tolist()
+    return numbers
 
 
 def _timing(timing: Timing) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from reidstream_client.cli.sources.frames import FrameBoxes
 from reidstream_client.models import AgreedModel
-from reidstream_client.types import FrameEmbeddings
+from reidstream_client.types import FrameEmbeddings, TrackEnded
 
 
 class Writer(Protocol):
@@ -18,6 +18,10 @@ class Writer(Protocol):
 
     def add(self, name: str, boxes: FrameBoxes, answer: FrameEmbeddings) -> None:
         """An answer, and the name and the boxes of its frame."""
+        ...
+
+    def end(self, track: TrackEnded) -> None:
+        """A track has ended."""
         ...
 
 

@@ -20,8 +20,11 @@ from reidstream_server.core.terms import DrainReason, ModelIndex, Ordering, Over
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, FrameJob
 from reidstream_server.runtime.models import ServedModel
-from reidstream_server.runtime.session import JobAnswer, TrackEnded
+from reidstream_server.runtime.session import JobAnswer
 from reidstream_server.transport.status import FRAMES
+
+from .track_options import track_options
+from .tracks import snapshot
 
 _REFUSED: Mapping[BoxRefusal, frame_pb2.Outcome.ValueType] = {
     BoxRefusal.TOO_SMALL: frame_pb2.OUTCOME_TOO_SMALL,
@@ -30,6 +33,7 @@ _REFUSED: Mapping[BoxRefusal, frame_pb2.Outcome.ValueType] = {
     BoxRefusal.FILTERED: frame_pb2.OUTCOME_FILTERED,
     BoxRefusal.NO_MODEL: frame_pb2.OUTCOME_NO_MODEL,
     BoxRefusal.INVALID_IMAGE: frame_pb2.OUTCOME_INVALID_IMAGE,
+    BoxRefusal.SOURCE_LOST: frame_pb2.OUTCOME_SOURCE_LOST,
 }
 _CROPS: Mapping[CropOutcome, frame_pb2.Outcome.ValueType] = {
     CropOutcome.EMBEDDED: frame_pb2.OUTCOME_EMBEDDED,
@@ -82,7 +86,10 @@ def frame_result(answer: JobAnswer) -> frame_pb2.FrameResult:
     if answer.fault is not None:
         result.error.CopyFrom(frame_error(answer.fault))
     elif answer.payload is not None:
-        _add_boxes(result, answer.payload, answer.outcomes)
+        job = answer.payload
+        _add_boxes(result, job, answer.outcomes)
+        if job.tracks is not None:
+            result.tracks.extend(snapshot(one, job.agreement, with_latest=False) for one in job.tracks.snapshots)
     return result
 
 
@@ -123,6 +130,7 @@ def _add_boxes(result: frame_pb2.FrameResult, job: FrameJob, outcomes: Sequence[
                     row=len(rows),
                     quality=fate.quality,
                     source_frame_id=fate.source_frame_id,
+                    source_age_ns=fate.source_age_ns,
                 )
                 known = cached.setdefault(fate.model, [])
                 rows.append(len(job.vectors.get(fate.model, ())) + len(known))
@@ -153,21 +161,6 @@ def _block_fields(model: ServedModel, rows: Embeddings, dtype: AnswerDtype) -> B
         dtype=_DTYPES[dtype],
         count=len(rows),
         data=np.asarray(rows, dtype=dtype.value).tobytes(),
-    )
-
-
-def track_ended(event: TrackEnded, agreement: Agreement) -> session_pb2.TrackEnded:
-    """A track's end; its sum is float32 whatever the session's dtype."""
-    total = _block_fields(agreement.routes.models[event.model], event.total[np.newaxis], AnswerDtype.FLOAT32)
-    return session_pb2.TrackEnded(
-        track=session_pb2.TrackSnapshot(
-            track_id=event.track_id,
-            sum=frame_pb2.EmbeddingBlock(**total),
-            weight=event.weight,
-            count=event.count,
-            first_frame_id=event.first_frame_id,
-            last_frame_id=event.last_frame_id,
-        )
     )
 
 
@@ -202,6 +195,7 @@ def session_opened(
         dtype=_DTYPES[agreement.dtype],
         takes_close=True,
         apply_exif_orientation=agreement.upright,
+        track_options=None if agreement.tracks is None else track_options(agreement.tracks),
     )
     if terms.latency_budget_ns is not None:
         opened.latency_budget_ms = terms.latency_budget_ns // 1_000_000

@@ -6,19 +6,22 @@ What is here is this wire's: its enums, its ready crops with their boxes, its sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+from reidstream_engines.boxes import Rect
 from reidstream_engines.errors import ImageError, InvalidImage, UnsupportedImage
 from reidstream_engines.header_steps import HeaderSteps
 from reidstream_engines.headers import parse_raw
 from reidstream_engines.image import ColorMatrix, ColorRange, Image, PixelFormat
 from reidstream_proto.v1 import frame_pb2, image_pb2
 from reidstream_server.core.faults import FaultReason, FrameFault
-from reidstream_server.intake.frames import FrameIntake, FrameOrFault, source_scale, too_many_steps
+from reidstream_server.intake.frames import FrameIntake, FrameOrFault, SightedFrame, source_scale, too_many_steps
 from reidstream_server.intake.plan import FramePlan
+from reidstream_server.intake.sightings import NOWHERE, Sightings
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, Fetch, image_fault
@@ -31,7 +34,7 @@ log = get_logger(__name__)
 V = TypeVar("V")
 
 MANY_CROPS = 128
-"""Ready crops; reading more of them takes longer than the event loop should do without a pause."""
+"""Ready crops, or boxes with tracks. Reading more takes longer than the event loop should do without a pause."""
 
 _FORMATS: Mapping[int, PixelFormat] = {
     image_pb2.PIXEL_FORMAT_BGR: PixelFormat.BGR,
@@ -56,6 +59,11 @@ def has_many_crops(frame: frame_pb2.Frame) -> bool:
     return frame.HasField("crops") and len(frame.crops.crops) > MANY_CROPS
 
 
+def has_many_boxes(frame: frame_pb2.Frame) -> bool:
+    """The same in a session with tracks: each of a frame's boxes is compared with each other one."""
+    return len(frame.boxes) > MANY_CROPS or has_many_crops(frame)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameReader:
     """Reads messages for `intake`, on the event loop or apart. Any thread, but one at a time for each segment: so a
@@ -75,17 +83,43 @@ class FrameReader:
 
         `segment`: where the session's shared ranges are looked up. `trace`: of a frame that is recorded.
         """
-        try:
-            return self._read(message, agreement, segment, trace)
-        except ImageError as error:
-            return image_fault(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
-            log.failure("frame_not_parsed", error, **trace_field(trace))
-            return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read: internal error")
 
-    def _read(
-        self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None, trace: FrameTrace | None
-    ) -> FrameOrFault:
+        def read() -> FrameOrFault:
+            plan = self._plan(message, agreement, segment, None)
+            if isinstance(plan, FrameFault):
+                return plan
+            return self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
+
+        taken = _careful(read, trace)
+        if trace is not None and not isinstance(taken, FrameFault):
+            taken[1].trace = trace
+        return taken
+
+    def sight(
+        self,
+        message: frame_pb2.Frame,
+        agreement: Agreement,
+        segment: Segment | None = None,
+        trace: FrameTrace | None = None,
+    ) -> SightedFrame | FrameFault:
+        """The same for a session with tracks, which decides about its boxes when the frame is taken."""
+
+        def read() -> SightedFrame | FrameFault:
+            sightings = Sightings()
+            plan = self._plan(message, agreement, segment, sightings)
+            if isinstance(plan, FrameFault):
+                return plan
+            return self.intake.sighted(plan, sightings, frame_id=message.frame_id, age_ns=message.age_ns)
+
+        taken = _careful(read, trace)
+        if isinstance(taken, SightedFrame):
+            taken.trace = trace
+        return taken
+
+    def _plan(
+        self, message: frame_pb2.Frame, agreement: Agreement, segment: Segment | None, sightings: Sightings | None
+    ) -> FramePlan | FrameFault:
+        """`sightings`: collects where the boxes are. Raises ImageError."""
         ready_crops = message.HasField("crops")
         count = len(message.crops.crops) if ready_crops else len(message.boxes)
         plan = self.intake.begin(agreement, count, ready_crops=ready_crops)
@@ -97,19 +131,24 @@ class FrameReader:
         ranges = FrameRanges(segment)
         match message.WhichOneof("image"):
             case "encoded":
-                fault = self._whole(plan, self.intake.encoded(agreement, message.encoded.data), None, message)
+                image = self.intake.encoded(agreement, message.encoded.data)
+                fault = self._whole(plan, image, None, message, sightings)
             case "raw":
-                fault = self._whole(plan, *_raw(message.raw, ranges), message)
+                fault = self._whole(plan, *_raw(message.raw, ranges), message, sightings)
             case "crops":
-                fault = self._crops(plan, message, ranges)
+                fault = self._crops(plan, message, ranges, sightings)
             case _:
                 fault = FrameFault(reason=FaultReason.INVALID_IMAGE, message="no image: set one of encoded, raw, crops")
-        taken = fault or self.intake.finish(plan, frame_id=message.frame_id, age_ns=message.age_ns)
-        if trace is not None and not isinstance(taken, FrameFault):
-            taken[1].trace = trace
-        return taken
+        return fault or plan
 
-    def _whole(self, plan: FramePlan, image: Image, fetch: Fetch | None, message: frame_pb2.Frame) -> FrameFault | None:
+    def _whole(
+        self,
+        plan: FramePlan,
+        image: Image,
+        fetch: Fetch | None,
+        message: frame_pb2.Frame,
+        sightings: Sightings | None,
+    ) -> FrameFault | None:
         """One picture, many boxes."""
         picture = self.intake.picture(plan, image, fetch)
         if isinstance(picture, FrameFault):
@@ -121,19 +160,27 @@ class FrameReader:
             return scale
         scale_x, scale_y = scale
         scored = plan.agreement.box_filter is not None  # nobody else looks at scores, and reading them costs time
+        if sightings is not None:
+            sightings.width, sightings.height, sightings.scale = image.width, image.height, scale
         for box in message.boxes:
             class_id = box.class_id if box.HasField("class_id") else None
             score = box.score if scored and box.HasField("score") else None
             if box.HasField("rect"):
                 rect = box.rect
-                x1, y1, x2, y2 = rect.x1, rect.y1, rect.x2, rect.y2
+                x1, y1, x2, y2 = where = (rect.x1, rect.y1, rect.x2, rect.y2)
                 source_size = ((x2 - x1) * scale_x, (y2 - y1) * scale_y)
-                plan.add(picture, (x1, y1, x2, y2), source_size, class_id=class_id, score=score)
+                plan.add(picture, where, source_size, class_id=class_id, score=score)
             else:
+                where = NOWHERE
                 plan.add(picture, None, (0.0, 0.0), class_id=class_id, score=score)
+            if sightings is not None:
+                sightings.rects.append(where)
+                sightings.track_ids.append(box.track_id if box.HasField("track_id") else None)
         return None
 
-    def _crops(self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges) -> FrameFault | None:
+    def _crops(
+        self, plan: FramePlan, message: frame_pb2.Frame, ranges: FrameRanges, sightings: Sightings | None
+    ) -> FrameFault | None:
         """Many pictures, one crop each; a bad one harms no other."""
         scored = plan.agreement.box_filter is not None
         steps = HeaderSteps(len(message.crops.crops))
@@ -141,6 +188,9 @@ class FrameReader:
             fault = too_many_steps(steps)
             if fault is not None:
                 return fault
+            if sightings is not None:
+                sightings.rects.append(_where(crop.box))
+                sightings.track_ids.append(crop.box.track_id if crop.box.HasField("track_id") else None)
             try:
                 if crop.HasField("raw"):
                     image, fetch = _raw(crop.raw, ranges)
@@ -168,6 +218,24 @@ class FrameReader:
                 score=box.score if scored and box.HasField("score") else None,
             )
         return None
+
+
+def _where(box: image_pb2.Box) -> Rect:
+    """Where a ready crop was in its source frame, as far as that can be used."""
+    rect = (box.rect.x1, box.rect.y1, box.rect.x2, box.rect.y2)
+    finite = all(map(math.isfinite, rect))
+    return rect if finite and rect[0] < rect[2] and rect[1] < rect[3] else NOWHERE
+
+
+def _careful(read: Callable[[], V], trace: FrameTrace | None) -> V | FrameFault:
+    """What is read, or why it cannot be: whatever it is, it is this frame's, and the stream goes on."""
+    try:
+        return read()
+    except ImageError as error:
+        return image_fault(error)
+    except Exception as error:  # noqa: BLE001 - see above
+        log.failure("frame_not_parsed", error, **trace_field(trace))
+        return FrameFault(reason=FaultReason.INTERNAL, message="the frame could not be read: internal error")
 
 
 def _raw(message: image_pb2.RawImage, ranges: FrameRanges) -> tuple[Image, Fetch | None]:

@@ -13,15 +13,19 @@ from typing_extensions import override
 
 from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.terms import Ordering, OverloadPolicy, Priority
-from reidstream_server.errors import InvalidCall, NotOffered
+from reidstream_server.errors import InvalidCall
 from reidstream_server.identity.access import Caller
 from reidstream_server.intake.fields import check_choice_counts, check_filter_count
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.intake.terms import CallTerms, agree_on_call, agree_on_stream
+from reidstream_server.intake.track_terms import check_track_ordering
 from reidstream_server.runtime.agreement import Agreement, AnswerDtype, BoxFilter
 from reidstream_server.runtime.models import ModelChoice, ModelTable
+from reidstream_server.runtime.runtime import NO_TRACKS
+from reidstream_server.tracks.room import TrackBounds
 
 from .shared import SharedMemoryTerms
+from .track_options import parse_track_terms
 
 V = TypeVar("V")
 
@@ -64,6 +68,7 @@ class CallLimits:
     drain_timeout_s: float
     window: WindowLimits
     shared_memory: SharedMemoryTerms
+    tracks: TrackBounds
     published: PublishedLimits
 
 
@@ -130,19 +135,28 @@ class _WireTerms(CallTerms):
 
 
 def parse_session(
-    message: session_pb2.SessionOpen, *, caller: Caller, models: ModelTable, window: WindowLimits
+    message: session_pb2.SessionOpen,
+    *,
+    caller: Caller,
+    models: ModelTable,
+    window: WindowLimits,
+    tracks: TrackBounds = NO_TRACKS,
 ) -> Agreement:
-    """The agreement of a stream. Raises CallRefused."""
+    """The agreement of a stream, without the tracks that it goes on with. Raises CallRefused."""
     if len(message.session_id) != contract.SESSION_ID_BYTES:
         given, right = len(message.session_id), contract.SESSION_ID_BYTES
         raise InvalidCall(f"session_id has {given} bytes; it must have {right}")
-    if message.HasField("track_options"):
-        raise NotOffered("track_options: this server does not aggregate tracks; leave it out")
+    wanted = message.track_options if message.HasField("track_options") else None
+    track_terms = None if wanted is None else parse_track_terms(wanted, tracks)
+    ordering = _known("ordering", message.ordering, _ORDERINGS)
+    if track_terms is not None:
+        check_track_ordering(ordering)
     return agree_on_stream(
         _WireTerms(caller, message.options),
         models=models,
         limits=window,
-        ordering=_known("ordering", message.ordering, _ORDERINGS),
+        tracks=track_terms,
+        ordering=ordering,
         policy=_known("overload_policy", message.overload_policy, _POLICIES),
         window_frames=message.window.frames,
         window_bytes=message.window.bytes,

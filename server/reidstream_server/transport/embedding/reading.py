@@ -25,20 +25,23 @@ Response: TypeAlias = service_pb2.EmbedStreamResponse
 StreamContext: TypeAlias = grpc.aio.ServicerContext[Request, Response]
 
 
-async def opening_message(context: StreamContext, reception: Reception, source: str) -> session_pb2.SessionOpen:
-    """The first message. Raises InvalidCall if it is another one, or if none comes in time, and TooManyCalls."""
+async def opening_message(context: StreamContext, reception: Reception, source: str) -> Unparsed[Request]:
+    """The first message. Raises InvalidCall if none comes in time, and TooManyCalls."""
     try:
         message = await reception.receive(context, source)
     except TooSlow:
         raise InvalidCall(f"no session_open came within {reception.timeout_s:g} s; send it first, at once") from None
     unparsed = _unparsed(message)
-    if unparsed is not None and unparsed.large:
-        size = unparsed.waiting_bytes
-        raise InvalidCall(f"the first message has {size} bytes; it must be session_open, which is small")
-    first = None if unparsed is None else unparsed.read()
-    if first is None or not first.HasField("session_open"):
-        kind = first.WhichOneof("message") or "empty" if first is not None else "the end of the stream"
-        raise InvalidCall(f"the first message is {kind}; it must be session_open")
+    if unparsed is None:
+        raise InvalidCall("the first message is the end of the stream; it must be session_open")
+    return unparsed
+
+
+def opening_of(unparsed: Unparsed[Request]) -> session_pb2.SessionOpen:
+    """What the first message opens. It is large only with many tracks. Any thread. Raises InvalidCall."""
+    first = unparsed.read()
+    if not first.HasField("session_open"):
+        raise InvalidCall(f"the first message is {first.WhichOneof('message') or 'empty'}; it must be session_open")
     return first.session_open
 
 

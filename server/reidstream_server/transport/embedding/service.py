@@ -24,9 +24,11 @@ from reidstream_server.intake.ask import ask
 from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.memory.budget import MemoryBudget
+from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import Origin
 from reidstream_server.runtime.trace import FrameTrace, FrameTracer
+from reidstream_server.tracks.track import Snapshot
 from reidstream_server.transport.entrance.apart import Apart
 from reidstream_server.transport.entrance.receiving import Reception
 from reidstream_server.transport.grpc_server.caller import presented_by
@@ -40,17 +42,19 @@ from .epochs import Epochs
 from .frames import FrameReader, has_many_crops
 from .models import details, limits_message, memory_message, summary
 from .options import CallLimits, parse_session, parse_unary
-from .reading import Request, StreamContext, opening_message
+from .reading import Request, StreamContext, opening_message, opening_of
 from .record import SessionRecord
 from .shared import shared_memory
 from .stream import Stream
 from .traces import FrameTraces, session_field
+from .track_options import parse_open_tracks
 
 UnaryContext: TypeAlias = grpc.aio.ServicerContext[object, object]
 
 OPENING_PLACES = 16
 """First messages of streams that are received at a time."""
 
+_MANY_TRACKS = 32  # reading more of them takes longer than the event loop should do without a pause
 _OPENING_PATIENCE_S = 1.0
 _MORE_OPENINGS = 64
 """Streams that may be silent beside twice the sessions: half of those let all sessions be resumed at once by one
@@ -217,15 +221,31 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             )
         openings.take(caller.source, 1)
         try:
-            first = await opening_message(context, self._reception, caller.source)
+            unparsed = await opening_message(context, self._reception, caller.source)
         finally:
             openings.give_back(caller.source, 1)
+        done = await self.apart.do_if(unparsed.large, caller.source, partial(opening_of, unparsed))
+        first = done.value
         self._runtime.refuse_when_leaving()  # again: the drain may have begun meanwhile, and would not ask this session
         return first
 
+    async def _open_tracks(self, first: session_pb2.SessionOpen, agreement: Agreement) -> tuple[Snapshot, ...]:
+        """The tracks that the session goes on with. Many of them are read apart. Raises CallRefused."""
+        if agreement.tracks is None or not first.track_options.open_tracks:
+            return ()
+        options, source = first.track_options, agreement.terms.source
+        read = partial(parse_open_tracks, options, agreement, time.monotonic_ns())
+        done = await self.apart.do_if(len(options.open_tracks) > _MANY_TRACKS, source, read)
+        self._runtime.called(source, done.spent_ns)
+        self._runtime.refuse_when_leaving()
+        return done.value
+
     async def _session(self, first: session_pb2.SessionOpen, caller: Caller, context: StreamContext) -> EndCause:
         """Agree, and serve until the session is over. Raises CallRefused."""
-        agreement = parse_session(first, caller=caller, models=self._models, window=self._limits.window)
+        limits = self._limits
+        agreement = parse_session(first, caller=caller, models=self._models, window=limits.window, tracks=limits.tracks)
+        open_tracks = await self._open_tracks(first, agreement)
+        first = _without_tracks(first)
         opened = answers.session_opened(first, agreement, self._published)
         with shared_memory(first, context.peer(), self._limits.shared_memory) as shared:
             if shared.answer is not None:
@@ -233,7 +253,11 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
             with ExitStack() as held:
                 holding = self._epochs.hold(caller, first.session_id, first.epoch)
                 held.callback(self._epochs.release, holding)
-                session = self._runtime.open_session(agreement, Origin(peer=context.peer(), epoch=first.epoch))
+                origin = Origin(peer=context.peer(), epoch=first.epoch)
+                session = self._runtime.open_session(agreement, origin, open_tracks)
+                del open_tracks
+                if session.tracks is not None:
+                    held.callback(session.tracks.close)
                 held.callback(self._runtime.session_lost, session.key)
                 figures = partial(self._runtime.session_figures, session)
                 flow, tracer = agreement.terms.flow, self._tracer
@@ -253,3 +277,13 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                     )
                     record.cause = await stream.serve()
                     return record.cause
+
+
+def _without_tracks(first: session_pb2.SessionOpen) -> session_pb2.SessionOpen:
+    """The rest of an opening: a message keeps what it held as long as it lives, and a session may live for days."""
+    if not first.track_options.open_tracks:
+        return first
+    first.track_options.ClearField("open_tracks")
+    rest = session_pb2.SessionOpen()
+    rest.CopyFrom(first)
+    return rest

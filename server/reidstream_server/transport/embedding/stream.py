@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, assert_never
 
-from reidstream_proto.v1 import frame_pb2, session_pb2
+from reidstream_proto.v1 import contract, frame_pb2, session_pb2
 from reidstream_server.core.effects import Answer, End, EndCause, SendDrain
 from reidstream_server.core.faults import FrameFault
-from reidstream_server.errors import InvalidCall, NotOffered
-from reidstream_server.intake.frames import FrameOrFault
+from reidstream_server.errors import InvalidCall, NotOffered, NoTracks
+from reidstream_server.intake.fields import check_count
+from reidstream_server.intake.frames import FrameOrFault, SightedFrame
 from reidstream_server.logs import get_logger
 from reidstream_server.runtime.runtime import Runtime
-from reidstream_server.runtime.session import Session, TrackEnded
+from reidstream_server.runtime.session import Session
 from reidstream_server.runtime.trace import FrameTrace
+from reidstream_server.runtime.tracking import SessionTracks
+from reidstream_server.tracks.track import TrackEnded
 from reidstream_server.transport.entrance.apart import Apart, Done
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
-from . import answers
+from . import answers, tracks
 from .epochs import Holding
-from .frames import FrameReader, has_many_crops
+from .frames import FrameReader, has_many_boxes, has_many_crops
 from .lifetime import Lifetime
 from .options import CallLimits
 from .reading import Arriving, Request, Response, StreamContext
@@ -44,7 +47,7 @@ log = get_logger(__name__)
 _JOINING_NS_PER_BYTE = 0.5  # what gRPC takes to join a large message, before anybody here can look at the clock
 
 
-Read: TypeAlias = "tuple[int, FrameOrFault, FrameTrace | None] | Request"
+Read: TypeAlias = "tuple[int, FrameOrFault | SightedFrame, FrameTrace | None] | Request"
 Do: TypeAlias = Callable[[Callable[[], Read]], Awaitable[Done[Read]]]
 
 
@@ -123,7 +126,7 @@ class Stream:
                 continue
             del unparsed
             match message.WhichOneof("message"):
-                case "frame" if has_many_crops(message.frame):
+                case "frame" if self._takes_long(message.frame):
                     await self._take_apart(message.frame, began)
                 case "frame":
                     self._take(message.frame, began)
@@ -133,7 +136,8 @@ class Stream:
                     self.runtime.session_lost(self.session.key, EndCause.CLOSED)
                     return EndCause.CLOSED
                 case "end_tracks":
-                    raise NotOffered("EndTracks: this server does not aggregate tracks")
+                    self._end_tracks(message.end_tracks.track_ids)
+                    self.runtime.called(self._source, time.monotonic_ns() - began)
                 case _:
                     raise InvalidCall("the message is empty: set one of frame, end_tracks, close")
             del message  # it may be large, and the next one may be long in coming
@@ -184,6 +188,10 @@ class Stream:
         taken, trace = self._read_frame(message, began)
         self._taken(message.frame_id, taken, trace, time.monotonic_ns() - began)
 
+    def _takes_long(self, message: frame_pb2.Frame) -> bool:
+        """Whether reading it would hold the event loop."""
+        return has_many_crops(message) if self.session.tracks is None else has_many_boxes(message)
+
     async def _take_apart(self, message: frame_pb2.Frame, began: int) -> None:
         """A frame that takes long to read."""
         done = await self.apart.do(self._source, partial(self._read_frame, message, began))
@@ -205,18 +213,45 @@ class Stream:
             return request
         return request.frame.frame_id, *self._read_frame(request.frame, began)
 
-    def _read_frame(self, message: frame_pb2.Frame, began: int) -> tuple[FrameOrFault, FrameTrace | None]:
+    def _read_frame(
+        self, message: frame_pb2.Frame, began: int
+    ) -> tuple[FrameOrFault | SightedFrame, FrameTrace | None]:
         trace = None if self.traces is None else self.traces.begin(message, began)
-        return self.reader.read(message, self.session.agreement, self.segment, trace), trace
+        agreement = self.session.agreement
+        if agreement.tracks is None:
+            return self.reader.read(message, agreement, self.segment, trace), trace
+        return self.reader.sight(message, agreement, self.segment, trace), trace
 
-    def _taken(self, frame_id: int, taken: FrameOrFault, trace: FrameTrace | None, spent_ns: int) -> None:
-        """A frame was read in this time."""
+    def _taken(
+        self, frame_id: int, taken: FrameOrFault | SightedFrame, trace: FrameTrace | None, spent_ns: int
+    ) -> None:
+        """A frame was read in this time. In a session with tracks it is decided now what is embedded of it: the memory
+        of its tracks is the event loop's.
+        """
+        if isinstance(taken, SightedFrame):
+            began = time.monotonic_ns()
+            taken = self.reader.intake.decided(taken, self._tracks("frames with tracks"))
+            spent_ns += time.monotonic_ns() - began
         if isinstance(taken, FrameFault):
             if self.traces is not None:
                 self.traces.refused(trace, taken)
             self.runtime.frame_refused(self.session, frame_id, taken, spent_ns=spent_ns)
         else:
             self.runtime.frame_arrived(self.session, *taken, spent_ns=spent_ns)
+
+    def _end_tracks(self, track_ids: Sequence[int]) -> None:
+        """Raises CallRefused."""
+        memory = self._tracks("EndTracks")
+        check_count("EndTracks.track_ids", len(track_ids), contract.MAX_ENDED_TRACK_IDS)
+        memory.end(track_ids)
+
+    def _tracks(self, what: str) -> SessionTracks:
+        """Raises CallRefused if the session has none."""
+        if self.limits.tracks.max_tracks == 0:
+            raise NotOffered(f"{what}: this server has no track memory (max_tracks_per_session is 0)")
+        if self.session.tracks is None:
+            raise NoTracks(f"{what}: this session has no track memory; open it with track_options")
+        return self.session.tracks
 
     @property
     def _source(self) -> str:
@@ -234,16 +269,26 @@ class Stream:
                     if self.traces is not None:
                         self.traces.answered(item)
                 case TrackEnded():
-                    if not await self._written(Response(track_ended=answers.track_ended(item, self.session.agreement))):
+                    message = tracks.track_ended(item, self.session.agreement)
+                    if not await self._written(Response(track_ended=message)):
                         return EndCause.STALLED
+                    if self.session.tracks is not None:
+                        self.session.tracks.written(item)
                 case SendDrain():
-                    if not await self._written(Response(drain=answers.drain(item))):
+                    if not await self._written(Response(drain=self._drain(item))):
                         return EndCause.STALLED
                 case End():
                     return item.cause
                 case _:
                     assert_never(item)
             del item  # its vectors may be large, and the next one may be long in coming
+
+    def _drain(self, effect: SendDrain) -> session_pb2.Drain:
+        """The request to leave, with the tracks that were open when it was made."""
+        handed_over = () if self.session.tracks is None else self.session.tracks.take_over()
+        message = answers.drain(effect)
+        message.open_tracks.extend(tracks.snapshot(one, self.session.agreement) for one in handed_over)
+        return message
 
     async def _written(self, message: Response) -> bool:
         """Write what is no answer, so that the core knows nothing of it; False if the client does not take it."""

@@ -2,9 +2,11 @@
 
 Why: gRPC joins the parts of a message on the event loop, which takes 20 to 80 ms for 60 MiB and cannot be interrupted.
 Parsing it, or reading the headers of a thousand crops, takes as long. A few connections can send such messages without
-end, and everybody would stand still meanwhile. So what can be is done in a thread of its own; and all of it together
-takes at most half of the interpreter: after each message the event loop has as much time as that one took. Sources have
-their turns in a ring, so a source with many of them waits for itself.
+end, and everybody would stand still meanwhile. So what can be is done in a thread of its own, with a rest after each.
+While all open sessions are of sources that send such messages, the rest is as long as the message took: all of it
+together takes half of the interpreter. Beside others it is three times as long: a quarter, as for all that is free of
+charge. So a camera with small frames meets a large message at every fourth step, and not at every second one. Sources
+have their turns in a ring, so a source with many of them waits for itself.
 
 Trap: a call that is over drops its message at once if it still waits, since it may be large. One that is being read
 cannot be stopped; it ends alone, and what comes of it is dropped. So what is read here must be safe while the event
@@ -17,6 +19,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +35,9 @@ T = TypeVar("T")
 
 MOST_SENDERS = 1024
 
+RESTS, RESTS_BESIDE_OTHERS = 1, 3
+"""So many times as long as the message took."""
+
 _NAME = "large-messages"
 
 
@@ -44,11 +50,12 @@ class Done(Generic[T]):
 
 
 class Turn:
-    """A large message is being taken. `spent_ns`: what it took so far. Event loop only."""
+    """A large message of a source is being taken. `spent_ns`: what it took so far. Event loop only."""
 
-    __slots__ = ("_carry_out", "over", "spent_ns", "working")
+    __slots__ = ("_carry_out", "over", "source", "spent_ns", "working")
 
-    def __init__(self, carry_out: Callable[[Turn, Callable[[], Any]], asyncio.Future[Done[Any]]]) -> None:
+    def __init__(self, source: str, carry_out: Callable[[Turn, Callable[[], Any]], asyncio.Future[Done[Any]]]) -> None:
+        self.source = source
         self._carry_out = carry_out
         self.spent_ns = 0
         self.working = self.over = False
@@ -72,9 +79,13 @@ class Turn:
 
 
 class Apart:
-    """Gives out the turns. Its thread starts with the first work. Event loop only."""
+    """Gives out the turns. Its thread starts with the first work. Event loop only.
 
-    def __init__(self) -> None:
+    `serves_others`: whether a session is open of none of these sources.
+    """
+
+    def __init__(self, serves_others: Callable[[AbstractSet[str]], bool]) -> None:
+        self._serves_others = serves_others
         self._workers: Workers | None = None
         self._waiting: dict[str, deque[asyncio.Future[Turn]]] = {}  # of each source; whose turn is next comes first
         self._senders: dict[str, None] = {}  # sources that have sent a large message, the last one last
@@ -180,7 +191,7 @@ class Apart:
                 self._waiting[source] = line
             if not coming.done():  # its call is over
                 self._busy = True
-                coming.set_result(Turn(self._begin))
+                coming.set_result(Turn(source, self._begin))
 
     def _begin(self, turn: Turn, work: Callable[[], Any]) -> asyncio.Future[Done[Any]]:
         """Have the thread do it."""
@@ -221,7 +232,9 @@ class Apart:
     def _rest_after(self, turn: Turn) -> None:
         """Both its call and the thread must be through with it."""
         if turn.over and not turn.working and not self._closed:
-            self._resting = asyncio.get_running_loop().call_later(turn.spent_ns / 1e9, self._rested)
+            others = self._serves_others(self._senders.keys() | {turn.source})
+            rests = RESTS_BESIDE_OTHERS if others else RESTS
+            self._resting = asyncio.get_running_loop().call_later(rests * turn.spent_ns / 1e9, self._rested)
 
     def _rested(self) -> None:
         self._busy = False

@@ -9,6 +9,7 @@ doors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -33,14 +34,16 @@ class EntranceBounds:
 
 
 class Entrance:
-    """Event loop only."""
+    """Event loop only. `serves_others`: see `Apart`."""
 
-    def __init__(self, bounds: EntranceBounds, payments: Payments) -> None:
+    def __init__(
+        self, bounds: EntranceBounds, payments: Payments, serves_others: Callable[[AbstractSet[str]], bool]
+    ) -> None:
         self._connected: list[Connected] = []
         self.turns = CallTurns(bounds.max_waiting_calls, payments, self._all_connected)
         self.places = CallPlaces(bounds.max_calls)
         self.reception = Reception(places=RECEIVING_PLACES, timeout_s=bounds.receive_timeout_s, patience_s=_PATIENCE_S)
-        self.apart = Apart()
+        self.apart = Apart(serves_others)
 
     def knows(self, connected: Connected) -> None:
         """Take a door's word for which of its connections are open."""

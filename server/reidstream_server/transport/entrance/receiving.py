@@ -6,8 +6,9 @@ than is still free, and one that has nothing gets a free one. Whoever finds no p
 there in a moment. If places are held for long while somebody with fewer waits, the oldest of those who hold most gives
 way.
 
-Trap: a place is given back when the read is over, not when we no longer want it: until then the bytes are there. And a
+Traps: a place is given back when the read is over, not when we no longer want it: until then the bytes are there. And a
 read is never cancelled: a message that gRPC takes in after that would stay in memory for ever. It ends with its call.
+Hundreds of calls of one source may wait, so each has its place in its source's line, and nobody looks at all of them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Reception:
         self.timeout_s = timeout_s
         self._patience_s = patience_s
         self._held: dict[_Place, None] = {}  # the oldest first
-        self._waiting: dict[asyncio.Future[_Place], str] = {}
+        self._lines: dict[str, dict[asyncio.Future[_Place], int]] = {}  # who waits, by source, in order; with a number
+        self._came = 0
         self._looking: asyncio.TimerHandle | None = None
 
     @property
@@ -62,13 +64,18 @@ class Reception:
     @property
     def waiting(self) -> int:
         """Calls that wait for a place."""
-        return len(self._waiting)
+        return sum(map(len, self._lines.values()))
 
-    async def receive(self, readable: Readable[M_co], source: str) -> M_co:
-        """What is read, or what the read raises. Raises TooSlow if it does not arrive in time, and TooManyCalls if
-        others need the place more or there is none.
+    async def receive(self, readable: Readable[M_co], source: str, *, here: bool = False) -> M_co:
+        """What is read, or what the read raises. `here`: all of it has come, so the read waits for nobody. Raises
+        TooSlow if it does not arrive in time, and TooManyCalls if others need the place more or there is none.
         """
         place = await self._place(source)
+        if here:  # it holds the place for no time: there is nobody to watch it
+            try:
+                return await readable.read()
+            finally:
+                self._give_back(place)
         read = asyncio.ensure_future(readable.read())
         read.add_done_callback(partial(self._read, place))
         both: set[asyncio.Future[Any]] = {read, place.gave_way}
@@ -86,10 +93,11 @@ class Reception:
         )
 
     async def _place(self, source: str) -> _Place:
-        if self._pool.taken < self._pool.most and not self._waiting and self._may_have(source):
+        if self._pool.taken < self._pool.most and not self._lines and self._may_have(source):
             return self._hand_out(source)
         turn: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = source
+        self._came += 1
+        self._lines.setdefault(source, {})[turn] = self._came
         self._assign()
         if turn.done():
             return turn.result()
@@ -100,7 +108,7 @@ class Reception:
                 self._give_back(turn.result())
             raise
         finally:
-            self._waiting.pop(turn, None)
+            self._leave_line(source, turn)
         if not turn.done():
             raise TooManyCalls(
                 f"{self.taken} messages are being received, {self._pool.of(source)} of them from this client, and no "
@@ -110,14 +118,25 @@ class Reception:
 
     def _assign(self) -> None:
         """Give out what is free, to those who have least; then see who must give way to the others."""
-        while self._pool.taken < self._pool.most and (turn := self._next()) is not None:
-            turn.set_result(self._hand_out(self._waiting.pop(turn)))
+        while self._pool.taken < self._pool.most and (source := self._next()) is not None:
+            turn = next(iter(self._lines[source]))
+            self._leave_line(source, turn)
+            turn.set_result(self._hand_out(source))
         self._make_room()
 
-    def _next(self) -> asyncio.Future[_Place] | None:
-        """Who of those that wait has least, the first of them; None if nobody may have a place."""
-        allowed = [turn for turn, source in self._waiting.items() if self._may_have(source)]
-        return min(allowed, key=lambda turn: self._pool.of(self._waiting[turn]), default=None)
+    def _next(self) -> str | None:
+        """The source of those that wait that has least, and of several the one that waits longest; None if nobody may
+        have a place.
+        """
+        allowed = [source for source in self._lines if self._may_have(source)]
+        return min(allowed, key=lambda of: (self._pool.of(of), next(iter(self._lines[of].values()))), default=None)
+
+    def _leave_line(self, source: str, turn: asyncio.Future[_Place]) -> None:
+        """It waits no more, if it did."""
+        line = self._lines.get(source, {})
+        line.pop(turn, None)
+        if not line:
+            self._lines.pop(source, None)
 
     def _may_have(self, source: str) -> bool:
         return not self._pool.of(source) or self._pool.fits(source, 1)
@@ -130,12 +149,13 @@ class Reception:
 
     def _make_room(self) -> None:
         """Take places back for those who wait and have less than others, as far as they have been held long enough."""
-        wanted = sum(self._pool.of(source) < self._pool.largest for source in self._waiting.values())
+        largest = self._pool.largest
+        wanted = sum(len(line) for source, line in self._lines.items() if self._pool.of(source) < largest)
         wanted -= sum(place.gave_way.done() for place in self._held)
         for place in list(self._held):
             if wanted <= 0:
                 return
-            if place.gave_way.done() or self._pool.of(place.source) < self._pool.largest:
+            if place.gave_way.done() or self._pool.of(place.source) < largest:
                 continue
             young_s = self._patience_s - self._age_s(place)
             if young_s > 0:

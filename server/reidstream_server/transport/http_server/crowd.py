@@ -1,10 +1,11 @@
 """All connections of the HTTP port: how many there may be, who gives way, what they hold, and how they end.
 
-Why the oldest idle one gives way: the newest may be an honest client's first. Where everybody is busy, the newest is
-told to come back.
+Why the one that has been idle for longest gives way: the newest may be an honest client's first. Where everybody is
+busy, the newest is told to come back.
 
-Trap: the watch of the memory asks from a thread of its own. It reads numbers; what changes anything is done on the
-event loop.
+Traps: thousands of connections may come in a second, so who gives way is known without a look at all of them. And the
+watch of the memory asks from a thread of its own. It reads numbers; what changes anything is done on the event
+loop.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing_extensions import override
 
 from reidstream_server.memory.watch import Holder, Receiving
 
-from .connection import Crowd, HttpConnection
+from .connection import HttpConnection
+from .terms import Crowd
 
 _MOST_TURNED_AWAY = 64
 """Connections beyond the bound that hear why, at a time. The others are cut."""
@@ -38,7 +40,8 @@ class ConnectionCrowd(Crowd, Receiving):
     def __init__(self, most: int, pay: Callable[[HttpConnection], None]) -> None:
         self.most = most
         self._pay = pay
-        self._open: dict[HttpConnection, None] = {}  # the oldest first
+        self._open: dict[HttpConnection, None] = {}
+        self._idle: dict[HttpConnection, None] = {}  # of these; what has been idle for longest comes first
         self._turned_away: set[HttpConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -49,18 +52,28 @@ class ConnectionCrowd(Crowd, Receiving):
     def came(self, connection: HttpConnection) -> None:
         self._loop = connection.loop
         if len(self._open) >= self.most:
-            idle = next((one for one in self._open if not one.busy), None)
+            idle = next(iter(self._idle), None)
             if idle is None:
                 self._turn_away(connection)
                 return
-            del self._open[idle]
+            del self._open[idle], self._idle[idle]
             idle.cut()
-        self._open[connection] = None
+        self._open[connection] = self._idle[connection] = None
+
+    @override
+    def works(self, connection: HttpConnection) -> None:
+        self._idle.pop(connection, None)
+
+    @override
+    def rests(self, connection: HttpConnection) -> None:
+        if connection in self._open:
+            self._idle[connection] = None
 
     @override
     def left(self, connection: HttpConnection) -> None:
         self._pay(connection)
         self._open.pop(connection, None)
+        self._idle.pop(connection, None)
         self._turned_away.discard(connection)
 
     def _turn_away(self, connection: HttpConnection) -> None:
@@ -77,7 +90,7 @@ class ConnectionCrowd(Crowd, Receiving):
     async def end(self, grace_s: float) -> None:
         """Close what is idle; what is busy has so many seconds to end."""
         for connection in list(self._open):
-            connection.shutdown()
+            connection.leave()
         tasks = {task for one in self._open if (task := one.task) is not None and not task.done()}
         if tasks and grace_s > 0:
             await asyncio.wait(tasks, timeout=grace_s)

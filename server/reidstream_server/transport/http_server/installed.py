@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from reidstream_server.errors import StartupError
 
 INSTALL = "pip install 'reidstream-server[http]'"
-_NEEDED = ("uvicorn", "httptools", "python_multipart", "orjson")
+_NEEDED = ("httptools", "orjson")
 
 
 def check_http() -> None:

@@ -1,60 +1,23 @@
-"""A request as handlers see it. Its body is read when a handler asks, within a bound.
+"""A request as handlers see it, and what its connection keeps beside it. Its body is read when a handler asks.
 
-Trap: a body may have no length (chunked), a wrong one, or no end. It is counted while it comes; what is too much is
-never kept.
+Trap: a target is what the client likes: a path, a whole URL, or neither. The parser of URLs says which.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, unquote
 
-from reidstream_server.errors import InvalidCall, TooLarge
+from httptools import parse_url
 
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+from reidstream_server.errors import InvalidCall
+
+from .body import Body
 
 _MAX_QUERY_FIELDS = 64
-
-
-class ClientGone(Exception):
-    """The client has closed its connection; nobody is left to be answered."""
-
-
-class Body:
-    """`declared`: its length, if the client has said. `most`: bytes that are read of it. `count`: of what has come."""
-
-    def __init__(self, receive: Receive, *, declared: int | None, most: int) -> None:
-        self._receive = receive
-        self.declared = declared
-        self.most = most
-        self.count = 0
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What comes, as it comes. Raises TooLarge, ClientGone."""
-        if self.declared is not None and self.declared > self.most:
-            raise self._too_large(f"{self.declared} bytes")
-        while True:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ClientGone
-            piece = message["body"]
-            self.count += len(piece)
-            if self.count > self.most:
-                raise self._too_large(f"more than {self.most} bytes")
-            if piece:
-                yield piece
-            if not message["more_body"]:
-                return
-
-    async def whole(self) -> bytes:
-        """All of it. Raises TooLarge, ClientGone."""
-        return b"".join([piece async for piece in self.pieces()])
-
-    def _too_large(self, what: str) -> TooLarge:
-        return TooLarge(f"the body has {what}; the limit is {self.most} (max_message_bytes); send less at a time")
 
 
 @dataclass(frozen=True)
@@ -101,6 +64,39 @@ class Request:
             raise InvalidCall(
                 f"the query of the URL cannot be read: it must be ASCII, with at most {_MAX_QUERY_FIELDS} fields"
             ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a request says before its body. `keep_alive`: its connection goes on after it. `expects_continue`: the
+    client sends the body when it is told to.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    keep_alive: bool
+    expects_continue: bool
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A request and its answer. `keep_alive`, `expects_continue`: as its head says. `answered`: the answer is
+    written.
+    """
+
+    request: Request
+    keep_alive: bool
+    expects_continue: bool
+    answered: bool = False
+
+
+def split_target(target: bytes) -> tuple[str, bytes]:
+    """The path, decoded, and the query. Raises HttpParserInvalidURLError, UnicodeDecodeError."""
+    found = parse_url(target)
+    path: str = (found.path or b"").decode("ascii")
+    return unquote(path) if "%" in path else path, found.query or b""
 
 
 def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

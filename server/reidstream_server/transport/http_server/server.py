@@ -1,9 +1,8 @@
 """The HTTP port: every request passes the entrance that all doors share, and then its route's handler.
 
 A request waits for its turn, takes the place of a call, and only then is its body read, which is its handler's
-business. Traps: HTTP clients open connections as they like, so who has no name is known by its address, and not, as a
-stream is, by its connection: a thousand uploads are one client's. And uvicorn's own server takes the process's signals
-and exits it when a port is taken. So only its connections are used, and the socket is ours.
+business. Trap: HTTP clients open connections as they like, so who has no name is known by its address, and not, as a
+stream is, by its connection: a thousand uploads are one client's.
 """
 
 from __future__ import annotations
@@ -15,34 +14,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from typing_extensions import override
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from reidstream_server.errors import CallRefused, ReceivingFull, Refusal, Unauthenticated
 from reidstream_server.identity.access import Access, Caller, Presented, source_of
 from reidstream_server.logs import get_logger
-from reidstream_server.transport.addresses import HTTP, listening, stop_listening
+from reidstream_server.transport.addresses import HTTP, listening
 from reidstream_server.transport.door import Door
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.entrance.turns import CALL_NS
 
+from .body import ClientGone
 from .connection import HttpConnection
 from .crowd import ConnectionCrowd
 from .ended import RequestsEnded
-from .requests import Body, ClientGone, Receive, Request, declared_length
+from .listener import Listener
+from .requests import Request
 from .responses import Response, call_refused, refusal
 from .routes import Call, Route, Routes
 from .tasks import current_task
+from .terms import ConnectionTerms
 
 log = get_logger(__name__)
 
 _BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 8
-"""In one turn of the event loop, which would otherwise take the whole backlog: a tenth of a second."""
-_HANDSHAKE_S = 10.0
 _FREE_NS = 50_000  # a request and a small picture: what a call costs has room for that
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep a connection that they do not use, so that they end it and not we."""
@@ -63,7 +59,7 @@ class HttpListen:
 
 
 class HttpServer(Door):
-    """A door. Event loop only."""
+    """A door. `port`: its number, once it listens. Event loop only."""
 
     def __init__(
         self,
@@ -84,43 +80,29 @@ class HttpServer(Door):
         self.ended = RequestsEnded(self._routes.all)
         self.crowd = ConnectionCrowd(listen.max_connections, self._pay)
         entrance.knows(self.crowd.connected)
+        self.port = 0
         self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     # The door.
 
     @override
     async def listen(self) -> int:
         self._socket = listening(self._listen.host, self._listen.port, HTTP, _BACKLOG)
-        return int(self._socket.getsockname()[1])
+        self.port = int(self._socket.getsockname()[1])
+        return self.port
 
     @override
     async def serve(self) -> None:
         if self._socket is None:
             raise AssertionError("a door listens before it serves")
-        config = Config(
-            self._answer,
-            http=HttpConnection,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
+        terms = ConnectionTerms(
+            answer=self._answer,
+            crowd=self.crowd,
+            max_body_bytes=self._listen.max_body_bytes,
+            keep_alive_s=_KEEP_ALIVE_S,
         )
-        config.load()
-        state, tls = ServerState(), self._listen.tls
-        self._server = await asyncio.get_running_loop().create_server(
-            partial(HttpConnection, config, state, self.crowd),
-            sock=self._socket,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
-            backlog=_ACCEPTED_AT_ONCE,
-        )
-        self._socket.listen(_BACKLOG)
+        self._listener = Listener(self._socket, partial(HttpConnection, terms), self._listen.tls)
 
     @override
     async def set_serving(self, *, serving: bool) -> None:
@@ -128,9 +110,9 @@ class HttpServer(Door):
 
     @override
     async def stop(self, grace_s: float) -> None:
-        if self._server is not None and self._socket is not None:
-            await stop_listening(self._server, self._socket)
-            self._server = self._socket = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
         elif self._socket is not None:
             self._socket.close()
         self._entrance.turns.close()
@@ -138,14 +120,11 @@ class HttpServer(Door):
 
     # Requests.
 
-    async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Callable[[Any], Any]) -> None:
-        """The ASGI application: one request."""
-        del send  # the connection writes answers
-        connection: HttpConnection = scope["state"]["connection"]
+    async def _answer(self, connection: HttpConnection, request: Request) -> None:
+        """One request, from its turn to its answer, which the connection writes."""
         route: Route | None = None
         self._pay(connection)
         try:
-            request = self._request(scope, receive)
             found = self._routes.find(request.method, request.path)
             if isinstance(found, Response):
                 await self._entrance.turns.wait(source_of(request.address), request.peer, CALL_NS)
@@ -203,17 +182,3 @@ class HttpServer(Door):
         cost_ns = connection.incoming.cost_ns()
         if cost_ns > _FREE_NS:
             self._entrance.turns.charge(connection.source, cost_ns)
-
-    def _request(self, scope: Mapping[str, Any], receive: Receive) -> Request:
-        headers, connection = scope["headers"], scope["state"]["connection"]
-        body = connection.body = Body(receive, declared=declared_length(headers), most=self._listen.max_body_bytes)
-        return Request(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"],
-            headers=headers,
-            peer=connection.peer,
-            address=connection.address,
-            certificate_names=scope["state"]["certificate_names"],
-            body=body,
-        )

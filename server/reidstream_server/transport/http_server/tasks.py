@@ -1,4 +1,4 @@
-"""The task that answers a request: uvicorn makes one for each.
+"""The task that answers a request: its connection makes one for each.
 
 Why looked up: what a call holds is given back when its task is over, whatever becomes of the call.
 """

@@ -2,6 +2,8 @@
 
 asked           a request in plain values, as both wires say it
 tensors         the bytes of a tensor -> numbers, pixels or pictures
+region_file     a file in /dev/shm that a client names, opened, read and written with care
+regions         the regions that clients have registered: whose they are, and how many there may be
 planning        a request -> crops of a plan, or what is wrong with it
 inference       a request -> rows: the one way for both wires
 described       models, as the protocol describes them

@@ -6,31 +6,48 @@ BYTES after its length in four bytes. A wire that has numbers writes them so; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import TypeGuard
+
+from reidstream_server.errors import InvalidCall
 
 VERSION = "1"
 """Of every model: there is one at a time. What changes with the weights is the space id."""
 
 
+REGION, SIZE, OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
+"""The parameters of a tensor that lies in shared memory, by the protocol's names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedRange:
+    """Where a tensor lies that is not in the message: `length` bytes of a region. Nothing of it is checked."""
+
+    region: str
+    offset: int
+    length: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawTensor:
-    """`parameters`: the names of those that came with it."""
+    """`data`: empty if the tensor lies in `shared` memory."""
 
     name: str
     datatype: str
     shape: Sequence[int]
     data: bytes | memoryview
-    parameters: AbstractSet[str] = frozenset()
+    shared: SharedRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedOutput:
-    """`parameters`: the names of those that came with it."""
+    """`parameters`: the names of those that came with it. `shared`: where it is to be written."""
 
     name: str
     parameters: AbstractSet[str] = frozenset()
+    shared: SharedRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +64,22 @@ class Asked:
     outputs: Sequence[RequestedOutput] = field(default_factory=tuple)
     timeout_us: int | None = None
     wants_final: bool = False
+
+
+def shared_range(what: str, parameters: Mapping[str, object]) -> SharedRange | None:
+    """Where a tensor lies, by its parameters; None if it is in the message. `what`: for people. Raises InvalidCall."""
+    given = parameters.keys() & {REGION, SIZE, OFFSET}
+    if not given:
+        return None
+    region, size, offset = parameters.get(REGION), parameters.get(SIZE), parameters.get(OFFSET, 0)
+    if not isinstance(region, str) or not is_whole(size) or not is_whole(offset):
+        raise InvalidCall(
+            f"{what} lies in shared memory, so it needs {REGION}, a name, and {SIZE}, a whole number; {OFFSET} is a "
+            "whole number, or left out"
+        )
+    return SharedRange(region=region, offset=int(offset), length=int(size))
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """A number of JSON, or a parameter, that has no part behind the point."""
+    return isinstance(value, int) and not isinstance(value, bool)

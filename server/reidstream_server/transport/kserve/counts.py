@@ -20,6 +20,7 @@ from reidstream_server.core.faults import CropOutcome
 from reidstream_server.core.terms import ModelIndex
 from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.session import JobAnswer, Observer
+from reidstream_server.tracks.track import TrackEndCause
 
 _NS_A_MS = 1_000_000
 
@@ -117,6 +118,10 @@ class InferenceCounts(Observer):
 
     @override
     def session_ended(self, cause: EndCause | None) -> None:
+        """Nothing."""
+
+    @override
+    def track_ended(self, cause: TrackEndCause) -> None:
         """Nothing."""
 
 

@@ -17,16 +17,18 @@ from reidstream_server.runtime.models import ModelTable, ServedModel
 from .asked import VERSION
 from .counts import InferenceCounts, ModelCounts, durations
 from .inference import find
+from .regions import Region
 from .tensors import network_shape
 
 _EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+_SHARED_MEMORY = "system_shared_memory"
 _ANY = -1
 _FLOAT_BYTES = 4
 
 
 class Described:
-    """Event loop only. `max_crops`: of a request. `max_tensor_bytes`: of a request's tensors. `leaving`: whether the
-    server takes no new calls.
+    """Event loop only. `max_crops`: of a request. `max_tensor_bytes`: of a request's tensors. `shared_memory`: whether
+    tensors may lie there. `leaving`: whether the server takes no new calls.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Described:
         *,
         max_crops: int,
         max_tensor_bytes: int,
+        shared_memory: bool,
         leaving: Callable[[], bool],
     ) -> None:
         self._models = models
         self._counts = counts
         self._max_crops = max_crops
         self._max_tensor_bytes = max_tensor_bytes
+        self._extensions = (*_EXTENSIONS, *([_SHARED_MEMORY] if shared_memory else []))
         self._leaving = leaving
 
     @property
@@ -55,7 +59,7 @@ class Described:
 
     def server(self) -> pb.ServerMetadataResponse:
         """What this is."""
-        return pb.ServerMetadataResponse(name="reidstream", version=__version__, extensions=_EXTENSIONS)
+        return pb.ServerMetadataResponse(name="reidstream", version=__version__, extensions=self._extensions)
 
     def metadata(self, name: str, version: str) -> pb.ModelMetadataResponse:
         """Raises UnknownModel, InvalidCall."""
@@ -116,6 +120,13 @@ class Described:
                 if _serves(model) or not ready
             ]
         )
+
+
+def described_region(region: Region) -> pb.SystemSharedMemoryStatusResponse.RegionStatus:
+    """As it was registered."""
+    return pb.SystemSharedMemoryStatusResponse.RegionStatus(
+        name=region.name, key=region.key, offset=region.offset, byte_size=region.size_bytes
+    )
 
 
 def _serves(model: ServedModel) -> bool:

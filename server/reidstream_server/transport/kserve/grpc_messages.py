@@ -2,12 +2,14 @@
 
 Traps: a request has its tensors either in `raw_input_contents`, for every input, or in typed contents. Typed FP32 may
 be millions of numbers, so it is never a list of Python's: written again, the message of contents *is* the bytes, after
-its head. The other typed contents have few elements, since the bound on a message's structure counts them.
+its head. The other typed contents have few elements, since the bound on a message's structure counts them. And inputs
+in shared memory have no item in `raw_input_contents`, while outputs have an empty one in `raw_output_contents`, without
+which perf_analyzer crashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_server.errors import InvalidCall
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
-from .asked import VERSION, Asked, RawTensor, RequestedOutput
+from .asked import OFFSET, REGION, SIZE, VERSION, Asked, RawTensor, RequestedOutput, SharedRange, shared_range
 from .inference import Inferred
 from .tensors import as_element
 
@@ -33,25 +35,15 @@ def asked_by(request: Unparsed[pb.ModelInferRequest]) -> Asked:
 
 def asked_of(message: pb.ModelInferRequest) -> Asked:
     """The same, of a message. Raises InvalidCall."""
-    raw = message.raw_input_contents
-    if raw and len(raw) != len(message.inputs):
+    ranges = [_range(f"input {tensor.name[:64]!r}", tensor.parameters) for tensor in message.inputs]
+    raw, in_message = message.raw_input_contents, ranges.count(None)
+    if raw and len(raw) != in_message:
         raise InvalidCall(
-            f"raw_input_contents has {len(raw)} items for {len(message.inputs)} inputs; it must have one for each, or "
-            "none if the inputs have typed contents"
+            f"raw_input_contents has {len(raw)} items for {in_message} inputs; it must have one for each that is not "
+            "in shared memory, or none if the inputs have typed contents"
         )
-    inputs = []
-    for index, tensor in enumerate(message.inputs):
-        if raw and tensor.HasField("contents"):
-            raise InvalidCall(f"input {tensor.name[:64]!r} has contents beside raw_input_contents; set one of them")
-        inputs.append(
-            RawTensor(
-                name=tensor.name,
-                datatype=tensor.datatype,
-                shape=tuple(tensor.shape),
-                data=raw[index] if raw else _typed(tensor),
-                parameters=frozenset(tensor.parameters),
-            )
-        )
+    items = iter(raw) if raw else None
+    inputs = [_tensor(tensor, shared, items) for tensor, shared in zip(message.inputs, ranges, strict=True)]
     timeout = message.parameters.get(_TIMEOUT)
     return Asked(
         model=message.model_name,
@@ -59,7 +51,12 @@ def asked_of(message: pb.ModelInferRequest) -> Asked:
         request_id=message.id,
         inputs=inputs,
         outputs=[
-            RequestedOutput(name=output.name, parameters=frozenset(output.parameters)) for output in message.outputs
+            RequestedOutput(
+                name=output.name,
+                parameters=frozenset(output.parameters),
+                shared=_range(f"output {output.name[:64]!r}", output.parameters),
+            )
+            for output in message.outputs
         ],
         timeout_us=None if timeout is None else max(timeout.int64_param, timeout.uint64_param),
         wants_final=_FINAL_ASKED in message.parameters and message.parameters[_FINAL_ASKED].bool_param,
@@ -76,11 +73,35 @@ def response_of(inferred: Inferred) -> pb.ModelInferResponse:
         parameters=final,
         outputs=[
             pb.ModelInferResponse.InferOutputTensor(
-                name=inferred.model.spec.output.name, datatype="FP32", shape=inferred.rows.shape
+                name=inferred.model.spec.output.name,
+                datatype="FP32",
+                shape=inferred.rows.shape,
             )
         ],
-        raw_output_contents=[inferred.rows.tobytes()],
+        raw_output_contents=[b"" if inferred.placed else inferred.rows.tobytes()],  # clients count on one for each
     )
+
+
+def _tensor(
+    tensor: pb.ModelInferRequest.InferInputTensor, shared: SharedRange | None, items: Iterator[bytes] | None
+) -> RawTensor:
+    """`items`: of raw contents, if the request has them. Raises InvalidCall."""
+    if tensor.HasField("contents") and (shared is not None or items is not None):
+        beside = "raw_input_contents" if shared is None else "a place in shared memory"
+        raise InvalidCall(f"input {tensor.name[:64]!r} has contents beside {beside}; set one of them")
+    data = b"" if shared is not None else _typed(tensor) if items is None else next(items)
+    return RawTensor(name=tensor.name, datatype=tensor.datatype, shape=tuple(tensor.shape), data=data, shared=shared)
+
+
+def _range(what: str, parameters: Mapping[str, pb.InferParameter]) -> SharedRange | None:
+    """Raises InvalidCall."""
+    given = {name: parameters[name] for name in (REGION, SIZE, OFFSET) if name in parameters}
+    return shared_range(what, {name: _value(one) for name, one in given.items()}) if given else None
+
+
+def _value(parameter: pb.InferParameter) -> object:
+    field = parameter.WhichOneof("parameter_choice")
+    return None if field is None else getattr(parameter, field)
 
 
 def _typed(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:

@@ -26,17 +26,26 @@ from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from reidstream_server.transport.status import FRAMES
 
-from .described import Described
+from .described import Described, described_region
 from .grpc_messages import asked_by, response_of
 from .grpc_stream import InferStream, StreamContext
 from .inference import Inference
 from .offered import NOT_OFFERED
+from .regions import CallerRegions, DoorRegions
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_WHILE_LEAVING = frozenset(
+    {
+        *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelStatistics"),
+        *("SystemSharedMemoryStatus", "SystemSharedMemoryUnregister", "CudaSharedMemoryUnregister"),
+    }
+)
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+SERVICE = _SERVICE.full_name
 
 
 class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
@@ -47,6 +56,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         inference: Inference,
         described: Described,
         entrance: Entrance,
+        regions: DoorRegions,
         *,
         access: Access,
         observer: CallObserver,
@@ -57,6 +67,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._inference = inference
         self._described = described
         self._entrance = entrance
+        self._regions = regions
         self._access = access
         self._observer = observer
         self._streams: Pool[str] = Pool(max_streams)
@@ -69,7 +80,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         return HostedService(
             name=SERVICE,
             add=self._add,
-            while_leaving=frozenset({"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelStatistics"}),
+            while_leaving=_WHILE_LEAVING,
         )
 
     def _add(self, server: grpc.aio.Server) -> None:
@@ -77,6 +88,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         others: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(self._not_offered(name, instead))
             for name, instead in NOT_OFFERED.items()
+            if name not in _SERVICE.methods_by_name
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, others),))
 
@@ -141,6 +153,62 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         """All models."""
         return await self._told(request, context, lambda asked: self._described.index(ready=asked.ready))
 
+    # Shared memory.
+
+    async def SystemSharedMemoryStatus(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.SystemSharedMemoryStatusRequest], context: Context
+    ) -> pb.SystemSharedMemoryStatusResponse:
+        """The regions of who calls."""
+
+        def status(
+            asked: pb.SystemSharedMemoryStatusRequest, mine: CallerRegions
+        ) -> pb.SystemSharedMemoryStatusResponse:
+            return pb.SystemSharedMemoryStatusResponse(
+                regions={region.name: described_region(region) for region in mine.status(asked.name)}
+            )
+
+        return await self._of_regions(request, context, status)
+
+    async def SystemSharedMemoryRegister(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.SystemSharedMemoryRegisterRequest], context: Context
+    ) -> pb.SystemSharedMemoryRegisterResponse:
+        """One more."""
+
+        def register(
+            asked: pb.SystemSharedMemoryRegisterRequest, mine: CallerRegions
+        ) -> pb.SystemSharedMemoryRegisterResponse:
+            mine.register(asked.name, asked.key, asked.offset, asked.byte_size)
+            return pb.SystemSharedMemoryRegisterResponse()
+
+        return await self._of_regions(request, context, register)
+
+    async def SystemSharedMemoryUnregister(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.SystemSharedMemoryUnregisterRequest], context: Context
+    ) -> pb.SystemSharedMemoryUnregisterResponse:
+        """One, or all of who calls."""
+
+        def unregister(
+            asked: pb.SystemSharedMemoryUnregisterRequest, mine: CallerRegions
+        ) -> pb.SystemSharedMemoryUnregisterResponse:
+            mine.unregister(asked.name)
+            return pb.SystemSharedMemoryUnregisterResponse()
+
+        return await self._of_regions(request, context, unregister)
+
+    async def CudaSharedMemoryUnregister(  # type: ignore[override]  # noqa: N802
+        self, request: Unparsed[pb.CudaSharedMemoryUnregisterRequest], context: Context
+    ) -> pb.CudaSharedMemoryUnregisterResponse:
+        """There are none, so it is done."""
+
+        def unregister(
+            asked: pb.CudaSharedMemoryUnregisterRequest, mine: CallerRegions
+        ) -> pb.CudaSharedMemoryUnregisterResponse:
+            del asked
+            mine.unregister_cuda()
+            return pb.CudaSharedMemoryUnregisterResponse()
+
+        return await self._of_regions(request, context, unregister)
+
     # Inference.
 
     async def ModelInfer(  # type: ignore[override]  # noqa: N802
@@ -151,7 +219,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
             caller = self._access.caller_of(presented_by(context))
             read = partial(asked_by, request)
             asked = (await self._entrance.apart.do_if(request.large, caller.source, read)).value
-            inferred = await self._inference.infer(asked, caller)
+            inferred = await self._inference.infer(asked, caller, self._regions.of(caller, context.peer()))
             if isinstance(inferred, FrameFault):
                 await _fault(context, inferred)
             return response_of(inferred)
@@ -171,6 +239,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
                     caller,
                     self._inference,
                     self._entrance,
+                    regions=self._regions.of(caller, context.peer()),
                     observer=self._observer,
                     stall_timeout_s=self._stall_timeout_s,
                     check_leaving=self._check_leaving,
@@ -182,6 +251,13 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         try:
             self._access.client_of(presented_by(context))
             return answer(request.read())
+        except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
+            await refuse(context, error, self._observer)
+
+    async def _of_regions(self, request: Unparsed[Q], context: Context, answer: Callable[[Q, CallerRegions], A]) -> A:
+        try:
+            caller = self._access.caller_of(presented_by(context))
+            return answer(request.read(), self._regions.of(caller, context.peer()))
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
 

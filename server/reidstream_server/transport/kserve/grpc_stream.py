@@ -31,6 +31,7 @@ from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unpar
 
 from .grpc_messages import asked_by, response_of
 from .inference import Inference, Taken
+from .regions import CallerRegions
 
 log = get_logger(__name__)
 
@@ -51,8 +52,8 @@ class _InProgress:
 
 
 class InferStream:
-    """One call. `serve` once; event loop only. `check_leaving`: raises GoingAway while the server stops.
-    `stall_timeout_s`: for the client to take an answer.
+    """One call. `serve` once; event loop only. `regions`: of the caller. `check_leaving`: raises GoingAway while the
+    server stops. `stall_timeout_s`: for the client to take an answer.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class InferStream:
         inference: Inference,
         entrance: Entrance,
         *,
+        regions: CallerRegions,
         observer: CallObserver,
         stall_timeout_s: float,
         check_leaving: Callable[[], None],
     ) -> None:
         self._context = context
+        self._regions = regions
         self._caller = caller
         self._inference = inference
         self._entrance = entrance
@@ -135,7 +138,7 @@ class InferStream:
         try:
             asked = (await apart.do_if(request.large, source, partial(asked_by, request))).value
             request_id = asked.request_id
-            return await self._inference.take(asked, self._caller)
+            return await self._inference.take(asked, self._caller, self._regions)
         except Exception as error:  # noqa: BLE001 - it is this request's, and the stream goes on
             return self._failed(request_id, error)
 

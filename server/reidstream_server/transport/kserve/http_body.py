@@ -18,7 +18,7 @@ import orjson
 from reidstream_server.errors import InvalidCall, TooLarge
 from reidstream_server.transport.http_server.responses import JSON, Response
 
-from .asked import VERSION, Asked, RawTensor, RequestedOutput
+from .asked import VERSION, Asked, RawTensor, RequestedOutput, is_whole, shared_range
 from .inference import Inferred
 from .tensors import FLOATS, PIXELS
 
@@ -27,8 +27,8 @@ MAX_JSON_BYTES = 4 * 2**20
 """Of a request: about 400,000 numbers. What is larger goes as bytes."""
 
 _BINARY = "application/octet-stream"
-_SIZE, _WANTED, _ALL_WANTED = "binary_data_size", "binary_data", "binary_data_output"
-_OUR_PARAMETERS = frozenset({_SIZE, _WANTED})
+_BYTES, _WANTED, _ALL_WANTED = "binary_data_size", "binary_data", "binary_data_output"
+_OUR_PARAMETERS = frozenset({_BYTES, _WANTED})
 _MOST_DIGITS = 12
 _MOST_PIXEL = 255
 
@@ -76,7 +76,11 @@ def parse(body: bytes, length: int, model: str, version: str) -> HttpAsked:
             request_id=_text(said, "id"),
             inputs=tensors,
             outputs=[
-                RequestedOutput(name=_text(output, "name"), parameters=set(of) - _OUR_PARAMETERS)
+                RequestedOutput(
+                    name=_text(output, "name"),
+                    parameters=set(of) - _OUR_PARAMETERS,
+                    shared=shared_range(f"output {_text(output, 'name')[:64]!r}", of),
+                )
                 for output, of in zip(outputs, wanted, strict=True)
             ],
             timeout_us=None if timeout is None else max(0, timeout),
@@ -92,14 +96,35 @@ def rendered(inferred: Inferred, *, binary: bool) -> Response:
         "name": inferred.model.spec.output.name,
         "datatype": "FP32",
         "shape": list(rows.shape),
-        **({"parameters": {_SIZE: rows.nbytes}} if binary else {"data": rows.ravel()}),
     }
+    if (
+        not inferred.placed
+    ):  # parameters that say where would stop Triton's client in C++, which looks for a size in them
+        output |= {"parameters": {_BYTES: rows.nbytes}} if binary else {"data": rows.ravel()}
     said = {"model_name": inferred.model.name, "model_version": VERSION, "id": inferred.request_id, "outputs": [output]}
     text = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not binary:
+    if inferred.placed or not binary:
         return Response(content_type=JSON, body=text)
     header = (LENGTH_HEADER.encode(), b"%d" % len(text))
     return Response(content_type=_BINARY, headers=[header], body=text + rows.tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRegion:
+    """What a client registers."""
+
+    key: str
+    offset: int
+    size_bytes: int
+
+
+def region_of(body: bytes) -> HttpRegion:
+    """Of a request to register one. Raises InvalidCall."""
+    said = _loaded(body[:MAX_JSON_BYTES])
+    offset, size = said.get("offset", 0), said.get("byte_size")
+    if not is_whole(offset) or not is_whole(size):
+        raise InvalidCall("offset and byte_size must be whole numbers; offset may be left out")
+    return HttpRegion(_text(said, "key"), offset, size)
 
 
 def wants_ready(body: bytes) -> bool:
@@ -120,9 +145,13 @@ class _Inputs:
         shape = _list(item, "shape")
         if not all(isinstance(side, int) and not isinstance(side, bool) for side in shape):
             raise InvalidCall(f"input {name[:64]!r}: shape must be whole numbers")
-        size = parameters.get(_SIZE)
-        if size is None:
-            data: bytes | memoryview = _numbers(name, datatype, item.get("data"))
+        size, shared = parameters.get(_BYTES), shared_range(f"input {name[:64]!r}", parameters)
+        if shared is not None:
+            if size is not None or "data" in item:
+                raise InvalidCall(f"input {name[:64]!r} has data beside a place in shared memory; set one of them")
+            data: bytes | memoryview = b""
+        elif size is None:
+            data = _numbers(name, datatype, item.get("data"))
         elif not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(self._data) - self._at:
             left = len(self._data) - self._at
             raise InvalidCall(f"input {name[:64]!r}: binary_data_size is {str(size)[:32]}, and {left} bytes are left")
@@ -134,7 +163,7 @@ class _Inputs:
             datatype=datatype,
             shape=[side for side in shape if isinstance(side, int)],
             data=data,
-            parameters=set(parameters) - _OUR_PARAMETERS,
+            shared=shared,
         )
 
     def check_end(self) -> None:

@@ -24,12 +24,14 @@ from reidstream_server.transport.http_server.responses import Response, frame_re
 from reidstream_server.transport.http_server.routes import Call, Handler, Route
 
 from .as_json import as_json
-from .described import Described
-from .http_body import LENGTH_HEADER, json_length, parse, rendered, wants_ready
+from .described import Described, described_region
+from .http_body import LENGTH_HEADER, json_length, parse, region_of, rendered, wants_ready
 from .inference import Inference
 from .offered import NOT_OFFERED
+from .regions import CallerRegions, DoorRegions
 
-_MODEL, _VERSION = "model", "version"
+_MODEL, _VERSION, _REGION = "model", "version", "region"
+_SYSTEM, _CUDA = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
 _LARGE_JSON_BYTES = 2**16
 _MANY_NUMBERS = 2**16
 _BYTES_A_NUMBER = 14  # in JSON, at most
@@ -37,16 +39,9 @@ _BYTES_A_NUMBER = 14  # in JSON, at most
 _NOT_OFFERED: Mapping[str, str] = {
     "POST /v2/repository/models/{model}/load": "RepositoryModelLoad",
     "POST /v2/repository/models/{model}/unload": "RepositoryModelUnload",
-    "GET /v2/systemsharedmemory/status": "SystemSharedMemoryStatus",
-    "GET /v2/systemsharedmemory/region/{region}/status": "SystemSharedMemoryStatus",
-    "POST /v2/systemsharedmemory/region/{region}/register": "SystemSharedMemoryRegister",
-    "POST /v2/systemsharedmemory/region/{region}/unregister": "SystemSharedMemoryUnregister",
-    "POST /v2/systemsharedmemory/unregister": "SystemSharedMemoryUnregister",
     "GET /v2/cudasharedmemory/status": "CudaSharedMemoryStatus",
     "GET /v2/cudasharedmemory/region/{region}/status": "CudaSharedMemoryStatus",
     "POST /v2/cudasharedmemory/region/{region}/register": "CudaSharedMemoryRegister",
-    "POST /v2/cudasharedmemory/region/{region}/unregister": "CudaSharedMemoryUnregister",
-    "POST /v2/cudasharedmemory/unregister": "CudaSharedMemoryUnregister",
     "GET /v2/trace/setting": "TraceSetting",
     "POST /v2/trace/setting": "TraceSetting",
     "GET /v2/logging": "LogSettings",
@@ -64,7 +59,10 @@ class _Whole:
 class KserveCalls:
     """The handlers. Event loop only."""
 
-    def __init__(self, inference: Inference, described: Described, entrance: Entrance, held: HeldAnswers) -> None:
+    def __init__(
+        self, inference: Inference, described: Described, entrance: Entrance, regions: DoorRegions, held: HeldAnswers
+    ) -> None:
+        self._regions = regions
         self._inference = inference
         self._described = described
         self._entrance = entrance
@@ -79,10 +77,10 @@ class KserveCalls:
         del body
         found = (await apart.do_if(length > _LARGE_JSON_BYTES, source, read)).value
         del read
-        inferred = await self._inference.infer(found.asked, call.caller)
+        inferred = await self._inference.infer(found.asked, call.caller, self._mine(call))
         if isinstance(inferred, FrameFault):
             return frame_refused(inferred)
-        numbers = inferred.rows.size
+        numbers = 0 if inferred.placed else inferred.rows.size
         self._held.hold(source, numbers * _BYTES_A_NUMBER)
         write = partial(rendered, inferred, binary=found.binary)
         return (await apart.do_if(numbers > _MANY_NUMBERS and not found.binary, source, write)).value
@@ -106,6 +104,32 @@ class KserveCalls:
         """Raises CallRefused."""
         return _ready(self._described.model_ready(*_named(call)))
 
+    async def register(self, call: Call) -> Response:
+        """Raises CallRefused, ClientGone."""
+        mine = self._mine(call)
+        mine.check()
+        asked = region_of(await self._body(call))
+        mine.register(call.names[_REGION], asked.key, asked.offset, asked.size_bytes)
+        return Response(content_type="")
+
+    async def regions(self, call: Call) -> Response:
+        """Raises CallRefused."""
+        found = self._mine(call).status(call.names.get(_REGION, ""))
+        return Response(body=orjson.dumps([as_json(described_region(region)) for region in found]))
+
+    async def unregister(self, call: Call) -> Response:
+        """Raises CallRefused."""
+        self._mine(call).unregister(call.names.get(_REGION, ""))
+        return Response(content_type="")
+
+    async def unregister_cuda(self, call: Call) -> Response:
+        """Raises CallRefused."""
+        self._mine(call).unregister_cuda()
+        return Response(content_type="")
+
+    def _mine(self, call: Call) -> CallerRegions:
+        return self._regions.of(call.caller, call.request.peer)
+
     async def _body(self, call: Call) -> bytes:
         """Read when there is a place for it. Raises CallRefused, ClientGone."""
         coding = call.request.header("content-encoding").strip().lower()
@@ -113,20 +137,30 @@ class KserveCalls:
             raise InvalidCall(
                 f"Content-Encoding is {coding[:32]!r}; this server reads no compressed bodies, so send none"
             )
-        body = await self._entrance.reception.receive(_Whole(call.request), call.caller.source)
+        asked = call.request
+        body = await self._entrance.reception.receive(_Whole(asked), call.caller.source, here=asked.body.here)
         await self._entrance.turns.again(call.caller.source, call.request.peer)
         return body
 
 
-def kserve_routes(inference: Inference, described: Described, entrance: Entrance, held: HeldAnswers) -> Sequence[Route]:
+def kserve_routes(
+    inference: Inference, described: Described, entrance: Entrance, regions: DoorRegions, held: HeldAnswers
+) -> Sequence[Route]:
     """All paths. One of them that names a model comes after one that does not."""
-    calls = KserveCalls(inference, described, entrance, held)
+    calls = KserveCalls(inference, described, entrance, regions, held)
     found = [
         _route("GET /v2", _told(lambda _: described.server())),
         _route("GET /v2/health/live", calls.live, public=True),
         _route("GET /v2/health/ready", calls.ready, public=True),
         _route("GET /v2/models/stats", _told(lambda _: described.statistics("", ""))),
         _route("POST /v2/repository/index", calls.index),
+        _route(f"GET {_SYSTEM}/status", calls.regions),
+        _route(f"GET {_SYSTEM}/region/{{region}}/status", calls.regions),
+        _route(f"POST {_SYSTEM}/region/{{region}}/register", calls.register),
+        _route(f"POST {_SYSTEM}/region/{{region}}/unregister", calls.unregister),
+        _route(f"POST {_SYSTEM}/unregister", calls.unregister),
+        _route(f"POST {_CUDA}/region/{{region}}/unregister", calls.unregister_cuda),
+        _route(f"POST {_CUDA}/unregister", calls.unregister_cuda),
     ]
     for of in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found += [

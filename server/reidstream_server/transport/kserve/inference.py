@@ -2,6 +2,7 @@
 
 The request waits for room as frames of a stream do, because clients of this protocol do not come back by themselves.
 How many may wait is bounded by the calls in progress, and the bytes of those that wait by `max_parked_bytes`.
+Tensors in shared memory are copied when the request is read, and from then on are as good as sent.
 
 Trap: the bytes of a request are large. Whoever calls lets go of its message, and `Asked` of its inputs, before the
 answer is waited for: from then on they are the job's, which is counted.
@@ -9,13 +10,14 @@ answer is waited for: from then on they are the job's, which is counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reidstream_proto.v1 import contract
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.terms import OverloadPolicy
-from reidstream_server.errors import UnknownModel
+from reidstream_server.errors import InvalidCall, TooLarge, UnknownModel
 from reidstream_server.identity.access import Caller
 from reidstream_server.intake.ask import ask
 from reidstream_server.intake.fields import check_model_name
@@ -29,6 +31,7 @@ from reidstream_server.transport.entrance.apart import Apart
 
 from .asked import VERSION, Asked
 from .planning import Planned, Rows, plan, rows_of
+from .regions import CallerRegions, RegionRange
 
 CAMERA = "kserve"
 """Whose crops these are: the protocol knows no cameras, so all of a client's take turns as one."""
@@ -39,24 +42,32 @@ LARGE_BYTES = 2 * 2**20
 _NEWEST = "-1"  # as Triton understands it
 _US_A_MS = 1000
 _FRAME_ID = 0
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """`rows`: float32, little-endian, one for each crop or box. `final`: the client wants to be told that it is all."""
+    """`rows`: float32, little-endian, one for each crop or box. `placed`: they lie in shared memory, and are not to be
+    sent. `final`: the client wants to be told that it is all.
+    """
 
     request_id: str
     final: bool
     model: ServedModel
     rows: Rows
+    placed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A request that was read. Reading took the event loop, or its thread, `spent_ns`."""
+    """A request that was read. Reading took the event loop, or its thread, `spent_ns`. `room`: for its rows, if they go
+    into shared memory.
+    """
 
     request_id: str
+    source: str
     final: bool
+    room: RegionRange | None
     model: ServedModel
     agreement: Agreement
     planned: Planned
@@ -64,19 +75,22 @@ class Taken:
 
 
 class Inference:
-    """Event loop only."""
+    """`max_tensor_bytes`: of a request's tensors. Event loop only."""
 
-    def __init__(self, runtime: Runtime, intake: FrameIntake, apart: Apart, window: WindowLimits) -> None:
+    def __init__(
+        self, runtime: Runtime, intake: FrameIntake, apart: Apart, window: WindowLimits, *, max_tensor_bytes: int
+    ) -> None:
         self._runtime = runtime
         self._intake = intake
         self._apart = apart
         self._window = window
+        self._max_tensor_bytes = max_tensor_bytes
 
-    async def infer(self, asked: Asked, caller: Caller) -> Inferred | FrameFault:
-        """The rows of a request, or why there are none. Raises CallRefused."""
-        return await self.answer(await self.take(asked, caller))
+    async def infer(self, asked: Asked, caller: Caller, regions: CallerRegions) -> Inferred | FrameFault:
+        """The rows of a request, or why there are none. `regions`: of who calls. Raises CallRefused."""
+        return await self.answer(await self.take(asked, caller, regions))
 
-    async def take(self, asked: Asked, caller: Caller) -> Taken:
+    async def take(self, asked: Asked, caller: Caller, regions: CallerRegions) -> Taken:
         """Read a request: it is a job, or has a fault. Raises CallRefused."""
         model = find(self._runtime.models, asked.model, asked.version)
         terms = PlainTerms(
@@ -87,12 +101,17 @@ class Inference:
             choices=[ModelChoice(name=model.name)],
         )
         agreement = agree_on_call(terms, models=self._runtime.models, limits=self._window, policy=OverloadPolicy.WAIT)
-        large = sum(len(tensor.data) for tensor in asked.inputs) > LARGE_BYTES
-        read = partial(plan, asked, agreement, model, self._intake)
-        done = await self._apart.do_if(large, caller.source, read)
+        shared, room = self._shared(asked, regions), _room(asked, regions)
+        size = sum(len(tensor.data) for tensor in asked.inputs) + sum(one.named.length for one in shared if one)
+        read = partial(_read, asked, shared, agreement, model, self._intake)
+        done = await self._apart.do_if(size > LARGE_BYTES, caller.source, read)
+        if room is not None:
+            _check_room(room, done.value.rows, model)
         return Taken(
             request_id=asked.request_id,
+            source=caller.source,
             final=asked.wants_final,
+            room=room,
             model=model,
             agreement=agreement,
             planned=done.value,
@@ -100,13 +119,65 @@ class Inference:
         )
 
     async def answer(self, taken: Taken) -> Inferred | FrameFault:
-        """The rows of a request that was read. Raises GoingAway."""
-        planned, model = taken.planned, taken.model
+        """The rows of a request that was read. Raises GoingAway, InvalidCall."""
+        planned, model, room = taken.planned, taken.model, taken.room
         answer = await ask(self._runtime, taken.agreement, _FRAME_ID, planned.taken, spent_ns=taken.spent_ns)
         rows = rows_of(answer, model.spec.output.dim, may_lack=planned.rows_may_lack)
         if isinstance(rows, FrameFault):
             return rows
-        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows)
+        if room is not None:
+            write = partial(room.write, rows.tobytes())
+            await self._apart.do_if(rows.nbytes > LARGE_BYTES, taken.source, write)
+        return Inferred(request_id=taken.request_id, final=taken.final, model=model, rows=rows, placed=room is not None)
+
+    def _shared(self, asked: Asked, regions: CallerRegions) -> Sequence[RegionRange | None]:
+        """Where each input lies in shared memory; None for those in the message. Raises CallRefused."""
+        found = [
+            None if tensor.shared is None else regions.range_of(tensor.shared, f"input {tensor.name[:64]!r}")
+            for tensor in asked.inputs
+        ]
+        size = sum(one.named.length for one in found if one is not None)
+        if size > self._max_tensor_bytes:
+            raise TooLarge(
+                f"the inputs in shared memory have {size} bytes; the limit for a request is {self._max_tensor_bytes} "
+                "(max_message_bytes); ask for less at a time"
+            )
+        return found
+
+
+def _read(
+    asked: Asked,
+    shared: Sequence[RegionRange | None],
+    agreement: Agreement,
+    model: ServedModel,
+    intake: FrameIntake,
+) -> Planned:
+    """A request with its tensors, whose inputs are taken. Any thread. Raises InvalidCall."""
+    asked.inputs[:] = [
+        tensor if place is None else replace(tensor, data=place.read())
+        for tensor, place in zip(asked.inputs, shared, strict=True)
+    ]
+    return plan(asked, agreement, model, intake)
+
+
+def _room(asked: Asked, regions: CallerRegions) -> RegionRange | None:
+    """Where the rows go, if not into the answer. Raises CallRefused."""
+    places = [output for output in asked.outputs if output.shared is not None]
+    if not places:
+        return None
+    if len(asked.outputs) > 1:
+        raise InvalidCall("an output that goes into shared memory is asked for beside another one; ask for one")
+    (output,) = places
+    return None if output.shared is None else regions.range_of(output.shared, f"output {output.name[:64]!r}")
+
+
+def _check_room(room: RegionRange, rows: int, model: ServedModel) -> None:
+    """Raises InvalidCall."""
+    needed = rows * model.spec.output.dim * _FLOAT_BYTES
+    if needed > room.named.length:
+        raise InvalidCall(
+            f"the output needs {needed} bytes for {rows} rows; shared_memory_byte_size is {room.named.length}"
+        )
 
 
 def find(models: ModelTable, name: str, version: str) -> ServedModel:

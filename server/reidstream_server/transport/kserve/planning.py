@@ -40,15 +40,15 @@ Rows = npt.NDArray[np.float32]
 
 _SIDES = 4
 _FRAME_ID = 0  # a call has one frame
-_SHARED = "shared_memory_region"
 _CLASSIFICATION = "classification"
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`rows_may_lack`: boxes were sent, so a row may be NaN."""
+    """`rows`: how many there will be. `rows_may_lack`: boxes were sent, so a row may be NaN."""
 
     taken: FrameOrFault
+    rows: int
     rows_may_lack: bool
 
 
@@ -58,6 +58,7 @@ def plan(asked: Asked, agreement: Agreement, model: ServedModel, intake: FrameIn
     inputs = {tensor.name: tensor for tensor in asked.inputs}
     asked.inputs.clear()
     by_boxes = set(inputs) == {IMAGE, BOXES}
+    counted = inputs[BOXES] if by_boxes else next(iter(inputs.values()))
     try:
         if by_boxes:
             taken = _boxes(inputs[IMAGE], inputs[BOXES], agreement, intake)
@@ -66,7 +67,7 @@ def plan(asked: Asked, agreement: Agreement, model: ServedModel, intake: FrameIn
             taken = _crops(tensor, agreement, model, intake)
     except ImageError as error:
         taken = image_fault(error)
-    return Planned(taken, by_boxes)
+    return Planned(taken, int(counted.shape[0]) if counted.shape else 0, by_boxes)
 
 
 def rows_of(answer: JobAnswer, dim: int, *, may_lack: bool) -> Rows | FrameFault:
@@ -94,20 +95,11 @@ def _check(asked: Asked, model: ServedModel) -> None:
             f"the request has the inputs {given}; model {model.name!r} takes {network!r}, or {IMAGE!r}, or {IMAGE!r} "
             f"and {BOXES!r}"
         )
-    for tensor in asked.inputs:
-        if _SHARED in tensor.parameters:
-            raise _no_shared_memory(f"input {tensor.name!r}")
     for wanted in asked.outputs:
         if wanted.name != output:
             raise InvalidCall(f"output {wanted.name[:64]!r} is asked for; model {model.name!r} has {output!r}")
-        if _SHARED in wanted.parameters:
-            raise _no_shared_memory(f"output {wanted.name!r}")
         if _CLASSIFICATION in wanted.parameters:
             raise InvalidCall(f"output {wanted.name!r} is asked for as a classification; it is a vector, not scores")
-
-
-def _no_shared_memory(what: str) -> InvalidCall:
-    return InvalidCall(f"{what} lies in shared memory; this server takes tensors in the message only")
 
 
 def _crops(tensor: RawTensor, agreement: Agreement, model: ServedModel, intake: FrameIntake) -> FrameOrFault:

@@ -128,7 +128,7 @@ class EmbedCall:
                 f"Content-Type is {kind[:64] or 'missing'}; send multipart/form-data with a field named file, or a "
                 "picture as the body with its type, such as image/jpeg"
             )
-        found = await self._entrance.reception.receive(_Reader(form), source)
+        found = await self._entrance.reception.receive(_Reader(form), source, here=request.body.here)
         await self._entrance.turns.again(source, request.peer)
         options = parse_options({**request.fields, **found.fields}, self._max_boxes)
         if not found.files:

@@ -1,34 +1,30 @@
-"""multipart/form-data (RFC 7578), read as it comes: files stay as they are, everything else is a short text.
+"""A form, read as it comes: files stay as they are, everything else is a short text.
 
-Trap: a form may have millions of parts, or headers without end, and a part costs the event loop 20 microseconds. Files
+Trap: a form may have millions of parts, or headers without end, and each part costs the event loop something. Files
 and fields are counted, the rest is counted in bytes, and the first that is too much ends the reading. Headers are read
 in one go: the standard library's parser of them takes 8 ms for 4 kB of quotes.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
+from typing_extensions import override
 
 from reidstream_server.errors import InvalidCall
+
+from .multipart import MalformedForm, Multipart, Parts
 
 MAX_TEXT_BYTES = 2**20
 """All fields together that are no files: names, texts, and headers."""
 
-MAX_HEADER_BYTES = 4096
 MAX_FIELDS = 64
 """Parts that are no files; the call knows a handful."""
 
-_MAX_HEADERS = 8
 _MAX_BOUNDARY = 70
 _FILE = "file"
-_QUIET = logging.getLogger(f"{__name__}.parser")
-_QUIET.disabled = True  # a line for each bad form would fill the log; refusals are counted
 _PARAMETER = re.compile(r"\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;\"]*))\s*(?:;|$)")
 
 
@@ -53,64 +49,32 @@ def boundary_of(parameters: str) -> str:
 
 async def read_form(pieces: AsyncIterator[bytes], boundary: str, *, max_files: int) -> Form:
     """Read all of it. Raises InvalidCall, and what `pieces` raises."""
-    reader = _Reader(max_files)
+    form = _Reader(max_files)
+    parser = Multipart(boundary.encode(), form)
     try:
-        parser = MultipartParser(
-            boundary.encode(),
-            {
-                "on_part_begin": reader.part_begins,
-                "on_header_field": reader.header_name,
-                "on_header_value": reader.header_value,
-                "on_header_end": reader.header_ends,
-                "on_headers_finished": reader.headers_end,
-                "on_part_data": reader.data,
-                "on_part_end": reader.part_ends,
-                "on_end": reader.form_ends,
-            },
-            max_header_count=_MAX_HEADERS,
-            max_header_size=MAX_HEADER_BYTES,
-        )
-        parser.logger = _QUIET
         async for piece in pieces:
             parser.write(piece)
-    except MultipartParseError as error:
-        raise InvalidCall(f"the body is no multipart form as its Content-Type says: {error}") from error
-    if not reader.whole:
+    except MalformedForm as error:
+        raise InvalidCall(f"the body is no multipart form as its Content-Type says: {error}") from None
+    if not parser.whole:
         raise InvalidCall("the form ends too early: its last boundary is missing; send all of it")
-    return reader.form
+    return form.form
 
 
-class _Reader:
-    """What the parser calls. `whole`: the last boundary has come."""
+class _Reader(Parts):
+    """Collects the parts of a form, within its bounds."""
 
     def __init__(self, max_files: int) -> None:
         self.form = Form()
-        self.whole = False
         self._max_files = max_files
         self._text_bytes = self._fields = 0
-        self._headers: dict[str, str] = {}
-        self._header, self._value = bytearray(), bytearray()
-        self._name: str | None = None
-        self._content = bytearray()
+        self._name = ""
+        self._pieces: list[bytes] = []
 
-    def part_begins(self) -> None:
-        self._headers = {}
-        self._name, self._content = None, bytearray()
-
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
-        self._header += data[start:end]
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
-        self._value += data[start:end]
-
-    def header_ends(self) -> None:
-        self._headers[self._header.decode("latin-1").lower()] = self._value.decode("utf-8", errors="replace")
-        self._header, self._value = bytearray(), bytearray()
-
-    def headers_end(self) -> None:
-        self._name = _name_in(self._headers)
+    @override
+    def begins(self, headers: Mapping[str, str], size: int) -> None:
+        self._count(size)
+        self._name, self._pieces = _name_in(headers), []
         if self._name != _FILE:
             self._fields += 1
             if self._fields > MAX_FIELDS:
@@ -120,25 +84,24 @@ class _Reader:
                 f"the form has more than {self._max_files} files; that is the limit (max_boxes_per_frame)"
             )
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    @override
+    def content(self, piece: bytes) -> None:
         if self._name != _FILE:
-            self._count(end - start)
-        self._content += data[start:end]
+            self._count(len(piece))
+        self._pieces.append(piece)
 
-    def part_ends(self) -> None:
+    @override
+    def ends(self) -> None:
+        content, self._pieces = b"".join(self._pieces), []
         if self._name == _FILE:
-            self.form.files.append(bytes(self._content))
-        elif self._name is not None:
-            try:
-                self.form.fields[self._name] = self._content.decode()
-            except UnicodeDecodeError:
-                raise InvalidCall(
-                    f"the form's field {self._name[:64]!r} is not text in UTF-8; a picture goes into a field named file"
-                ) from None
-        self._content = bytearray()
-
-    def form_ends(self) -> None:
-        self.whole = True
+            self.form.files.append(content)
+            return
+        try:
+            self.form.fields[self._name] = content.decode()
+        except UnicodeDecodeError:
+            raise InvalidCall(
+                f"the form's field {self._name[:64]!r} is not text in UTF-8; a picture goes into a field named file"
+            ) from None
 
     def _count(self, size: int) -> None:
         self._text_bytes += size

@@ -33,6 +33,8 @@ def test_stream_writes_arrays_by_box(
             "quality": (np.float32, (3,)),
             "track_id": (np.int64, (3,)),
             "outcome": (np.dtype("U20"), (3,)),
+            "cached": (np.bool_, (3,)),
+            "source_frame": (np.int64, (3,)),
             "space_id": (np.dtype("U66"), ()),
             "model": (np.dtype("U8"), ()),
         }
@@ -67,6 +69,8 @@ def test_stream_writes_json_lines_as_they_come(run: Command, sequence: Path, tmp
         "track_id": 9,
         "outcome": "embedded",
         "quality": 0.5,
+        "cached": False,
+        "source_frame": 1,
         "embedding": [1, 1, 50, 140],
     }
     assert first["timing"]["batch_sizes"] == [2]

@@ -111,7 +111,7 @@ async def test_a_late_frame_keeps_its_place_in_the_window(policy: OverloadPolicy
     with FakeServer(window_frames=WINDOW) as server:
         server.hold()
         options = {"overload_policy": policy, "budget_grace_s": GRACE_S}
-        async with client_of(server) as client, client.stream(**options) as session:  # type: ignore[arg-type]
+        async with client_of(server) as client, client.stream(**options) as session:  # type: ignore[call-overload]
             await clock.until_done(asyncio.create_task(send(session, 3 * WINDOW)), BUDGET_S + GRACE_S)
             await clock.turn_on(BUDGET_S + GRACE_S)
             assert len(session.take()) == 3 * WINDOW
@@ -165,7 +165,7 @@ async def test_frames_are_answered_while_there_is_no_stream(policy: OverloadPoli
     """The server is away: `send` is answered as ever, and a session that has finished ends without it."""
     with FakeServer(window_frames=WINDOW) as server:
         options = {"overload_policy": policy, "budget_grace_s": GRACE_S, "give_up_after_s": 1e6}
-        async with client_of(server) as client, client.resuming_stream(**options) as session:  # type: ignore[arg-type]
+        async with client_of(server) as client, client.resuming_stream(**options) as session:  # type: ignore[call-overload]
             server.unavailable(1 << 30)
             server.cut()
             sent = await clock.until_done(asyncio.create_task(send(session, 3 * WINDOW)), BUDGET_S + GRACE_S)

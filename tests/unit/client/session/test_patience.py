@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
 
 import grpc
 import numpy as np
@@ -16,6 +18,7 @@ from reidstream_client import (
     ModelNotFound,
     Overloaded,
     ReidError,
+    ResumingSession,
     RetryPolicy,
     ServerFault,
     ServerUnavailable,
@@ -63,7 +66,8 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def one_frame(client: AsyncReidClient, **options: float) -> int:
     """A session of one frame; returns how often it was resumed."""
-    async with client.resuming_stream(**options) as session:  # type: ignore[arg-type]
+    opening: AbstractAsyncContextManager[ResumingSession] = client.resuming_stream(**cast("Any", options))
+    async with opening as session:
         await session.send(FRAME, BOX)
         await session.finish()
         assert [answer.frame_id async for answer in session] == [0]

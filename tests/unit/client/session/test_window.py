@@ -109,7 +109,7 @@ async def test_a_window_is_a_number_that_the_contract_holds(server: ScriptedServ
     """Said in our own words."""
     async with AsyncReidClient(server.target) as client:
         with pytest.raises(InvalidRequest, match=f"{window} must lie in 0 to .* not -1"):
-            async with client.stream(**{window: -1}):  # type: ignore[arg-type]
+            async with client.stream(**{window: -1}):  # type: ignore[call-overload]
                 pytest.fail("there is no session")
 
 

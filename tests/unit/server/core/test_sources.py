@@ -106,3 +106,33 @@ def test_a_source_is_weighed_by_what_its_stagings_have_cost() -> None:
     assert sources.expected_ns("liar", 4 * MS) > 35 * MS
     assert sources.expected_ns("honest", 4 * MS) == 4 * MS
     del honest
+
+
+def test_many_who_pay_wait_longer_each() -> None:
+    """All together get a third of the time at most, however many connections they come by."""
+    driver = Driver()
+    waits = []
+    for number in range(10):
+        session = driver.open(some_terms(source=f"bad {number}"))
+        refuse(driver, session, MS)
+        until = driver.scheduler.paused_until_ns(f"bad {number}")
+        assert until is not None
+        waits.append((until - driver.now) // MS)
+    assert waits == [8, 8, 9, 12, 15, 18, 21, 24, 27, 30]
+
+
+def test_many_who_spend_what_is_free_share_it() -> None:
+    """Each call costs a millisecond: for one alone a quarter of the time is free, for each of thirty a ninetieth."""
+    driver = Driver()
+    alone, crowd = 0, 0
+    for _ in range(100):
+        driver.take(driver.scheduler.called("alone", MS, driver.now))
+        alone += driver.scheduler.paused_until_ns("alone") is not None
+        driver.wait(5 * MS)
+    for _ in range(100):
+        for number in range(30):
+            driver.take(driver.scheduler.called(f"crowd {number}", MS, driver.now))
+            crowd += driver.scheduler.paused_until_ns(f"crowd {number}") is not None
+        driver.wait(5 * MS)
+    assert alone == 0
+    assert crowd > 0

@@ -175,7 +175,8 @@ async def test_what_a_wire_without_unsigned_numbers_can_say_is_refused(asked: di
                 limits=WINDOW,
                 ordering=Ordering.IN_ORDER,
                 policy=OverloadPolicy.WAIT,
-                **asked,
+                window_frames=asked["window_frames"],
+                window_bytes=asked["window_bytes"],
             )
         plan = begun(server.parts)
         for frame_id, age_ns in ((-1, 0), (2**64, 0), (0, -1)):
@@ -230,7 +231,11 @@ async def test_a_frame_of_cached_rows_needs_no_engine() -> None:
     """It is answered at once."""
     async with serving() as server:
         plan = begun(server.parts)
-        plan.add_cached(CachedRow(model=ModelIndex(0), vector=np.ones(32, np.float32), source_frame_id=3, quality=1.0))
+        plan.add_cached(
+            CachedRow(
+                model=ModelIndex(0), vector=np.ones(32, np.float32), source_frame_id=3, source_age_ns=1, quality=1.0
+            )
+        )
         answer = await ask(server.runtime, plan.agreement, 4, server.parts.intake.finish(plan, frame_id=4, age_ns=0))
     assert (answer.fault, answer.outcomes) == (None, ())
     assert answer.payload is not None

@@ -135,7 +135,13 @@ def test_a_cached_row_needs_no_crop_and_counts_for_the_answer() -> None:
     """Its vector goes out as any other; nothing is staged or embedded for it."""
     plan = plan_of(ModelChoice(name="vehicle", class_ids=(2,)), ModelChoice(name="person"))
     with pytest.raises(ValueError, match=r"shape \(7,\); the model's have \(8,\)"):
-        plan.add_cached(CachedRow(model=ModelIndex(1), vector=np.zeros(7, np.float32), source_frame_id=1, quality=1.0))
-    plan.add_cached(CachedRow(model=ModelIndex(1), vector=np.zeros(8, np.float32), source_frame_id=1, quality=1.0))
+        plan.add_cached(
+            CachedRow(
+                model=ModelIndex(1), vector=np.zeros(7, np.float32), source_frame_id=1, source_age_ns=1, quality=1.0
+            )
+        )
+    plan.add_cached(
+        CachedRow(model=ModelIndex(1), vector=np.zeros(8, np.float32), source_frame_id=1, source_age_ns=1, quality=1.0)
+    )
     add(plan, GOOD)
     assert (len(plan.crops), plan.rows, plan.vector_rows()) == (1, {0: 1}, {0: 1, 1: 1})

@@ -56,6 +56,7 @@ def test_every_setting_of_the_budget_exists() -> None:
         "max_held_answer_bytes",
         "max_sessions",
         "max_calls",
+        "max_track_bytes",
     ],
 )
 def test_a_smaller_setting_makes_a_smaller_budget(setting: str) -> None:
@@ -68,7 +69,7 @@ def test_a_smaller_setting_makes_a_smaller_budget(setting: str) -> None:
 
 def test_an_answer_that_is_not_written_counts_four_times() -> None:
     """Vectors, message, bytes, and gRPC's copy: so much private memory was measured for clients that do not read."""
-    held = held_by(Counted(held_answer_bytes=MIB), bounds(), waiting_calls=0)
+    held = held_by(Counted(held_answer_bytes=MIB), bounds(), waiting_calls=0, track_bytes=0)
     assert held[Part.ANSWERS] + held[Part.WRITING] == 4 * MIB
     budget = memory_budget(bounds(max_held_answer_bytes=MIB))
     assert budget.bytes_of(Part.ANSWERS) + budget.bytes_of(Part.WRITING) == 4 * MIB
@@ -85,7 +86,8 @@ def test_what_is_held_is_never_more_than_its_line() -> None:
         held_answer_bytes=full.max_held_answer_bytes,
     )
     budget = memory_budget(full)
-    held = held_by(at_bounds, full, waiting_calls=full.max_waiting_calls)
+    held = held_by(at_bounds, full, waiting_calls=full.max_waiting_calls, track_bytes=full.max_track_bytes)
+    assert held.pop(Part.TRACKS) == budget.bytes_of(Part.TRACKS) // 4  # what hands them over cannot be counted
     assert {part: budget.bytes_of(part) for part in held} == held
 
 

@@ -121,26 +121,40 @@ def test_what_somebody_holds_for_long_goes_back_soon_after_he_has_let_go() -> No
     assert watched.extra == 0
 
 
+def work(watched: Watched, seconds: int) -> int:
+    """Frames need 100 MiB again and again, of which 20 are counted at any time. How often it is given back."""
+    tries = 0
+    watched.counted = 20 * MIB
+    for _ in range(seconds * 10):
+        watched.now += 0.1
+        watched.free = max(watched.free, 100 * MIB)
+        watched.extra = max(watched.extra, 120 * MIB)
+        tries += watched.look() is Act.GIVE_BACK
+    return tries
+
+
 def test_memory_that_frames_need_again_at_once_is_given_back_rarely() -> None:
     """Each time costs page faults; and after an attack it is soon as rare again."""
     watched = Watched()
-
-    def work(seconds: int) -> int:
-        tries = 0
-        for _ in range(seconds * 10):
-            watched.now += 0.1
-            watched.free = max(watched.free, 100 * MIB)
-            watched.extra = max(watched.extra, 100 * MIB)
-            tries += watched.look() is Act.GIVE_BACK
-        return tries
-
-    work(60)
-    assert work(600) <= 600 / WORKING_PAUSE_S + 1
+    work(watched, 60)
+    assert work(watched, 600) <= 600 / WORKING_PAUSE_S + 1
     watched.extra = watched.free = BOUND // 2
     assert watched.looks(WORKING_PAUSE_S).count(Act.GIVE_BACK) == 1
     assert watched.extra == 0
-    work(60)
-    assert work(600) <= 600 / WORKING_PAUSE_S + 1
+    work(watched, 60)
+    assert work(watched, 600) <= 600 / WORKING_PAUSE_S + 1
+
+
+def test_what_much_work_needed_goes_back_soon_when_little_is_left() -> None:
+    """Not half a minute later."""
+    watched = Watched()
+    work(watched, 600)
+    while not work(watched, 1):  # until it was given back just now
+        pass
+    watched.counted = MIB
+    watched.extra = watched.free = 100 * MIB
+    assert Act.GIVE_BACK in watched.looks(HELD_PAUSE_S + 0.2)
+    assert watched.extra == 0
 
 
 def test_memory_that_grows_is_looked_at_soon() -> None:

@@ -38,6 +38,7 @@ from reidstream_server.runtime.models import ServedModel
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.runtime.session import JobAnswer, Session
 from reidstream_server.runtime.workers import Workers
+from reidstream_server.tracks.track import TrackEndCause
 from tests.support.gate import Gate
 from tests.support.harness import JPEG, until
 from tests.support.patience import HANG_S, wait_until
@@ -77,6 +78,8 @@ class Recorder:
 
     def session_ended(self, cause: EndCause | None) -> None:
         self.causes.append(cause)
+
+    def track_ended(self, cause: TrackEndCause) -> None: ...
 
     def model_added(self, model: ServedModel) -> None: ...
 

@@ -101,6 +101,7 @@ def answer(timing: Timing = TIMING) -> FrameEmbeddings:
         valid=np.ones(4, np.bool_),
         quality=np.ones(4, np.float32),
         source_frame_ids=np.zeros(4, np.uint64),
+        source_ages_s=np.zeros(4),
         blocks=(ModelEmbeddings(model=AGREED, embeddings=np.eye(4, dtype=np.float32), valid=np.ones(4, np.bool_)),),
         timing=timing,
     )

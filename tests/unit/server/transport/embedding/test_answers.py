@@ -24,8 +24,8 @@ from reidstream_server.intake.box_answers import Embedded, box_answers
 from reidstream_server.intake.limits import PublishedLimits, WindowLimits
 from reidstream_server.runtime.agreement import Agreement
 from reidstream_server.runtime.job import BoxRefusal, CachedRow, CropIndex, CropPlan, FrameJob, allocate_vectors
-from reidstream_server.runtime.session import JobAnswer, TrackEnded
-from reidstream_server.transport.embedding.answers import drain, frame_result, session_opened, track_ended
+from reidstream_server.runtime.session import JobAnswer
+from reidstream_server.transport.embedding.answers import drain, frame_result, session_opened
 from reidstream_server.transport.embedding.models import limits_message
 from reidstream_server.transport.embedding.options import parse_session
 from tests.support.models import table_of
@@ -129,7 +129,8 @@ def test_a_model_that_embedded_nothing_has_no_block() -> None:
 
 
 def cached(model: ModelIndex, *numbers: float) -> CachedRow:
-    return CachedRow(model=model, vector=np.array(numbers, np.float32), source_frame_id=4, quality=0.5)
+    vector = np.array(numbers, np.float32)
+    return CachedRow(model=model, vector=vector, source_frame_id=4, source_age_ns=7, quality=0.5)
 
 
 def test_a_cached_row_stands_among_those_that_were_embedded_now() -> None:
@@ -151,6 +152,7 @@ def test_a_cached_row_stands_among_those_that_were_embedded_now() -> None:
     assert sources == [4, None, 4, None, 4, None]
     assert [(block.model, block.count) for block in result.blocks] == [("person", 3), ("vehicle", 1)]
     assert result.boxes[0].quality == 0.5
+    assert [box.source_age_ns for box in result.boxes if box.HasField("source_age_ns")] == [7, 7, 7]
 
 
 FATES = st.sampled_from([PERSON, VEHICLE, "cached", BoxRefusal.FILTERED, BoxRefusal.INVALID_BOX])
@@ -184,20 +186,6 @@ def test_a_frame_may_be_answered_with_cached_rows_only() -> None:
     """Nothing is embedded, and the client has its vectors; they are rounded as all others are."""
     job = job_of([], [cached(VEHICLE, 1, 2), cached(VEHICLE, 3, 4)], dtype=frame_pb2.EMBEDDING_DTYPE_FLOAT16)
     assert rows(answer(job), "<f2") == [[1, 2], [3, 4]]
-
-
-def test_the_end_of_a_track_is_told_with_its_sum() -> None:
-    """In float32, in the model's space."""
-    total = np.array([1.5, 2.5], np.float32)
-    event = TrackEnded(
-        track_id=9, model=VEHICLE, total=total, weight=3.25, count=4, first_frame_id=2, last_frame_id=2**64 - 1
-    )
-    track = track_ended(event, agree(models=BOTH)[1]).track
-    assert (track.track_id, track.weight, track.count) == (9, 3.25, 4)
-    assert (track.first_frame_id, track.last_frame_id) == (2, 2**64 - 1)
-    assert (track.sum.model, track.sum.count, track.sum.dim) == ("vehicle", 1, 2)
-    assert track.sum.space_id == MODELS.models[VEHICLE].spec.space_id
-    assert np.frombuffer(track.sum.data, "<f4").tolist() == [1.5, 2.5]
 
 
 def test_float16_is_rounded_from_float32() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -18,10 +19,15 @@ from tests.support.gate import Gate
 from tests.support.harness import until
 
 
+def alone(_: AbstractSet[str]) -> bool:
+    """Nobody else is served."""
+    return False
+
+
 @asynccontextmanager
 async def busy() -> AsyncIterator[tuple[Apart, Gate, asyncio.Task[Done[None]]]]:
     """One whose thread is at work until the gate opens."""
-    apart, gate = Apart(), Gate()
+    apart, gate = Apart(alone), Gate()
     task = asyncio.create_task(apart.do("first", partial(gate.wait, 0)))
     await until(lambda: gate.entered == 1)
     try:
@@ -38,7 +44,7 @@ def begun(apart: Apart, source: str, work: Callable[[], object]) -> asyncio.Task
 async def test_work_is_done_in_one_other_thread_and_its_outcome_comes_back() -> None:
     """A value with the thread's own time, or the exception. The thread starts with the first piece."""
     before = set(threading.enumerate())
-    apart = Apart()
+    apart = Apart(alone)
     assert set(threading.enumerate()) == before
     done = [await apart.do("a", threading.current_thread) for _ in range(3)]
     with pytest.raises(ZeroDivisionError):
@@ -61,12 +67,16 @@ async def test_sources_have_their_turns_in_a_ring() -> None:
     assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-async def test_the_next_begins_after_as_much_time_as_the_last_one_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the event loop has half of the interpreter, whoever sends what."""
+@pytest.mark.parametrize(("beside_others", "rest_s"), [(False, 3600.0), (True, 3 * 3600.0)])
+async def test_the_next_begins_after_a_rest(
+    *, beside_others: bool, rest_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the last one took where all send such messages, and three times as long beside those who do not."""
     clock = iter([0, 3_600_000_000_000, 0, 0])
     rests: list[tuple[float, Callable[[], None]]] = []
     monkeypatch.setattr(time, "thread_time_ns", lambda: next(clock))
-    apart = Apart()
+    apart = Apart(lambda senders: beside_others and senders == {"a", "b"})
+    apart.notice_large("b")
     loop = asyncio.get_running_loop()
     with monkeypatch.context() as patch:
         patch.setattr(loop, "call_later", lambda delay, call: rests.append((delay, call)))
@@ -74,7 +84,7 @@ async def test_the_next_begins_after_as_much_time_as_the_last_one_took(monkeypat
         await asyncio.sleep(0)
         second = begun(apart, "a", lambda: 2)
         await asyncio.sleep(0)
-        assert (apart.waiting, [seconds for seconds, _ in rests]) == (1, [3600.0])
+        assert (apart.waiting, [seconds for seconds, _ in rests]) == (1, [rest_s])
         rests[0][1]()
         assert apart.waiting == 0
         assert (await second).value == 2

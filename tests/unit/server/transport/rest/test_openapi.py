@@ -149,3 +149,13 @@ def test_the_checker_finds_what_is_wrong() -> None:
     assert wrong(problem | {"status": "400"}, schema)
     assert wrong(problem | {"more": 1}, schema)
     assert wrong({"title": "Bad"}, schema)
+
+
+async def test_what_the_page_hides_is_not_shown() -> None:
+    """In a browser, a rule for an element (`label { display: block }`) shows it, though it is `hidden`: a field for a
+    token, where there are no tokens.
+    """
+    async with http_serving() as server, http_to(server) as http:
+        page = (await http.ask("GET", "/docs")).body.decode()
+    assert " hidden>" in page
+    assert "[hidden] { display: none !important; }" in page
