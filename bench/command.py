@@ -17,8 +17,8 @@ from bench.overload import command as overload
 from bench.retrieval import command as retrieval
 from bench.serving import command as serving
 from bench.soak import command as soak
-from bench.triton import command as triton
 from bench.tracks import command as tracks
+from bench.triton import command as triton
 from bench.web import command as web
 from reidstream_engines.parser import did_you_mean
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from reidstream_engines import default_model
 from reidstream_engines.parser import Parser
-from reidstream_server.tracks.terms import OnRisk
+from reidstream_server.tracks.terms import EveryFrame, OnRisk
 
 from .clips import Clip, Drawn, drawn, mot17
 from .figure import Curve, figure
@@ -157,8 +157,8 @@ def _vectors(clips: Sequence[Clip], real: Sequence[Clip]) -> Iterator[str]:
     yield ""
     yield "| tracks | vector | one wrong crop: median cosine | 5 % | found | a right row left out |"
     yield "|---" * 6 + "|"
-    for name, some in (("drawn", clips), ("MOT17", real)):
-        tracks = [track for clip in some for track in tracks_of(clip)]
+    for name, some, policy in (("drawn", clips, OnRisk()), ("MOT17", real, EveryFrame())):
+        tracks = [track for clip in some for track in tracks_of(clip, policy)]
         if tracks:
             turned, caught, left_out = one_wrong(tracks)
             for one_turned in turned:
