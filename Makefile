@@ -93,8 +93,9 @@ swin: $(VENV)/.dev ## a Swin-B of 87 million random parameters behind the HTTP d
 cuts: $(VENV)/.dev ## a stream cut at every message of a session, and resumed (about two minutes)
 	EVERY_CUT=1 $(BIN)/python -m pytest tests/integration/test_resume.py
 
-fuzz: $(VENV)/.dev ## 100,000 hostile HTTP connections (some minutes); HTTP_SEED=N for others
+fuzz: $(VENV)/.dev ## 100,000 hostile HTTP connections, and 100,000 hostile inputs on each wire of KServe; HTTP_SEED=N, KSERVE_SEED=N for others
 	HTTP_INPUTS=100000 $(BIN)/python -m pytest -s --timeout=3600 tests/chaos/test_http_fuzz.py
+	KSERVE_INPUTS=100000 $(BIN)/python -m pytest -s --timeout=3600 tests/chaos/test_kserve_fuzz.py
 
 cubins: $(VENV)/.dev ## the crop kernel compiled for every architecture with every resize (a minute)
 	EVERY_CUBIN=1 $(BIN)/python -m pytest tests/unit/engines/cuda/test_compile.py
@@ -108,7 +109,7 @@ soak: $(VENV)/.dev ## 50,000 frames of every kind: memory, descriptors, shared m
 overload: $(VENV)/.dev ## 1.5 times what the server can do, from 32 cameras and a greedy one (three minutes)
 	$(BIN)/python -m bench overload $(BENCH)
 
-attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 43 minutes); ATTACK="scan-bomb class-ids" chooses
+attack: $(VENV)/.dev ## every known attack in turn, and what it does to a camera beside it (about 52 minutes); ATTACK="scan-bomb class-ids" chooses
 	$(BIN)/python -m tests.attacks $(ATTACK) $(BENCH)
 
 perf-analyzer: $(VENV)/.dev ## Triton's perf_analyzer on both wires of KServe v2, beside the stream (about six minutes); MODEL=osnet.onnx PROFILE=torchreid

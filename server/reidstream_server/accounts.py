@@ -6,7 +6,7 @@ Trap: both ask in threads of their own, so the event loop counts; and it may be 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,11 @@ from reidstream_server.memory.watch import MemoryWatch, Senses, Together
 from reidstream_server.metrics.calls import CallCollector, CallFigures
 from reidstream_server.metrics.exposition import TextFormat, page
 from reidstream_server.metrics.memory import MemoryCollector
+from reidstream_server.metrics.triton import TritonCollector, TritonFigures
 from reidstream_server.runtime.from_loop import FromLoop
 from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.grpc_server.server import GrpcServer
+from reidstream_server.transport.kserve.asked import VERSION
 from reidstream_server.transport.operators.scrapes import Form
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ from reidstream_server.parts import Parts
 _ACCOUNTS_S = 0.2  # that the watch waits for a busy event loop
 
 
-def memory_watch(parts: Parts, door: GrpcServer, http: HttpServer | None) -> MemoryWatch:
+def memory_watch(
+    parts: Parts, door: GrpcServer, http: HttpServer | None, request_streams: Callable[[], int]
+) -> MemoryWatch:
     """Keeps what nobody counts within its bound; not started. What it sees is shown by the metrics."""
     bounds = parts.bounds
 
@@ -42,7 +46,9 @@ def memory_watch(parts: Parts, door: GrpcServer, http: HttpServer | None) -> Mem
         return held_by(
             parts.runtime.statistics(),
             bounds,
+            calls=parts.entrance.places.taken,
             waiting_calls=door.admission.waiting,
+            streams=request_streams(),
             track_bytes=parts.runtime.track_figures().bytes,
         )
 
@@ -87,6 +93,32 @@ def show_calls(parts: Parts, embedding: EmbeddingService, door: GrpcServer, http
         )
 
     parts.registry.register(CallCollector(FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)))
+
+
+def show_triton(parts: Parts) -> None:
+    """Have the metrics tell what models did under Triton's names."""
+    counts = parts.counts
+    if counts is None:
+        raise AssertionError("a server that shows these counts for them")
+
+    def figures() -> Mapping[str, TritonFigures]:
+        return {
+            name: TritonFigures(
+                success=of.success.count,
+                failure=of.fail.count,
+                inferences=of.inferences,
+                executions=of.executions,
+                request_ns=of.success.ns,
+                queue_ns=of.queue.ns,
+                compute_input_ns=of.compute_input.ns,
+                compute_infer_ns=of.compute_infer.ns,
+                compute_output_ns=of.compute_output.ns,
+            )
+            for name, of in counts.by_name().items()
+        }
+
+    shown = FromLoop(asyncio.get_running_loop(), figures, _ACCOUNTS_S)
+    parts.registry.register(TritonCollector(shown, VERSION))
 
 
 def form_of(registry: CollectorRegistry, text: TextFormat) -> Form:

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reidstream_server.accounts import form_of, memory_watch, show_calls
+from reidstream_server.accounts import form_of, memory_watch, show_calls, show_triton
 from reidstream_server.config import ServerConfig
 from reidstream_server.core.terms import DrainReason
 from reidstream_server.doors import Kserve, admin_service, embedding_service, grpc_door, http_door, kserve_service
@@ -35,8 +35,8 @@ from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.operators.health import Health
 from reidstream_server.transport.operators.port import OperatorsPort
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # its messages have names that other packages have, too
+    from reidstream_server.transport.kserve.grpc_service import InferenceService
 
 log = get_logger(__name__)
 
@@ -55,8 +55,11 @@ class RunningServer:
         doors: Sequence[Door],
         operators: OperatorsPort | None = None,
         watch: MemoryWatch | None = None,
+        *,
+        requests: InferenceService | None = None,
     ) -> None:
         self.watch = watch
+        self.requests = requests
         self.parts = parts
         self.embedding = embedding
         self.runtime = parts.runtime
@@ -130,15 +133,17 @@ async def running_server(
     async with running_parts(config, loaded) as parts:
         embedding = embedding_service(parts)
         admin = admin_service(parts, calls=lambda: parts.entrance.places.taken)
-        kserve = None if parts.counts is None else Kserve.of(parts, parts.counts)
-        services = [embedding.hosted, admin.hosted]
-        if kserve is not None:
-            services.append(kserve_service(parts, kserve, lambda: door.receipts.port))
+        kserve = Kserve.of(parts) if config.listen.kserve else None
+        requests = None if kserve is None else kserve_service(parts, kserve, lambda: door.receipts.port)
+        services = [embedding.hosted, admin.hosted, *([] if requests is None else [requests.hosted])]
         door = grpc_door(parts, services)
         http = None if config.listen.http_port is None else http_door(parts, config.listen.http_port, kserve)
-        watch = memory_watch(parts, door, http)
+        watch = memory_watch(parts, door, http, lambda: 0 if requests is None else requests.open_streams)
         show_calls(parts, embedding, door, http)
-        server = RunningServer(parts, embedding, [door, *([] if http is None else [http])], operators, watch)
+        if config.listen.triton_metrics:
+            show_triton(parts)
+        doors = [door, *([] if http is None else [http])]
+        server = RunningServer(parts, embedding, doors, operators, watch, requests=requests)
         if operators is not None:
             operators.show_metrics([form_of(parts.registry, text) for text in TextFormat])
         try:

@@ -151,6 +151,7 @@ def memory_bounds(config: ServerConfig, base_bytes: int) -> Bounds:
         max_sessions=limits.max_sessions,
         max_sessions_per_client=_sessions_per_client(config),
         max_calls=limits.max_calls,
+        max_request_streams=limits.max_sessions if config.listen.kserve else 0,
         http_connections_bytes=_http_connections_bytes(config),
         http_answers_bytes=0 if config.listen.http_port is None else HTTP_ANSWERS_BYTES,
         max_waiting_calls=2 * _waiting_calls(config),  # of hosted services, and of all others

@@ -30,7 +30,6 @@ from reidstream_server.transport.admin.state import ServerLook
 from reidstream_server.transport.embedding.service import EmbeddingService
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer, Listen
-from reidstream_server.transport.kserve.counts import InferenceCounts
 from reidstream_server.transport.kserve.inference import Inference
 from reidstream_server.transport.kserve.regions import DoorRegions, Regions
 from reidstream_server.transport.local_users import LocalUsers
@@ -39,6 +38,7 @@ from reidstream_server.transport.operators.health import look_at
 if TYPE_CHECKING:
     from reidstream_server.transport.http_server.server import HttpServer
     from reidstream_server.transport.kserve.described import Described
+    from reidstream_server.transport.kserve.grpc_service import InferenceService
 
 from reidstream_server.parts import Parts
 
@@ -84,10 +84,12 @@ class Kserve:
     regions: Regions | None
 
     @classmethod
-    def of(cls, parts: Parts, counts: InferenceCounts) -> Kserve:
+    def of(cls, parts: Parts) -> Kserve:
         """Of a server that serves it."""
         limits = parts.config.limits
         max_tensor_bytes = limits.max_message_bytes - structure_bytes(parts.config)
+        if parts.counts is None:
+            raise AssertionError("a server that serves the protocol counts for it")
         # Its messages have names that other packages have, too, so they are imported where they are needed.
         from reidstream_server.transport.kserve.described import Described  # noqa: PLC0415
 
@@ -97,11 +99,12 @@ class Kserve:
                 parts.intake,
                 parts.entrance.apart,
                 call_limits(parts.config).window,
+                parts.tracer,
                 max_tensor_bytes=max_tensor_bytes,
             ),
             described=Described(
                 parts.runtime.models,
-                counts,
+                parts.counts,
                 max_crops=limits.max_boxes_per_frame,
                 max_tensor_bytes=max_tensor_bytes,
                 shared_memory=limits.kserve_shared_memory,
@@ -111,11 +114,12 @@ class Kserve:
         )
 
 
-def kserve_service(parts: Parts, kserve: Kserve, port: Callable[[], int]) -> HostedService:
+def kserve_service(parts: Parts, kserve: Kserve, port: Callable[[], int]) -> InferenceService:
     """The open inference protocol on the gRPC port, whose number is asked for when it listens."""
     from reidstream_server.transport.kserve.grpc_service import InferenceService  # noqa: PLC0415 - as above
+    from reidstream_server.transport.kserve.grpc_stream import StreamTimes  # noqa: PLC0415
 
-    config = parts.config
+    config, scheduling = parts.config, parts.config.scheduling
     return InferenceService(
         kserve.inference,
         kserve.described,
@@ -124,9 +128,13 @@ def kserve_service(parts: Parts, kserve: Kserve, port: Callable[[], int]) -> Hos
         access=parts.access,
         observer=parts.observer,
         max_streams=config.limits.max_sessions,
-        stall_timeout_s=config.scheduling.stall_timeout_s,
+        times=StreamTimes(
+            stall_timeout_s=scheduling.stall_timeout_s,
+            open_timeout_s=scheduling.open_timeout_s,
+            idle_timeout_s=scheduling.idle_timeout_s,
+        ),
         check_leaving=parts.runtime.refuse_when_leaving,
-    ).hosted
+    )
 
 
 def grpc_door(parts: Parts, services: Sequence[HostedService]) -> GrpcServer:

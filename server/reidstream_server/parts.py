@@ -85,7 +85,7 @@ async def running_parts(config: ServerConfig, loaded: Engines) -> AsyncIterator[
             running_tracer(traces.tracing_endpoint, traces.tracing_ratio, os.environ)
         )
         bounds = measured_bounds(config)
-        counts = InferenceCounts() if config.listen.kserve else None
+        counts = InferenceCounts() if config.listen.kserve or config.listen.triton_metrics else None
         told = observer if counts is None else Observers((observer, counts))
         runtime = await stack.enter_async_context(Runtime(limits, loaded.stager, told, track_bounds(config)))
         for engine in loaded.engines:

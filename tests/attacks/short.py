@@ -13,8 +13,11 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import numpy as np
+
 from reidstream_server.app import RunningServer
 from tests.support.harness import frame, stream_to, until
+from tests.support.kserve import Tensor, kserve_stub, request, rows
 
 from .attackers.target import Attack, Target
 
@@ -62,11 +65,21 @@ async def visit(server: RunningServer, frames: int = 2, *, token: str = "") -> N
             assert sum(block.count for block in result.blocks) == 2
 
 
+async def visit_infer(server: RunningServer, *, token: str = "") -> None:
+    """Somebody comes with a request of the open inference protocol, and gets a row for each crop."""
+    crops = Tensor.of("image", np.zeros((2, 48, 32, 3), np.uint8))
+    metadata = [("authorization", f"Bearer {token}")] if token else None
+    async with kserve_stub(server) as stub:
+        assert len(rows(await stub.ModelInfer(request(crops), metadata=metadata))) == 2
+
+
 async def nothing_left(server: RunningServer) -> None:
     """All accounts of the server are empty."""
 
     def empty() -> bool:
-        held = server.runtime.statistics()
-        return not (held.sessions or held.frames or held.queue_bytes or held.queue_boxes or held.staged_bytes)
+        held, streams = server.runtime.statistics(), server.requests
+        frames = held.sessions or held.frames or held.queue_bytes or held.queue_boxes or held.staged_bytes
+        answers = held.held_answer_bytes or held.parked_bytes
+        return not (frames or answers or (streams is not None and streams.open_streams))
 
     await until(lambda: empty() and not server.runtime.open_sessions and not server.runtime.track_figures().bytes)

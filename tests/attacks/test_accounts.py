@@ -15,6 +15,7 @@ import pytest
 from reidstream_proto.admin.v1 import admin_pb2, admin_pb2_grpc
 from reidstream_proto.v1 import service_pb2
 from reidstream_server.app import RunningServer
+from reidstream_server.errors import Refusal
 from reidstream_server.runtime.runtime import Runtime
 from reidstream_server.transport.entrance.entrance import RECEIVING_PLACES
 from reidstream_server.transport.grpc_server.admission import OWN_CALLS, OWN_RECEIVING_PLACES
@@ -27,12 +28,14 @@ from tests.attacks.attackers import (
     decoding,
     flooding,
     holding,
+    inferring,
+    inferring_web,
     parsing,
     resetting,
     scraping,
 )
 from tests.attacks.attackers.target import LIST_MODELS, Attack
-from tests.attacks.short import attempts, nothing_left, under_attack, visit
+from tests.attacks.short import attempts, nothing_left, under_attack, visit, visit_infer
 from tests.support.harness import real_engine, serving, stub_of, until
 from tests.support.wire import wire_to
 
@@ -92,8 +95,8 @@ async def test_calls_of_strangers_have_places_of_their_own() -> None:
 
 
 def port_of(server: RunningServer) -> GrpcServer:
-    """The server's only door."""
-    (door,) = server.doors
+    """The server's gRPC port."""
+    door = server.doors[0]
     assert isinstance(door, GrpcServer)
     return door
 
@@ -283,3 +286,93 @@ async def test_callers_of_the_metrics_port_have_a_bounded_number_of_connections_
             looking.cancel()
         assert most == 64
         await until(lambda: not operators._connections)
+
+
+# The open inference protocol.
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(partial(inferring.refused_tensors, mib=8, connections=3), id="refused-tensors"),
+        pytest.param(partial(inferring.refused_in_streams, mib=8, streams=4), id="refused-in-streams"),
+        pytest.param(partial(inferring.endless_shapes, sides=20_000), id="endless-shapes"),
+        pytest.param(partial(inferring.long_lists, count=50_000), id="long-lists"),
+        pytest.param(partial(inferring.lying_lengths, at_once=40), id="lying-lengths"),
+        pytest.param(partial(inferring.questions, mib=8, at_once=100), id="questions"),
+    ],
+)
+async def test_whoever_sends_requests_that_are_refused_pays_for_their_reading(attack: Attack) -> None:
+    """Each of its connections, since nothing tells clients apart; nobody else is kept waiting."""
+    async with serving(kserve=True) as server, under_attack(server, attack) as target:
+        await attempts(target, 8)
+        await until(lambda: server.runtime.statistics().paused_sources > 0)
+        await visit(server)
+        await visit_infer(server)
+        assert server.parts.observer.refusals[Refusal.INVALID_CALL] > 0
+
+
+async def test_whoever_infers_without_a_pause_pays_and_its_requests_wait() -> None:
+    """However small they are, and before anything of them is read."""
+    async with serving(kserve=True) as server, under_attack(server, inferring.quick_infers) as target:
+        turns = port_of(server).admission.turns
+        await attempts(target, 200)
+        await until(lambda: turns.waiting >= 90 and server.runtime.statistics().paused_sources == 1)
+        await visit_infer(server)
+        await visit(server)
+    await until(lambda: turns.waiting == 0)
+
+
+async def test_answers_that_streams_do_not_take_are_held_within_the_bound(tokens: Path) -> None:
+    """One client has at most half of the bytes and of the places, however many streams it opens and however often it
+    comes back; another one's are served.
+    """
+    attack = partial(inferring.unread_streams, streams=24, requests=40, crops=20)
+    bounds = {"max_calls": 64, "max_answer_bytes": 2**16, "max_held_answer_bytes": 2**17}
+    async with serving(tokens_file=tokens, kserve=True, **bounds) as server:
+        most = 0
+
+        async def look() -> None:
+            nonlocal most
+            while True:
+                most = max(most, server.runtime.statistics().held_answer_bytes)
+                await asyncio.sleep(0)
+
+        async with under_attack(server, attack, token=LOUD) as target:
+            looking = asyncio.create_task(look())
+            await attempts(target, 400)
+            await until(lambda: server.parts.entrance.places.taken >= 16)
+            assert server.parts.entrance.places.taken <= 32
+            await visit_infer(server, token=QUIET)
+            await visit(server, token=QUIET)
+            looking.cancel()
+        assert 0 < most <= 2**16
+        await nothing_left(server)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+async def test_silent_streams_of_one_client_leave_room_and_end(tokens: Path, connections: int) -> None:
+    """They have at most half of the places, and each ends after a while."""
+    attack = partial(inferring.silent_streams, streams=64)
+    bounds = {"max_sessions": 16, "open_timeout_s": 0.2}
+    async with serving(tokens_file=tokens, kserve=True, **bounds) as server, AsyncExitStack() as attacks:
+        requests = server.requests
+        assert requests is not None
+        for _ in range(connections):
+            target = await attacks.enter_async_context(under_attack(server, attack, token=LOUD))
+        await until(lambda: requests.open_streams == 8)
+        await until(lambda: target.became["ended by the server"] >= 64)
+        assert requests.open_streams <= 8
+        await visit_infer(server, token=QUIET)
+
+
+async def test_what_inflates_is_refused_as_it_is() -> None:
+    """On both ports; nothing is inflated."""
+    async with serving(kserve=True, http_port=0) as server:
+        async with under_attack(server, partial(inferring.bombs, mib=1)) as target:
+            await attempts(target, 20)
+            await visit_infer(server)
+        async with under_attack(server, partial(inferring_web.bombs, mib=1)) as target:
+            await until(lambda: target.became["answered 400"] >= 20)
+            await visit_infer(server)
+        assert set(target.became) == {"answered 400"}

@@ -36,7 +36,7 @@ from tests.support.prometheus import running_prometheus
 
 ROOT = Path(__file__).parents[2]
 HOUR_MS = 3_600_000
-OURS = ("reidstream_", "rpc_")
+OURS = ("reidstream_", "rpc_", "nv_")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -59,10 +59,11 @@ def series_of(text: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("rpc_metrics", [False, True])
-async def test_every_series_is_there_from_the_first_scrape(*, rpc_metrics: bool) -> None:
+@pytest.mark.parametrize("all_of_them", [False, True])
+async def test_every_series_is_there_from_the_first_scrape(*, all_of_them: bool) -> None:
     """No sample appears later than the first scrape, whatever frames do after it."""
-    async with serving(metrics_enabled=True, rpc_metrics=rpc_metrics) as server:
+    more = {"rpc_metrics": all_of_them, "triton_metrics": all_of_them}
+    async with serving(metrics_enabled=True, **more) as server:
         first = series_of(await scrape(server))
         async with stream_to(server) as stream:
             await stream.open()
@@ -73,7 +74,8 @@ async def test_every_series_is_there_from_the_first_scrape(*, rpc_metrics: bool)
             await stream.results()
         later = series_of(await scrape(server))
     assert set(later) == set(first)
-    assert any(name.startswith("rpc_") for name in first) == rpc_metrics
+    for others in ("rpc_", "nv_"):
+        assert any(name.startswith(others) for name in first) == all_of_them
     moved = {name for name in first if later[name] != first[name]}
     assert 'reidstream_frames_total{outcome="answered"}' in moved
     assert 'reidstream_frames_total{outcome="invalid_frame_id"}' in moved
@@ -132,7 +134,7 @@ def served(text: str) -> set[Family]:
 
 def documented(page: str) -> set[Family]:
     """The rows of the page's tables of metrics: a name, its labels, and what it means."""
-    rows = re.findall(r"^\| `((?:reidstream|rpc)_\w+)` \|([^|]*)\| \S[^|]*\|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `((?:reidstream|rpc|nv)_\w+)` \|([^|]*)\| \S[^|]*\|$", page, re.MULTILINE)
     return {Family(name, frozenset(re.findall(r"`(\w+)`", labels))) for name, labels in rows}
 
 
@@ -145,11 +147,12 @@ async def test_metrics_and_their_page_name_the_same_series(monkeypatch: pytest.M
     """docs/metrics.md lists exactly what the server has, with its labels; what only GPUs, TLS or a setting have is
     there with them, and not without.
     """
-    only_there = {"reidstream_device", "reidstream_tls", "rpc"}
+    only_there = {"reidstream_device", "reidstream_tls", "rpc", "nv"}
     async with serving(metrics_enabled=True) as server:
         bare = await scrape(server)
     assert not [name for name in series_of(bare) if name.startswith(tuple(only_there))]
     more = {"tls_cert_file": pair.certificate, "tls_key_file": pair.key, "rpc_metrics": True}
+    more["triton_metrics"] = True
     async with serving(metrics_enabled=True, **more) as server:
         pool = PoolUsage(in_use=1, idle=2, bound=4)
         usage = DeviceUsage(device="cuda:0", memory=pool, pinned=pool, decoded=5, declined=6)

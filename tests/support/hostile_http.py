@@ -123,9 +123,13 @@ def script_of(rng: random.Random) -> HostileScript:
     else:
         data = b"".join(_request(rng) for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 12))))
     for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 3))):
-        data = _damaged(rng, data)
-    leaving = rng.choice((Leaving.READS,) * 7 + (Leaving.RESETS, Leaving.HALF_CLOSES, Leaving.CLOSES))
-    return HostileScript(_cut(rng, data), leaving)
+        data = damaged(rng, data)
+    return HostileScript(cut(rng, data), leaving_of(rng))
+
+
+def leaving_of(rng: random.Random) -> Leaving:
+    """Most clients read to the end."""
+    return rng.choice((Leaving.READS,) * 7 + (Leaving.RESETS, Leaving.HALF_CLOSES, Leaving.CLOSES))
 
 
 def _request(rng: random.Random) -> bytes:
@@ -138,7 +142,7 @@ def _request(rng: random.Random) -> bytes:
     lines = ["Host: t"] + ([f"Content-Type: {kind}"] if kind else [])
     if body and rng.random() < 0.3:
         lines.append("Transfer-Encoding: chunked")
-        body = _chunked(rng, body)
+        body = chunked(rng, body)
     elif body:
         lines.append(f"Content-Length: {len(body) + rng.choice((0,) * 12 + (1, -1, 1000))}")
     if rng.random() < 0.2:
@@ -179,7 +183,7 @@ def _part(rng: random.Random) -> bytes:
 
 def _picture(rng: random.Random) -> bytes:
     data = rng.choice((JPEG, SMALL, SMALL, b"", f"\r\n--{BOUNDARY[:-1]}".encode() * 20))
-    return _damaged(rng, data) if data and rng.random() < 0.4 else data
+    return damaged(rng, data) if data and rng.random() < 0.4 else data
 
 
 def _value(rng: random.Random, name: str = "") -> str:
@@ -203,7 +207,8 @@ def _json(rng: random.Random) -> str:
     return rng.choice(("[" * deep, "[" * deep + "]" * deep, '{"a":' * deep, json.dumps(rng.choice(TEXTS)), "7", "{"))
 
 
-def _chunked(rng: random.Random, body: bytes) -> bytes:
+def chunked(rng: random.Random, body: bytes) -> bytes:
+    """A body in chunks, some of which are wrong."""
     out, at = [], 0
     while at < len(body):
         size = rng.choice((1, 7, 100, 4000, len(body)))
@@ -219,7 +224,8 @@ def _chunked(rng: random.Random, body: bytes) -> bytes:
     )
 
 
-def _damaged(rng: random.Random, data: bytes) -> bytes:
+def damaged(rng: random.Random, data: bytes) -> bytes:
+    """With some bytes gone, added or changed."""
     at, to = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
     damages: Sequence[Callable[[], bytes]] = (
         lambda: data[:at],
@@ -233,6 +239,7 @@ def _damaged(rng: random.Random, data: bytes) -> bytes:
     return rng.choice(damages)()
 
 
-def _cut(rng: random.Random, data: bytes) -> Sequence[bytes]:
+def cut(rng: random.Random, data: bytes) -> Sequence[bytes]:
+    """In pieces."""
     cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.choice((0, 0, 0, 1, 2, 5))))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]

@@ -903,6 +903,38 @@ class InferStatistics(google.protobuf.message.Message):
 Global___InferStatistics: typing_extensions.TypeAlias = InferStatistics
 
 @typing.final
+class InferBatchStatistics(google.protobuf.message.Message):
+    """Of batches of one size. Only `compute_infer` is told."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BATCH_SIZE_FIELD_NUMBER: builtins.int
+    COMPUTE_INPUT_FIELD_NUMBER: builtins.int
+    COMPUTE_INFER_FIELD_NUMBER: builtins.int
+    COMPUTE_OUTPUT_FIELD_NUMBER: builtins.int
+    batch_size: builtins.int
+    @property
+    def compute_input(self) -> Global___StatisticDuration: ...
+    @property
+    def compute_infer(self) -> Global___StatisticDuration:
+        """Batches, and how long they were in the engine, from the preparation of the crops to the last vector."""
+
+    @property
+    def compute_output(self) -> Global___StatisticDuration: ...
+    def __init__(
+        self,
+        *,
+        batch_size: builtins.int = ...,
+        compute_input: Global___StatisticDuration | None = ...,
+        compute_infer: Global___StatisticDuration | None = ...,
+        compute_output: Global___StatisticDuration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output"]) -> None: ...
+
+Global___InferBatchStatistics: typing_extensions.TypeAlias = InferBatchStatistics
+
+@typing.final
 class ModelStatistics(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -912,6 +944,7 @@ class ModelStatistics(google.protobuf.message.Message):
     INFERENCE_COUNT_FIELD_NUMBER: builtins.int
     EXECUTION_COUNT_FIELD_NUMBER: builtins.int
     INFERENCE_STATS_FIELD_NUMBER: builtins.int
+    BATCH_STATS_FIELD_NUMBER: builtins.int
     name: builtins.str
     version: builtins.str
     last_inference: builtins.int
@@ -922,6 +955,10 @@ class ModelStatistics(google.protobuf.message.Message):
     """Batches."""
     @property
     def inference_stats(self) -> Global___InferStatistics: ...
+    @property
+    def batch_stats(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___InferBatchStatistics]:
+        """By the size of the batch, the smallest first."""
+
     def __init__(
         self,
         *,
@@ -931,9 +968,10 @@ class ModelStatistics(google.protobuf.message.Message):
         inference_count: builtins.int = ...,
         execution_count: builtins.int = ...,
         inference_stats: Global___InferStatistics | None = ...,
+        batch_stats: collections.abc.Iterable[Global___InferBatchStatistics] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["inference_stats", b"inference_stats"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["execution_count", b"execution_count", "inference_count", b"inference_count", "inference_stats", b"inference_stats", "last_inference", b"last_inference", "name", b"name", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch_stats", b"batch_stats", "execution_count", b"execution_count", "inference_count", b"inference_count", "inference_stats", b"inference_stats", "last_inference", b"last_inference", "name", b"name", "version", b"version"]) -> None: ...
 
 Global___ModelStatistics: typing_extensions.TypeAlias = ModelStatistics
 

@@ -89,6 +89,7 @@ AT_LEAST = (
 )
 PORTS_RULE = "port, http_port and metrics_port must differ, unless they are 0 or on different addresses"
 RPC_METRICS_RULE = "rpc_metrics needs metrics_enabled, since they are served on the same page"
+TRITON_METRICS_RULE = "triton_metrics needs metrics_enabled, since they are served on the same page"
 KSERVE_SHARED_MEMORY_RULE = "kserve_shared_memory needs kserve, since it is a part of that protocol"
 TLS_RULE = "tls_cert_file and tls_key_file must be given together"
 CLIENT_CA_RULE = "tls_client_ca_file needs TLS: tls_cert_file and tls_key_file"
@@ -109,7 +110,8 @@ PROFILE_RULE = "profile needs a model that it applies to; the embedded default m
 
 RULES = (
     *map(str, AT_LEAST),
-    *(PORTS_RULE, RPC_METRICS_RULE, KSERVE_SHARED_MEMORY_RULE, TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE, ADMIN_RULE),
+    *(PORTS_RULE, RPC_METRICS_RULE, TRITON_METRICS_RULE, KSERVE_SHARED_MEMORY_RULE),
+    *(TLS_RULE, CLIENT_CA_RULE, LOOPBACK_RULE, ADMIN_RULE),
     *(PRECISION_RULE, OPENVINO_RULE, DEVICE_RULE, CPU_RULE, REQUIRE_GPU_RULE, PROFILE_RULE),
 )
 """All rules, in words."""
@@ -127,6 +129,9 @@ def broken_rules(config: ServerConfig) -> Iterator[BrokenRule]:
     if config.listen.rpc_metrics and not config.listen.metrics_enabled:
         shown = ("rpc_metrics", "metrics_enabled")
         yield BrokenRule(names=shown, shown=shown, rule=RPC_METRICS_RULE)
+    if config.listen.triton_metrics and not config.listen.metrics_enabled:
+        shown = ("triton_metrics", "metrics_enabled")
+        yield BrokenRule(names=shown, shown=shown, rule=TRITON_METRICS_RULE)
     if config.limits.kserve_shared_memory and not config.listen.kserve:
         shown = ("kserve_shared_memory", "kserve")
         yield BrokenRule(names=shown, shown=shown, rule=KSERVE_SHARED_MEMORY_RULE)

@@ -90,6 +90,14 @@ class ListenSettings:
             "rpc_server_call_duration_seconds.",
         ),
     ] = False
+    triton_metrics: Annotated[
+        bool,
+        About(
+            kind=Switch(),
+            help="Also serve what models did, under the names that Triton's metrics have: nv_inference_request_success "
+            "and others.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,13 @@ _KIB, _MIB = 2**10, 2**20
 SESSION_BYTES = 256 * _KIB
 """What a session costs without its frames: 40 KiB when it is idle, 180 KiB when its client does not read."""
 
+REQUEST_STREAM_BYTES = 256 * _KIB
+"""What a stream of requests costs without them: 36 KiB when it is silent, 225 KiB when its client does not read 32
+errors.
+"""
+
 CALL_BYTES = 64 * _KIB
-"""What a call costs without a message: a Watch of health takes 16 KiB."""
+"""What a call costs without a message: a Watch of health takes 16 KiB. A request of a stream is a call, too."""
 
 WAITING_CALL_BYTES = 64 * _KIB
 """What a call costs whose source pays, and that waits without its message: 20 KiB, and with as many headers as gRPC
@@ -56,6 +61,7 @@ class Part(Enum):
     BASE = "base"
     SERVING = "serving"
     SESSIONS = "sessions"
+    STREAMS = "streams"
     CALLS = "calls"
     WAITING = "waiting"
     RECEIVING = "receiving"
@@ -98,6 +104,7 @@ class Bounds:
     max_sessions_per_client: int
     max_calls: int
     max_waiting_calls: int
+    max_request_streams: int = 0
     http_connections_bytes: int = 0
     http_answers_bytes: int = 0
     regions_bytes: int = 0
@@ -109,7 +116,7 @@ class Accounts(Protocol):
 
     @property
     def sessions(self) -> int:
-        """Open ones."""
+        """Open ones; a call that is in progress has one."""
         ...
 
     @property
@@ -179,6 +186,13 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
             client_bytes=min(bounds.max_sessions_per_client, bounds.max_sessions) * SESSION_BYTES,
             setting="max_sessions",
             meaning="open sessions without their frames",
+        ),
+        Line(
+            part=Part.STREAMS,
+            bytes=bounds.max_request_streams * REQUEST_STREAM_BYTES,
+            client_bytes=half(bounds.max_request_streams * REQUEST_STREAM_BYTES),
+            setting="max_sessions",
+            meaning="open streams of requests (kserve) without these",
         ),
         Line(
             part=Part.CALLS,
@@ -268,11 +282,18 @@ def memory_budget(bounds: Bounds) -> MemoryBudget:
     return MemoryBudget(lines=lines)
 
 
-def held_by(now: Accounts, bounds: Bounds, *, waiting_calls: int, track_bytes: int) -> dict[Part, int]:
-    """What is held now of the parts that are counted. The others can only be measured together."""
+def held_by(
+    now: Accounts, bounds: Bounds, *, calls: int, waiting_calls: int, streams: int, track_bytes: int
+) -> dict[Part, int]:
+    """What is held now of the parts that are counted. The others can only be measured together.
+
+    `calls`: in progress, each of which may have a session. `streams`: of requests.
+    """
     return {
         Part.SERVING: SERVING_BYTES + READ_COPIES * bounds.max_message_bytes,
-        Part.SESSIONS: now.sessions * SESSION_BYTES,
+        Part.SESSIONS: max(0, now.sessions - calls) * SESSION_BYTES,
+        Part.STREAMS: streams * REQUEST_STREAM_BYTES,
+        Part.CALLS: calls * CALL_BYTES,
         Part.WAITING: waiting_calls * WAITING_CALL_BYTES,
         Part.PARKED: now.parked_bytes,
         Part.QUEUE: now.queue_bytes,

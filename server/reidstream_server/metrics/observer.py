@@ -80,7 +80,7 @@ class MetricsObserver(Observer):
         self._models[model].batch_size.observe(size)
 
     @override
-    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+    def batch_ended(self, model: ModelIndex, size: int, busy_ns: int) -> None:
         """A batch has come back from its engine."""
         of = self._models[model]
         of.busy_seconds.inc(busy_ns / 1e9)

@@ -127,8 +127,9 @@ class Dispatch:
     def _run(self, model: ServedModel, batch: BatchKey, crops: Sequence[CropRef[FrameJob]]) -> None:
         began = time.perf_counter_ns()
         ended = embed(model.engine, crops)
-        self._wakeups.from_thread(self._batch_ended, model.index, batch, ended, time.perf_counter_ns() - began)
+        busy, size = time.perf_counter_ns() - began, len(crops)
+        self._wakeups.from_thread(self._batch_ended, model.index, batch, ended, size, busy)
 
-    def _batch_ended(self, model: ModelIndex, batch: BatchKey, ended: Embedding, busy: int) -> None:
-        self._observer.batch_ended(model, busy)
+    def _batch_ended(self, model: ModelIndex, batch: BatchKey, ended: Embedding, size: int, busy: int) -> None:
+        self._observer.batch_ended(model, size, busy)
         self._embedded(model, batch, ended)

@@ -36,9 +36,9 @@ class Observers(Observer):
             one.batch_started(model, size)
 
     @override
-    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+    def batch_ended(self, model: ModelIndex, size: int, busy_ns: int) -> None:
         for one in self._observers:
-            one.batch_ended(model, busy_ns)
+            one.batch_ended(model, size, busy_ns)
 
     @override
     def batch_failed(self, model: ModelIndex) -> None:

@@ -103,8 +103,8 @@ class Observer(Protocol):
         ...
 
     @abstractmethod
-    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
-        """A batch has come back from its engine, whatever came of it, and took a thread so long."""
+    def batch_ended(self, model: ModelIndex, size: int, busy_ns: int) -> None:
+        """A batch of so many crops has come back from its engine, whatever came of it, and took a thread so long."""
         ...
 
     @abstractmethod

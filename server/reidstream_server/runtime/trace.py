@@ -14,6 +14,10 @@ from typing import Protocol
 
 from reidstream_server.core.effects import FrameTimes
 
+ANSWERED = "answered"
+UNANSWERED = "unanswered"
+"""Outcome of a frame whose session ended before its answer was written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameTrace:
@@ -37,8 +41,9 @@ class FrameTrace:
 class FrameSpan:
     """All that is told of a recorded frame: names, numbers and times, never a picture or a vector.
 
-    `method`: of gRPC, "package.Service/Method". `outcome`: as the metrics have it. `status`: its gRPC code. `times`:
-    None if the frame was refused, or its session ended. `ended_ns`: monotonic.
+    `method`: of gRPC, "package.Service/Method"; of HTTP, "POST /path/{name}". `outcome`: as the metrics have it.
+    `status`: its gRPC code, at every door. `http_status`: None for a call of gRPC. `times`: None if the frame was
+    refused, or its session ended. `ended_ns`: monotonic.
     """
 
     trace: FrameTrace
@@ -51,6 +56,7 @@ class FrameSpan:
     status: str
     times: FrameTimes | None
     ended_ns: int
+    http_status: int | None = None
 
 
 class FrameTracer(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from opentelemetry.context import Context
@@ -113,9 +113,7 @@ class SpanBuilder:
             context=_above(trace),
             kind=SpanKind.SERVER,
             attributes={
-                "rpc.system.name": "grpc",
-                "rpc.method": one.method,
-                "rpc.status_code": one.status,
+                **_call(one),
                 "reidstream.client": one.client,
                 "reidstream.camera_id": one.camera_id,
                 "reidstream.frame_id": one.frame_id if one.frame_id <= _MOST_INTEGER else str(one.frame_id),
@@ -157,6 +155,14 @@ class OtlpExporter(SpanExporter):
     @override
     def close(self) -> None:
         self._exporter.shutdown()
+
+
+def _call(one: FrameSpan) -> Mapping[str, str | int]:
+    """What the conventions say of a call: those of HTTP, or those of RPC."""
+    if one.http_status is None:
+        return {"rpc.system.name": "grpc", "rpc.method": one.method, "rpc.status_code": one.status}
+    verb, _, route = one.method.partition(" ")
+    return {"http.request.method": verb, "http.route": route, "http.response.status_code": one.http_status}
 
 
 def _resource() -> Resource:

@@ -29,11 +29,11 @@ async def uploads(target: Target, *, count: int = 1000, kib: int = 350) -> None:
     body = _part(encode(picture(640, 480)) + bytes(kib * 1024))
 
     async def attempt() -> None:
-        async with _connected(target) as (reader, writer):
+        async with connected(target) as (reader, writer):
             while True:
                 writer.write(_head(target, f"Content-Length: {len(body)}", _FORM) + body)
                 await writer.drain()
-                await _count_answer(target, reader)
+                await count_answer(target, reader)
 
     await together(count, lambda _: again(target, attempt))
 
@@ -45,8 +45,8 @@ async def gigabytes(target: Target, *, count: int = 16, mib: int = 1024) -> None
     """
 
     async def attempt(number: int) -> None:
-        async with _connected(target) as (reader, writer):
-            listening = asyncio.ensure_future(_count_answer(target, reader))
+        async with connected(target) as (reader, writer):
+            listening = asyncio.ensure_future(count_answer(target, reader))
             try:
                 if number % 2:
                     writer.write(_head(target, f"Content-Length: {mib * _MIB}", _PICTURE))
@@ -67,10 +67,10 @@ async def endless_bodies(target: Target, *, count: int = 32) -> None:
     """
 
     async def attempt() -> None:
-        async with _connected(target) as (reader, writer):
+        async with connected(target) as (reader, writer):
             writer.write(_head(target, _CHUNKED, _PICTURE))
             target.became["bodies begun"] += 1
-            listening = asyncio.ensure_future(_count_answer(target, reader))
+            listening = asyncio.ensure_future(count_answer(target, reader))
             while not listening.done():
                 writer.write(b"10\r\n" + bytes(16) + b"\r\n")
                 await writer.drain()
@@ -88,9 +88,9 @@ async def endless_trailers(target: Target, *, count: int = 8) -> None:
     line = b"X-Trailer: " + b"y" * 500 + b"\r\n"
 
     async def attempt() -> None:
-        async with _connected(target) as (reader, writer):
+        async with connected(target) as (reader, writer):
             writer.write(_head(target, _CHUNKED, _PICTURE) + b"1\r\nx\r\n0\r\n")
-            listening = asyncio.ensure_future(_count_answer(target, reader))
+            listening = asyncio.ensure_future(count_answer(target, reader))
             try:
                 await _pour(writer, b"", line * 128, 16_384)
             finally:
@@ -107,9 +107,9 @@ async def tiny_chunks(target: Target, *, count: int = 8) -> None:
     chunks = b"1\r\nx\r\n" * 10_000
 
     async def attempt() -> None:
-        async with _connected(target) as (reader, writer):
+        async with connected(target) as (reader, writer):
             writer.write(_head(target, _CHUNKED, _PICTURE))
-            listening = asyncio.ensure_future(_count_answer(target, reader))
+            listening = asyncio.ensure_future(count_answer(target, reader))
             try:
                 await _pour(writer, b"", chunks, 1000)
             finally:
@@ -129,11 +129,11 @@ async def costly_forms(target: Target, *, count: int = 8) -> None:
     bodies = (small, quotes * 200, boxes.encode() + _part(encode(picture(64, 64))))
 
     async def attempt(number: int) -> None:
-        async with _connected(target) as (reader, writer):
+        async with connected(target) as (reader, writer):
             for body in bodies[number % 3 :] + bodies[: number % 3]:
                 writer.write(_head(target, f"Content-Length: {len(body)}", _FORM) + body)
                 await writer.drain()
-                await _count_answer(target, reader)
+                await count_answer(target, reader)
 
     await together(count, lambda number: again(target, lambda: attempt(number)))
 
@@ -149,7 +149,7 @@ async def idle_connections(target: Target, *, count: int = 10_000) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
     async def attempt() -> None:
-        async with _connected(target) as (reader, _):
+        async with connected(target) as (reader, _):
             target.became["connections opened"] += 1
             await reader.read()
             target.became["an idle connection was ended"] += 1
@@ -198,7 +198,8 @@ def _head(target: Target, *lines: str) -> bytes:
 
 
 @asynccontextmanager
-async def _connected(target: Target) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(target: Target) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the HTTP port."""
     reader, writer = await asyncio.open_connection(target.host, target.http_port)
     try:
         yield reader, writer
@@ -214,7 +215,7 @@ async def _pour(writer: asyncio.StreamWriter, before: bytes, piece: bytes, times
         await writer.drain()
 
 
-async def _count_answer(target: Target, reader: asyncio.StreamReader) -> None:
+async def count_answer(target: Target, reader: asyncio.StreamReader) -> None:
     """Read one answer."""
     head = await reader.readuntil(b"\r\n\r\n")
     target.became[f"answered {head[9:12].decode(errors='replace')}"] += 1

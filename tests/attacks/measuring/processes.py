@@ -25,7 +25,8 @@ from .records import Attempt
 _START_S, _STOP_S, _SLACK_S = 120.0, 40.0, 25.0
 _SAY_S = 3.0
 _SMALLEST_PIPE = 4096
-_FLAGS = ("--port", "0", "--metrics-port", "0", "--http-port", "0", "--log-format", "json", "--tune-seconds", "0")
+_PORTS = ("--port", "0", "--metrics-port", "0", "--http-port", "0")
+_FLAGS = (*_PORTS, "--kserve", "--log-format", "json", "--tune-seconds", "0")
 
 
 class Failed(Exception):

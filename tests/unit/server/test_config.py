@@ -66,6 +66,7 @@ def test_defaults_are_those_that_were_decided() -> None:
         metrics_host="127.0.0.1",
         metrics_port=9464,
         rpc_metrics=False,
+        triton_metrics=False,
     )
     assert config.engine == EngineSettings(
         runtime=InferenceRuntime.ONNXRUNTIME,
@@ -137,6 +138,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "metrics_host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - only a value here
     "metrics_port": ("65535", 65535),
     "rpc_metrics": ("true", True),
+    "triton_metrics": ("true", True),
     "tls_cert_file": ("/tls/server.pem", Path("/tls/server.pem")),
     "tls_key_file": ("/tls/server.key", Path("/tls/server.key")),
     "tls_client_ca_file": ("/tls/ca.pem", Path("/tls/ca.pem")),

@@ -20,7 +20,7 @@ from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.sharing import Pool
 from reidstream_server.errors import TooManySessions
 from reidstream_server.identity.access import Access, Caller
-from reidstream_server.intake.ask import ask
+from reidstream_server.intake.ask import ask_held
 from reidstream_server.intake.fields import check_model_name
 from reidstream_server.intake.frames import FrameIntake
 from reidstream_server.memory.budget import MemoryBudget
@@ -32,10 +32,10 @@ from reidstream_server.tracks.track import Snapshot
 from reidstream_server.transport.entrance.apart import Apart
 from reidstream_server.transport.entrance.receiving import Reception
 from reidstream_server.transport.grpc_server.caller import presented_by
-from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
+from reidstream_server.transport.grpc_server.calls import CallObserver, abort, abort_stalled, refuse, when_over
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
-from reidstream_server.transport.status import FRAMES, STALLED
+from reidstream_server.transport.status import FRAMES
 
 from . import answers
 from .epochs import Epochs
@@ -116,7 +116,7 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
         if cause is EndCause.STALLED:
-            await abort(context, STALLED.grpc, "the client has not read its answers for too long", reason=cause.value)
+            await abort_stalled(context)
 
     async def Embed(  # type: ignore[override]  # noqa: N802
         self, request: Unparsed[service_pb2.EmbedRequest], context: UnaryContext
@@ -141,7 +141,9 @@ class EmbeddingService(service_pb2_grpc.EmbeddingServiceServicer):
                 spent = time.monotonic_ns() - began
             if traces is not None and isinstance(taken, FrameFault):
                 traces.refused(trace, taken)
-            answer = await ask(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
+            held = await ask_held(self._runtime, agreement, asked.frame.frame_id, taken, spent_ns=spent)
+            when_over(lambda written: held.over(written=written))
+            answer = held.answer
             if traces is not None:
                 traces.answered(answer)
             if answer.fault is not None:

@@ -4,16 +4,15 @@ Trap: whatever ends a stream (the client, a fault of the protocol, the drain, a 
 returns or raises before a status is sent: a client that does not read never takes a status. So Close ends the stream
 even if an answer is being written.
 
-A large message is taken apart (see there). A stream that has sent one, or has sent nothing while others of its source
-have, is taken for one that sends large messages: gRPC joins them when it is their turn. The next message is read when
-one was taken, so frames stay in order.
+A large message is taken apart (`stream_messages`). The next message is read when one was taken, so frames stay in
+order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, assert_never
@@ -30,7 +29,9 @@ from reidstream_server.runtime.session import Session
 from reidstream_server.runtime.trace import FrameTrace
 from reidstream_server.runtime.tracking import SessionTracks
 from reidstream_server.tracks.track import TrackEnded
-from reidstream_server.transport.entrance.apart import Apart, Done
+from reidstream_server.transport.entrance.apart import Apart, Turn
+from reidstream_server.transport.grpc_server.calls import is_taken
+from reidstream_server.transport.grpc_server.stream_messages import JOINING_NS_PER_BYTE, Arriving, Large, StreamMessages
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from . import answers, tracks
@@ -38,17 +39,13 @@ from .epochs import Holding
 from .frames import FrameReader, has_many_boxes, has_many_crops
 from .lifetime import Lifetime
 from .options import CallLimits
-from .reading import Arriving, Request, Response, StreamContext
+from .reading import Request, Response, StreamContext
 from .shared_segment import Segment
 from .traces import FrameTraces
 
 log = get_logger(__name__)
 
-_JOINING_NS_PER_BYTE = 0.5  # what gRPC takes to join a large message, before anybody here can look at the clock
-
-
 Read: TypeAlias = "tuple[int, FrameOrFault | SightedFrame, FrameTrace | None] | Request"
-Do: TypeAlias = Callable[[Callable[[], Read]], Awaitable[Done[Read]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,20 +108,23 @@ class Stream:
 
     async def _read(self) -> EndCause | None:
         """Take messages while the session may be read. None: no more will come, and the answers are to be written."""
-        large: bool | None = None  # whether it sends large messages; None: it has sent nothing
+        messages: StreamMessages[Request, Request | None] = StreamMessages(
+            self.apart, self._source, may_read=self._turn, take=self._take_large
+        )
         while True:
             await self.session.readable.wait()
-            unparsed, message = await self._next(large=large)
-            if unparsed is None:
+            arriving: Arriving[Request] = Arriving(self.context)
+            await arriving
+            came = await messages.come(arriving)
+            del arriving
+            began = time.monotonic_ns()
+            if came is None:
                 self.runtime.half_closed(self.session)
                 return None
-            large = large or unparsed.large
-            began = time.monotonic_ns()
-            if not unparsed.large:
-                message = unparsed.read()
-            elif message is None:
-                continue
-            del unparsed
+            message = came.value if isinstance(came, Large) else came.read()
+            del came
+            if message is None:
+                continue  # a large frame, which was taken
             match message.WhichOneof("message"):
                 case "frame" if self._takes_long(message.frame):
                     await self._take_apart(message.frame, began)
@@ -141,41 +141,6 @@ class Stream:
                 case _:
                     raise InvalidCall("the message is empty: set one of frame, end_tracks, close")
             del message  # it may be large, and the next one may be long in coming
-
-    async def _next(self, *, large: bool | None) -> tuple[Unparsed[Request] | None, Request | None]:
-        """The next message; None when the client has half-closed. A large one is read, too, and taken if it is a frame;
-        if it is not, the request comes with it.
-        """
-        arriving = Arriving(self.context)
-        await arriving
-        if large or (large is None and self.apart.sends_large(self._source)):
-            return await self._join_apart(arriving)
-        return await self._join(arriving)
-
-    async def _join(self, arriving: Arriving) -> tuple[Unparsed[Request] | None, Request | None]:
-        """One that is probably small."""
-        unparsed = await arriving.joined()
-        if unparsed is None:
-            return None, None
-        await self._turn()
-        if not unparsed.large:
-            return unparsed, None
-        self.apart.notice_large(self._source)
-        return unparsed, await self._take_large(unparsed, partial(self.apart.do, self._source))
-
-    async def _join_apart(self, arriving: Arriving) -> tuple[Unparsed[Request] | None, Request | None]:
-        """One that is probably large: when it is its turn among those."""
-        await self._turn()
-        try:
-            async with self.apart.turn(self._source) as turn:
-                with turn.spends():
-                    unparsed = await arriving.joined()
-                if unparsed is None or not unparsed.large:
-                    return unparsed, None
-                return unparsed, await self._take_large(unparsed, turn.do)
-        finally:
-            if not arriving.is_joined:
-                self.apart.let_go(self._source, arriving.joined)
 
     async def _turn(self) -> None:
         """Wait until the session may be read, again: its source may pay by now for what another session of it sent. All
@@ -197,10 +162,10 @@ class Stream:
         done = await self.apart.do(self._source, partial(self._read_frame, message, began))
         self._taken(message.frame_id, *done.value, done.spent_ns)
 
-    async def _take_large(self, unparsed: Unparsed[Request], do: Do) -> Request | None:
+    async def _take_large(self, unparsed: Unparsed[Request], turn: Turn) -> Request | None:
         """Take a frame; returns any other message. Raises InvalidCall."""
-        joining_ns = int(unparsed.waiting_bytes * _JOINING_NS_PER_BYTE)
-        done = await do(partial(self._read_large, unparsed, time.monotonic_ns()))
+        joining_ns = int(unparsed.waiting_bytes * JOINING_NS_PER_BYTE)
+        done = await turn.do(partial(self._read_large, unparsed, time.monotonic_ns()))
         if isinstance(done.value, Request):
             return done.value
         self._taken(*done.value, done.spent_ns + joining_ns)
@@ -292,9 +257,4 @@ class Stream:
 
     async def _written(self, message: Response) -> bool:
         """Write what is no answer, so that the core knows nothing of it; False if the client does not take it."""
-        try:
-            async with asyncio.timeout(self.limits.stall_timeout_s):
-                await self.context.write(message)
-        except TimeoutError:
-            return False
-        return True
+        return await is_taken(self.context, message, self.limits.stall_timeout_s)

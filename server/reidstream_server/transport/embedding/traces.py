@@ -7,7 +7,7 @@ thread that reads large messages. It is the only one that does, for one message 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from reidstream_proto.v1 import frame_pb2
 from reidstream_proto.v1.contract import TRACEPARENT_HEADER, TRACESTATE_HEADER
@@ -15,14 +15,9 @@ from reidstream_server.core.effects import FrameTimes
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.terms import Flow
 from reidstream_server.runtime.session import JobAnswer
-from reidstream_server.runtime.trace import FrameSpan, FrameTrace, FrameTracer
+from reidstream_server.runtime.trace import ANSWERED, UNANSWERED, FrameSpan, FrameTrace, FrameTracer
+from reidstream_server.transport.grpc_server.caller import Headers, header
 from reidstream_server.transport.status import FRAMES
-
-Headers = Iterable[tuple[str, str | bytes]] | None
-
-ANSWERED = "answered"
-UNANSWERED = "unanswered"
-"""Outcome of a frame whose session ended before its answer was written."""
 
 
 class FrameTraces:
@@ -89,11 +84,3 @@ def session_field(tracer: FrameTracer | None, headers: Headers) -> Mapping[str, 
     """The field of the log events of a session whose client named a trace for its call."""
     named = None if tracer is None else tracer.names(header(headers, TRACEPARENT_HEADER))
     return {} if named is None else {"trace_id": named}
-
-
-def header(headers: Headers, name: str) -> str:
-    """Its value; "" where there is none, or no text."""
-    for key, value in headers or ():
-        if key == name and isinstance(value, str):
-            return value
-    return ""

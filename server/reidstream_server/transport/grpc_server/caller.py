@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import unquote
 
 from reidstream_server.identity.access import Presented
+
+Headers: TypeAlias = "Iterable[tuple[str, str | bytes]] | None"
 
 _NAMES_IN_CERTIFICATES = ("x509_subject_alternative_name", "x509_common_name")
 
@@ -18,7 +20,7 @@ _NAMES_IN_CERTIFICATES = ("x509_subject_alternative_name", "x509_common_name")
 class Caller(Protocol):
     """What a gRPC context tells of a call before anything is read."""
 
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+    def invocation_metadata(self) -> Headers:
         """Its headers."""
         ...
 
@@ -41,9 +43,17 @@ def presented_by(caller: Caller) -> Presented:
     )
 
 
-def authorization_of(headers: Iterable[tuple[str, str | bytes]] | None) -> Sequence[str | bytes]:
+def authorization_of(headers: Headers) -> Sequence[str | bytes]:
     """The values of all headers `authorization`."""
     return [value for name, value in headers or () if name == "authorization"]
+
+
+def header(headers: Headers, name: str) -> str:
+    """Its value; "" where there is none, or no text."""
+    for key, value in headers or ():
+        if key == name and isinstance(value, str):
+            return value
+    return ""
 
 
 def on_this_machine(peer: str) -> bool:

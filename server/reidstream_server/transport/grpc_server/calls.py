@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 import grpc
 
 from reidstream_proto.v1 import contract
+from reidstream_server.core.effects import EndCause
 from reidstream_server.errors import CallRefused, Refusal
 from reidstream_server.logs import get_logger
-from reidstream_server.transport.status import CALLS, INTERNAL
+from reidstream_server.transport.status import CALLS, INTERNAL, STALLED
 
 from .endings import begin_end, this_task
 
 log = get_logger(__name__)
+
+A_contra = TypeVar("A_contra", contravariant=True)
 
 _MAX_DETAILS_BYTES = 2000  # on the wire each may become three, of the 8 KiB that gRPC takes without complaint
 
@@ -36,10 +39,10 @@ class Abortable(Protocol):
         ...
 
 
-class Writable(Protocol):
+class Writable(Protocol[A_contra]):
     """What is needed of a gRPC context to write."""
 
-    def write(self, message: object) -> Awaitable[None]:
+    def write(self, message: A_contra) -> Awaitable[None]:
         """Hand a message to gRPC; it returns when the client's window has let it out."""
         ...
 
@@ -92,9 +95,21 @@ def _forget(error: BaseException, _: object) -> None:
     error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
-async def written(context: Writable, message: object, timeout_s: float) -> None:
+def when_over(act: Callable[[bool], object]) -> None:
+    """Do it when the call of this task is over, and say whether its answer was written."""
+    this_task().add_done_callback(lambda task: act(not task.cancelled()))
+
+
+async def written(context: Writable[A_contra], message: A_contra, timeout_s: float) -> None:
     """Write a message that its client must take in time. One who does not is treated as one who has left: no status can
     pass a message that waits, so the call is hung up (see `endings`).
+    """
+    if not await is_taken(context, message, timeout_s):
+        raise _gone()
+
+
+async def is_taken(context: Writable[A_contra], message: A_contra, timeout_s: float) -> bool:
+    """Write a message; False if the client does not take it in time.
 
     Trap: no `asyncio.wait_for`. On Python 3.11 it drops a cancellation that comes just when the write is done, and the
     call that was to end goes on.
@@ -103,7 +118,14 @@ async def written(context: Writable, message: object, timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s):
             await context.write(message)
     except TimeoutError:
-        raise _gone() from None
+        return False
+    return True
+
+
+async def abort_stalled(context: Abortable) -> NoReturn:
+    """End a stream whose client does not read. Always raises."""
+    message = "the client has not read its answers for too long"
+    await abort(context, STALLED.grpc, message, reason=EndCause.STALLED.value)
 
 
 def status_details(text: str) -> str:

@@ -17,6 +17,14 @@ VERSION = "1"
 """Of every model: there is one at a time. What changes with the weights is the space id."""
 
 
+MOST_INPUTS = 2
+"""A picture and its boxes. What has more is refused before anything of it is read."""
+
+MOST_OUTPUTS = 1
+
+MAX_ID_BYTES = 1024
+"""Of a request. It is sent back, and held until its answer is taken, so it must be small."""
+
 REGION, SIZE, OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
 """The parameters of a tensor that lies in shared memory, by the protocol's names."""
 
@@ -83,3 +91,20 @@ def shared_range(what: str, parameters: Mapping[str, object]) -> SharedRange | N
 def is_whole(value: object) -> TypeGuard[int]:
     """A number of JSON, or a parameter, that has no part behind the point."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_counts(inputs: int, outputs: int) -> None:
+    """Raises InvalidCall for a request with more tensors than any request may have."""
+    for what, count, most in (("inputs", inputs, MOST_INPUTS), ("outputs", outputs, MOST_OUTPUTS)):
+        if count > most:
+            raise InvalidCall(
+                f"the request has {count} {what}; the most is {most}: send the network's input, or a picture and its "
+                "boxes, and ask for the network's output, or for none"
+            )
+
+
+def checked_id(request_id: str) -> str:
+    """Raises InvalidCall for an id that is too long."""
+    if len(request_id) > MAX_ID_BYTES or len(request_id.encode()) > MAX_ID_BYTES:
+        raise InvalidCall(f"the id of the request has {len(request_id)} characters; the most is {MAX_ID_BYTES} bytes")
+    return request_id

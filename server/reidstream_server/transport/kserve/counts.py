@@ -4,7 +4,7 @@ A *request* is a frame, whatever door it came through. Its time is cut at the sa
 metrics: it waits (`queue`), is staged (`compute_input`), is computed (`compute_infer`), and is answered
 (`compute_output`).
 
-Trap: this runs once per frame on the event loop, and only where the protocol is served.
+Trap: this runs once per frame on the event loop, and only where the protocol, or its metrics, are served.
 """
 
 from __future__ import annotations
@@ -37,11 +37,16 @@ class Duration:
         self.count += 1
         self.ns += ns
 
+    def merge(self, other: Duration) -> None:
+        """And all of another."""
+        self.count += other.count
+        self.ns += other.ns
+
 
 @dataclass(slots=True)
 class ModelCounts:
     """Of one model. `inferences`: crops that were embedded; `executions`: batches. `last_ms`: when a batch ended, since
-    1970; 0 for never. Durations are of requests.
+    1970; 0 for never. Durations are of requests, but for `batches`: of batches in their engine, by their size.
     """
 
     inferences: int = 0
@@ -53,6 +58,14 @@ class ModelCounts:
     compute_input: Duration = field(default_factory=Duration)
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
+    batches: dict[int, Duration] = field(default_factory=dict)
+
+    def merge(self, other: ModelCounts) -> None:
+        """And all of another's, but for its batches by their size."""
+        self.inferences += other.inferences
+        self.executions += other.executions
+        for mine, its in zip(durations(self).values(), durations(other).values(), strict=True):
+            mine.merge(its)
 
 
 class InferenceCounts(Observer):
@@ -60,6 +73,17 @@ class InferenceCounts(Observer):
 
     def __init__(self) -> None:
         self._models: dict[ModelIndex, ModelCounts] = {}
+        self._names: dict[ModelIndex, str] = {}
+        self._retired: dict[str, ModelCounts] = {}  # of names that are served still
+
+    def by_name(self) -> Mapping[str, ModelCounts]:
+        """Of all models that have, or had, a name that is served: it only rises."""
+        found: dict[str, ModelCounts] = {}
+        for index, name in self._names.items():
+            found.setdefault(name, ModelCounts()).merge(self._models[index])
+        for name, counts in self._retired.items():
+            found[name].merge(counts)
+        return found
 
     def of(self, model: ModelIndex) -> ModelCounts:
         """So far."""
@@ -89,18 +113,24 @@ class InferenceCounts(Observer):
                     self._models[crop.model].inferences += 1
 
     @override
-    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
+    def batch_ended(self, model: ModelIndex, size: int, busy_ns: int) -> None:
         counts = self._models[model]
         counts.executions += 1
+        counts.batches.setdefault(size, Duration()).add(busy_ns)
         counts.last_ms = time.time_ns() // _NS_A_MS
 
     @override
     def model_added(self, model: ServedModel) -> None:
         self._models[model.index] = ModelCounts()
+        self._names[model.index] = model.name
 
     @override
     def model_retired(self, model: ServedModel) -> None:
-        del self._models[model.index]
+        counts, name = self._models.pop(model.index), self._names.pop(model.index)
+        if name in self._names.values():
+            self._retired.setdefault(name, ModelCounts()).merge(counts)
+        else:
+            self._retired.pop(name, None)
 
     # What the protocol does not count.
 

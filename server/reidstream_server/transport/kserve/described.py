@@ -15,7 +15,7 @@ from reidstream_server import __version__
 from reidstream_server.runtime.models import ModelTable, ServedModel
 
 from .asked import VERSION
-from .counts import InferenceCounts, ModelCounts, durations
+from .counts import Duration, InferenceCounts, ModelCounts, durations
 from .inference import find
 from .regions import Region
 from .tensors import network_shape
@@ -140,7 +140,13 @@ def _statistics(model: ServedModel, counts: ModelCounts) -> pb.ModelStatistics:
         last_inference=counts.last_ms,
         inference_count=counts.inferences,
         execution_count=counts.executions,
-        inference_stats=pb.InferStatistics(
-            **{name: pb.StatisticDuration(count=one.count, ns=one.ns) for name, one in durations(counts).items()}
-        ),
+        inference_stats=pb.InferStatistics(**{name: _duration(one) for name, one in durations(counts).items()}),
+        batch_stats=[
+            pb.InferBatchStatistics(batch_size=size, compute_infer=_duration(one))
+            for size, one in sorted(counts.batches.items())
+        ],
     )
+
+
+def _duration(one: Duration) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=one.count, ns=one.ns)

@@ -17,7 +17,19 @@ from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_server.errors import InvalidCall
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
-from .asked import OFFSET, REGION, SIZE, VERSION, Asked, RawTensor, RequestedOutput, SharedRange, shared_range
+from .asked import (
+    OFFSET,
+    REGION,
+    SIZE,
+    VERSION,
+    Asked,
+    RawTensor,
+    RequestedOutput,
+    SharedRange,
+    check_counts,
+    checked_id,
+    shared_range,
+)
 from .inference import Inferred
 from .tensors import as_element
 
@@ -35,6 +47,8 @@ def asked_by(request: Unparsed[pb.ModelInferRequest]) -> Asked:
 
 def asked_of(message: pb.ModelInferRequest) -> Asked:
     """The same, of a message. Raises InvalidCall."""
+    request_id = checked_id(message.id)
+    check_counts(len(message.inputs), len(message.outputs))
     ranges = [_range(f"input {tensor.name[:64]!r}", tensor.parameters) for tensor in message.inputs]
     raw, in_message = message.raw_input_contents, ranges.count(None)
     if raw and len(raw) != in_message:
@@ -48,7 +62,7 @@ def asked_of(message: pb.ModelInferRequest) -> Asked:
     return Asked(
         model=message.model_name,
         version=message.model_version,
-        request_id=message.id,
+        request_id=request_id,
         inputs=inputs,
         outputs=[
             RequestedOutput(

@@ -15,27 +15,34 @@ import grpc
 
 from reidstream_proto.kserve import inference_pb2 as pb
 from reidstream_proto.kserve import inference_pb2_grpc
+from reidstream_proto.v1.contract import TRACEPARENT_HEADER, TRACESTATE_HEADER
+from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.core.sharing import Pool
-from reidstream_server.errors import NotOffered, TooManySessions, UnknownModel
+from reidstream_server.errors import InvalidCall, NotOffered, TooManySessions, UnknownModel
 from reidstream_server.identity.access import Access
 from reidstream_server.transport.entrance.entrance import Entrance
-from reidstream_server.transport.grpc_server.caller import presented_by
-from reidstream_server.transport.grpc_server.calls import CallObserver, abort, refuse
+from reidstream_server.transport.grpc_server.caller import Caller, header, presented_by
+from reidstream_server.transport.grpc_server.calls import CallObserver, abort, abort_stalled, refuse, when_over
 from reidstream_server.transport.grpc_server.hosting import HostedService
+from reidstream_server.transport.grpc_server.stream_messages import JOINING_NS_PER_BYTE
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
 from reidstream_server.transport.status import FRAMES
 
 from .described import Described, described_region
 from .grpc_messages import asked_by, response_of
-from .grpc_stream import InferStream, StreamContext
+from .grpc_stream import InferStream, StreamContext, StreamTimes
 from .inference import Inference
 from .offered import NOT_OFFERED
 from .regions import CallerRegions, DoorRegions
+from .request_trace import TracedCall
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+MAX_QUESTION_BYTES = 2**16
+"""Of a message that asks for no inference. A larger one is not parsed."""
 
 _WHILE_LEAVING = frozenset(
     {
@@ -43,7 +50,6 @@ _WHILE_LEAVING = frozenset(
         *("SystemSharedMemoryStatus", "SystemSharedMemoryUnregister", "CudaSharedMemoryUnregister"),
     }
 )
-
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 SERVICE = _SERVICE.full_name
 
@@ -61,7 +67,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         access: Access,
         observer: CallObserver,
         max_streams: int,
-        stall_timeout_s: float,
+        times: StreamTimes,
         check_leaving: Callable[[], None],
     ) -> None:
         self._inference = inference
@@ -71,7 +77,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._access = access
         self._observer = observer
         self._streams: Pool[str] = Pool(max_streams)
-        self._stall_timeout_s = stall_timeout_s
+        self._times = times
         self._check_leaving = check_leaving
 
     @property
@@ -217,11 +223,16 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         """A row for each crop."""
         try:
             caller = self._access.caller_of(presented_by(context))
-            read = partial(asked_by, request)
-            asked = (await self._entrance.apart.do_if(request.large, caller.source, read)).value
-            inferred = await self._inference.infer(asked, caller, self._regions.of(caller, context.peer()))
+            joining_ns = int(request.waiting_bytes * JOINING_NS_PER_BYTE)
+            async with self._inference.reading(caller, spent_ns=joining_ns) as reading:
+                asked = await reading.do(partial(asked_by, request), large=request.large)
+                mine, traced = self._regions.of(caller, context.peer()), self._traced("ModelInfer", context)
+                taken = await self._inference.take(asked, caller, mine, reading, traced)
+            inferred = await self._inference.answer(taken)
             if isinstance(inferred, FrameFault):
                 await _fault(context, inferred)
+            over = inferred.unwritten.over
+            when_over(lambda written: over(written=written))
             return response_of(inferred)
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
@@ -234,22 +245,44 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         try:
             caller = self._access.caller_of(presented_by(context))
             with self._one_more(caller.source):
-                await InferStream(
+                cause = await InferStream(
                     context,
                     caller,
                     self._inference,
                     self._entrance,
                     regions=self._regions.of(caller, context.peer()),
                     observer=self._observer,
-                    stall_timeout_s=self._stall_timeout_s,
+                    times=self._times,
                     check_leaving=self._check_leaving,
+                    call=self._traced("ModelStreamInfer", context),
                 ).serve()
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
+        if cause is EndCause.STALLED:
+            await abort_stalled(context)
+
+    @property
+    def open_streams(self) -> int:
+        """Calls of ModelStreamInfer."""
+        return self._streams.taken
+
+    def _traced(self, method: str, context: Caller) -> TracedCall | None:
+        """What a call says of its trace."""
+        if not self._inference.traces:
+            return None
+        headers = context.invocation_metadata()
+        return TracedCall(
+            method=f"{SERVICE}/{method}",
+            traceparent=header(headers, TRACEPARENT_HEADER),
+            tracestate=header(headers, TRACESTATE_HEADER),
+        )
 
     async def _told(self, request: Unparsed[Q], context: Context, answer: Callable[[Q], A]) -> A:
         try:
-            self._access.client_of(presented_by(context))
+            caller = self._access.caller_of(presented_by(context))
+            joining_ns = int(request.waiting_bytes * JOINING_NS_PER_BYTE)
+            async with self._inference.reading(caller, spent_ns=joining_ns):
+                _check_question(request.waiting_bytes)
             return answer(request.read())
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             await refuse(context, error, self._observer)
@@ -285,6 +318,12 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
             await refuse(context, refusal, self._observer)
 
         return answer
+
+
+def _check_question(size: int) -> None:
+    """Raises InvalidCall."""
+    if size > MAX_QUESTION_BYTES:
+        raise InvalidCall(f"the message has {size} bytes; the limit is {MAX_QUESTION_BYTES}")
 
 
 async def _fault(context: Context, fault: FrameFault) -> NoReturn:

@@ -2,36 +2,44 @@
 
 Each request is a call of its own: it is paid for, has a place and waits for room as a unary call does. What is wrong
 with it is its answer, and the stream goes on. One stream has a bounded number of requests in progress: then it is not
-read. And a request is read when the one before it was taken, so the bytes of one alone are counted nowhere.
+read. A large request is joined, parsed and planned in one turn (`stream_messages`), and the next one is read when it
+was: so of each stream there is one message that no account knows, and gRPC has it in parts.
 
-Traps: a request has its place until its answer is written, as a unary call has. A client that reads nothing would have
-ever more answers held for it otherwise, on ever more streams. And the client may half-close with all its requests
-outstanding, and may leave at any moment. So whatever ends the stream, no task of it is left.
+Traps: a request has its place, and its vectors are held, until its answer is written, as with a unary call. A client
+that reads nothing would have ever more answers held for it otherwise, on ever more streams. A stream that says nothing,
+or does not read, is ended as a camera's is. And the client may half-close with all its requests outstanding, and may
+leave at any moment. So whatever ends the stream, no task of it is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import grpc
 
 from reidstream_proto.kserve import inference_pb2 as pb
+from reidstream_server.core.effects import EndCause
 from reidstream_server.core.faults import FrameFault
-from reidstream_server.errors import CallRefused, InvalidCall
+from reidstream_server.errors import CallRefused
 from reidstream_server.identity.access import Caller
 from reidstream_server.logs import get_logger
+from reidstream_server.transport.entrance.apart import Turn
 from reidstream_server.transport.entrance.entrance import Entrance
 from reidstream_server.transport.entrance.turns import CALL_NS
-from reidstream_server.transport.grpc_server.calls import CallObserver, Writable, written
-from reidstream_server.transport.grpc_server.unparsable import NO_MESSAGE, Unparsed
+from reidstream_server.transport.grpc_server.calls import CallObserver, is_taken
+from reidstream_server.transport.grpc_server.stream_messages import JOINING_NS_PER_BYTE, Arriving, Large, StreamMessages
+from reidstream_server.transport.grpc_server.unparsable import Unparsed
 
 from .grpc_messages import asked_by, response_of
-from .inference import Inference, Taken
+from .inference import CAMERA, Inference, Taken, Unwritten
 from .regions import CallerRegions
+from .request_trace import TracedCall
+from .silence import Silence
 
 log = get_logger(__name__)
 
@@ -41,6 +49,15 @@ Answer: TypeAlias = pb.ModelStreamInferResponse
 
 MOST_IN_PROGRESS = 32
 """Requests of one stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTimes:
+    """`stall_timeout_s`: for the client to take an answer. For the others see `Silence`."""
+
+    stall_timeout_s: float
+    open_timeout_s: float
+    idle_timeout_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +70,7 @@ class _InProgress:
 
 class InferStream:
     """One call. `serve` once; event loop only. `regions`: of the caller. `check_leaving`: raises GoingAway while the
-    server stops. `stall_timeout_s`: for the client to take an answer.
+    server stops. `call`: what it says of its trace.
     """
 
     def __init__(
@@ -65,8 +82,9 @@ class InferStream:
         *,
         regions: CallerRegions,
         observer: CallObserver,
-        stall_timeout_s: float,
+        times: StreamTimes,
         check_leaving: Callable[[], None],
+        call: TracedCall | None = None,
     ) -> None:
         self._context = context
         self._regions = regions
@@ -74,22 +92,29 @@ class InferStream:
         self._inference = inference
         self._entrance = entrance
         self._observer = observer
-        self._stall_timeout_s = stall_timeout_s
+        self._stall_timeout_s = times.stall_timeout_s
         self._check_leaving = check_leaving
+        self._call = call
+        self._silence = Silence(open_timeout_s=times.open_timeout_s, idle_timeout_s=times.idle_timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._answers: asyncio.Queue[_InProgress | Exception | None] = asyncio.Queue(MOST_IN_PROGRESS)
+        self._room = asyncio.Semaphore(MOST_IN_PROGRESS)
+        self._answers: asyncio.Queue[_InProgress | Exception | None] = asyncio.Queue()
 
-    async def serve(self) -> None:
+    async def serve(self) -> EndCause:
         """Until every request is answered. Raises CallRefused."""
         reading = asyncio.create_task(self._read())
         try:
-            context = cast(Writable, self._context)
             while (item := await self._answers.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
-                await written(context, await item.answer, self._stall_timeout_s)
+                if not await is_taken(self._context, await item.answer, self._stall_timeout_s):
+                    log.warning("session_stalled", client=self._caller.client, camera_id=CAMERA)
+                    return EndCause.STALLED
                 item.written.set()
+                self._silence.answered()
+                self._room.release()
                 del item  # its vectors may be large, and the next one may be long in coming
+            return EndCause.FINISHED
         finally:
             left = [reading, *self._tasks]
             for task in left:
@@ -98,29 +123,43 @@ class InferStream:
 
     async def _read(self) -> None:
         """Take requests, until the client has half-closed; what ends the stream comes after their answers."""
+        messages: StreamMessages[pb.ModelInferRequest, Taken | Answer] = StreamMessages(
+            self._entrance.apart, self._caller.source, may_read=self._turn, take=self._take_large
+        )
         end: Exception | None = None
         try:
-            while (request := await self._next()) is not None:
-                await self._entrance.turns.wait(self._caller.source, self._context.peer(), CALL_NS)
-                self._check_leaving()
-                one = self._begin(await self._take(request))
-                del request
-                await self._answers.put(one)
+            while True:
+                await self._room.acquire()
+                came = await messages.come(await self._next())
+                if came is None:
+                    break
+                one = self._begin(came.value if isinstance(came, Large) else await self._take(came))
+                del came
+                self._answers.put_nowait(one)
                 del one
         except Exception as error:  # noqa: BLE001 - a call ends with a status, whatever it was
             end = error
-        await self._answers.put(end)
+        self._answers.put_nowait(end)
 
-    async def _next(self) -> Request | None:
-        message: object = await self._context.read()
-        if message is grpc.aio.EOF:
-            return None
-        if not isinstance(message, Unparsed):
-            raise InvalidCall(NO_MESSAGE)
-        return message
+    async def _next(self) -> Arriving[pb.ModelInferRequest]:
+        """A message that is whole. Raises CallRefused if none comes for too long."""
+        arriving: Arriving[pb.ModelInferRequest] = Arriving(self._context)
+        coming = asyncio.ensure_future(arriving)
+        try:
+            await self._silence.wait_for(coming)
+            coming.result()
+        finally:
+            coming.cancel()  # it ends with its call
+        return arriving
+
+    async def _turn(self) -> None:
+        """Until the source may be read, for which it is charged as for a call. Raises TooManyCalls, GoingAway."""
+        await self._entrance.turns.wait(self._caller.source, self._context.peer(), CALL_NS)
+        self._check_leaving()
 
     def _begin(self, taken: Taken | Answer) -> _InProgress:
         one = _InProgress()
+        self._silence.came()
         task = asyncio.create_task(self._carry_out(taken, one))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -128,32 +167,45 @@ class InferStream:
 
     async def _carry_out(self, taken: Taken | Answer, one: _InProgress) -> None:
         """The request's task: it has the place of a call until it is over."""
-        one.answer.set_result(await self._answer(taken))
+        answer, unwritten = (taken, None) if isinstance(taken, Answer) else await self._answer(taken)
         del taken
-        await one.written.wait()
+        with unwritten or nullcontext():
+            if not one.answer.cancelled():  # its stream may have ended just now
+                one.answer.set_result(answer)
+            del answer
+            await one.written.wait()
 
-    async def _take(self, request: Request) -> Taken | Answer:
+    async def _take_large(self, request: Request, turn: Turn) -> Taken | Answer:
+        joining_ns = int(request.waiting_bytes * JOINING_NS_PER_BYTE)
+        return await self._take(request, turn, joining_ns)
+
+    async def _take(self, request: Request, turn: Turn | None = None, spent_ns: int = 0) -> Taken | Answer:
         """A request that was read, or the answer that says what is wrong with it."""
-        request_id, source, apart = "", self._caller.source, self._entrance.apart
+        request_id, caller = "", self._caller
         try:
-            asked = (await apart.do_if(request.large, source, partial(asked_by, request))).value
-            request_id = asked.request_id
-            return await self._inference.take(asked, self._caller, self._regions)
+            async with self._inference.reading(caller, turn=turn, spent_ns=spent_ns) as reading:
+                asked = await reading.do(partial(asked_by, request), large=request.large)
+                del request
+                request_id = asked.request_id
+                return await self._inference.take(asked, caller, self._regions, reading, self._call)
         except Exception as error:  # noqa: BLE001 - it is this request's, and the stream goes on
             return self._failed(request_id, error)
 
-    async def _answer(self, taken: Taken | Answer) -> Answer:
+    async def _answer(self, taken: Taken) -> tuple[Answer, Unwritten | None]:
         """Of one request, whatever is wrong with it."""
-        if isinstance(taken, Answer):
-            return taken
+        request_id = taken.request_id
         try:
             self._entrance.places.enter(self._caller.source)
+        except CallRefused as error:
+            self._inference.found_no_place(taken, error)
+            return self._failed(request_id, error), None
+        try:
             inferred = await self._inference.answer(taken)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failed(taken.request_id, error)
+        except Exception as error:  # noqa: BLE001 - it is this request's, and the stream goes on
+            return self._failed(request_id, error), None
         if isinstance(inferred, FrameFault):
-            return _error(taken.request_id, inferred.message)
-        return Answer(infer_response=response_of(inferred))
+            return _error(request_id, inferred.message), None
+        return Answer(infer_response=response_of(inferred)), inferred.unwritten
 
     def _failed(self, request_id: str, error: Exception) -> Answer:
         if isinstance(error, CallRefused):

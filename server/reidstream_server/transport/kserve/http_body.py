@@ -4,7 +4,7 @@ The header `Inference-Header-Content-Length` says how long the JSON is, if bytes
 `binary_data_size` takes its bytes from them, in order.
 
 Traps: numbers in JSON cost a hundred times what their bytes cost, so the JSON has a bound of its own. And what comes
-out of it is anything: every value is looked at before it is used.
+out of it is anything: every value is looked at before it is used, also by numpy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import orjson
 from reidstream_server.errors import InvalidCall, TooLarge
 from reidstream_server.transport.http_server.responses import JSON, Response
 
-from .asked import VERSION, Asked, RawTensor, RequestedOutput, is_whole, shared_range
+from .asked import VERSION, Asked, RawTensor, RequestedOutput, check_counts, checked_id, is_whole, shared_range
 from .inference import Inferred
 from .tensors import FLOATS, PIXELS
 
 LENGTH_HEADER = "inference-header-content-length"
 MAX_JSON_BYTES = 4 * 2**20
 """Of a request: about 400,000 numbers. What is larger goes as bytes."""
+
+MAX_QUESTION_BYTES = 2**16
+"""Of what asks for no inference."""
 
 _BINARY = "application/octet-stream"
 _BYTES, _WANTED, _ALL_WANTED = "binary_data_size", "binary_data", "binary_data_output"
@@ -60,11 +63,13 @@ def json_length(header: str, whole: int) -> int:
 def parse(body: bytes, length: int, model: str, version: str) -> HttpAsked:
     """A request. `length`: of its JSON. Any thread. Raises InvalidCall."""
     said = _loaded(body[:length])
-    parameters = _object(said, "parameters")
+    request_id, parameters = checked_id(_text(said, "id")), _object(said, "parameters")
+    items, wished = _list(said, "inputs"), _list(said, "outputs")
+    check_counts(len(items), len(wished))
     inputs = _Inputs(memoryview(body)[length:])
-    tensors = [inputs.tensor(_is_object(item, "inputs")) for item in _list(said, "inputs")]
+    tensors = [inputs.tensor(_is_object(item, "inputs")) for item in items]
     inputs.check_end()
-    outputs = [_is_object(item, "outputs") for item in _list(said, "outputs")]
+    outputs = [_is_object(item, "outputs") for item in wished]
     wanted = [_object(output, "parameters") for output in outputs]
     timeout = parameters.get("timeout")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int)):
@@ -73,7 +78,7 @@ def parse(body: bytes, length: int, model: str, version: str) -> HttpAsked:
         Asked(
             model=model,
             version=version,
-            request_id=_text(said, "id"),
+            request_id=request_id,
             inputs=tensors,
             outputs=[
                 RequestedOutput(
@@ -128,8 +133,10 @@ def region_of(body: bytes) -> HttpRegion:
 
 
 def wants_ready(body: bytes) -> bool:
-    """Whether a question for models wants those only that are ready. Raises InvalidCall."""
-    return bool(body) and _loaded(body[:MAX_JSON_BYTES]).get("ready") is True
+    """Whether a question for models wants those only that are ready. Raises InvalidCall, TooLarge."""
+    if len(body) > MAX_QUESTION_BYTES:
+        raise TooLarge(f"the question has {len(body)} bytes; the limit is {MAX_QUESTION_BYTES}")
+    return bool(body) and _loaded(body).get("ready") is True
 
 
 class _Inputs:
@@ -180,6 +187,8 @@ def _numbers(name: str, datatype: str, data: object) -> bytes:
         raise InvalidCall(f"input {name[:64]!r} is {datatype[:16]}, which JSON cannot have; send it as bytes")
     if not isinstance(data, list):
         raise InvalidCall(f"input {name[:64]!r} has no data: it needs a list in data, or binary_data_size and bytes")
+    if not _has_numbers_only(data):
+        raise InvalidCall(f"input {name[:64]!r}: data has what is not a number")
     try:
         found = np.array(data)
     except ValueError:
@@ -192,6 +201,20 @@ def _numbers(name: str, datatype: str, data: object) -> bytes:
     if found.size and (found.min() < 0 or found.max() > _MOST_PIXEL or (found % 1).any()):
         raise InvalidCall(f"input {name[:64]!r} is UINT8; data must be whole numbers from 0 to {_MOST_PIXEL}")
     return found.astype(np.uint8).tobytes()
+
+
+def _has_numbers_only(data: list[object]) -> bool:
+    """Whether there is nothing else in a list, or in the lists in it. Look before numpy does: of texts it makes an
+    array in which each has the room of the longest, and a megabyte of JSON becomes terabytes.
+    """
+    lists = [data]
+    while lists:
+        kinds = set(map(type, one := lists.pop()))
+        if kinds == {list}:
+            lists += one  # type: ignore[arg-type]  # they are lists
+        elif not kinds <= {int, float}:
+            return False
+    return True
 
 
 def _loaded(text: bytes) -> Mapping[str, object]:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 import orjson
 from google.protobuf.message import Message
 
+from reidstream_proto.v1.contract import TRACEPARENT_HEADER, TRACESTATE_HEADER
 from reidstream_server.core.faults import FrameFault
 from reidstream_server.errors import InvalidCall, NotOffered
 from reidstream_server.transport.entrance.entrance import Entrance
@@ -29,9 +30,11 @@ from .http_body import LENGTH_HEADER, json_length, parse, region_of, rendered, w
 from .inference import Inference
 from .offered import NOT_OFFERED
 from .regions import CallerRegions, DoorRegions
+from .request_trace import TracedCall
 
 _MODEL, _VERSION, _REGION = "model", "version", "region"
 _SYSTEM, _CUDA = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
+_METHOD = "POST /v2/models/{model}/infer"
 _LARGE_JSON_BYTES = 2**16
 _MANY_NUMBERS = 2**16
 _BYTES_A_NUMBER = 14  # in JSON, at most
@@ -70,20 +73,31 @@ class KserveCalls:
 
     async def infer(self, call: Call) -> Response:
         """Raises CallRefused, ClientGone."""
-        source, apart = call.caller.source, self._entrance.apart
+        caller, inference = call.caller, self._inference
         body = await self._body(call)
         length = json_length(call.request.header(LENGTH_HEADER), len(body))
         read = partial(parse, body, length, *_named(call))
         del body
-        found = (await apart.do_if(length > _LARGE_JSON_BYTES, source, read)).value
-        del read
-        inferred = await self._inference.infer(found.asked, call.caller, self._mine(call))
+        async with inference.reading(caller) as reading:
+            found = await reading.do(read, large=length > _LARGE_JSON_BYTES)
+            del read
+            taken = await inference.take(found.asked, caller, self._mine(call), reading, self._traced(call))
+        inferred = await inference.answer(taken)
         if isinstance(inferred, FrameFault):
             return frame_refused(inferred)
         numbers = 0 if inferred.placed else inferred.rows.size
-        self._held.hold(source, numbers * _BYTES_A_NUMBER)
-        write = partial(rendered, inferred, binary=found.binary)
-        return (await apart.do_if(numbers > _MANY_NUMBERS and not found.binary, source, write)).value
+        with inferred.unwritten:
+            self._held.hold(caller.source, numbers * _BYTES_A_NUMBER)
+            write = partial(rendered, inferred, binary=found.binary)
+            many = numbers > _MANY_NUMBERS and not found.binary
+            return (await self._entrance.apart.do_if(many, caller.source, write)).value
+
+    def _traced(self, call: Call) -> TracedCall | None:
+        """What the call says of its trace."""
+        if not self._inference.traces:
+            return None
+        traceparent, tracestate = (call.request.header(name) for name in (TRACEPARENT_HEADER, TRACESTATE_HEADER))
+        return TracedCall(method=_METHOD, traceparent=traceparent, tracestate=tracestate, http=True)
 
     async def index(self, call: Call) -> Response:
         """Raises CallRefused, ClientGone."""

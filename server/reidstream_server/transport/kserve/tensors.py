@@ -1,6 +1,7 @@
 """The bytes of a tensor become numbers, pixels or a picture, or it is said what is wrong with them.
 
-Traps: a shape is the client's; its product is compared with the bytes that are there, before anything is made of it.
+Traps: a shape is the client's, with sides of up to 2^63 and as many as a message holds. So they are counted first, and
+their product is compared with the bytes that are there, before anything is made of it.
 And bytes out of a larger body may lie at any address: what a network reads must not.
 """
 
@@ -38,10 +39,21 @@ def network_shape(spec: InputSpec) -> tuple[int, int, int]:
     return len(spec.mean), spec.height, spec.width
 
 
+def check_shape(tensor: RawTensor) -> None:
+    """Raises InvalidCall for a shape that no tensor has. Look before its sides are multiplied: that takes the square of
+    their number.
+    """
+    if len(tensor.shape) > _MOST_DIMENSIONS:
+        raise InvalidCall(
+            f"input {tensor.name!r} has a shape of {len(tensor.shape)} sides; the most is {_MOST_DIMENSIONS}"
+        )
+    if any(side < 0 for side in tensor.shape):
+        raise InvalidCall(f"input {tensor.name!r} has the shape {shown(tensor.shape)}; no side may be negative")
+
+
 def check_size(tensor: RawTensor, item_bytes: int) -> None:
     """Raises InvalidCall if the tensor has not as many bytes as its shape says."""
-    if len(tensor.shape) > _MOST_DIMENSIONS or any(side < 0 for side in tensor.shape):
-        raise InvalidCall(f"input {tensor.name!r} has the shape {shown(tensor.shape)}; no side may be negative")
+    check_shape(tensor)
     wanted, found = math.prod(tensor.shape) * item_bytes, len(tensor.data)
     if wanted != found:
         raise InvalidCall(
@@ -78,6 +90,7 @@ def pixels(tensor: RawTensor) -> Iterator[RawImage]:
 
 def picture(tensor: RawTensor) -> bytes:
     """The only element of a BYTES tensor. Raises InvalidCall."""
+    check_shape(tensor)
     if math.prod(tensor.shape) != 1:
         raise InvalidCall(
             f"input {tensor.name!r} has the shape {shown(tensor.shape)}; send one picture at a time, with the shape [1]"

@@ -9,7 +9,7 @@ import pytest
 from reidstream_server.bounds import memory_bounds
 from reidstream_server.config import ServerConfig
 from reidstream_server.config.table import SETTINGS
-from reidstream_server.memory.budget import Bounds, Part, held_by, memory_budget, table
+from reidstream_server.memory.budget import REQUEST_STREAM_BYTES, Bounds, Part, held_by, memory_budget, table
 
 MIB = 2**20
 
@@ -69,7 +69,7 @@ def test_a_smaller_setting_makes_a_smaller_budget(setting: str) -> None:
 
 def test_an_answer_that_is_not_written_counts_four_times() -> None:
     """Vectors, message, bytes, and gRPC's copy: so much private memory was measured for clients that do not read."""
-    held = held_by(Counted(held_answer_bytes=MIB), bounds(), waiting_calls=0, track_bytes=0)
+    held = held_by(Counted(held_answer_bytes=MIB), bounds(), calls=0, waiting_calls=0, streams=0, track_bytes=0)
     assert held[Part.ANSWERS] + held[Part.WRITING] == 4 * MIB
     budget = memory_budget(bounds(max_held_answer_bytes=MIB))
     assert budget.bytes_of(Part.ANSWERS) + budget.bytes_of(Part.WRITING) == 4 * MIB
@@ -77,18 +77,35 @@ def test_an_answer_that_is_not_written_counts_four_times() -> None:
 
 def test_what_is_held_is_never_more_than_its_line() -> None:
     """With every account at its bound, each part is at its line."""
-    full = bounds()
+    full = bounds(max_request_streams=512)
     at_bounds = Counted(
-        sessions=full.max_sessions,
+        sessions=full.max_sessions + full.max_calls,  # each call has one
         parked_bytes=full.max_parked_bytes,
         queue_bytes=full.max_queue_bytes,
         staged_bytes=full.max_staged_bytes,
         held_answer_bytes=full.max_held_answer_bytes,
     )
     budget = memory_budget(full)
-    held = held_by(at_bounds, full, waiting_calls=full.max_waiting_calls, track_bytes=full.max_track_bytes)
+    held = held_by(
+        at_bounds,
+        full,
+        calls=full.max_calls,
+        waiting_calls=full.max_waiting_calls,
+        streams=full.max_request_streams,
+        track_bytes=full.max_track_bytes,
+    )
     assert held.pop(Part.TRACKS) == budget.bytes_of(Part.TRACKS) // 4  # what hands them over cannot be counted
     assert {part: budget.bytes_of(part) for part in held} == held
+
+
+def test_streams_of_requests_are_in_it_where_the_protocol_is_served() -> None:
+    """As many as there may be sessions; and nothing is kept for them where it is not."""
+    config = ServerConfig()
+    served = replace(config, listen=replace(config.listen, kserve=True))
+    without, beside = (memory_budget(memory_bounds(one, 100 * MIB)) for one in (config, served))
+    assert without.bytes_of(Part.STREAMS) == 0
+    assert beside.bytes_of(Part.STREAMS) == config.limits.max_sessions * REQUEST_STREAM_BYTES
+    assert beside.total_bytes - without.total_bytes == beside.bytes_of(Part.STREAMS)
 
 
 def test_people_read_it_as_a_table() -> None:

@@ -117,7 +117,7 @@ def test_the_newest_trace_of_a_bucket_stays(watched: Watched) -> None:
 
 def test_a_batch_keeps_its_engine_busy_and_its_cores(watched: Watched) -> None:
     """A batch that takes two cores for 30 ms: 0.03 s of the engine, 0.06 s of cores."""
-    watched.observer.batch_ended(watched.model.index, 30 * MS)
+    watched.observer.batch_ended(watched.model.index, 4, 30 * MS)
     assert watched.value("engine_busy_seconds_total", model="fake") == pytest.approx(0.03)
     assert watched.value("core_busy_seconds_total", work="inference") == pytest.approx(0.06)
 
@@ -128,7 +128,7 @@ def test_a_batch_on_a_device_takes_no_core() -> None:
     device = FakeEngine(max_batch=16, slots=3, cores=0)
     model = ServedModel(index=ModelIndex(8), engine=device)
     watched.observer.model_added(model)
-    watched.observer.batch_ended(model.index, 30 * MS)
+    watched.observer.batch_ended(model.index, 4, 30 * MS)
     assert watched.value("engine_busy_seconds_total", model="fake") == pytest.approx(0.03)
     assert watched.value("core_busy_seconds_total", work="inference") == 0
 

@@ -70,8 +70,8 @@ class Recorder:
 
     def batch_started(self, model: ModelIndex, size: int) -> None: ...
 
-    def batch_ended(self, model: ModelIndex, busy_ns: int) -> None:
-        del model
+    def batch_ended(self, model: ModelIndex, size: int, busy_ns: int) -> None:
+        del model, size
         self.batches.append(busy_ns)
 
     def batch_failed(self, model: ModelIndex) -> None: ...

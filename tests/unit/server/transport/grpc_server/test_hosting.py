@@ -25,7 +25,7 @@ from reidstream_server.transport.grpc_server.calls import refuse
 from reidstream_server.transport.grpc_server.hosting import HostedService
 from reidstream_server.transport.grpc_server.server import GrpcServer
 from reidstream_server.transport.grpc_server.unparsable import Unparsed
-from tests.support.harness import settings
+from tests.support.harness import settings, until
 
 TOY = "toy.v1.Counting"
 EMBEDDING = "reidstream.v1.EmbeddingService"
@@ -105,6 +105,7 @@ async def test_a_second_service_is_guarded_by_tokens(tmp_path: Path) -> None:
         assert counting.counted == 1
         door = server.doors[0]
         assert isinstance(door, GrpcServer)
+        await until(lambda: sum(door.ended.counts.values()) == 5)  # a call may be over for its client first
         ended = {(method, status): count for (method, status), count in door.ended.counts.items() if count}
         assert ended == {
             (TOY, "OK"): 1,

@@ -162,6 +162,24 @@ BAD: dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode, str]] = {
         INVALID,
         "x1, y1, x2, y2 in its pixels",
     ),
+    "sides": (
+        request(Tensor("image", "BYTES", [2**62] * 30_000, bytes(8)), ONE_BOX, model=MODEL),
+        INVALID,
+        "has a shape of 30000 sides; the most is 8",
+    ),
+    "overflow": (
+        request(Tensor("image", "UINT8", [2**62, 4, 1, 3], b""), model=MODEL),
+        INVALID,
+        "boxes; the limit is",
+    ),
+    "boxes overflow": (
+        request(Tensor.picture(JPEG), Tensor("boxes", "FP32", [2**62, 4], b""), model=MODEL),
+        INVALID,
+        "has 0 bytes; FP32 of the shape",
+    ),
+    "three inputs": (request(tensor(), tensor(), tensor(), model=MODEL), INVALID, "has 3 inputs; the most is 2"),
+    "two outputs": (request(tensor(), model=MODEL, outputs=["embedding"] * 2), INVALID, "has 2 outputs"),
+    "id": (request(tensor(), model=MODEL, id="\u00e9" * 513), INVALID, "the id of the request has 513 characters"),
     "no pixels": (request(Tensor("image", "UINT8", (1, 0, 5, 3), b""), model=MODEL), INVALID, "at least 1"),
 }
 
@@ -353,6 +371,11 @@ async def test_statistics_count_what_every_door_did() -> None:
     assert {part.count for part in parts} == {3}
     assert sum(part.ns for part in parts) == stats.success.ns
     assert same == found
+    sizes = {one.batch_size: one.compute_infer for one in found.batch_stats}
+    assert list(sizes) == sorted(sizes)
+    assert sum(one.count for one in sizes.values()) == found.execution_count
+    assert all(one.ns > 0 for one in sizes.values())
+    assert sizes[1].count >= 1  # of the last request, whose batch failed
 
 
 async def test_statistics_of_requests_whose_pictures_are_refused_have_no_parts() -> None:

@@ -110,6 +110,13 @@ BAD: dict[str, tuple[object, Mapping[str, str], int, str]] = {
     "shape": (one(shape=[1.5]), {}, 400, "shape must be whole numbers"),
     "ragged": (one(data=[[1.0], [1.0, 2.0]]), {}, 400, "not of the same length"),
     "words": (one(data=["a"]), {}, 400, "what is not a number"),
+    "a long word": (one(data=["x" * 1_000_000, *[""] * 500_000]), {}, 400, "what is not a number"),
+    "a number and a list": (one(data=[1.0, [2.0]]), {}, 400, "what is not a number"),
+    "a switch": (one(data=[1.0, True]), {}, 400, "what is not a number"),
+    "null": (one(data=[[1.0], [None]]), {}, 400, "what is not a number"),
+    "sides": (one(shape=[9] * 300_000), {}, 400, "is FP32 [9, 9, 9, 9, 9, 9, 9, 9, ...]"),
+    "many inputs": ({"inputs": [{}] * 100_000}, {}, 400, "has 100000 inputs; the most is 2"),
+    "long id": ({"id": "x" * 2000}, {}, 400, "the id of the request has 2000 characters"),
     "no data": (one(data=None), {}, 400, "has no data"),
     "pixels": (one(datatype="UINT8", data=[300]), {}, 400, "whole numbers from 0 to 255"),
     "text": (one(datatype="BYTES"), {}, 400, "send it as bytes"),
@@ -133,6 +140,13 @@ async def test_what_is_wrong_is_said(case: str) -> None:
         assert (answer.status, said in answer.detail) == (status, True), answer.body
         assert answer.json["error"] == answer.detail
         assert http_rows(await infer_over_http(http, MODEL, tensor())).shape == (1, 32)
+
+
+async def test_a_long_question_is_not_parsed() -> None:
+    """It would hold the event loop for long."""
+    async with http_serving(kserve=True) as server, http_to(server) as http:
+        answer = await http.ask("POST", "/v2/repository/index", b'{"ready": [' + b"1," * 50_000 + b"1]}")
+    assert (answer.status, "the limit is 65536" in answer.detail) == (413, True)
 
 
 @pytest.mark.parametrize(
