@@ -24,6 +24,7 @@ from .vectors import Rows
 
 _TRIES = 200
 _MOST_WRONG = 400
+_APART = 1_000_000  # between the numbers of people of two clips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +119,21 @@ def ranked(name: str, tracks: Sequence[TrackCrops], queries: Queries, *, also: R
             "3 representatives": error(lambda track: _representatives(track, 3)),
         },
     )
+
+
+def later_half(name: str, clips: Sequence[Clip]) -> Ranked:
+    """Tracks of the first half of each clip, crops of the other half; all clips in one gallery."""
+    tracks, rows, people = [], [], []
+    for index, clip in enumerate(clips):
+        half, offset = len(clip.moments) // 2, _APART * index
+        tracks += [
+            TrackCrops(person=track.person + offset, rows=track.rows, quality=track.quality)
+            for track in tracks_of(clip, moments=clip.moments[:half])
+        ]
+        found = crops_in(clip.moments[half:])
+        rows.append(found.rows)
+        people.append(found.people + offset)
+    return ranked(name, tracks, Queries(rows=np.concatenate(rows), people=np.concatenate(people)))
 
 
 def summed(track: TrackCrops, vector_of: TrackVector) -> TrackRows:

@@ -510,7 +510,7 @@ class TrackSnapshot(google.protobuf.message.Message):
     KEPT_WEIGHTS_FIELD_NUMBER: builtins.int
     track_id: builtins.int
     weight: builtins.float
-    """Sum of the weights (each box's quality, and at least 0.001)."""
+    """Sum of the weights: each box's quality, and at least 0.001; with TRACK_VECTOR_MEAN, 1."""
     count: builtins.int
     """Number of embeddings in the sum."""
     first_frame_id: builtins.int

@@ -35,11 +35,11 @@ class OnRisk:
     `min_quality_gain`: 0 to 1. `max_age_ns`: at least 1.
     """
 
-    max_overlap: float = 0.3
-    max_size_ratio: float = 1.4
-    max_shift: float = 0.5
-    min_quality_gain: float = 0.2
-    max_age_ns: int = 2_000_000_000
+    max_overlap: float = 0.5
+    max_size_ratio: float = 2.0
+    max_shift: float = 1.0
+    min_quality_gain: float = 0.1
+    max_age_ns: int = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

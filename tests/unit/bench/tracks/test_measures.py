@@ -7,12 +7,13 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from trackeval.metrics import Identity
 
 from bench.tracks.assignment import assign
 from bench.tracks.figure import Curve, figure
-from bench.tracks.idf1 import Identities, identities
+from bench.tracks.idf1 import Identities, boxes_of, identities, iou
 from bench.tracks.quality import eer, spearman
 from bench.tracks.vectors import Rows
 
@@ -92,3 +93,29 @@ def test_the_figure_has_every_point_of_every_curve() -> None:
     names = [element.tag.rpartition("}")[2] for element in drawn.iter()]
     assert names.count("circle") == 3
     assert "a & b" in [element.text for element in drawn.iter()]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31))
+def test_idf1_is_that_of_trackeval(seed: int) -> None:
+    """On people who wander, are missed, and change their names."""
+    rng = np.random.default_rng(seed)
+    truth, given_boxes = [], []
+    for _ in range(12):
+        boxes = {int(name): (x, 0.0, x + 10.0, 20.0) for name, x in enumerate(rng.uniform(0, 60, 4))}
+        truth.append({name: box for name, box in boxes.items() if rng.random() < 0.8})
+        moved = {name: (x1 + float(rng.uniform(-4, 4)), y1, x2, y2) for name, (x1, y1, x2, y2) in boxes.items()}
+        given_boxes.append({name + int(rng.integers(3)) * 10: box for name, box in moved.items() if rng.random() < 0.8})
+    sequence = {
+        "num_gt_ids": 4,
+        "num_tracker_ids": 24,
+        "num_gt_dets": sum(map(len, truth)),
+        "num_tracker_dets": sum(map(len, given_boxes)),
+        "gt_ids": [np.array(list(frame), int) for frame in truth],
+        "tracker_ids": [np.array(list(frame), int) for frame in given_boxes],
+        "similarity_scores": [iou(boxes_of(a), boxes_of(b)) for a, b in zip(truth, given_boxes, strict=True)],
+    }
+    theirs = Identity({"PRINT_CONFIG": False}).eval_sequence(sequence)
+    mine = identities(truth, given_boxes)
+    assert mine.matching == theirs["IDTP"]
+    assert mine.idf1 == pytest.approx(float(theirs["IDF1"]))
