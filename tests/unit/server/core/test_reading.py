@@ -191,7 +191,7 @@ def test_a_source_without_a_session_pays_for_its_calls() -> None:
         assert not pays(driver, "quick")
     call("other")
     call("quick")
-    wait_ns = 2 * PENALTY_TOGETHER * 2 * MS  # two spend
+    wait_ns = PENALTY * 3 // 2 * MS  # two spend, so both wait half as long again
     assert driver.scheduler.paused_until_ns("quick") == driver.now + wait_ns
     assert not pays(driver, "other")
     driver.wait(wait_ns)
