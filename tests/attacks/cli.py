@@ -54,6 +54,7 @@ def _run(chosen: Sequence[Attack], plan: Plan, output: Path) -> int:
     took_s = plan.calm_s + plan.attack_s + _OVERHEAD_S
     print(f"{len(chosen)} attacks, about {took_s * len(chosen) / 60:.0f} minutes", file=sys.stderr)
     print(header(), flush=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     broken = False
     for number, attack in enumerate(chosen, 1):

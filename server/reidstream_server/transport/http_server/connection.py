@@ -220,6 +220,16 @@ class HttpConnection(Hears, asyncio.Protocol):
         if self._working == 1:
             self._terms.crowd.works(self)
         self.task = self.loop.create_task(self._run(exchange))
+        self.task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        """A task that was cancelled has a traceback, whose frames know this connection: a ring that stays, with its
+        body, until the garbage collector comes.
+        """
+        if self.task is task:
+            self.task = None
+        if self._lost:
+            self._newest = self._answering = None
 
     async def _run(self, exchange: Exchange) -> None:
         """A request that gets no answer ends its connection, whatever the reason."""

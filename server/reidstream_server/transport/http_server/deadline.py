@@ -35,8 +35,11 @@ class Deadline:
         self._due_s = None
 
     def close(self) -> None:
-        """It is over: nothing is called any more, and nothing is kept."""
+        """It is over: nothing is called any more, and nothing is kept, whoever is to be called least of all: it knows
+        its deadline, and such a ring stays until the garbage collector comes.
+        """
         self._due_s = None
+        self._passed = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -52,3 +55,7 @@ class Deadline:
         else:
             self._due_s = None
             self._passed()
+
+
+def _nothing() -> None:
+    """For a deadline that is over."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
+import weakref
 
 import pytest
 
@@ -295,3 +297,37 @@ async def test_a_client_that_resets_with_requests_in_line_leaves_nothing() -> No
         gate.opened.set()
         async with http_to(server) as http:
             assert (await http.ask("POST", "/embed", BODY, HEADERS)).status == 200
+
+
+@pytest.mark.parametrize(
+    "sent", [request("POST", "/embed", BODY, HEADERS), request("POST", "/embed", BODY, HEADERS)[:-9]]
+)
+async def test_a_connection_that_is_gone_is_gone_without_the_garbage_collector(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its request was being answered, or its body came: the collector comes by the number of objects, and a few
+    large bodies would wait for it for minutes.
+    """
+    made: list[weakref.ref[connection.HttpConnection]] = []
+    came = connection.HttpConnection.connection_made
+
+    def making(self: connection.HttpConnection, transport: asyncio.BaseTransport) -> None:
+        made.append(weakref.ref(self))
+        came(self, transport)
+
+    monkeypatch.setattr(connection.HttpConnection, "connection_made", making)
+    gate = Gate()
+    engine = FakeEngine(script=FakeScript(seconds_per_batch=1.0, sleep=gate.wait))
+    gc.disable()
+    try:
+        async with http_serving(engine) as server:
+            with socket.socket() as one:
+                one.connect(("127.0.0.1", server.http_port or 0))
+                one.sendall(sent)
+                await until(lambda: bool(made) and server.parts.entrance.places.taken == 1)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await until(lambda: len(door_of(server).crowd) == 0)
+            gate.opened.set()
+            await until(lambda: made[0]() is None)
+    finally:
+        gc.enable()
