@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from reidstream_client.errors import FileError, SpaceMismatch
 
-_KIND: Final = "reidstream_threshold"
+_KIND: Final = "reidstream-threshold"
 _VERSION: Final = 1
 
 

@@ -14,7 +14,7 @@ from reidstream_client.evaluation.metrics.separation import Separation
 from reidstream_client.evaluation.pictures import DISTRACTOR, Pictures, Protocol
 from reidstream_client.evaluation.running import Run, digest_of
 
-KIND: Final = "reidstream_evaluation"
+KIND: Final = "reidstream-evaluation"
 VERSION: Final = 1
 
 

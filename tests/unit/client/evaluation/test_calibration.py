@@ -160,7 +160,7 @@ def test_a_threshold_is_for_one_space(tmp_path: Path) -> None:
         ("{", "is no JSON"),
         ("{}", "is no threshold"),
         (json.dumps({**written, "threshold": "high"}), "threshold is 'high', and must be a number"),
-        (json.dumps({**written, "reidstream_threshold": 2}), "or of a newer version"),
+        (json.dumps({**written, "reidstream-threshold": 2}), "or of a newer version"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(FileError, match=said):
