@@ -16,8 +16,8 @@ from reidstream_client.choices import EmbedAtIntervals, EmbedEveryFrame, EmbedOn
 
 from .records import Corners
 
-ON_RISK: Final = EmbedOnRisk(max_overlap=0.3, max_size_ratio=1.4, max_shift=0.5, min_quality_gain=0.2, max_age_s=2.0)
-"""What a fake server fills in; those of a server are its own."""
+ON_RISK: Final = EmbedOnRisk(max_overlap=0.5, max_size_ratio=2.0, max_shift=1.0, min_quality_gain=0.1, max_age_s=1.0)
+"""What a fake server fills in: the defaults of a server of today. Another one may have others, and says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,9 @@ from .timers import TimerKind, Timers
 P = TypeVar("P")
 
 PENALTY, PENALTY_TOGETHER = 8, 3
-"""How much longer a source is not read than what it took: so many times for each that pays, and at least the first."""
+"""How much longer a source is not read than what it took: the second, times the number of those who pay; at least the
+first.
+"""
 
 OVERSPENT = 4
 """So many times what was expected is more than an estimate may be wrong."""
@@ -47,8 +49,8 @@ LOWEST_PRICE, HIGHEST_PRICE = 1 / 16, 16.0
 PRICE_WEIGHT, COMMON_PRICE_WEIGHT = 1 / 8, 1 / 64
 
 FREE_PART, FREE_PART_TOGETHER, FREE_AT_ONCE_NS = 4, 3, 20_000_000
-"""One part in so many of the time may be spent on reading a source's frames for nothing, and so much of it at once. One
-in three of them, divided by all who spend, if that is less.
+"""One part in so many of the time may be spent on reading a source's frames for nothing, and so much of it at once. All
+who spend share one part in three, if that is less for each.
 """
 
 ANSWERING_NS = 200_000

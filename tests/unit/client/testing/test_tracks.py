@@ -112,14 +112,14 @@ def test_a_box_at_risk_is_embedded(boxes: list[list[float]], last: list[float], 
     with (
         FakeServer() as server,
         server.client() as client,
-        client.stream(tracks=TrackOptions(embed=EmbedOnRisk(max_shift=0.6))) as session,
+        client.stream(tracks=TrackOptions(embed=EmbedOnRisk(max_shift=0.6, max_size_ratio=1.4))) as session,
     ):
         session.send(FRAME, [last], track_ids=[7])
         session.send(FRAME, boxes, track_ids=[7, -1][: len(boxes)])
         session.finish()
         answers, _ = split([*session])
         assert session.opened.tracks == TrackOptions(
-            embed=EmbedOnRisk(max_overlap=0.3, max_size_ratio=1.4, max_shift=0.6, min_quality_gain=0.2, max_age_s=2.0)
+            embed=EmbedOnRisk(max_overlap=0.5, max_size_ratio=1.4, max_shift=0.6, min_quality_gain=0.1, max_age_s=1.0)
         )
     assert answers[1].outcomes[0] is expected
 
